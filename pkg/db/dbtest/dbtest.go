@@ -1,0 +1,95 @@
+// Package dbtest gives each test a database of its own on a real PostgreSQL,
+// which the test process starts at the first call and which ends with it.
+package dbtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/local/postgres"
+)
+
+const template = "template_migrated"
+
+var (
+	server = sync.OnceValues(start)
+	copies atomic.Int64
+	// making lets one database be copied at a time: Postgres refuses to copy
+	// a template that a second copy is reading.
+	making sync.Mutex
+)
+
+func start() (*postgres.Server, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	pg, err := postgres.Start(ctx, postgres.Config{
+		Ephemeral: true,
+		Settings:  map[string]string{"max_connections": "500"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := pg.CreateDatabase(ctx, template); err != nil {
+		return nil, err
+	}
+	pool, err := db.Open(ctx, pg.URL(template), db.Options{Name: "dbtest"})
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	return pg, db.Migrate(ctx, pool)
+}
+
+// URL returns the address of a fresh database with the schema in it. It is
+// dropped when the test ends. Tests may call it in parallel.
+func URL(t testing.TB) string {
+	t.Helper()
+	return create(t, template)
+}
+
+// EmptyURL is URL without the schema.
+func EmptyURL(t testing.TB) string {
+	t.Helper()
+	return create(t, "template0")
+}
+
+// Pool returns a pool on a fresh database with the schema in it.
+func Pool(t testing.TB) *pgxpool.Pool {
+	t.Helper()
+	pool, err := db.Open(t.Context(), URL(t), db.Options{Name: t.Name()})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func create(t testing.TB, from string) string {
+	t.Helper()
+	pg, err := server()
+	require.NoError(t, err)
+	name := fmt.Sprintf("test_%d", copies.Add(1))
+	admin(t, pg, "CREATE DATABASE "+name+" TEMPLATE "+from)
+	t.Cleanup(func() { admin(t, pg, "DROP DATABASE "+name+" WITH (FORCE)") })
+	return strings.Replace(pg.URL(name), "sslmode=disable", "sslmode=disable&pool_max_conns=10", 1)
+}
+
+func admin(t testing.TB, pg *postgres.Server, statement string) {
+	t.Helper()
+	making.Lock()
+	defer making.Unlock()
+	ctx := context.WithoutCancel(t.Context()) // cleanups run after the test's context has ended
+	conn, err := pgx.Connect(ctx, pg.URL("postgres"))
+	require.NoError(t, err)
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, statement)
+	require.NoError(t, err)
+}

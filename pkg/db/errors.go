@@ -1,0 +1,45 @@
+package db
+
+import (
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// What the methods of Store return besides errors of the database itself.
+var (
+	// ErrNotFound means that there is no message under the id.
+	ErrNotFound = errors.New("no such message")
+	// ErrWrongState means that the message's state does not allow the move;
+	// errors.As with *StateError tells the state.
+	ErrWrongState = errors.New("state does not allow it")
+	// ErrNotMigrated means that the schema is missing or older than this
+	// program: `dispatch provision` brings it up to date.
+	ErrNotMigrated = errors.New("schema is not up to date")
+	// ErrNotProvisioned means that there is no schedule yet: `dispatch
+	// provision` makes it.
+	ErrNotProvisioned = errors.New("schedule is not provisioned")
+)
+
+// Unavailable reports whether err says that Postgres can't be reached or
+// can't work now, so that the same call may succeed later. An error that
+// Postgres has of the data itself is none.
+func Unavailable(err error) bool {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrWrongState) {
+		return false
+	}
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return true // the connection broke, or there was none
+	}
+	switch refused.Code[:2] {
+	case "08", // connection exception
+		"25", // invalid transaction state: ended by its timeout
+		"40", // deadlock, serialization
+		"53", // insufficient resources: disk full, too many connections
+		"57", // operator intervention: shutdown, cannot connect now
+		"58": // system error, outside Postgres
+		return true
+	}
+	return false
+}

@@ -1,0 +1,172 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Stored is what became of one message of an Insert.
+type Stored struct {
+	Message message.Message // as stored: under a known idempotency key, the first one
+	Created bool            // false: there was one under its id or key already
+}
+
+// Insert stores a group of new messages in one transaction and announces
+// those that are new. The results are in the group's order. A message whose
+// idempotency key or id is known yields the first one; the caller compares
+// BodyHash. It returns the outbox row to publish, 0 for none.
+func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([]Stored, int64, error) {
+	var outboxID int64
+	results := make([]Stored, len(group))
+	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+		rows, err := q.InsertMessages(ctx, insertParams(group))
+		if err != nil {
+			return fmt.Errorf("insert %d messages: %w", len(group), err)
+		}
+		created := make([]message.Message, 0, len(rows))
+		fresh := make(map[message.ID]dbsqlc.InsertMessagesRow, len(rows))
+		for _, row := range rows {
+			fresh[row.ID] = row
+		}
+		for i, m := range group {
+			row, ok := fresh[m.ID]
+			if !ok {
+				continue
+			}
+			m.Status, m.Version = message.Pending, 1
+			m.CreatedAt, m.UpdatedAt, m.DeliverAt = row.CreatedAt, row.CreatedAt, row.DeliverAt
+			results[i] = Stored{Message: m, Created: true}
+			created = append(created, m)
+			delete(fresh, m.ID) // the same id twice in a group is stored once
+		}
+		if outboxID, err = put(ctx, q, created, box); err != nil {
+			return err
+		}
+		if len(created) < len(group) {
+			return s.findFirsts(ctx, q, group, results)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return results, outboxID, nil
+}
+
+// findFirsts fills in, for each message that was not inserted, the one that
+// was there before.
+func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []message.Message, results []Stored) error {
+	type key struct{ scope, key string }
+	byKey := map[key]message.Message{}
+	byID := map[message.ID]message.Message{}
+
+	var scopes, keys []string
+	var ids []message.ID
+	for i, m := range group {
+		if results[i].Created {
+			continue
+		}
+		ids = append(ids, m.ID)
+		if m.IdempotencyKey != "" {
+			scopes, keys = append(scopes, m.Scope), append(keys, m.IdempotencyKey)
+		}
+	}
+	rows, err := q.MessagesByKey(ctx, scopes, keys)
+	if err != nil {
+		return fmt.Errorf("look up idempotency keys: %w", err)
+	}
+	known, err := q.MessagesByID(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("look up messages: %w", err)
+	}
+	firsts, err := toMessages(append(rows, known...))
+	if err != nil {
+		return err
+	}
+	for _, first := range firsts {
+		byKey[key{first.Scope, first.IdempotencyKey}] = first
+		byID[first.ID] = first
+	}
+	for i, m := range group {
+		if results[i].Created {
+			continue
+		}
+		first, ok := byID[m.ID]
+		if !ok {
+			first, ok = byKey[key{m.Scope, m.IdempotencyKey}]
+		}
+		if !ok {
+			return fmt.Errorf("message %s was neither inserted nor found", m.ID)
+		}
+		results[i] = Stored{Message: first}
+	}
+	return nil
+}
+
+func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
+	// Two groups that hold the same keys in different order would wait for
+	// each other for ever.
+	sorted := slices.SortedStableFunc(slices.Values(group), func(a, b message.Message) int {
+		return cmp.Or(cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.IdempotencyKey, b.IdempotencyKey), cmp.Compare(string(a.ID[:]), string(b.ID[:])))
+	})
+	var p dbsqlc.InsertMessagesParams
+	for _, m := range sorted {
+		p.Ids = append(p.Ids, m.ID)
+		p.DeliverAts = append(p.DeliverAts, m.DeliverAt)
+		p.ExpiresAts = append(p.ExpiresAts, value(m.ExpiresAt))
+		p.Priorities = append(p.Priorities, int16(m.Priority))
+		p.Destinations = append(p.Destinations, m.Destination)
+		p.Recipients = append(p.Recipients, m.To)
+		p.Contents = append(p.Contents, m.Content)
+		p.Payloads = append(p.Payloads, orEmpty(m.Payload))
+		p.Types = append(p.Types, m.Type)
+		p.Metadatas = append(p.Metadatas, metadataText(m.Metadata))
+		p.Scopes = append(p.Scopes, m.Scope)
+		p.IdempotencyKeys = append(p.IdempotencyKeys, m.IdempotencyKey)
+		p.BodyHashes = append(p.BodyHashes, orEmpty(m.BodyHash))
+	}
+	return p
+}
+
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+func metadataText(metadata map[string]string) string {
+	if len(metadata) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(metadata)
+	if err != nil {
+		panic(fmt.Sprintf("db: strings are valid JSON: %v", err))
+	}
+	return string(text)
+}
+
+// DeletePublished deletes outbox rows whose entries are published. Claims
+// are left alone: FinishClaim ends those.
+func (s *Store) DeletePublished(ctx context.Context, ids []int64) error {
+	if err := s.queries.DeletePublished(ctx, ids); err != nil {
+		return fmt.Errorf("delete %d outbox rows: %w", len(ids), err)
+	}
+	return nil
+}
+
+// OutboxBacklog tells how many outbox rows wait, and how old the oldest is.
+func (s *Store) OutboxBacklog(ctx context.Context) (rows int64, oldest time.Duration, err error) {
+	backlog, err := s.queries.OutboxBacklog(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("measure outbox: %w", err)
+	}
+	return backlog.Batches, time.Duration(backlog.OldestSeconds * float64(time.Second)), nil
+}

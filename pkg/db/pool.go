@@ -1,0 +1,54 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Options tune a pool.
+type Options struct {
+	Name     string // what pg_stat_activity shows
+	MaxConns int32  // 0: pgxpool's default, or pool_max_conns of the URL
+}
+
+// idleInTransaction ends the transaction of a process that stopped in the
+// middle of it, so that a frozen dispatcher holds no lock for long.
+const idleInTransaction = 5 * time.Second
+
+// Open returns a pool for a postgres:// URL. It does not connect: a Postgres
+// that is away shows at the first query.
+func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("read database URL: %w", err)
+	}
+	params := config.ConnConfig.RuntimeParams
+	params["application_name"] = options.Name
+	params["idle_in_transaction_session_timeout"] = fmt.Sprint(idleInTransaction.Milliseconds())
+	params["timezone"] = "UTC"
+	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	if options.MaxConns > 0 {
+		config.MaxConns = options.MaxConns
+	}
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		conn.TypeMap().RegisterType(utcTimestamps)
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database pool: %w", err)
+	}
+	return pool, nil
+}
+
+// utcTimestamps reads every timestamptz in UTC, whatever the machine's zone.
+var utcTimestamps = &pgtype.Type{
+	Name:  "timestamptz",
+	OID:   pgtype.TimestamptzOID,
+	Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
+}

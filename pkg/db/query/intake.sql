@@ -1,0 +1,44 @@
+-- name: InsertMessages :many
+-- A group of new messages. Empty strings and the zero time stand for NULL,
+-- since an array parameter can't hold both. A conflict on id (a redelivery
+-- from the intake stream) or on the idempotency key inserts nothing.
+-- Time is Postgres': an ingest whose clock is ahead would delay its messages.
+INSERT INTO messages (
+    id, created_at, updated_at, deliver_at, expires_at, priority, destination,
+    recipient, content, payload, type, metadata, scope, idempotency_key, body_hash
+)
+SELECT
+    n.id, now(), now(),
+    coalesce(nullif(n.deliver_at, '0001-01-01 00:00:00+00'), now()),
+    nullif(n.expires_at, '0001-01-01 00:00:00+00'),
+    n.priority, n.destination, n.recipient,
+    nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
+    CASE WHEN n.idempotency_key <> '' THEN n.scope END, nullif(n.idempotency_key, ''), nullif(n.body_hash, '')
+FROM (
+    SELECT
+        unnest(@ids::uuid[]) AS id,
+        unnest(@deliver_ats::timestamptz[]) AS deliver_at,
+        unnest(@expires_ats::timestamptz[]) AS expires_at,
+        unnest(@priorities::smallint[]) AS priority,
+        unnest(@destinations::text[]) AS destination,
+        unnest(@recipients::text[]) AS recipient,
+        unnest(@contents::text[]) AS content,
+        unnest(@payloads::bytea[]) AS payload,
+        unnest(@types::text[]) AS type,
+        unnest(@metadatas::text[]) AS metadata,
+        unnest(@scopes::text[]) AS scope,
+        unnest(@idempotency_keys::text[]) AS idempotency_key,
+        unnest(@body_hashes::bytea[]) AS body_hash
+) AS n
+ON CONFLICT DO NOTHING
+RETURNING id, created_at, deliver_at;
+
+-- name: MessagesByKey :many
+-- The first messages under these idempotency keys.
+SELECT m.* FROM messages AS m
+JOIN (
+    SELECT unnest(@scopes::text[]) AS scope, unnest(@idempotency_keys::text[]) AS idempotency_key
+) AS k ON m.scope = k.scope AND m.idempotency_key = k.idempotency_key;
+
+-- name: MessagesByID :many
+SELECT m.* FROM messages AS m WHERE m.id = ANY(@ids::uuid[]);

@@ -1,0 +1,18 @@
+-- name: InsertOutbox :one
+INSERT INTO outbox (is_claim, batch) VALUES (@is_claim, @batch) RETURNING id;
+
+-- name: DeletePublished :exec
+DELETE FROM outbox WHERE id = ANY(@ids::bigint[]) AND NOT is_claim;
+
+-- name: LockAbandoned :many
+-- What its owner has had time to publish and has not. Rows that another
+-- dispatcher relays at this moment are skipped.
+SELECT id, is_claim, batch FROM outbox
+WHERE created_at < clock_timestamp() - @age::interval
+ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED;
+
+-- name: UnpublishedClaims :one
+SELECT count(*) FROM outbox WHERE is_claim;
+
+-- name: OutboxBacklog :one
+SELECT count(*) AS batches, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds FROM outbox;

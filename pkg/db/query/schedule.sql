@@ -1,0 +1,57 @@
+-- name: ProvisionSchedule :exec
+-- The first start sets the environment's values; later ones only where they
+-- differ from what the environment said last, so that a PATCH outlives a
+-- restart. A shorter interval must not wait for a tick of the longer one.
+INSERT INTO schedule AS s (tick_interval, batch_size, applied_interval, applied_batch_size)
+VALUES (@tick_interval, sqlc.narg(batch_size), @tick_interval, sqlc.narg(batch_size))
+ON CONFLICT (singleton) DO UPDATE SET
+    tick_interval = CASE WHEN s.applied_interval IS DISTINCT FROM excluded.tick_interval THEN excluded.tick_interval ELSE s.tick_interval END,
+    batch_size = CASE WHEN s.applied_batch_size IS DISTINCT FROM excluded.batch_size THEN excluded.batch_size ELSE s.batch_size END,
+    next_tick_at = CASE WHEN s.next_tick_at IS NOT NULL AND s.applied_interval IS DISTINCT FROM excluded.tick_interval
+        THEN least(s.next_tick_at, s.last_tick_at + excluded.tick_interval) ELSE s.next_tick_at END,
+    applied_interval = excluded.applied_interval,
+    applied_batch_size = excluded.applied_batch_size;
+
+-- name: SetRunning :one
+UPDATE schedule AS s SET running = @running
+FROM (SELECT running FROM schedule FOR UPDATE) AS old
+RETURNING (old.running <> s.running)::boolean AS changed;
+
+-- name: Configure :execrows
+-- The next tick comes at the earlier of its old time and the last tick plus
+-- the new interval. NULL stays NULL: a claim is being published, and its
+-- publisher sets the tick by the new interval.
+UPDATE schedule SET
+    tick_interval = coalesce(sqlc.narg(tick_interval), tick_interval),
+    batch_size = coalesce(sqlc.narg(batch_size), batch_size),
+    next_tick_at = CASE WHEN next_tick_at IS NULL THEN NULL ELSE
+        least(next_tick_at, coalesce(last_tick_at, clock_timestamp()) + coalesce(sqlc.narg(tick_interval), tick_interval)) END;
+
+-- name: GetSchedule :one
+SELECT
+    running, tick_interval, batch_size, next_tick_at, last_tick_at, last_batch,
+    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
+FROM schedule;
+
+-- name: CountByStatus :many
+SELECT status, sum(n)::bigint AS n FROM status_counts GROUP BY status;
+
+-- name: FoldCounts :exec
+-- Without this the differences would pile up. Two at once are harmless: the
+-- second finds the rows gone.
+WITH folded AS (
+    DELETE FROM status_counts RETURNING destination, status, n
+)
+INSERT INTO status_counts
+SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVING sum(n) <> 0;
+
+-- name: OldestPending :one
+-- One step down messages_due for each priority.
+SELECT oldest.deliver_at
+FROM generate_series(9, 0, -1) AS level (priority)
+CROSS JOIN LATERAL (
+    SELECT m.deliver_at FROM messages AS m
+    WHERE m.status = 'PENDING' AND m.destination = @destination AND m.priority = level.priority
+    ORDER BY m.deliver_at LIMIT 1
+) AS oldest
+ORDER BY oldest.deliver_at LIMIT 1;

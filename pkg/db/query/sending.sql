@@ -1,0 +1,58 @@
+-- name: LoadQueued :many
+-- The gate: a copy is worth sending only while its row is QUEUED or RETRYING
+-- and carries no newer claim.
+SELECT m.* FROM messages AS m
+WHERE m.id = ANY(@ids::uuid[]) AND m.status IN ('QUEUED', 'RETRYING');
+
+-- name: RecordOutcomes :many
+-- One outcome a message and statement. The guard is the table of moves,
+-- given as FROM>TO pairs. A 2xx wins over every other state; any other
+-- outcome counts only if no newer claim was made and no later attempt is
+-- recorded.
+UPDATE messages AS m SET
+    status = o.status::message_status,
+    version = greatest(m.version + 1, o.version),
+    claim = greatest(m.claim, o.next_claim),
+    attempts = greatest(m.attempts, o.number),
+    fruitless = 0,
+    updated_at = clock_timestamp(),
+    sent_at = CASE WHEN o.status = 'SENT' THEN o.ended_at ELSE m.sent_at END,
+    next_attempt_at = CASE WHEN o.status = 'RETRYING' THEN o.next_attempt_at END,
+    lease_until = CASE WHEN o.status = 'RETRYING'
+        THEN o.next_attempt_at + @lease::interval END,
+    external_id = coalesce(nullif(o.external_id, ''), m.external_id),
+    last_error = coalesce(nullif(o.error, ''), m.last_error)
+FROM (
+    SELECT
+        unnest(@ids::uuid[]) AS id,
+        unnest(@statuses::text[]) AS status,
+        unnest(@versions::bigint[]) AS version,
+        unnest(@claims::bigint[]) AS claim,
+        unnest(@next_claims::bigint[]) AS next_claim,
+        unnest(@numbers::integer[]) AS number,
+        unnest(@tried::boolean[]) AS tried,
+        unnest(@ended_ats::timestamptz[]) AS ended_at,
+        unnest(@next_attempt_ats::timestamptz[]) AS next_attempt_at,
+        unnest(@external_ids::text[]) AS external_id,
+        unnest(@errors::text[]) AS error
+) AS o
+WHERE m.id = o.id
+  AND m.status::text || '>' || o.status = ANY(@moves::text[])
+  AND (o.status = 'SENT' OR (m.claim = o.claim AND (m.attempts < o.number OR NOT o.tried)))
+RETURNING m.id;
+
+-- name: InsertAttempts :exec
+-- An attempt whose event is delivered twice is one attempt.
+INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response)
+SELECT
+    unnest(@message_ids::uuid[]),
+    unnest(@claims::bigint[]),
+    unnest(@numbers::integer[]),
+    unnest(@deliveries::integer[]),
+    unnest(@started_ats::timestamptz[]),
+    unnest(@durations_us::bigint[]),
+    nullif(unnest(@http_statuses::smallint[]), 0),
+    unnest(@outcomes::text[]),
+    nullif(unnest(@errors::text[]), ''),
+    nullif(unnest(@responses::text[]), '')
+ON CONFLICT DO NOTHING;

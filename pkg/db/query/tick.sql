@@ -1,0 +1,81 @@
+-- name: LockSchedule :one
+-- No row while another dispatcher is in its tick.
+SELECT
+    running, tick_interval, batch_size, next_tick_at,
+    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
+FROM schedule FOR UPDATE SKIP LOCKED;
+
+-- name: PullBackTick :exec
+-- Postgres' clock was set back: no tick is further away than an interval.
+UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval;
+
+-- name: ClaimDue :many
+-- The batch of a tick: due, highest priority first, then oldest. Each
+-- priority is one walk along messages_due, so that a million messages of a
+-- high priority that are not yet due cost nothing.
+WITH picked AS (
+    SELECT due.id FROM generate_series(9, 0, -1) AS level (priority)
+    CROSS JOIN LATERAL (
+        SELECT m.id FROM messages AS m
+        WHERE m.status = 'PENDING' AND m.destination = @destination AND m.priority = level.priority
+          AND m.deliver_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
+        ORDER BY m.deliver_at, m.id
+        LIMIT @batch_size FOR UPDATE SKIP LOCKED
+    ) AS due
+    LIMIT @batch_size
+)
+UPDATE messages AS m SET
+    status = 'QUEUED',
+    claim = m.claim + 1,
+    version = m.version + 1,
+    fruitless = m.fruitless + 1,
+    queued_at = clock_timestamp(),
+    updated_at = clock_timestamp(),
+    next_attempt_at = NULL,
+    lease_until = clock_timestamp() + @lease::interval
+FROM picked
+WHERE m.id = picked.id AND m.status::text = ANY(@before::text[])
+RETURNING m.*;
+
+-- name: Reclaim :many
+-- Emits anew what lost its lease. The sweep has made sure that no copy and
+-- no unrecorded outcome is left; the claim number makes sure that nothing
+-- has happened since.
+UPDATE messages AS m SET
+    claim = m.claim + 1,
+    version = m.version + 1,
+    fruitless = m.fruitless + 1,
+    updated_at = clock_timestamp(),
+    lease_until = clock_timestamp() + @lease::interval
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS lost
+WHERE m.id = lost.id AND m.claim = lost.claim
+  AND m.status IN ('QUEUED', 'RETRYING') AND m.lease_until < clock_timestamp()
+RETURNING m.*;
+
+-- name: OpenTick :exec
+-- A claim is made: no further tick until it is published.
+UPDATE schedule SET next_tick_at = NULL;
+
+-- name: EmptyTick :exec
+UPDATE schedule SET
+    next_tick_at = clock_timestamp() + tick_interval,
+    last_tick_at = clock_timestamp(),
+    last_batch = 0;
+
+-- name: FinishClaim :execrows
+-- The claim is published: the interval begins. Whoever comes second, owner
+-- or relay, finds the row gone and changes nothing.
+WITH published AS (
+    DELETE FROM outbox WHERE id = @id AND is_claim RETURNING id
+)
+UPDATE schedule SET
+    next_tick_at = clock_timestamp() + tick_interval,
+    last_tick_at = clock_timestamp(),
+    last_batch = @last_batch
+FROM published;
+
+-- name: RenewLeases :exec
+-- The lease runs from publication, and a relay publishes late.
+UPDATE messages AS m SET lease_until = clock_timestamp() + @lease::interval
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS held
+WHERE m.id = held.id AND m.claim = held.claim AND m.status IN ('QUEUED', 'RETRYING');

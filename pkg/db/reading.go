@@ -1,0 +1,108 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Get returns one message, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, id message.ID) (message.Message, error) {
+	row, err := s.queries.GetMessage(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return message.Message{}, fmt.Errorf("get message %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return message.Message{}, fmt.Errorf("get message %s: %w", id, err)
+	}
+	return toMessage(row)
+}
+
+// Filter narrows a List; a zero field does not filter.
+type Filter struct {
+	Statuses       []message.Status
+	Destination    string
+	To             string
+	Type           string
+	ExternalID     string
+	IdempotencyKey string
+	CreatedAfter   *time.Time  // inclusive
+	CreatedBefore  *time.Time  // exclusive
+	Before         *message.ID // a page begins below this id
+	Limit          int
+}
+
+// List returns messages newest first, at most Limit of them.
+func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
+	rows, err := s.queries.ListMessages(ctx, dbsqlc.ListMessagesParams{
+		BeforeID:       f.Before,
+		Statuses:       texts(f.Statuses),
+		Destination:    set(f.Destination),
+		Recipient:      set(f.To),
+		Type:           set(f.Type),
+		ExternalID:     set(f.ExternalID),
+		IdempotencyKey: set(f.IdempotencyKey),
+		CreatedAfter:   f.CreatedAfter,
+		CreatedBefore:  f.CreatedBefore,
+		PageLimit:      int32(f.Limit),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list messages: %w", err)
+	}
+	return toMessages(rows)
+}
+
+// Attempts returns a message's attempts, oldest first, or ErrNotFound when
+// there is no such message.
+func (s *Store) Attempts(ctx context.Context, id message.ID) ([]message.Attempt, error) {
+	rows, err := s.queries.ListAttempts(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("list attempts of message %s: %w", id, err)
+	}
+	if len(rows) == 0 {
+		if _, err := s.Get(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	attempts := make([]message.Attempt, len(rows))
+	for i, row := range rows {
+		attempts[i] = message.Attempt{
+			Number:     int(row.Number),
+			StartedAt:  row.StartedAt,
+			Duration:   time.Duration(row.DurationUs) * time.Microsecond,
+			Outcome:    row.Outcome,
+			HTTPStatus: int(value(row.HttpStatus)),
+			Error:      value(row.Error),
+			Response:   value(row.Response),
+		}
+	}
+	return attempts, nil
+}
+
+// State is what Redis holds of a message.
+type State struct {
+	ID         message.ID
+	Status     message.Status
+	ExternalID string
+	SentAt     *time.Time
+	Version    int64
+}
+
+// States returns the state of those of the ids that exist.
+func (s *Store) States(ctx context.Context, ids []message.ID) ([]State, error) {
+	rows, err := s.queries.CopyStates(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read %d states: %w", len(ids), err)
+	}
+	states := make([]State, len(rows))
+	for i, row := range rows {
+		states[i] = State{ID: row.ID, Status: row.Status, ExternalID: value(row.ExternalID), SentAt: row.SentAt, Version: row.Version}
+	}
+	return states, nil
+}

@@ -1,0 +1,138 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// LoadQueued returns those of the ids that are QUEUED or RETRYING. A copy is
+// worth sending only if its row is among them and its Claim is not above the
+// copy's.
+func (s *Store) LoadQueued(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error) {
+	rows, err := s.queries.LoadQueued(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("load %d messages: %w", len(ids), err)
+	}
+	messages := make(map[message.ID]message.Message, len(rows))
+	for _, row := range rows {
+		m, err := toMessage(row)
+		if err != nil {
+			return nil, err
+		}
+		messages[m.ID] = m
+	}
+	return messages, nil
+}
+
+// Outcome is what a sender made of a copy of an id.
+type Outcome struct {
+	ID            message.ID
+	Move          message.Move
+	Version       int64 // the event's sequence
+	Claim         int64 // the copy's
+	NextClaim     int64 // one more when it was parked, else the same
+	Delivery      int   // JetStream's count
+	Attempts      int   // how many the message has had with this
+	Attempt       *message.Attempt
+	EndedAt       time.Time
+	NextAttemptAt time.Time // of a Defer
+	ExternalID    string
+	Error         string
+}
+
+// movePairs is the guard of RecordOutcomes: FROM>TO for every move that an
+// outcome can make.
+var movePairs = func() []string {
+	var pairs []string
+	for _, move := range []message.Move{message.Succeed, message.Defer, message.Fail, message.Lapse} {
+		for _, from := range move.From {
+			pairs = append(pairs, string(from)+">"+string(move.To))
+		}
+	}
+	return pairs
+}()
+
+// Record writes outcomes and their attempts in one transaction. One that is
+// recorded already, or that a newer claim has overtaken, changes no state; a
+// 2xx wins over every state but SENT. It returns how many moved a message.
+func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Duration) (int, error) {
+	moved := 0
+	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+		moved = 0
+		if err := q.InsertAttempts(ctx, attemptParams(outcomes)); err != nil {
+			return fmt.Errorf("insert attempts: %w", err)
+		}
+		// A statement can change a row only once: the second outcome of a
+		// message waits for the next round.
+		for rest := outcomes; len(rest) > 0; {
+			var round []Outcome
+			round, rest = splitRound(rest)
+			ids, err := q.RecordOutcomes(ctx, outcomeParams(round, lease))
+			if err != nil {
+				return fmt.Errorf("update messages: %w", err)
+			}
+			moved += len(ids)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("record %d outcomes: %w", len(outcomes), err)
+	}
+	return moved, nil
+}
+
+// splitRound takes the first outcome of each message.
+func splitRound(outcomes []Outcome) (round, rest []Outcome) {
+	seen := make(map[message.ID]bool, len(outcomes))
+	for _, o := range outcomes {
+		if seen[o.ID] {
+			rest = append(rest, o)
+			continue
+		}
+		seen[o.ID] = true
+		round = append(round, o)
+	}
+	return round, rest
+}
+
+func outcomeParams(round []Outcome, lease time.Duration) dbsqlc.RecordOutcomesParams {
+	p := dbsqlc.RecordOutcomesParams{Lease: lease, Moves: movePairs}
+	for _, o := range round {
+		p.Ids = append(p.Ids, o.ID)
+		p.Statuses = append(p.Statuses, string(o.Move.To))
+		p.Versions = append(p.Versions, o.Version)
+		p.Claims = append(p.Claims, o.Claim)
+		p.NextClaims = append(p.NextClaims, o.NextClaim)
+		p.Numbers = append(p.Numbers, int32(o.Attempts))
+		p.Tried = append(p.Tried, o.Attempt != nil)
+		p.EndedAts = append(p.EndedAts, o.EndedAt)
+		p.NextAttemptAts = append(p.NextAttemptAts, o.NextAttemptAt)
+		p.ExternalIds = append(p.ExternalIds, o.ExternalID)
+		p.Errors = append(p.Errors, o.Error)
+	}
+	return p
+}
+
+func attemptParams(outcomes []Outcome) dbsqlc.InsertAttemptsParams {
+	var p dbsqlc.InsertAttemptsParams
+	for _, o := range outcomes {
+		if o.Attempt == nil {
+			continue
+		}
+		p.MessageIds = append(p.MessageIds, o.ID)
+		p.Claims = append(p.Claims, o.Claim)
+		p.Numbers = append(p.Numbers, int32(o.Attempt.Number))
+		p.Deliveries = append(p.Deliveries, int32(o.Delivery))
+		p.StartedAts = append(p.StartedAts, o.Attempt.StartedAt)
+		p.DurationsUs = append(p.DurationsUs, o.Attempt.Duration.Microseconds())
+		p.HttpStatuses = append(p.HttpStatuses, int16(o.Attempt.HTTPStatus))
+		p.Outcomes = append(p.Outcomes, o.Attempt.Outcome)
+		p.Errors = append(p.Errors, o.Attempt.Error)
+		p.Responses = append(p.Responses, o.Attempt.Response)
+	}
+	return p
+}

@@ -1,0 +1,119 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Store reads and moves messages. It is safe for concurrent use.
+type Store struct {
+	pool    *pgxpool.Pool
+	queries *dbsqlc.Queries
+}
+
+// NewStore returns a Store over a pool.
+func NewStore(pool *pgxpool.Pool) *Store {
+	return &Store{pool: pool, queries: dbsqlc.New(pool)}
+}
+
+// Box makes of moved messages what the outbox is to hold about them. It is
+// called within the transaction, so it must not block.
+type Box func(moved []message.Message) []byte
+
+// inTx runs work in one transaction, which is rolled back when work fails.
+func (s *Store) inTx(ctx context.Context, work func(*dbsqlc.Queries) error) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		return work(s.queries.WithTx(tx))
+	})
+}
+
+// put writes the outbox row of a move, if it moved anything.
+func put(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, box Box) (int64, error) {
+	if len(moved) == 0 {
+		return 0, nil
+	}
+	id, err := q.InsertOutbox(ctx, false, box(moved))
+	if err != nil {
+		return 0, fmt.Errorf("write outbox: %w", err)
+	}
+	return id, nil
+}
+
+func toMessages(rows []dbsqlc.Message) ([]message.Message, error) {
+	messages := make([]message.Message, len(rows))
+	for i, row := range rows {
+		m, err := toMessage(row)
+		if err != nil {
+			return nil, err
+		}
+		messages[i] = m
+	}
+	return messages, nil
+}
+
+func toMessage(row dbsqlc.Message) (message.Message, error) {
+	m := message.Message{
+		ID:             row.ID,
+		To:             row.Recipient,
+		Content:        value(row.Content),
+		Payload:        row.Payload,
+		Destination:    row.Destination,
+		Type:           value(row.Type),
+		Priority:       int(row.Priority),
+		DeliverAt:      row.DeliverAt,
+		ExpiresAt:      row.ExpiresAt,
+		Status:         row.Status,
+		Attempts:       int(row.Attempts),
+		LastError:      value(row.LastError),
+		NextAttemptAt:  row.NextAttemptAt,
+		ExternalID:     value(row.ExternalID),
+		CreatedAt:      row.CreatedAt,
+		QueuedAt:       row.QueuedAt,
+		SentAt:         row.SentAt,
+		UpdatedAt:      row.UpdatedAt,
+		Version:        row.Version,
+		Claim:          row.Claim,
+		BudgetStart:    int(row.BudgetStart),
+		IdempotencyKey: value(row.IdempotencyKey),
+		Scope:          value(row.Scope),
+		BodyHash:       row.BodyHash,
+	}
+	if row.Metadata != nil {
+		if err := json.Unmarshal(row.Metadata, &m.Metadata); err != nil {
+			return m, fmt.Errorf("read metadata of message %s: %w", row.ID, err)
+		}
+	}
+	return m, nil
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// set returns nil for the zero value: SQL's NULL.
+func set[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func texts[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}

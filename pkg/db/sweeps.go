@@ -1,0 +1,68 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// LeasesLost returns at most limit messages whose lease ran out, the longest
+// lost first.
+func (s *Store) LeasesLost(ctx context.Context, limit int) ([]Lost, error) {
+	rows, err := s.queries.LeasesLost(ctx, int32(limit))
+	if err != nil {
+		return nil, fmt.Errorf("look for lost leases: %w", err)
+	}
+	lost := make([]Lost, len(rows))
+	for i, row := range rows {
+		lost[i] = Lost{ID: row.ID, Destination: row.Destination, Claim: row.Claim, Fruitless: int(row.Fruitless)}
+	}
+	return lost, nil
+}
+
+// RenewLeases gives messages a new lease: the sweep has found them still on
+// their way.
+func (s *Store) RenewLeases(ctx context.Context, lost []Lost, lease time.Duration) error {
+	err := s.queries.RenewLeases(ctx, lease, lostIDs(lost), lostClaims(lost))
+	if err != nil {
+		return fmt.Errorf("renew %d leases: %w", len(lost), err)
+	}
+	return nil
+}
+
+// GiveUp moves messages to FAILED whose claims never brought an outcome. It
+// returns them and the outbox row to publish, 0 for none.
+func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []message.Message, outboxID int64, err error) {
+	err = s.inTx(ctx, func(q *dbsqlc.Queries) error {
+		rows, err := q.GiveUp(ctx, texts(message.Fail.From), lostIDs(lost), lostClaims(lost))
+		if err != nil {
+			return fmt.Errorf("give up %d messages: %w", len(lost), err)
+		}
+		if moved, err = toMessages(rows); err != nil {
+			return err
+		}
+		outboxID, err = put(ctx, q, moved, box)
+		return err
+	})
+	return moved, outboxID, err
+}
+
+// ExpireDue moves at most limit PENDING messages to EXPIRED whose time is
+// over. It returns them and the outbox row to publish, 0 for none.
+func (s *Store) ExpireDue(ctx context.Context, limit int, box Box) (moved []message.Message, outboxID int64, err error) {
+	err = s.inTx(ctx, func(q *dbsqlc.Queries) error {
+		rows, err := q.ExpireDue(ctx, texts(message.Expire.From), int32(limit))
+		if err != nil {
+			return fmt.Errorf("expire messages: %w", err)
+		}
+		if moved, err = toMessages(rows); err != nil {
+			return err
+		}
+		outboxID, err = put(ctx, q, moved, box)
+		return err
+	})
+	return moved, outboxID, err
+}

@@ -1,0 +1,83 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// maxPendingAcks bounds the publishes of one connection that wait for their
+// acknowledgement.
+const maxPendingAcks = 8192
+
+// Connect returns a connection that survives the absence of NATS: it is
+// returned at once, connected or not, and goes on trying for ever. name is
+// what `nats server report connections` shows.
+func Connect(url, name string, options ...nats.Option) (jetstream.JetStream, error) {
+	options = append([]nats.Option{
+		nats.Name(name),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, time.Second),
+		nats.ReconnectBufSize(-1), // no hidden queue: a publish without a connection fails at once
+		nats.PingInterval(5 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DrainTimeout(5 * time.Second),
+	}, options...)
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	js, err := jetstream.New(nc,
+		jetstream.WithPublishAsyncMaxPending(maxPendingAcks),
+		jetstream.WithPublishAsyncTimeout(publishWait),
+	)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	return js, nil
+}
+
+// Check reports an error unless NATS is connected and the streams exist. The
+// error is ErrNotProvisioned when they don't.
+func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
+	if !js.Conn().IsConnected() {
+		return fmt.Errorf("check streams: %w", ErrUnavailable)
+	}
+	for _, stream := range t.Streams() {
+		_, err := js.Stream(ctx, stream.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("stream %s: %w", stream.Name, ErrNotProvisioned)
+		}
+		if err != nil {
+			return fmt.Errorf("look up stream %s: %w", stream.Name, err)
+		}
+	}
+	return nil
+}
+
+// ErrNotProvisioned means that a stream is missing: `dispatch provision`
+// makes it.
+var ErrNotProvisioned = errors.New("not provisioned")
+
+// Provision makes every stream and consumer, or brings those that exist up
+// to date. It is safe to run at any time, also while services work.
+func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destinations []string, webhookTimeout time.Duration) error {
+	for _, stream := range t.Streams() {
+		if _, err := js.CreateOrUpdateStream(ctx, stream); err != nil {
+			return fmt.Errorf("provision stream %s: %w", stream.Name, err)
+		}
+	}
+	for _, consumer := range t.Consumers(destinations, webhookTimeout) {
+		if _, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config); err != nil {
+			return fmt.Errorf("provision consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
+		}
+	}
+	return nil
+}

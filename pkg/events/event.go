@@ -1,0 +1,125 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Event is a CloudEvent 1.0 in structured JSON mode
+// (https://github.com/cloudevents/spec, version 1.0.2).
+type Event struct {
+	SpecVersion     string    `json:"specversion"`
+	ID              string    `json:"id"`
+	Source          string    `json:"source"`
+	Type            string    `json:"type"`
+	Subject         string    `json:"subject"`
+	Time            time.Time `json:"time"`
+	DataContentType string    `json:"datacontenttype"`
+	// Sequence is the message's version, padded so that it orders as text
+	// (the CloudEvents sequence extension asks for that).
+	Sequence string `json:"sequence"`
+	Data     Data   `json:"data"`
+}
+
+// Data is what an event tells: the message as it then was and, when a sender
+// tells of it, the outcome that brought it there.
+type Data struct {
+	message.Message
+	Outcome *Outcome `json:"outcome,omitempty"`
+}
+
+// Outcome is what became of a delivery, in the recorder's terms.
+type Outcome struct {
+	Claim     int64            `json:"claim"`             // of the copy that was delivered
+	NextClaim int64            `json:"nextClaim"`         // one more when the message was parked, else the same
+	Delivery  int              `json:"delivery"`          // JetStream's count of this copy's deliveries
+	Attempt   *message.Attempt `json:"attempt,omitempty"` // nil when it was not tried
+}
+
+// Composer makes the entries to publish for what happens to messages. It is
+// safe for concurrent use.
+type Composer struct {
+	topology    Topology
+	fullContent bool
+}
+
+// NewComposer returns a Composer. With fullContent the events carry content,
+// payload and metadata; without, they tell everything else.
+func NewComposer(topology Topology, fullContent bool) Composer {
+	return Composer{topology: topology, fullContent: fullContent}
+}
+
+// Moved returns the events of moves that Postgres has made, one a message.
+// Their ids are message and version, since a version is reached once.
+func (c Composer) Moved(kind message.EventType, moved []message.Message) []Entry {
+	entries := make([]Entry, 0, len(moved))
+	for _, m := range moved {
+		id := fmt.Sprintf("%s.v%d.%s", m.ID, m.Version, kind)
+		entries = append(entries, c.entry(kind, id, m.UpdatedAt, Data{Message: m}))
+	}
+	return entries
+}
+
+// Claimed returns what a claim publishes: every id on the work queue, then
+// the events that say so.
+func (c Composer) Claimed(origin string, claimed []message.Message) []Entry {
+	entries := make([]Entry, 0, 2*len(claimed))
+	for _, m := range claimed {
+		entries = append(entries, c.Delivery(origin, m))
+	}
+	return append(entries, c.Moved(message.EventQueued, claimed)...)
+}
+
+// Delivery returns the emission of an id under its present claim.
+func (c Composer) Delivery(origin string, m message.Message) Entry {
+	claim := strconv.FormatInt(m.Claim, 10)
+	return Entry{
+		Subject: c.topology.Deliver(m.Destination, m.ID),
+		MsgID:   m.ID.String() + "." + claim,
+		Headers: map[string]string{HeaderClaim: claim, HeaderOrigin: origin},
+		Data:    json.RawMessage(`{"id":"` + m.ID.String() + `","claim":` + claim + `}`),
+	}
+}
+
+// Finished returns the event of a sender's outcome; m is the message as the
+// outcome leaves it.
+func (c Composer) Finished(kind message.EventType, m message.Message, outcome Outcome) Entry {
+	number := m.Attempts
+	if outcome.Attempt != nil {
+		number = outcome.Attempt.Number
+	}
+	id := fmt.Sprintf("%s.%d.%d.%d.%s", m.ID, outcome.Claim, number, outcome.Delivery, kind)
+	entry := c.entry(kind, id, m.UpdatedAt, Data{Message: m, Outcome: &outcome})
+	entry.Headers = map[string]string{HeaderOutcome: "1"}
+	return entry
+}
+
+func (c Composer) entry(kind message.EventType, id string, at time.Time, data Data) Entry {
+	if !c.fullContent {
+		data.Message = data.WithoutContent()
+	}
+	body, err := json.Marshal(Event{
+		SpecVersion:     "1.0",
+		ID:              id,
+		Source:          "/" + c.topology.Prefix(),
+		Type:            c.topology.Prefix() + ".message." + string(kind),
+		Subject:         data.ID.String(),
+		Time:            at.UTC(),
+		DataContentType: "application/json",
+		Sequence:        Sequence(data.Version),
+		Data:            data,
+	})
+	if err != nil {
+		panic(fmt.Sprintf("events: a message is valid JSON: %v", err))
+	}
+	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Data: body}
+}
+
+// Sequence writes a version so that versions order as text.
+func Sequence(version int64) string {
+	return fmt.Sprintf("%010d", version)
+}

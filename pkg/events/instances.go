@@ -1,0 +1,105 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/synadia-io/orbit.go/natsext"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// instancesEvery is how old the list of instances may be, and instancesStall
+// how long the last answer may be away.
+const (
+	instancesEvery = 2 * time.Second
+	instancesStall = 100 * time.Millisecond
+)
+
+var serviceNames = map[string]string{
+	MessagesService: "ingest",
+	ControlService:  "dispatcher",
+	SenderService:   "sender",
+}
+
+// Instances knows which services run, by NATS micro's discovery. Run keeps
+// it up to date; List is safe for concurrent use.
+type Instances struct {
+	nc     *nats.Conn
+	prefix string
+
+	mu   sync.Mutex
+	list []message.Instance
+}
+
+// NewInstances returns an Instances that knows nobody until Run.
+func NewInstances(nc *nats.Conn, topology Topology) *Instances {
+	return &Instances{nc: nc, prefix: topology.Prefix()}
+}
+
+// Metadata is what a service registers with, so that installations under
+// different prefixes on one NATS don't count each other's instances.
+func (t Topology) Metadata() map[string]string {
+	return map[string]string{"prefix": t.prefix}
+}
+
+// List returns the services that answered last, dispatchers first. It is
+// empty while NATS is away.
+func (i *Instances) List() []message.Instance {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.list)
+}
+
+// Run asks around every 2 s until ctx ends.
+func (i *Instances) Run(ctx context.Context) error {
+	ticker := time.NewTicker(instancesEvery)
+	defer ticker.Stop()
+	for {
+		list := i.ask(ctx)
+		i.mu.Lock()
+		i.list = list
+		i.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (i *Instances) ask(ctx context.Context) []message.Instance {
+	list := []message.Instance{}
+	if !i.nc.IsConnected() {
+		return list
+	}
+	ctx, cancel := context.WithTimeout(ctx, instancesEvery)
+	defer cancel()
+	answers, err := natsext.RequestMany(ctx, i.nc, "$SRV.STATS", nil, natsext.RequestManyStall(instancesStall))
+	if err != nil {
+		return list
+	}
+	for answer, err := range answers {
+		if err != nil {
+			break
+		}
+		var stats micro.Stats
+		if json.Unmarshal(answer.Data, &stats) != nil || stats.Metadata["prefix"] != i.prefix {
+			continue
+		}
+		if name, ours := serviceNames[stats.Name]; ours {
+			list = append(list, message.Instance{ID: stats.ID, Service: name, Since: stats.Started.UTC()})
+		}
+	}
+	slices.SortFunc(list, func(a, b message.Instance) int {
+		return cmp.Or(strings.Compare(a.Service, b.Service), a.Since.Compare(b.Since), strings.Compare(a.ID, b.ID))
+	})
+	return list
+}

@@ -1,0 +1,51 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Positions tells how far the recorder is. It is safe for concurrent use.
+type Positions struct {
+	js       jetstream.JetStream
+	topology Topology
+}
+
+// NewPositions returns a Positions over a connection.
+func NewPositions(js jetstream.JetStream, topology Topology) Positions {
+	return Positions{js: js, topology: topology}
+}
+
+// Last returns the sequence of the last event that is stored now.
+func (p Positions) Last(ctx context.Context) (uint64, error) {
+	stream, err := p.js.Stream(ctx, p.topology.EventsStream())
+	if err != nil {
+		return 0, fmt.Errorf("look up last event: %w", err)
+	}
+	return stream.CachedInfo().State.LastSeq, nil
+}
+
+// recorderPoll is how often AwaitRecorded looks.
+const recorderPoll = 20 * time.Millisecond
+
+// AwaitRecorded returns once the recorder has passed the event with the
+// given sequence: everything up to it is in Postgres. It returns ctx's error
+// when that ends first.
+func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
+	ticker := time.NewTicker(recorderPoll)
+	defer ticker.Stop()
+	for {
+		consumer, err := p.js.Consumer(ctx, p.topology.EventsStream(), RecorderConsumer)
+		if err == nil && consumer.CachedInfo().AckFloor.Stream >= sequence {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("await recorder at event %d: %w", sequence, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}

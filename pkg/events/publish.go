@@ -1,0 +1,89 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrUnavailable means that NATS did not confirm a publish in time. Whether
+// the message was stored is unknown; repeating it with the same Msg-Id is
+// harmless within the stream's window.
+var ErrUnavailable = errors.New("NATS does not answer")
+
+// publishWait bounds one publish: one that dies with its server is never
+// answered.
+const publishWait = 2 * time.Second
+
+// publishPause lies between two rounds, so that a server which refuses at
+// once is not hammered.
+const publishPause = 100 * time.Millisecond
+
+// Publisher publishes entries. It is safe for concurrent use.
+type Publisher struct {
+	js jetstream.JetStream
+	nc *nats.Conn
+}
+
+// NewPublisher returns a Publisher over a connection.
+func NewPublisher(js jetstream.JetStream) Publisher {
+	return Publisher{js: js, nc: js.Conn()}
+}
+
+// Publish publishes the entries in order and returns when every one is
+// acknowledged. It tries each for 2 s, again and again until ctx ends, and
+// then returns ErrUnavailable; entries may have been stored all the same.
+// Without a connection it returns ErrUnavailable at once.
+func (p Publisher) Publish(ctx context.Context, entries []Entry) error {
+	pending := entries
+	for {
+		if !p.nc.IsConnected() {
+			return fmt.Errorf("publish %d entries: %w", len(pending), ErrUnavailable)
+		}
+		missing, err := p.publishOnce(ctx, pending)
+		if len(missing) == 0 {
+			return nil
+		}
+		pending = missing
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("publish %d entries: %w: %w", len(missing), ErrUnavailable, err)
+		case <-time.After(publishPause):
+		}
+	}
+}
+
+// publishOnce publishes every entry and returns those that were not
+// acknowledged, with the last error.
+func (p Publisher) publishOnce(ctx context.Context, entries []Entry) ([]Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+
+	futures := make([]jetstream.PubAckFuture, 0, len(entries))
+	var lastErr error
+	for _, entry := range entries {
+		future, err := p.js.PublishMsgAsync(entry.msg())
+		if err != nil {
+			lastErr = err
+			break
+		}
+		futures = append(futures, future)
+	}
+	missing := append([]Entry(nil), entries[len(futures):]...)
+	for i, future := range futures {
+		select {
+		case <-future.Ok():
+		case err := <-future.Err():
+			lastErr = err
+			missing = append(missing, entries[i])
+		case <-ctx.Done():
+			lastErr = ctx.Err()
+			missing = append(missing, entries[i])
+		}
+	}
+	return missing, lastErr
+}

@@ -1,0 +1,257 @@
+// Package events is everything NATS: which subjects, streams and consumers
+// there are, what is published on them, and how.
+package events
+
+import (
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Headers of the dispatcher's own messages.
+const (
+	// HeaderClaim carries the claim number of a delivery.
+	HeaderClaim = "Dispatch-Claim"
+	// HeaderOrigin says how a copy of an id came to be on the work queue.
+	HeaderOrigin = "Dispatch-Origin"
+	// HeaderOutcome marks an event that tells of a sender's outcome: the
+	// recorder writes those to Postgres and passes over all others.
+	HeaderOutcome = "Dispatch-Outcome"
+	// HeaderProblemCode and HeaderProblem say what was wrong with a rejected
+	// intake message: a stable word, and the problem+json document.
+	HeaderProblemCode = "Dispatch-Problem-Code"
+	HeaderProblem     = "Dispatch-Problem"
+)
+
+// How a copy of an id came to be on the work queue. Only a first delivery
+// from a tick is certainly the first of its claim.
+const (
+	OriginTick    = "tick"    // published by the dispatcher that claimed it
+	OriginRelay   = "relay"   // published by another dispatcher, or late
+	OriginReclaim = "reclaim" // claimed anew after its lease ran out
+	OriginRetry   = "retry"   // fired by a schedule
+)
+
+// Names of the durable consumers.
+const (
+	IntakeConsumer   = "ingest"
+	RecorderConsumer = "recorder"
+	CacheConsumer    = "cache"
+)
+
+// Names of the micro services.
+const (
+	MessagesService = "dispatch-messages"
+	ControlService  = "dispatch-control"
+	SenderService   = "dispatch-sender"
+)
+
+// Sizes and times of the streams and consumers.
+const (
+	IntakeWindow     = 2 * time.Minute
+	DeliveriesWindow = 30 * time.Second
+	EventsWindow     = 5 * time.Second
+	EventsMaxAge     = 7 * 24 * time.Hour
+	EventsMaxBytes   = 8 << 30
+	IntakeMaxBytes   = 8 << 30
+	RejectedMaxAge   = 30 * 24 * time.Hour
+
+	intakeAckWait   = 30 * time.Second
+	recorderAckWait = 15 * time.Second
+	maxAckPending   = 20_000
+)
+
+// Topology names every subject, stream and consumer. The zero value is not
+// usable; make one with NewTopology. It is safe for concurrent use.
+type Topology struct {
+	prefix   string
+	replicas int
+}
+
+// NewTopology returns the topology under a prefix, such as "dispatch", with
+// its streams on so many servers (1, 3 or 5).
+func NewTopology(prefix string, replicas int) Topology {
+	return Topology{prefix: prefix, replicas: max(replicas, 1)}
+}
+
+// Prefix returns the first token of every subject.
+func (t Topology) Prefix() string { return t.prefix }
+
+func (t Topology) stream(name string) string {
+	return strings.ToUpper(t.prefix) + "_" + name
+}
+
+// IntakeStream holds what other systems publish directly, until it is stored.
+func (t Topology) IntakeStream() string { return t.stream("INTAKE") }
+
+// RejectedStream keeps the intake that did not validate.
+func (t Topology) RejectedStream() string { return t.stream("REJECTED") }
+
+// DeliveriesStream is the work queue of the senders.
+func (t Topology) DeliveriesStream() string { return t.stream("DELIVERIES") }
+
+// EventsStream tells everyone what happened.
+func (t Topology) EventsStream() string { return t.stream("EVENTS") }
+
+// Intake is where other systems publish messages for a destination.
+func (t Topology) Intake(destination string) string {
+	return t.prefix + ".intake." + destination
+}
+
+// IntakeDestination returns the destination of an intake subject.
+func (t Topology) IntakeDestination(subject string) string {
+	return strings.TrimPrefix(subject, t.prefix+".intake.")
+}
+
+// Rejected is where intake goes that does not validate.
+func (t Topology) Rejected(destination string) string {
+	return t.prefix + ".rejected." + destination
+}
+
+// Deliver is the subject of an emitted id.
+func (t Topology) Deliver(destination string, id message.ID) string {
+	return t.prefix + ".deliver." + destination + "." + id.String()
+}
+
+// DeliverAll is what a destination's senders consume. It never matches the
+// schedules that wait on Park.
+func (t Topology) DeliverAll(destination string) string {
+	return t.prefix + ".deliver." + destination + ".*"
+}
+
+// Park is the subject on which the schedule of a retry waits.
+func (t Topology) Park(destination string, id message.ID) string {
+	return t.prefix + ".retry." + destination + "." + id.String()
+}
+
+// Event is the subject of an event.
+func (t Topology) Event(kind message.EventType, destination string) string {
+	return t.prefix + ".events." + string(kind) + "." + destination
+}
+
+// Events matches every event of a kind.
+func (t Topology) Events(kind message.EventType) string {
+	return t.prefix + ".events." + string(kind) + ".>"
+}
+
+// Control is the subject of a control request: start, stop, status or
+// configure.
+func (t Topology) Control(verb string) string { return t.prefix + ".control." + verb }
+
+// Messages is the subject of a message request: create, get, list, cancel or
+// retry.
+func (t Topology) Messages(verb string) string { return t.prefix + ".messages." + verb }
+
+// SenderConsumer is the durable consumer that a destination's senders share.
+func (t Topology) SenderConsumer(destination string) string { return "sender-" + destination }
+
+// Streams lists the configuration of every stream.
+func (t Topology) Streams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			Name:        t.IntakeStream(),
+			Description: "Messages published by other systems, until they are stored in Postgres",
+			Subjects:    []string{t.prefix + ".intake.>"},
+			Retention:   jetstream.WorkQueuePolicy,
+			Storage:     jetstream.FileStorage,
+			Replicas:    t.replicas,
+			Discard:     jetstream.DiscardNew, // a full stream refuses with an error; it drops nothing
+			MaxBytes:    IntakeMaxBytes,
+			Duplicates:  IntakeWindow,
+		},
+		{
+			Name:        t.RejectedStream(),
+			Description: "Intake that did not validate, with the problem in its headers",
+			Subjects:    []string{t.prefix + ".rejected.>"},
+			Storage:     jetstream.FileStorage,
+			Replicas:    t.replicas,
+			MaxAge:      RejectedMaxAge,
+		},
+		{
+			// No size limit: with schedules the server can't refuse new
+			// messages, it would drop old ones. The dispatcher's bound on
+			// emitted ids is the limit.
+			Name:              t.DeliveriesStream(),
+			Description:       "Emitted ids, a subject each, and the schedules of their retries",
+			Subjects:          []string{t.prefix + ".deliver.*.*", t.prefix + ".retry.*.*"},
+			Retention:         jetstream.WorkQueuePolicy,
+			Storage:           jetstream.FileStorage,
+			Replicas:          t.replicas,
+			MaxMsgsPerSubject: 1, // a newer copy of an id replaces the older
+			AllowMsgSchedules: true,
+			Duplicates:        DeliveriesWindow,
+		},
+		{
+			Name:        t.EventsStream(),
+			Description: "What happened to every message, as CloudEvents",
+			Subjects:    []string{t.prefix + ".events.>"},
+			Storage:     jetstream.FileStorage,
+			Replicas:    t.replicas,
+			MaxAge:      EventsMaxAge,
+			MaxBytes:    EventsMaxBytes,
+			Duplicates:  EventsWindow,
+		},
+	}
+}
+
+// Consumer pairs a consumer's configuration with its stream.
+type Consumer struct {
+	Stream string
+	Config jetstream.ConsumerConfig
+}
+
+// Consumers lists every durable consumer for the given destinations.
+// webhookTimeout bounds how long a request may be in flight: the senders'
+// ack wait is three times that, so that a slow webhook is no dead sender.
+func (t Topology) Consumers(destinations []string, webhookTimeout time.Duration) []Consumer {
+	consumers := []Consumer{
+		{t.IntakeStream(), jetstream.ConsumerConfig{
+			Durable:       IntakeConsumer,
+			Description:   "Stores intake in Postgres",
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       intakeAckWait,
+			MaxDeliver:    -1,
+			MaxAckPending: maxAckPending,
+		}},
+		{t.EventsStream(), jetstream.ConsumerConfig{
+			// The whole stream, not just the outcomes: only so does its ack
+			// floor say exactly which events it has passed.
+			Durable:       RecorderConsumer,
+			Description:   "Writes the senders' outcomes to Postgres",
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       recorderAckWait,
+			MaxDeliver:    -1,
+			MaxAckPending: maxAckPending,
+		}},
+		{t.EventsStream(), jetstream.ConsumerConfig{
+			Durable:       CacheConsumer,
+			Description:   "Copies states to Redis",
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       recorderAckWait,
+			MaxDeliver:    -1,
+			MaxAckPending: maxAckPending,
+		}},
+	}
+	for _, destination := range destinations {
+		consumers = append(consumers, Consumer{t.DeliveriesStream(), jetstream.ConsumerConfig{
+			Durable:       t.SenderConsumer(destination),
+			Description:   "Delivers to the webhook of " + destination,
+			FilterSubject: t.DeliverAll(destination),
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       SenderAckWait(webhookTimeout),
+			MaxDeliver:    -1, // endings are ours: past MaxDeliver a message would lie in the stream for ever
+			MaxAckPending: maxAckPending,
+		}})
+	}
+	return consumers
+}
+
+// SenderAckWait is how long an id may be with a sender that gives no sign of
+// life before it goes to another: three times the webhook's timeout, and
+// 15 s at least.
+func SenderAckWait(webhookTimeout time.Duration) time.Duration {
+	return max(3*webhookTimeout, 15*time.Second)
+}

@@ -1,0 +1,4 @@
+module github.com/message-dispatcher/dispatch/pkg/message
+
+go 1.26.0
+

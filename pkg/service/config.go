@@ -1,0 +1,208 @@
+package service
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Postgres says where the database is: DATABASE_URL, or the DB_* names. With
+// both, DATABASE_URL wins.
+type Postgres struct {
+	DatabaseURL string `env:"DATABASE_URL" secret:"true" help:"PostgreSQL as postgres://user:password@host:port/name; wins over the DB_ names"`
+	Host        string `env:"DB_HOST" help:"PostgreSQL host, or the directory of its socket; needed without DATABASE_URL"`
+	Port        uint16 `env:"DB_PORT" envDefault:"5432" help:"PostgreSQL port"`
+	Name        string `env:"DB_NAME" envDefault:"dispatch" help:"database name"`
+	User        string `env:"DB_USER" help:"database user; needed with DB_HOST"`
+	Password    string `env:"DB_PASSWORD" secret:"true" help:"database password"`
+}
+
+// URL is the connection string, with everything escaped that needs it; empty
+// if no database was configured.
+func (p Postgres) URL() string {
+	if p.DatabaseURL != "" || p.Host == "" {
+		return p.DatabaseURL
+	}
+	u := url.URL{Scheme: "postgres", User: url.User(p.User), Path: "/" + p.Name}
+	if p.Password != "" {
+		u.User = url.UserPassword(p.User, p.Password)
+	}
+	port := strconv.Itoa(int(p.Port))
+	if path.IsAbs(p.Host) { // a socket's directory can't stand where a host name does
+		u.RawQuery = url.Values{"host": {p.Host}, "port": {port}}.Encode()
+	} else {
+		u.Host = net.JoinHostPort(strings.Trim(p.Host, "[]"), port)
+	}
+	return u.String()
+}
+
+// Validate reports every mistake of the block.
+func (p Postgres) Validate() error {
+	if p.DatabaseURL != "" {
+		u, err := url.Parse(p.DatabaseURL)
+		if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+			return Invalid("DATABASE_URL", Hidden, "must be a URL like postgres://user:password@host:5432/name, with special characters of the password percent-encoded")
+		}
+		return nil
+	}
+	if p.Host == "" {
+		return Invalid("DATABASE_URL", "", "must be set, or DB_HOST, DB_USER, DB_PASSWORD and DB_NAME")
+	}
+	var errs []error
+	if p.Port == 0 {
+		errs = append(errs, Invalid("DB_PORT", p.Port, "must be from 1 to 65535"))
+	}
+	if p.Name == "" {
+		errs = append(errs, Invalid("DB_NAME", p.Name, "must be set"))
+	}
+	if p.User == "" {
+		errs = append(errs, Invalid("DB_USER", p.User, "must be set when DB_HOST is"))
+	}
+	return errors.Join(errs...)
+}
+
+// Warnings says what is set to no effect.
+func (p Postgres) Warnings() []string {
+	if p.DatabaseURL != "" && p.Host != "" {
+		return []string{"DB_HOST is ignored, because DATABASE_URL is set"}
+	}
+	return nil
+}
+
+// NATS says where the NATS servers are and how everything kept there is named.
+type NATS struct {
+	URL      string `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" secret:"true" help:"NATS servers, separated by commas"`
+	Prefix   string `env:"PREFIX" envDefault:"dispatch" help:"what the names of all subjects, streams and buckets start with"`
+	Replicas int    `env:"NATS_REPLICAS" envDefault:"1" help:"copies of every stream: 1, 3 or 5"`
+}
+
+var prefixPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+// Validate reports every mistake of the block.
+func (n NATS) Validate() error {
+	var errs []error
+	for server := range strings.SplitSeq(n.URL, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		if !isURL(server, "nats", "tls", "ws", "wss") {
+			errs = append(errs, Invalid("NATS_URL", Hidden, "must be nats://host:port, tls://, ws:// or wss://, several separated by commas"))
+			break
+		}
+	}
+	if !prefixPattern.MatchString(n.Prefix) {
+		errs = append(errs, Invalid("PREFIX", n.Prefix, "must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit"))
+	}
+	if !slices.Contains([]int{1, 3, 5}, n.Replicas) {
+		errs = append(errs, Invalid("NATS_REPLICAS", n.Replicas, "must be 1, 3 or 5"))
+	}
+	return errors.Join(errs...)
+}
+
+// Redis says where Redis is. Redis is optional: with neither set there is none.
+// With both, REDIS_URL wins.
+type Redis struct {
+	RedisURL string `env:"REDIS_URL" secret:"true" help:"Redis as redis://user:password@host:port/db; wins over REDIS_HOST; with neither, no Redis is used"`
+	Host     string `env:"REDIS_HOST" help:"Redis host"`
+	Port     uint16 `env:"REDIS_PORT" envDefault:"6379" help:"Redis port"`
+}
+
+// Enabled says whether a Redis was configured.
+func (r Redis) Enabled() bool { return r.RedisURL != "" || r.Host != "" }
+
+// URL is the address in Redis' URL form; empty if there is no Redis.
+func (r Redis) URL() string {
+	if r.RedisURL != "" || r.Host == "" {
+		return r.RedisURL
+	}
+	return "redis://" + net.JoinHostPort(strings.Trim(r.Host, "[]"), strconv.Itoa(int(r.Port)))
+}
+
+// Validate reports every mistake of the block.
+func (r Redis) Validate() error {
+	switch {
+	case r.RedisURL != "":
+		if !isURL(r.RedisURL, "redis", "rediss", "unix") {
+			return Invalid("REDIS_URL", Hidden, "must be a URL like redis://user:password@host:6379/0, rediss:// or unix:///path")
+		}
+	case r.Host != "" && r.Port == 0:
+		return Invalid("REDIS_PORT", r.Port, "must be from 1 to 65535")
+	}
+	return nil
+}
+
+// Warnings says what is set to no effect.
+func (r Redis) Warnings() []string {
+	if r.RedisURL != "" && r.Host != "" {
+		return []string{"REDIS_HOST is ignored, because REDIS_URL is set"}
+	}
+	return nil
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
+	Format string `env:"LOG_FORMAT" help:"json or console; unset: console on a terminal, json elsewhere"`
+}
+
+// Validate reports every mistake of the block.
+func (l Log) Validate() error {
+	var errs []error
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(l.Level)) {
+		errs = append(errs, Invalid("LOG_LEVEL", l.Level, "must be debug, info, warn or error"))
+	}
+	if !slices.Contains([]string{"", "json", "console"}, strings.ToLower(l.Format)) {
+		errs = append(errs, Invalid("LOG_FORMAT", l.Format, "must be json or console"))
+	}
+	return errors.Join(errs...)
+}
+
+// Lifecycle says how a service is watched and stopped.
+type Lifecycle struct {
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"45s" help:"how long work in flight may take to finish at a stop"`
+	HealthAddr      string        `env:"HEALTH_ADDR" help:"host:port for /health, /health/ready and /metrics; unset: off"`
+}
+
+// Validate reports every mistake of the block.
+func (l Lifecycle) Validate() error {
+	var errs []error
+	if l.ShutdownTimeout <= 0 {
+		errs = append(errs, Invalid("SHUTDOWN_TIMEOUT", l.ShutdownTimeout, "must be more than 0"))
+	}
+	if l.HealthAddr != "" {
+		errs = append(errs, ValidAddr("HEALTH_ADDR", l.HealthAddr))
+	}
+	return errors.Join(errs...)
+}
+
+// ValidAddr reports a mistake if addr is no host:port that can be listened on.
+// The host may be empty (all interfaces), the port 0 (any free one).
+func ValidAddr(variable, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return Invalid(variable, addr, "must be host:port, for example 127.0.0.1:8080 or :8080")
+	}
+	return nil
+}
+
+// isURL says whether raw has one of the schemes, and a host or (a socket) a path.
+func isURL(raw string, schemes ...string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || !slices.Contains(schemes, u.Scheme) {
+		return false
+	}
+	if u.Scheme == "unix" {
+		return u.Path != ""
+	}
+	return u.Hostname() != ""
+}

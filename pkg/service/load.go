@@ -1,0 +1,244 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/joho/godotenv"
+)
+
+// Environment is what configuration is read from: names and values.
+type Environment map[string]string
+
+// ReadEnvironment joins the dotenv file, if there is one at that path, with
+// environ (as of os.Environ), which wins also where it sets a name to nothing.
+// A file that can't be read or parsed is a *ConfigError.
+func ReadEnvironment(environ []string, dotenv string) (Environment, error) {
+	result := Environment{}
+	text, err := os.ReadFile(dotenv)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, &ConfigError{Mistakes: []Mistake{{Variable: dotenv, Problem: err.Error()}}}
+	}
+	values, err := godotenv.UnmarshalBytes(text)
+	if err != nil { // its text quotes the rest of the file, secrets included
+		problem := fmt.Sprintf("line %d is not of the form NAME=value", brokenLine(string(text)))
+		return nil, &ConfigError{Mistakes: []Mistake{{Variable: dotenv, Problem: problem}}}
+	}
+	maps.Copy(result, values)
+	maps.Copy(result, env.ToMap(environ))
+	return result, nil
+}
+
+// brokenLine is the number of the line that follows the longest beginning of
+// text that can still be parsed; a value may span lines, so a beginning that
+// can't be parsed proves nothing.
+func brokenLine(text string) int {
+	lines := strings.SplitAfter(text, "\n")
+	for n := len(lines) - 1; n > 0; n-- {
+		if _, err := godotenv.Unmarshal(strings.Join(lines[:n], "")); err == nil {
+			return n + 1
+		}
+	}
+	return 1
+}
+
+// Load reads the configuration T of a service from the environment and from
+// .env in the working directory, and validates it. The warnings are lines for
+// people: unknown DISPATCH_ names, settings without effect. Every error is a
+// *ConfigError with all mistakes at once.
+//
+// T is a struct whose fields have the tags
+//
+//	env:"NAME" envDefault:"…" help:"one line" secret:"true"
+//
+// or are structs of such fields (the blocks of this package, embedded or not;
+// envPrefix works, pointers to structs do not). What has a method
+// Validate() error is validated, see Validate; what has Warnings() []string is
+// asked for its warnings.
+func Load[T any]() (cfg T, warnings []string, err error) {
+	environment, err := ReadEnvironment(os.Environ(), ".env")
+	if err != nil {
+		return cfg, nil, err
+	}
+	cfg, err = Parse[T](environment)
+	return cfg, Warnings(environment, &cfg), err
+}
+
+// Parse is Load from a given environment, without the warnings.
+func Parse[T any](environment Environment) (T, error) {
+	var cfg T
+	if environment == nil {
+		environment = Environment{} // env takes nil for the real environment
+	}
+	found := collector{secrets: map[string]bool{}}
+	unread := map[string]bool{}
+	for _, f := range fieldsOf(reflect.ValueOf(&cfg).Elem(), "") {
+		found.secrets[f.variable.Name] = f.variable.Secret
+		if err := f.parse(environment); err != nil {
+			found.add(err)
+			unread[f.variable.Name] = true
+		}
+	}
+	found.unread = unread
+	found.validate(reflect.ValueOf(&cfg).Elem())
+	return cfg, found.err()
+}
+
+// Validate calls the Validate methods of cfg and of all blocks in it, and
+// returns every mistake as one *ConfigError, or nil. So the Validate of a
+// service's configuration looks at its own fields and at how they go together,
+// not at the blocks. cfg is a struct or a pointer to one.
+func Validate(cfg any) error {
+	v := structOf(cfg)
+	found := collector{secrets: map[string]bool{}}
+	for _, f := range fieldsOf(v, "") {
+		found.secrets[f.variable.Name] = f.variable.Secret
+	}
+	found.validate(v)
+	return found.err()
+}
+
+func (c *collector) validate(v reflect.Value) {
+	eachBlock(v, func(block any) {
+		if b, ok := block.(interface{ Validate() error }); ok {
+			c.add(b.Validate())
+		}
+	})
+}
+
+// field is one variable's place in a configuration.
+type field struct {
+	variable Variable
+	prefix   string
+	value    reflect.Value
+	decl     reflect.StructField
+}
+
+// fieldsOf lists the variables of a struct, in its order.
+func fieldsOf(v reflect.Value, prefix string) []field {
+	var fields []field
+	for i := range v.NumField() {
+		decl := v.Type().Field(i)
+		name, _, _ := strings.Cut(decl.Tag.Get("env"), ",")
+		switch {
+		case !decl.IsExported() || name == "-":
+		case name != "":
+			fields = append(fields, field{
+				variable: Variable{
+					Name:    prefix + name,
+					Default: decl.Tag.Get("envDefault"),
+					Help:    decl.Tag.Get("help"),
+					Secret:  decl.Tag.Get("secret") == "true",
+				},
+				prefix: prefix, value: v.Field(i), decl: decl,
+			})
+		case decl.Type.Kind() == reflect.Struct:
+			fields = append(fields, fieldsOf(v.Field(i), prefix+decl.Tag.Get("envPrefix"))...)
+		}
+	}
+	return fields
+}
+
+// eachBlock visits the structs inside v, innermost first, then v itself.
+func eachBlock(v reflect.Value, visit func(block any)) {
+	for i := range v.NumField() {
+		decl := v.Type().Field(i)
+		if decl.IsExported() && decl.Type.Kind() == reflect.Struct && decl.Tag.Get("env") == "" {
+			eachBlock(v.Field(i), visit)
+		}
+	}
+	visit(v.Addr().Interface())
+}
+
+// structOf makes the struct in cfg addressable, so that methods on its pointer
+// are found too.
+func structOf(cfg any) reflect.Value {
+	v := reflect.ValueOf(cfg)
+	if v.Kind() == reflect.Pointer {
+		return v.Elem()
+	}
+	addressable := reflect.New(v.Type()).Elem()
+	addressable.Set(v)
+	return addressable
+}
+
+// parse sets the field. Each is parsed as a struct of its own, because the
+// errors of env name the Go field alone, and several blocks have a URL or a
+// Port. After a mistake the field holds its default, so that what is validated
+// against it is not reported too.
+func (f field) parse(environment Environment) error {
+	single := reflect.New(reflect.StructOf([]reflect.StructField{{
+		Name: f.decl.Name, Type: f.decl.Type, Tag: f.decl.Tag,
+	}}))
+	err := env.ParseWithOptions(single.Interface(), env.Options{Environment: environment, Prefix: f.prefix})
+	if err == nil {
+		f.value.Set(single.Elem().Field(0))
+		return nil
+	}
+	if _, given := environment[f.variable.Name]; given && f.variable.Default != "" {
+		_ = f.parse(Environment{})
+	}
+	return Mistake{
+		Variable: f.variable.Name,
+		Value:    environment[f.variable.Name],
+		Problem:  f.problem(err),
+	}
+}
+
+// problem words an error of env for the one who has to mend it.
+func (f field) problem(err error) string {
+	var aggregate env.AggregateError
+	if errors.As(err, &aggregate) && len(aggregate.Errors) > 0 {
+		err = aggregate.Errors[0]
+	}
+	if errors.Is(err, env.VarIsNotSetError{}) || errors.Is(err, env.EmptyVarError{}) {
+		return "must be set"
+	}
+	var parse env.ParseError
+	if !errors.As(err, &parse) {
+		return oneLine(err.Error(), 300)
+	}
+	var own Mistake
+	if errors.As(parse.Err, &own) {
+		return own.Problem
+	}
+	if allowed := allowedFor(f.decl.Type); allowed != "" {
+		return "must be " + allowed
+	}
+	if f.variable.Secret {
+		return "can't be read: " + f.variable.Help
+	}
+	return oneLine(parse.Err.Error(), 300)
+}
+
+// allowedFor names the values that a type takes; empty for types that parse
+// themselves.
+func allowedFor(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Duration]() {
+		return "a duration such as 500ms, 30s, 2m or 1h30m, or 0"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Int:
+		return "a whole number"
+	case reflect.Uint16:
+		return "a whole number from 0 to 65535"
+	case reflect.Uint8, reflect.Uint32, reflect.Uint64, reflect.Uint:
+		return "a whole number, not negative"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		if of := allowedFor(t.Elem()); of != "" {
+			return "a list, separated by commas, each " + of
+		}
+	}
+	return ""
+}

@@ -1,0 +1,218 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// keyList parses itself and says itself what is wrong.
+type keyList []string
+
+func (k *keyList) UnmarshalText(text []byte) error {
+	*k = strings.Split(string(text), ",")
+	for i, key := range *k {
+		if key == "" {
+			return Mistake{Problem: fmt.Sprintf("key %d is empty", i+1)}
+		}
+	}
+	return nil
+}
+
+// stubborn parses itself and quotes what it was given.
+type stubborn string
+
+func (stubborn) UnmarshalText(text []byte) error { return fmt.Errorf("not %s", text) }
+
+type sampleConfig struct {
+	Postgres
+	NATS      NATS
+	Redis     Redis
+	Log       Log
+	Lifecycle Lifecycle
+	Timeout   time.Duration `env:"TIMEOUT" envDefault:"30s" help:"a timeout"`
+	Factor    float64       `env:"FACTOR" envDefault:"10"`
+	Fast      bool          `env:"FAST"`
+	Size      *int          `env:"SIZE"`
+	List      []int         `env:"LIST"`
+	Keys      keyList       `env:"KEYS" secret:"true" help:"keys, separated by commas"`
+	Secret    stubborn      `env:"SECRET" secret:"true" help:"something long"`
+	Odd       stubborn      `env:"ODD"`
+	Must      string        `env:"MUST,required"`
+	Sub       struct {
+		Name string `env:"NAME" envDefault:"n"`
+	} `envPrefix:"SUB_"`
+	ignored string `env:"IGNORED"` //nolint:unused // shows that unexported fields are passed over
+}
+
+func (c *sampleConfig) Validate() error {
+	var errs []error
+	if c.Timeout > 40*time.Second {
+		errs = append(errs, Invalid("TIMEOUT", c.Timeout, "must be at most 40s"))
+	}
+	if c.Lifecycle.ShutdownTimeout < c.Timeout+10*time.Second {
+		errs = append(errs, Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout, "must exceed TIMEOUT by 10s"))
+	}
+	if strings.Contains(strings.Join(c.Keys, ""), "weak") {
+		errs = append(errs, Invalid("KEYS", c.Keys, "must be strong"))
+	}
+	return errors.Join(errs...)
+}
+
+func lines(text ...string) string { return strings.Join(text, "\n") }
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	cfg, err := Parse[sampleConfig](Environment{
+		"DATABASE_URL": "postgres://u:p@h/n", "TIMEOUT": "0", "FAST": "true", "SIZE": "7", "LIST": "1,2",
+		"KEYS": "a,b", "MUST": "x", "SUB_NAME": "m", "LOG_LEVEL": "", "NATS_REPLICAS": "3",
+	})
+	require.NoError(t, err)
+	seven := 7
+	assert.Equal(t, sampleConfig{
+		Postgres:  Postgres{DatabaseURL: "postgres://u:p@h/n", Port: 5432, Name: "dispatch"},
+		NATS:      NATS{URL: "nats://127.0.0.1:4222", Prefix: "dispatch", Replicas: 3},
+		Redis:     Redis{Port: 6379},
+		Log:       Log{Level: "info"},
+		Lifecycle: Lifecycle{ShutdownTimeout: 45 * time.Second},
+		Factor:    10, Fast: true, Size: &seven, List: []int{1, 2}, Keys: keyList{"a", "b"}, Must: "x",
+		Sub: struct {
+			Name string `env:"NAME" envDefault:"n"`
+		}{"m"},
+	}, cfg)
+}
+
+func TestParseReportsEveryMistakeAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := Parse[sampleConfig](Environment{
+		"DB_PORT": "99999", "NATS_REPLICAS": "two", "LOG_LEVEL": "loud", "TIMEOUT": "41", "FACTOR": "x",
+		"FAST": "maybe", "SIZE": "1.5", "LIST": "1,b", "KEYS": "geheim,", "SECRET": "geheim", "ODD": "odd",
+	})
+	assert.EqualError(t, err, lines(
+		`DB_PORT="99999": must be a whole number from 0 to 65535`,
+		`NATS_REPLICAS="two": must be a whole number`,
+		`TIMEOUT="41": must be a duration such as 500ms, 30s, 2m or 1h30m, or 0`,
+		`FACTOR="x": must be a number`,
+		`FAST="maybe": must be true or false`,
+		`SIZE="1.5": must be a whole number`,
+		`LIST="1,b": must be a list, separated by commas, each a whole number`,
+		`KEYS=(hidden): key 2 is empty`,
+		`SECRET=(hidden): can't be read: something long`,
+		`ODD="odd": not odd`,
+		`MUST: must be set`,
+		`DATABASE_URL: must be set, or DB_HOST, DB_USER, DB_PASSWORD and DB_NAME`,
+		`LOG_LEVEL="loud": must be debug, info, warn or error`,
+	))
+	assert.Equal(t, 2, ExitCode(fmt.Errorf("start: %w", err)))
+	assert.NotContains(t, fmt.Sprintf("%+v", err), "geheim")
+}
+
+func TestParseChecksFieldsAgainstEachOther(t *testing.T) {
+	t.Parallel()
+	base := func(more Environment) Environment {
+		more["DATABASE_URL"], more["MUST"] = "postgres://h/n", "x"
+		return more
+	}
+	tests := map[string]struct {
+		in   Environment
+		want string
+	}{
+		"against each other":    {base(Environment{"TIMEOUT": "36s"}), `SHUTDOWN_TIMEOUT="45s": must exceed TIMEOUT by 10s`},
+		"unread, so by default": {base(Environment{"TIMEOUT": "x"}), `TIMEOUT="x": must be a duration such as 500ms, 30s, 2m or 1h30m, or 0`},
+		"a secret":              {base(Environment{"KEYS": "weak"}), `KEYS=(hidden): must be strong`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Parse[sampleConfig](tt.in)
+			assert.EqualError(t, err, tt.want)
+		})
+	}
+}
+
+// loud joins its block's mistakes itself, although Validate does it too.
+type loud struct{ Log Log }
+
+func (l loud) Validate() error {
+	return errors.Join(l.Log.Validate(), errors.New("and see postgres://u:geheim@h"))
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	want := lines(`LOG_LEVEL="x": must be debug, info, warn or error`, `and see postgres://***@h`)
+	assert.EqualError(t, Validate(loud{Log: Log{Level: "x"}}), want, "each mistake is told once")
+	assert.EqualError(t, Validate(&loud{Log: Log{Level: "x"}}), want)
+	err := Validate(Log{Level: "info"})
+	assert.True(t, err == nil, "a plain nil") //nolint:testifylint // NoError would take a nil *ConfigError too
+	_, err = Parse[Log](nil)
+	assert.NoError(t, err)
+}
+
+func TestExitCode(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, 0, ExitCode(nil))
+	assert.Equal(t, 1, ExitCode(errors.New("x")))
+	assert.Equal(t, 2, ExitCode(errors.Join(errors.New("x"), &ConfigError{})))
+}
+
+func TestReadEnvironment(t *testing.T) {
+	t.Parallel()
+	file := func(t *testing.T, text string) string {
+		name := filepath.Join(t.TempDir(), ".env")
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+		return name
+	}
+	t.Run("the real environment wins, also with nothing", func(t *testing.T) {
+		t.Parallel()
+		env, err := ReadEnvironment([]string{"A=real", "B=", "D=x=y"}, file(t, "# c\nA=file\nB=file\nexport C=\"fi le\"\n"))
+		require.NoError(t, err)
+		assert.Equal(t, Environment{"A": "real", "B": "", "C": "fi le", "D": "x=y"}, env)
+	})
+	t.Run("no file", func(t *testing.T) {
+		t.Parallel()
+		env, err := ReadEnvironment([]string{"A=1"}, filepath.Join(t.TempDir(), ".env"))
+		require.NoError(t, err)
+		assert.Equal(t, Environment{"A": "1"}, env)
+	})
+	t.Run("a broken line is named, what stands there is not", func(t *testing.T) {
+		t.Parallel()
+		_, err := ReadEnvironment(nil, file(t, "A=1\nB=\"x\ny\"\n\nDB PASSWORD geheim\nC=geheim\n"))
+		require.ErrorContains(t, err, ".env: line 5 is not of the form NAME=value")
+		assert.NotContains(t, err.Error(), "geheim")
+		assert.Equal(t, 2, ExitCode(err))
+	})
+	t.Run("a broken first line", func(t *testing.T) {
+		t.Parallel()
+		_, err := ReadEnvironment(nil, file(t, "DB PASSWORD"))
+		assert.ErrorContains(t, err, "line 1 ")
+	})
+	t.Run("no file that can be read", func(t *testing.T) {
+		t.Parallel()
+		_, err := ReadEnvironment(nil, t.TempDir())
+		assert.Equal(t, 2, ExitCode(err))
+	})
+}
+
+func TestRedact(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"plain text, me@example.com":                        "plain text, me@example.com",
+		"dial nats://u:p@h:4222: refused":                   "dial nats://***@h:4222: refused",
+		"postgres://u:p/a@s@h/n and x":                      "postgres://***@h/n and x",
+		"host=h password=geheim user=u":                     "host=h password=*** user=u",
+		"postgres://h/n?password=geheim&x=1":                "postgres://h/n?password=***&x=1",
+		"password='ge heim' x":                              "password=*** x",
+		"redis://h:6379":                                    "redis://h:6379",
+		`parse "postgres://u:p@h/%zz": invalid URL escape…`: `parse "postgres://***@h/%zz": invalid URL escape…`,
+	} {
+		assert.Equal(t, want, Redact(in))
+	}
+	assert.Equal(t, "a b…", oneLine("a\n\tbäc", 4), "a letter is not cut in half")
+}

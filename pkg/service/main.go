@@ -1,0 +1,135 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"reflect"
+	"sync"
+	"syscall"
+
+	"go.uber.org/zap"
+)
+
+// Main is all that a cmd/<name>/main.go does: it loads the configuration T,
+// makes the logger from the Log block in it, calls run and exits. The context
+// ends at SIGINT or SIGTERM. Exit codes: 0 stopped and drained, 1 failed, 2
+// wrong configuration, with every mistake on stderr.
+//
+//	func main() { service.Main("sender", sender.Run) }
+func Main[T any](name string, run func(ctx context.Context, cfg T, log *zap.Logger) error) {
+	os.Exit(Execute(name, run))
+}
+
+// Execute is Main without the exit: it returns the code.
+func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.Logger) error) int {
+	ctx, cancel := SignalContext(context.Background())
+	defer cancel()
+	cfg, warnings, err := Load[T]()
+	if err != nil {
+		return report(os.Stderr, name, err)
+	}
+	log := NewLogger(logOf(reflect.ValueOf(cfg))).Named(name)
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	log.Info("starting", zap.String("version", Version()))
+	err = run(ctx, cfg, log)
+	var mistakes *ConfigError
+	switch {
+	case err == nil || ctx.Err() != nil && onlyCanceled(err):
+		log.Info("stopped")
+		return 0
+	case errors.As(err, &mistakes):
+		return report(os.Stderr, name, err)
+	}
+	log.Error("failed", zap.String("error", Redact(err.Error())))
+	return ExitCode(err)
+}
+
+// report writes an error for the person at the terminal: the mistakes of a
+// ConfigError one a line, under a heading.
+func report(to io.Writer, name string, err error) int {
+	var mistakes *ConfigError
+	if !errors.As(err, &mistakes) {
+		_, _ = fmt.Fprintf(to, "%s: %s\n", name, Redact(err.Error()))
+		return ExitCode(err)
+	}
+	_, _ = fmt.Fprintf(to, "%s: configuration\n", name)
+	for _, m := range mistakes.Mistakes {
+		_, _ = fmt.Fprintf(to, "  %s\n", m.Error())
+	}
+	return ExitCode(err)
+}
+
+// SignalContext returns a context that ends at the first SIGINT or SIGTERM,
+// with the signal's name as its cause. The second one ends the process at once,
+// with exit code 1, whatever is still in flight. The function that it returns
+// ends the context and gives the signals back.
+func SignalContext(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals, done := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(fmt.Errorf("signal: %s", s))
+		case <-done:
+			return
+		}
+		select {
+		case s := <-signals:
+			_, _ = fmt.Fprintf(os.Stderr, "second signal (%s): exiting at once\n", s)
+			os.Exit(1)
+		case <-done:
+		}
+	}()
+	return ctx, sync.OnceFunc(func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	})
+}
+
+// logOf finds the Log block of a configuration, at any depth; without one the
+// defaults are used.
+func logOf(v reflect.Value) Log {
+	if cfg, ok := findLog(v); ok {
+		return cfg
+	}
+	return Log{Level: "info"}
+}
+
+func findLog(v reflect.Value) (Log, bool) {
+	if cfg, ok := v.Interface().(Log); ok {
+		return cfg, true
+	}
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.IsExported() && f.Type.Kind() == reflect.Struct {
+			if cfg, ok := findLog(v.Field(i)); ok {
+				return cfg, true
+			}
+		}
+	}
+	return Log{}, false
+}
+
+// onlyCanceled says whether err tells of nothing but that a context ended,
+// which is no failure when a signal arrives while the service is starting.
+func onlyCanceled(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked node by node, so each node's own type counts
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if !onlyCanceled(inner) {
+				return false
+			}
+		}
+		return true
+	case interface{ Unwrap() error }:
+		return onlyCanceled(e.Unwrap())
+	}
+	return errors.Is(err, context.Canceled)
+}

@@ -1,0 +1,255 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// diary notes what happens, in order.
+type diary struct {
+	mu    sync.Mutex
+	notes []string
+}
+
+func (d *diary) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.notes = append(d.notes, fmt.Sprintf(format, args...))
+}
+
+func (d *diary) all() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.notes)
+}
+
+// worker works until it is told to stop, and then needs a while to finish.
+func (d *diary) worker(name string, needs time.Duration) (string, func(context.Context) error) {
+	return name, func(ctx context.Context) error {
+		<-ctx.Done()
+		d.note("%s: told to stop", name)
+		time.Sleep(needs) // the fake clock's
+		d.note("%s: finished", name)
+		return ctx.Err()
+	}
+}
+
+func (d *diary) hook(name string) (string, func(context.Context) error) {
+	return name, func(context.Context) error { d.note("%s: closed", name); return nil }
+}
+
+var errBroken = errors.New("broken")
+
+func observed() (*zap.Logger, *observer.ObservedLogs) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	return zap.New(core), logs
+}
+
+func TestGroupStopsTheLastFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		log, logs := observed()
+		d, health := &diary{}, NewHealth()
+		g := NewGroup(log, 10*time.Second, health)
+		g.OnClose("postgres", func() { d.note("postgres: closed") })
+		g.Go(d.worker("announcer", time.Second))
+		g.Go(d.worker("intake", 2*time.Second))
+		g.OnStop(d.hook("http"))
+
+		ended := make(chan error)
+		go func() { ended <- g.Wait(ctx) }()
+		synctest.Wait()
+		assert.Equal(t, StateOK, health.Report().State)
+		assert.Empty(t, d.all())
+		cancel()
+		synctest.Wait()
+		assert.Equal(t, StateDown, health.Report().State, "no new work while it drains")
+		require.NoError(t, <-ended)
+		want := []string{
+			"http: closed",
+			"intake: told to stop", "intake: finished",
+			"announcer: told to stop", "announcer: finished",
+			"postgres: closed",
+		}
+		assert.Equal(t, want, d.all())
+		assert.Equal(t, 1, logs.FilterMessage("stopping").Len())
+
+		g.Stop()
+		assert.NoError(t, g.Wait(ctx), "a second stop does nothing")
+		assert.Equal(t, want, d.all())
+	})
+}
+
+func TestNothingDiesQuietly(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		run  func(context.Context) error
+		want string
+		is   error
+	}{
+		"an error":          {func(context.Context) error { return errBroken }, "relay: broken", errBroken},
+		"no error":          {func(context.Context) error { return nil }, "relay: returned before it was stopped", ErrReturned},
+		"somebody's cancel": {func(context.Context) error { return context.Canceled }, "relay: context canceled", context.Canceled},
+		"a panic":           {func(context.Context) error { panic("ouch") }, "relay: panic: ouch", nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log, logs := observed()
+				d := &diary{}
+				g := NewGroup(log, 10*time.Second, nil)
+				g.OnStop(d.hook("postgres"))
+				g.Go(d.worker("ticker", time.Second))
+				g.Go("relay", tt.run)
+				err := g.Wait(t.Context())
+				assert.EqualError(t, err, tt.want)
+				if tt.is != nil {
+					assert.ErrorIs(t, err, tt.is)
+				}
+				assert.Equal(t, []string{"ticker: told to stop", "ticker: finished", "postgres: closed"}, d.all(), "the others drain as ever")
+				stopping := logs.FilterMessage("stopping").All()
+				require.Len(t, stopping, 1)
+				assert.Equal(t, tt.want, stopping[0].ContextMap()["reason"], "said at once, not after the drain")
+				panics := logs.FilterMessage("panic").All()
+				if name != "a panic" {
+					assert.Empty(t, panics)
+					return
+				}
+				require.Len(t, panics, 1)
+				assert.Contains(t, panics[0].ContextMap()["stack"], "run_test.go")
+			})
+		})
+	}
+}
+
+func TestEndingWhileStoppingIsNoFailure(t *testing.T) {
+	t.Parallel()
+	log, _ := observed()
+	ctx, cancel := context.WithCancel(t.Context())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &http.Server{ReadHeaderTimeout: time.Second}
+	g := NewGroup(log, 10*time.Second, nil)
+	g.Go("http", func(context.Context) error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.OnStop("http", server.Shutdown)
+	cancel()
+	assert.NoError(t, g.Wait(ctx))
+}
+
+func TestErrorsOfTheStopAreAllTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := observed()
+		ctx, cancel := context.WithCancel(t.Context())
+		g := NewGroup(log, 10*time.Second, nil)
+		g.OnStop("postgres", func(context.Context) error { return errBroken })
+		g.OnStop("nats", func(context.Context) error { panic("ouch") })
+		g.Go("relay", func(ctx context.Context) error { <-ctx.Done(); return errors.New("unsent") })
+		cancel()
+		assert.EqualError(t, g.Wait(ctx), lines("relay: unsent", "nats: panic: ouch", "postgres: broken"))
+	})
+}
+
+func TestShutdownTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := observed()
+		release := make(chan struct{})
+		defer close(release)
+		d := &diary{}
+		ctx, cancel := context.WithCancel(t.Context())
+		g := NewGroup(log, 10*time.Second, nil)
+		g.OnClose("postgres", func() { <-release })
+		g.OnStop(d.hook("nats"))
+		g.Go(d.worker("announcer", 100*time.Millisecond))
+		g.Go("relay", func(context.Context) error { <-release; return nil })
+		g.OnStop("http", func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			d.note("http: has %s", time.Until(deadline))
+			return nil
+		})
+		cancel()
+		began := time.Now()
+		err := g.Wait(ctx)
+		assert.EqualError(t, err, "not stopped within 10s: relay, postgres")
+		assert.ErrorIs(t, err, ErrNotStopped)
+		assert.Equal(t, 11*time.Second, time.Since(began), "what comes after relay gets a second altogether")
+		assert.Equal(t, []string{"http: has 10s", "announcer: told to stop", "announcer: finished", "nats: closed"}, d.all())
+	})
+}
+
+func TestAHookThatGivesUpHasNotStopped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := observed()
+		ctx, cancel := context.WithCancel(t.Context())
+		g := NewGroup(log, time.Second, nil)
+		g.OnStop("http", func(ctx context.Context) error {
+			<-ctx.Done()
+			return fmt.Errorf("shut down: %w", ctx.Err())
+		})
+		cancel()
+		assert.EqualError(t, g.Wait(ctx), "not stopped within 1s: http")
+	})
+}
+
+func TestAStartThatFailsIsUndone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, logs := observed()
+		d := &diary{}
+		run := func() error {
+			g := NewGroup(log, 10*time.Second, nil)
+			defer g.Stop()
+			g.OnStop(d.hook("postgres"))
+			g.OnStop("nats", func(context.Context) error { return errBroken })
+			g.Go(d.worker("ticker", time.Second))
+			return errors.New("no schema")
+		}
+		assert.EqualError(t, run(), "no schema")
+		assert.Equal(t, []string{"ticker: told to stop", "ticker: finished", "postgres: closed"}, d.all())
+		assert.Equal(t, 1, logs.FilterMessage("stopped").FilterLevelExact(zapcore.ErrorLevel).Len(), "nobody else would tell of nats")
+	})
+}
+
+func TestStopEndsWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, logs := observed()
+		d := &diary{}
+		g := NewGroup(log, 10*time.Second, nil)
+		g.Go(d.worker("ticker", time.Second))
+		var stops sync.WaitGroup
+		for range 3 {
+			stops.Go(g.Stop)
+		}
+		assert.NoError(t, g.Wait(t.Context()))
+		stops.Wait()
+		g.Go("late", func(context.Context) error { d.note("late"); return nil })
+		g.OnStop(d.hook("late"))
+		synctest.Wait()
+		assert.Equal(t, []string{"ticker: told to stop", "ticker: finished"}, d.all())
+		assert.Zero(t, logs.FilterLevelExact(zapcore.ErrorLevel).Len())
+	})
+}
