@@ -28,7 +28,11 @@ CREATE TABLE messages (
     scope           text, -- whose idempotency key it is
     idempotency_key text,
     body_hash       bytea,
-    CHECK ((content IS NULL) <> (payload IS NULL))
+    CHECK ((content IS NULL) <> (payload IS NULL)),
+    -- What Go and JSON can't tell, such as infinity, would stand in the way of
+    -- every batch that holds it.
+    CHECK (deliver_at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'),
+    CHECK (expires_at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00')
 ) WITH (fillfactor = 85);
 
 -- The claim: one walk for each priority, oldest first.
@@ -60,6 +64,7 @@ CREATE TABLE outbox (
     is_claim   boolean     NOT NULL DEFAULT false, -- a tick's emission: publishing it sets the next tick
     batch      bytea       NOT NULL
 );
+CREATE INDEX outbox_claims ON outbox (id) WHERE is_claim;
 ALTER TABLE outbox ALTER COLUMN batch SET STORAGE EXTERNAL; -- it comes compressed
 
 -- The one schedule that all dispatchers share. Postgres' clock is its clock.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -86,11 +85,7 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 	if err != nil {
 		return fmt.Errorf("look up messages: %w", err)
 	}
-	firsts, err := toMessages(append(rows, known...))
-	if err != nil {
-		return err
-	}
-	for _, first := range firsts {
+	for _, first := range toMessages(append(rows, known...)) {
 		byKey[key{first.Scope, first.IdempotencyKey}] = first
 		byID[first.ID] = first
 	}
@@ -151,22 +146,4 @@ func metadataText(metadata map[string]string) string {
 		panic(fmt.Sprintf("db: strings are valid JSON: %v", err))
 	}
 	return string(text)
-}
-
-// DeletePublished deletes outbox rows whose entries are published. Claims
-// are left alone: FinishClaim ends those.
-func (s *Store) DeletePublished(ctx context.Context, ids []int64) error {
-	if err := s.queries.DeletePublished(ctx, ids); err != nil {
-		return fmt.Errorf("delete %d outbox rows: %w", len(ids), err)
-	}
-	return nil
-}
-
-// OutboxBacklog tells how many outbox rows wait, and how old the oldest is.
-func (s *Store) OutboxBacklog(ctx context.Context) (rows int64, oldest time.Duration, err error) {
-	backlog, err := s.queries.OutboxBacklog(ctx)
-	if err != nil {
-		return 0, 0, fmt.Errorf("measure outbox: %w", err)
-	}
-	return backlog.Batches, time.Duration(backlog.OldestSeconds * float64(time.Second)), nil
 }

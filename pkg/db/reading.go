@@ -21,7 +21,7 @@ func (s *Store) Get(ctx context.Context, id message.ID) (message.Message, error)
 	if err != nil {
 		return message.Message{}, fmt.Errorf("get message %s: %w", id, err)
 	}
-	return toMessage(row)
+	return toMessage(row), nil
 }
 
 // Filter narrows a List; a zero field does not filter.
@@ -55,7 +55,7 @@ func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", err)
 	}
-	return toMessages(rows)
+	return toMessages(rows), nil
 }
 
 // Attempts returns a message's attempts, oldest first, or ErrNotFound when
@@ -91,6 +91,7 @@ type State struct {
 	Status     message.Status
 	ExternalID string
 	SentAt     *time.Time
+	UpdatedAt  time.Time // of a final state: since when
 	Version    int64
 }
 
@@ -102,7 +103,7 @@ func (s *Store) States(ctx context.Context, ids []message.ID) ([]State, error) {
 	}
 	states := make([]State, len(rows))
 	for i, row := range rows {
-		states[i] = State{ID: row.ID, Status: row.Status, ExternalID: value(row.ExternalID), SentAt: row.SentAt, Version: row.Version}
+		states[i] = State{ID: row.ID, Status: row.Status, ExternalID: value(row.ExternalID), SentAt: row.SentAt, UpdatedAt: row.UpdatedAt, Version: row.Version}
 	}
 	return states, nil
 }

@@ -105,7 +105,7 @@ func (s *Store) Overview(ctx context.Context) (message.Overview, error) {
 		Wait:            schedule.Wait,
 		LastBatch:       int(schedule.LastBatch),
 		Counts:          make(map[message.Status]int64, len(message.Statuses())),
-		OldestPendingAt: set(oldest),
+		OldestPendingAt: set(oldest.DeliverAt),
 	}
 	if schedule.Running {
 		overview.State = message.StateRunning

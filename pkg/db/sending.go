@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
@@ -19,11 +20,7 @@ func (s *Store) LoadQueued(ctx context.Context, ids []message.ID) (map[message.I
 	}
 	messages := make(map[message.ID]message.Message, len(rows))
 	for _, row := range rows {
-		m, err := toMessage(row)
-		if err != nil {
-			return nil, err
-		}
-		messages[m.ID] = m
+		messages[row.ID] = toMessage(row)
 	}
 	return messages, nil
 }
@@ -56,9 +53,10 @@ var movePairs = func() []string {
 	return pairs
 }()
 
-// Record writes outcomes and their attempts in one transaction. One that is
-// recorded already, or that a newer claim has overtaken, changes no state; a
-// 2xx wins over every state but SENT. It returns how many moved a message.
+// Record writes outcomes and their attempts in one transaction, those of one
+// message in the order in which they are given. One that is recorded already,
+// or that a newer claim has overtaken, changes no state; a 2xx wins over every
+// state but SENT. It returns how many moved a message.
 func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Duration) (int, error) {
 	moved := 0
 	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
@@ -111,10 +109,16 @@ func outcomeParams(round []Outcome, lease time.Duration) dbsqlc.RecordOutcomesPa
 		p.Tried = append(p.Tried, o.Attempt != nil)
 		p.EndedAts = append(p.EndedAts, o.EndedAt)
 		p.NextAttemptAts = append(p.NextAttemptAts, o.NextAttemptAt)
-		p.ExternalIds = append(p.ExternalIds, o.ExternalID)
-		p.Errors = append(p.Errors, o.Error)
+		p.ExternalIds = append(p.ExternalIds, storable(o.ExternalID))
+		p.Errors = append(p.Errors, storable(o.Error))
 	}
 	return p
+}
+
+// storable replaces what Postgres' text can't hold. A webhook may answer
+// anything, and its answer must not cost the outcome.
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func attemptParams(outcomes []Outcome) dbsqlc.InsertAttemptsParams {
@@ -131,8 +135,8 @@ func attemptParams(outcomes []Outcome) dbsqlc.InsertAttemptsParams {
 		p.DurationsUs = append(p.DurationsUs, o.Attempt.Duration.Microseconds())
 		p.HttpStatuses = append(p.HttpStatuses, int16(o.Attempt.HTTPStatus))
 		p.Outcomes = append(p.Outcomes, o.Attempt.Outcome)
-		p.Errors = append(p.Errors, o.Attempt.Error)
-		p.Responses = append(p.Responses, o.Attempt.Response)
+		p.Errors = append(p.Errors, storable(o.Attempt.Error))
+		p.Responses = append(p.Responses, storable(o.Attempt.Response))
 	}
 	return p
 }

@@ -46,20 +46,18 @@ func put(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, box Bo
 	return id, nil
 }
 
-func toMessages(rows []dbsqlc.Message) ([]message.Message, error) {
+func toMessages(rows []dbsqlc.Message) []message.Message {
 	messages := make([]message.Message, len(rows))
 	for i, row := range rows {
-		m, err := toMessage(row)
-		if err != nil {
-			return nil, err
-		}
-		messages[i] = m
+		messages[i] = toMessage(row)
 	}
-	return messages, nil
+	return messages
 }
 
-func toMessage(row dbsqlc.Message) (message.Message, error) {
-	m := message.Message{
+// toMessage never fails: a row that can't be read would stand in the way of
+// every batch that it is in.
+func toMessage(row dbsqlc.Message) message.Message {
+	return message.Message{
 		ID:             row.ID,
 		To:             row.Recipient,
 		Content:        value(row.Content),
@@ -69,6 +67,7 @@ func toMessage(row dbsqlc.Message) (message.Message, error) {
 		Priority:       int(row.Priority),
 		DeliverAt:      row.DeliverAt,
 		ExpiresAt:      row.ExpiresAt,
+		Metadata:       toMetadata(row.Metadata),
 		Status:         row.Status,
 		Attempts:       int(row.Attempts),
 		LastError:      value(row.LastError),
@@ -85,12 +84,28 @@ func toMessage(row dbsqlc.Message) (message.Message, error) {
 		Scope:          value(row.Scope),
 		BodyHash:       row.BodyHash,
 	}
-	if row.Metadata != nil {
-		if err := json.Unmarshal(row.Metadata, &m.Metadata); err != nil {
-			return m, fmt.Errorf("read metadata of message %s: %w", row.ID, err)
-		}
+}
+
+// toMetadata reads an object of strings. Of one that somebody else wrote, the
+// values that are no strings stay JSON; what is no object is left out.
+func toMetadata(column []byte) map[string]string {
+	var metadata map[string]string
+	if column == nil || json.Unmarshal(column, &metadata) == nil {
+		return metadata
 	}
-	return m, nil
+	var values map[string]json.RawMessage
+	if json.Unmarshal(column, &values) != nil {
+		return nil
+	}
+	metadata = make(map[string]string, len(values))
+	for name, raw := range values {
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			text = string(raw)
+		}
+		metadata[name] = text
+	}
+	return metadata
 }
 
 func value[T any](p *T) T {

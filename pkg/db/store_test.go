@@ -29,7 +29,7 @@ func draft(edit ...func(*message.Message)) message.Message {
 func box(moved []message.Message) []byte { return fmt.Appendf(nil, "%d moved", len(moved)) }
 
 func tickParams(limit int) db.TickParams {
-	return db.TickParams{Destination: message.DefaultDestination, Limit: limit, Lease: lease, BatchSize: db.DefaultBatchSize, Box: box}
+	return db.TickParams{Destination: message.DefaultDestination, Limit: limit, Lease: lease, BatchSize: db.DefaultBatchSize, Box: boxClaim}
 }
 
 func provisioned(t *testing.T, interval time.Duration) *db.Store {
@@ -53,11 +53,11 @@ func TestAMessageGoesThroughEveryTable(t *testing.T) {
 	tick, err := store.Tick(ctx, tickParams(10))
 	require.NoError(t, err)
 	require.True(t, tick.Ran)
-	require.Len(t, tick.Claimed, 2)
-	require.Equal(t, stored[1].Message.ID, tick.Claimed[0].ID, "the higher priority goes first")
-	require.Equal(t, message.Queued, tick.Claimed[0].Status)
-	require.EqualValues(t, 1, tick.Claimed[0].Claim)
-	require.Equal(t, "7", tick.Claimed[0].Metadata["order"])
+	require.Len(t, tick.Fresh, 2)
+	require.Equal(t, stored[1].Message.ID, tick.Fresh[0].ID, "the higher priority goes first")
+	require.Equal(t, message.Queued, tick.Fresh[0].Status)
+	require.EqualValues(t, 1, tick.Fresh[0].Claim)
+	require.Equal(t, "7", tick.Fresh[0].Metadata["order"])
 
 	again, err := store.Tick(ctx, tickParams(10))
 	require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestAMessageGoesThroughEveryTable(t *testing.T) {
 	require.False(t, again.Ran)
 	require.InDelta(t, time.Hour, again.Wait, float64(time.Minute))
 
-	id := tick.Claimed[0].ID
+	id := tick.Fresh[0].ID
 	loaded, err := store.LoadQueued(ctx, []message.ID{id})
 	require.NoError(t, err)
 	require.Contains(t, loaded, id)
@@ -121,3 +121,5 @@ func TestAnIdempotencyKeyStoresOnce(t *testing.T) {
 	require.Equal(t, stored[0].Message.ID, repeat[0].Message.ID)
 	require.Equal(t, []byte{1}, repeat[0].Message.BodyHash)
 }
+
+func boxClaim(c db.Claim) []byte { return fmt.Appendf(nil, "%d claimed", c.Size()) }

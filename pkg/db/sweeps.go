@@ -41,9 +41,7 @@ func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []messa
 		if err != nil {
 			return fmt.Errorf("give up %d messages: %w", len(lost), err)
 		}
-		if moved, err = toMessages(rows); err != nil {
-			return err
-		}
+		moved = toMessages(rows)
 		outboxID, err = put(ctx, q, moved, box)
 		return err
 	})
@@ -58,9 +56,7 @@ func (s *Store) ExpireDue(ctx context.Context, limit int, box Box) (moved []mess
 		if err != nil {
 			return fmt.Errorf("expire messages: %w", err)
 		}
-		if moved, err = toMessages(rows); err != nil {
-			return err
-		}
+		moved = toMessages(rows)
 		outboxID, err = put(ctx, q, moved, box)
 		return err
 	})

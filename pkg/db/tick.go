@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,6 +14,41 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
+
+// Pace is when the next tick is due.
+type Pace struct {
+	Running  bool          // false: stopped
+	Interval time.Duration // 0 is the continuous mode
+	Open     bool          // a claim is not yet published: no tick before it is
+	Wait     time.Duration // until the next tick, by Postgres' clock; not above 0 when it is due
+}
+
+// Pace looks at the schedule and locks nothing. It returns ErrNotProvisioned
+// while there is none.
+func (s *Store) Pace(ctx context.Context) (Pace, error) {
+	row, err := s.queries.Pace(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Pace{}, ErrNotProvisioned
+	}
+	if err != nil {
+		return Pace{}, fmt.Errorf("read pace: %w", err)
+	}
+	return Pace{Running: row.Running, Interval: row.TickInterval, Open: row.Open, Wait: row.Wait}, nil
+}
+
+// NextDue returns how long it is until something pending is due, by Postgres'
+// clock; not above 0 when something is. found is false when nothing is
+// pending.
+func (s *Store) NextDue(ctx context.Context, destination string) (wait time.Duration, found bool, err error) {
+	row, err := s.queries.OldestPending(ctx, destination)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("look up oldest pending message: %w", err)
+	}
+	return row.Wait, true, nil
+}
 
 // Lost is a message whose lease ran out, as the sweep found it.
 type Lost struct {
@@ -30,18 +66,28 @@ type TickParams struct {
 	Lost        []Lost        // claimed anew before anything else
 	// BatchSize turns the schedule's batch size, 0 for unset, into a number.
 	BatchSize func(interval time.Duration, configured int) int
-	Box       Box
+	// Box makes of the claim what the outbox is to hold about it.
+	Box func(Claim) []byte
 }
+
+// Claim is what a tick took: highest priority first, then oldest.
+type Claim struct {
+	Reclaimed []message.Message // had lost their lease
+	Fresh     []message.Message // were PENDING
+}
+
+// Size is how many messages the claim holds.
+func (c Claim) Size() int { return len(c.Reclaimed) + len(c.Fresh) }
 
 // Tick is what a tick did.
 type Tick struct {
-	Ran      bool              // false: not due, stopped, or another dispatcher is at it
-	Running  bool              // false: stopped
-	Wait     time.Duration     // until the next tick is due, by Postgres' clock; 0 when unknown
-	Interval time.Duration     // 0 is the continuous mode
-	Claimed  []message.Message // highest priority first, then oldest
-	Full     bool              // the batch size was reached: more may be due
-	OutboxID int64             // to publish and then finish with FinishClaim
+	Claim
+	Ran      bool          // false: not due, stopped, or another dispatcher is at it
+	Running  bool          // false: stopped
+	Wait     time.Duration // until the next tick is due, by Postgres' clock; 0 when unknown
+	Interval time.Duration // 0 is the continuous mode
+	Full     bool          // the batch size was reached: more may be due
+	OutboxID int64         // to publish and then finish with FinishClaim; 0 for an empty claim
 }
 
 // Tick runs a tick if one is due: in one transaction on the schedule it
@@ -70,14 +116,14 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 		}
 		tick.Ran = true
 		limit := min(p.Limit, p.BatchSize(schedule.TickInterval, int(value(schedule.BatchSize))))
-		if err := s.claim(ctx, q, p, limit, &tick); err != nil {
+		if err := claim(ctx, q, p, limit, &tick); err != nil {
 			return err
 		}
-		if len(tick.Claimed) == 0 {
+		if tick.Size() == 0 {
 			tick.Wait = schedule.TickInterval
 			return q.EmptyTick(ctx)
 		}
-		if tick.OutboxID, err = q.InsertOutbox(ctx, true, p.Box(tick.Claimed)); err != nil {
+		if tick.OutboxID, err = q.InsertOutbox(ctx, true, p.Box(tick.Claim)); err != nil {
 			return fmt.Errorf("write outbox: %w", err)
 		}
 		return q.OpenTick(ctx)
@@ -88,32 +134,40 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 	return tick, nil
 }
 
-func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick *Tick) error {
+func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick *Tick) error {
 	if limit <= 0 {
 		return nil
 	}
-	lost := p.Lost[:min(len(p.Lost), limit)]
-	rows, err := q.Reclaim(ctx, p.Lease, lostIDs(lost), lostClaims(lost))
-	if err != nil {
-		return fmt.Errorf("reclaim: %w", err)
+	if len(p.Lost) > 0 {
+		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
+			Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(limit),
+		})
+		if err != nil {
+			return fmt.Errorf("reclaim: %w", err)
+		}
+		tick.Reclaimed = inOrder(rows)
 	}
-	if left := limit - len(rows); left > 0 {
-		due, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
+	if left := limit - len(tick.Reclaimed); left > 0 {
+		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
 		})
 		if err != nil {
 			return fmt.Errorf("claim: %w", err)
 		}
-		rows = append(rows, due...)
+		tick.Fresh = inOrder(rows)
 	}
-	if tick.Claimed, err = toMessages(rows); err != nil {
-		return err
-	}
-	slices.SortFunc(tick.Claimed, func(a, b message.Message) int {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.DeliverAt.Compare(b.DeliverAt), cmp.Compare(string(a.ID[:]), string(b.ID[:])))
-	})
-	tick.Full = len(rows) == limit
+	tick.Full = tick.Size() == limit
 	return nil
+}
+
+// inOrder puts claimed rows, which an UPDATE returns in any order, into that
+// in which they are emitted.
+func inOrder(rows []dbsqlc.Message) []message.Message {
+	claimed := toMessages(rows)
+	slices.SortFunc(claimed, func(a, b message.Message) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.DeliverAt.Compare(b.DeliverAt), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	return claimed
 }
 
 // FinishClaim ends a claim whose entries are all published: the interval
@@ -124,73 +178,6 @@ func (s *Store) FinishClaim(ctx context.Context, outboxID int64, batch int) erro
 		return fmt.Errorf("finish claim: %w", err)
 	}
 	return nil
-}
-
-// Abandoned is an outbox row that its owner did not publish in time.
-type Abandoned struct {
-	ID      int64
-	IsClaim bool
-	Batch   []byte
-}
-
-// Emission is one id of a claim.
-type Emission struct {
-	ID    message.ID
-	Claim int64
-}
-
-// Relay publishes outbox rows older than age that no other dispatcher is
-// relaying, oldest first, at most limit of them, and returns how many. The
-// rows stay locked meanwhile, so publish is to be quick: a few seconds. It
-// returns the emissions that a claim held.
-func (s *Store) Relay(ctx context.Context, age, lease time.Duration, limit int, publish func(context.Context, Abandoned) ([]Emission, error)) (int, error) {
-	relayed := 0
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
-		rows, err := q.LockAbandoned(ctx, age, int32(limit))
-		if err != nil {
-			return fmt.Errorf("look for abandoned outbox rows: %w", err)
-		}
-		for _, row := range rows {
-			emissions, err := publish(ctx, Abandoned{ID: row.ID, IsClaim: row.IsClaim, Batch: row.Batch})
-			if err != nil {
-				return fmt.Errorf("relay outbox row %d: %w", row.ID, err)
-			}
-			if err := finishRelayed(ctx, q, row, emissions, lease); err != nil {
-				return fmt.Errorf("finish outbox row %d: %w", row.ID, err)
-			}
-			relayed++
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return relayed, nil
-}
-
-func finishRelayed(ctx context.Context, q *dbsqlc.Queries, row dbsqlc.LockAbandonedRow, emissions []Emission, lease time.Duration) error {
-	if !row.IsClaim {
-		return q.DeletePublished(ctx, []int64{row.ID})
-	}
-	ids, claims := make([]message.ID, len(emissions)), make([]int64, len(emissions))
-	for i, e := range emissions {
-		ids[i], claims[i] = e.ID, e.Claim
-	}
-	if err := q.RenewLeases(ctx, lease, ids, claims); err != nil {
-		return err
-	}
-	_, err := q.FinishClaim(ctx, int32(len(emissions)), row.ID)
-	return err
-}
-
-// UnpublishedClaims returns how many claims are made and not yet published:
-// 0 or 1.
-func (s *Store) UnpublishedClaims(ctx context.Context) (int64, error) {
-	n, err := s.queries.UnpublishedClaims(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("look for unpublished claims: %w", err)
-	}
-	return n, nil
 }
 
 func lostIDs(lost []Lost) []message.ID {

@@ -67,8 +67,8 @@ func (s *Store) moveOne(ctx context.Context, id message.ID, move message.Move, b
 		if err != nil {
 			return err
 		}
-		if m, err = toMessage(row); err != nil || box == nil {
-			return err
+		if m = toMessage(row); box == nil {
+			return nil
 		}
 		outboxID, err = put(ctx, q, []message.Message{m}, box)
 		return err

@@ -28,11 +28,7 @@ func (e Entry) msg() *nats.Msg {
 // Encode packs entries for the outbox. A batch's events resemble each other,
 // so that compression leaves little of them.
 func Encode(entries []Entry) []byte {
-	plain, err := json.Marshal(entries)
-	if err != nil {
-		panic(fmt.Sprintf("events: entries hold valid JSON only: %v", err))
-	}
-	return s2.Encode(nil, plain)
+	return s2.Encode(nil, marshal(entries))
 }
 
 // Decode unpacks what Encode packed.

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -9,9 +10,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Event is a CloudEvent 1.0 in structured JSON mode
-// (https://github.com/cloudevents/spec, version 1.0.2).
-type Event struct {
+// Envelope is what a CloudEvent 1.0 has besides its data, in structured JSON
+// mode (https://github.com/cloudevents/spec, version 1.0.2).
+type Envelope struct {
 	SpecVersion     string    `json:"specversion"`
 	ID              string    `json:"id"`
 	Source          string    `json:"source"`
@@ -22,7 +23,12 @@ type Event struct {
 	// Sequence is the message's version, padded so that it orders as text
 	// (the CloudEvents sequence extension asks for that).
 	Sequence string `json:"sequence"`
-	Data     Data   `json:"data"`
+}
+
+// Event is a CloudEvent that tells of a message.
+type Event struct {
+	Envelope
+	Data Data `json:"data"`
 }
 
 // Data is what an event tells: the message as it then was and, when a sender
@@ -98,25 +104,47 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 	return entry
 }
 
+// largestEvent is the most that an event may weigh: NATS' default max_payload
+// is 1 MiB. One that can't be published would block the outbox for ever.
+const largestEvent = 900 << 10
+
+// entry leaves content, payload and metadata out of an event that would be
+// too large with them.
 func (c Composer) entry(kind message.EventType, id string, at time.Time, data Data) Entry {
 	if !c.fullContent {
 		data.Message = data.WithoutContent()
 	}
-	body, err := json.Marshal(Event{
+	event := Event{Envelope: c.envelope(kind, id, at), Data: data}
+	event.Subject, event.Sequence = data.ID.String(), Sequence(data.Version)
+	body := marshal(event)
+	if c.fullContent && len(body) > largestEvent {
+		event.Data.Message = data.WithoutContent()
+		body = marshal(event)
+	}
+	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Data: body}
+}
+
+func (c Composer) envelope(kind message.EventType, id string, at time.Time) Envelope {
+	return Envelope{
 		SpecVersion:     "1.0",
 		ID:              id,
 		Source:          "/" + c.topology.Prefix(),
 		Type:            c.topology.Prefix() + ".message." + string(kind),
-		Subject:         data.ID.String(),
 		Time:            at.UTC(),
 		DataContentType: "application/json",
-		Sequence:        Sequence(data.Version),
-		Data:            data,
-	})
-	if err != nil {
-		panic(fmt.Sprintf("events: a message is valid JSON: %v", err))
 	}
-	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Data: body}
+}
+
+// marshal writes JSON without making six bytes of every '<': a payload must
+// not grow on its way.
+func marshal(v any) []byte {
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		panic(fmt.Sprintf("events: what is published is valid JSON: %v", err))
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
 // Sequence writes a version so that versions order as text.

@@ -88,7 +88,7 @@ func TestDistance(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"kitten", "sitting", 3}, {"URL", "URLS", 1}, {"HTOS", "HOST", 3}} {
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"kitten", "sitting", 3}, {"URL", "URLS", 1}, {"HOTS", "HOST", 2}} {
 		assert.Equal(t, tt.want, distance(tt.a, tt.b), "%s → %s", tt.a, tt.b)
 	}
 }

@@ -26,8 +26,9 @@ func (s State) rank() int {
 		return 0
 	case StateDegraded:
 		return 1
+	default: // also what no check should say
+		return 2
 	}
-	return 2
 }
 
 // Status is the answer of a check. Detail is a few words for people. It is
@@ -38,10 +39,14 @@ type Status struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// OK, Degraded and Down make a Status.
-func OK() Status                    { return Status{State: StateOK} }
-func Degraded(detail string) Status { return Status{State: StateDegraded, Detail: detail} } //nolint:revive // documented with OK
-func Down(detail string) Status     { return Status{State: StateDown, Detail: detail} }     //nolint:revive // documented with OK
+// OK is the Status of what works.
+func OK() Status { return Status{State: StateOK} }
+
+// Degraded is the Status of what works less well than it should.
+func Degraded(detail string) Status { return Status{State: StateDegraded, Detail: detail} }
+
+// Down is the Status of what does not work.
+func Down(detail string) Status { return Status{State: StateDown, Detail: detail} }
 
 // Check looks at one dependency. It must be safe for concurrent use with the
 // rest of the service and should end with ctx; it is never run twice at a time.
@@ -77,7 +82,7 @@ type Health struct {
 	checks []*healthCheck
 	phase  string // why the service is not ready whatever its checks say; empty: serving
 
-	running sync.Mutex // held by the one caller that runs the checks
+	running chan struct{} // holds a token while a caller runs the checks
 	report  map[string]Status
 	expires time.Time
 }
@@ -90,7 +95,9 @@ type healthCheck struct {
 }
 
 // NewHealth makes a Health without checks that is starting.
-func NewHealth() *Health { return &Health{phase: "starting"} }
+func NewHealth() *Health {
+	return &Health{phase: "starting", running: make(chan struct{}, 1)}
+}
 
 // Add registers a check under a name that is shown. worst is the most that the
 // check can do to the service, and what it counts as when it gives no answer:
@@ -139,8 +146,8 @@ func (h *Health) Report() Report {
 // results does not depend on the caller's context: a probe that hangs up must
 // not leave a false "down" to the ones after it.
 func (h *Health) results() map[string]Status {
-	h.running.Lock()
-	defer h.running.Unlock()
+	h.running <- struct{}{}
+	defer func() { <-h.running }()
 	if time.Now().Before(h.expires) {
 		return h.report
 	}
@@ -184,14 +191,18 @@ func (c *healthCheck) start(ctx context.Context) {
 }
 
 func (c *healthCheck) await(ctx context.Context) Status {
-	var status Status
+	status := Status{State: c.worst, Detail: "no answer within " + checkTimeout.String()}
 	select {
 	case status = <-c.pending:
 		c.pending = nil
 	case <-ctx.Done():
-		status = Status{State: c.worst, Detail: "no answer within " + checkTimeout.String()}
+		select { // the ones before it may have used up the time that it did not need
+		case status = <-c.pending:
+			c.pending = nil
+		default:
+		}
 	}
-	if status.State.rank() > c.worst.rank() {
+	if status.State.rank() >= c.worst.rank() {
 		status.State = c.worst
 	}
 	status.Detail = oneLine(status.Detail, 200)

@@ -26,7 +26,7 @@ func ReadEnvironment(environ []string, dotenv string) (Environment, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, &ConfigError{Mistakes: []Mistake{{Variable: dotenv, Problem: err.Error()}}}
 	}
-	values, err := godotenv.UnmarshalBytes(text)
+	values, err := parseDotEnv(strings.TrimPrefix(string(text), "\ufeff"))
 	if err != nil { // its text quotes the rest of the file, secrets included
 		problem := fmt.Sprintf("line %d is not of the form NAME=value", brokenLine(string(text)))
 		return nil, &ConfigError{Mistakes: []Mistake{{Variable: dotenv, Problem: problem}}}
@@ -36,13 +36,23 @@ func ReadEnvironment(environ []string, dotenv string) (Environment, error) {
 	return result, nil
 }
 
+// parseDotEnv is godotenv's parser, which would take a last line without a line
+// break for the value of a variable without a name.
+func parseDotEnv(text string) (map[string]string, error) {
+	values, err := godotenv.Unmarshal(text + "\n")
+	if _, nameless := values[""]; err == nil && nameless {
+		err = errors.New("a value without a name")
+	}
+	return values, err
+}
+
 // brokenLine is the number of the line that follows the longest beginning of
 // text that can still be parsed; a value may span lines, so a beginning that
 // can't be parsed proves nothing.
 func brokenLine(text string) int {
 	lines := strings.SplitAfter(text, "\n")
 	for n := len(lines) - 1; n > 0; n-- {
-		if _, err := godotenv.Unmarshal(strings.Join(lines[:n], "")); err == nil {
+		if _, err := parseDotEnv(strings.Join(lines[:n], "")); err == nil {
 			return n + 1
 		}
 	}
@@ -68,7 +78,8 @@ func Load[T any]() (cfg T, warnings []string, err error) {
 		return cfg, nil, err
 	}
 	cfg, err = Parse[T](environment)
-	return cfg, Warnings(environment, &cfg), err
+	warnings = Warnings(environment, &cfg)
+	return cfg, warnings, err
 }
 
 // Parse is Load from a given environment, without the warnings.
@@ -198,7 +209,9 @@ func (f field) problem(err error) string {
 	if errors.As(err, &aggregate) && len(aggregate.Errors) > 0 {
 		err = aggregate.Errors[0]
 	}
-	if errors.Is(err, env.VarIsNotSetError{}) || errors.Is(err, env.EmptyVarError{}) {
+	var missing env.VarIsNotSetError
+	var empty env.EmptyVarError
+	if errors.As(err, &missing) || errors.As(err, &empty) {
 		return "must be set"
 	}
 	var parse env.ParseError
@@ -225,6 +238,8 @@ func allowedFor(t reflect.Type) string {
 		return "a duration such as 500ms, 30s, 2m or 1h30m, or 0"
 	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return allowedFor(t.Elem())
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Int:

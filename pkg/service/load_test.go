@@ -60,6 +60,9 @@ func (c *sampleConfig) Validate() error {
 	if c.Lifecycle.ShutdownTimeout < c.Timeout+10*time.Second {
 		errs = append(errs, Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout, "must exceed TIMEOUT by 10s"))
 	}
+	if c.Fast && c.Factor < 1 {
+		errs = append(errs, Invalid("FAST", c.Fast, "needs a FACTOR of at least 1"))
+	}
 	if strings.Contains(strings.Join(c.Keys, ""), "weak") {
 		errs = append(errs, Invalid("KEYS", c.Keys, "must be strong"))
 	}
@@ -124,9 +127,10 @@ func TestParseChecksFieldsAgainstEachOther(t *testing.T) {
 		in   Environment
 		want string
 	}{
-		"against each other":    {base(Environment{"TIMEOUT": "36s"}), `SHUTDOWN_TIMEOUT="45s": must exceed TIMEOUT by 10s`},
-		"unread, so by default": {base(Environment{"TIMEOUT": "x"}), `TIMEOUT="x": must be a duration such as 500ms, 30s, 2m or 1h30m, or 0`},
-		"a secret":              {base(Environment{"KEYS": "weak"}), `KEYS=(hidden): must be strong`},
+		"against each other":                      {base(Environment{"TIMEOUT": "36s"}), `SHUTDOWN_TIMEOUT="45s": must exceed TIMEOUT by 10s`},
+		"nothing follows from what can't be read": {base(Environment{"FAST": "1", "FACTOR": "x"}), `FACTOR="x": must be a number`},
+		"what can't be read is told once":         {base(Environment{"TIMEOUT": "36s", "SHUTDOWN_TIMEOUT": "4O s"}), `SHUTDOWN_TIMEOUT="4O s": must be a duration such as 500ms, 30s, 2m or 1h30m, or 0`},
+		"a secret":                                {base(Environment{"KEYS": "weak"}), `KEYS=(hidden): must be strong`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -188,10 +192,20 @@ func TestReadEnvironment(t *testing.T) {
 		assert.NotContains(t, err.Error(), "geheim")
 		assert.Equal(t, 2, ExitCode(err))
 	})
-	t.Run("a broken first line", func(t *testing.T) {
+	t.Run("other broken lines", func(t *testing.T) {
 		t.Parallel()
-		_, err := ReadEnvironment(nil, file(t, "DB PASSWORD"))
-		assert.ErrorContains(t, err, "line 1 ")
+		for text, want := range map[string]string{
+			"DB PASSWORD": "line 1 ", "A=1\nDB": "line 2 ", "A=1\n=2\nB=3": "line 2 ", "A=1\nB=\"2\nC=3": "line 2 ",
+		} {
+			_, err := ReadEnvironment(nil, file(t, text))
+			assert.ErrorContains(t, err, want, text)
+		}
+	})
+	t.Run("written on Windows", func(t *testing.T) {
+		t.Parallel()
+		env, err := ReadEnvironment(nil, file(t, "\ufeffA=1\r\nB=2"))
+		require.NoError(t, err)
+		assert.Equal(t, Environment{"A": "1", "B": "2"}, env)
 	})
 	t.Run("no file that can be read", func(t *testing.T) {
 		t.Parallel()

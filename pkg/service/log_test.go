@@ -48,7 +48,7 @@ func TestIsTerminal(t *testing.T) {
 	t.Parallel()
 	f, err := os.CreateTemp(t.TempDir(), "")
 	require.NoError(t, err)
-	defer f.Close() //nolint:errcheck // a file of the test
+	defer f.Close()
 	assert.False(t, isTerminal(f))
 	require.NotNil(t, NewLogger(Log{}))
 }

@@ -32,7 +32,7 @@ type serviceConfig struct {
 }
 
 func runSample(ctx context.Context, cfg serviceConfig, log *zap.Logger) error {
-	g := NewGroup(log, 30*time.Second, nil)
+	g := NewGroup(log, 5*time.Second, nil)
 	defer g.Stop()
 	switch cfg.Does {
 	case "fail":
@@ -63,11 +63,12 @@ func TestMainOfAService(t *testing.T) {
 		steps []step
 		code  int
 		says  []string
+		never string
 	}{
 		"drained after SIGTERM": {does: "work", steps: []step{{`"ready"`, syscall.SIGTERM}}, says: []string{`"reason":"signal: terminated"`, `"msg":"stopped"`, `"logger":"sample"`}},
 		"drained after SIGINT":  {does: "work", steps: []step{{`"ready"`, syscall.SIGINT}}, says: []string{`"reason":"signal: interrupt"`}},
 		"stopped while waiting": {does: "start", steps: []step{{"waiting for postgres", syscall.SIGTERM}}, says: []string{`"msg":"stopped"`}},
-		"a second signal":       {does: "hang", steps: []step{{`"ready"`, syscall.SIGTERM}, {"draining", syscall.SIGINT}}, code: 1, says: []string{"second signal (interrupt): exiting at once"}},
+		"a second signal":       {does: "hang", steps: []step{{`"ready"`, syscall.SIGTERM}, {"draining", syscall.SIGINT}}, code: 1, says: []string{"second signal (interrupt): exiting at once"}, never: "not stopped"},
 		"failed":                {does: "fail", code: 1, says: []string{`"level":"error"`, "no way to postgres://***@h"}},
 		"a component panicked":  {does: "die", code: 1, says: []string{`"error":"relay: panic: ouch"`}},
 		"wrong configuration":   {does: "work", env: []string{"LOG_LEVEL=loud", "LOG_FORMAT=xml"}, code: 2, says: []string{"sample: configuration\n  LOG_LEVEL=\"loud\": must be debug, info, warn or error\n  LOG_FORMAT=\"xml\": must be json or console\n"}},
@@ -79,7 +80,7 @@ func TestMainOfAService(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this very test binary
+			cmd := exec.CommandContext(ctx, os.Args[0])
 			cmd.Dir = t.TempDir()
 			cmd.Env = append([]string{"TEST_SERVICE=" + tt.does}, tt.env...)
 			stderr, err := cmd.StderrPipe()
@@ -101,6 +102,9 @@ func TestMainOfAService(t *testing.T) {
 				assert.Contains(t, said.String(), want)
 			}
 			assert.NotContains(t, said.String(), "geheim")
+			if tt.never != "" {
+				assert.NotContains(t, said.String(), tt.never)
+			}
 		})
 	}
 }

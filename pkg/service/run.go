@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -57,8 +58,9 @@ type Group struct {
 
 	ended    chan struct{} // closed when cause is set, or Stop called
 	end      func()        // closes ended, once
-	drain    func() error  // stops everything, once
-	reported atomic.Bool   // the outcome of drain has reached somebody
+	drained  chan struct{} // closed when everything is stopped
+	outcome  error         // of the drain; read after drained
+	reported atomic.Bool   // the outcome has reached somebody
 }
 
 // part is a component or a hook.
@@ -72,17 +74,16 @@ type part struct {
 // NewGroup makes an empty group. timeout bounds the drain. health is told when
 // the service begins to serve (Wait) and to stop; it may be nil.
 func NewGroup(log *zap.Logger, timeout time.Duration, health *Health) *Group {
-	g := &Group{log: log, timeout: timeout, health: health, ended: make(chan struct{})}
+	g := &Group{log: log, timeout: timeout, health: health, ended: make(chan struct{}), drained: make(chan struct{})}
 	g.end = sync.OnceFunc(func() { close(g.ended) })
-	g.drain = sync.OnceValue(g.stopAll)
 	return g
 }
 
 // Go starts a component. run should work until ctx ends, then finish what it
-// has begun and return nil (or ctx's error, which counts as nil). ctx carries
-// nothing and ends at the component's turn, not with the process' context; work
-// in flight needs a context of its own. After the group was stopped, Go does
-// nothing.
+// has begun and return nil; ctx's error counts as nil, and once the group stops so
+// does http.ErrServerClosed. ctx carries nothing and ends at the component's
+// turn, not with the process' context; work in flight needs a context of its
+// own. After the group was stopped, Go does nothing.
 func (g *Group) Go(name string, run func(ctx context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &part{name: name, stop: func(context.Context) { cancel() }, done: make(chan struct{})}
@@ -99,7 +100,9 @@ func (g *Group) Go(name string, run func(ctx context.Context) error) {
 		if ctx.Err() == nil && g.endedEarly(name, err) {
 			return
 		}
-		p.err = err
+		if !errors.Is(err, http.ErrServerClosed) { // how net/http says that Shutdown was called
+			p.err = err
+		}
 	}()
 }
 
@@ -191,13 +194,23 @@ func (g *Group) guard(name string, run func() error) (err error) {
 	return run()
 }
 
+// drain stops everything if nobody has begun to, and returns what came of it.
+func (g *Group) drain() error {
+	g.mu.Lock()
+	first := !g.stopping
+	g.stopping = true // from here on, stack and cause stay as they are
+	g.mu.Unlock()
+	if first {
+		g.end()
+		g.outcome = g.stopAll()
+		close(g.drained)
+	}
+	<-g.drained
+	return g.outcome
+}
+
 // stopAll gives each part its turn, the last registered first.
 func (g *Group) stopAll() error {
-	g.mu.Lock()
-	g.stopping = true
-	stack, errs := g.stack, []error{g.cause}
-	g.mu.Unlock()
-	g.end()
 	if g.health != nil {
 		g.health.Stopping()
 	}
@@ -207,13 +220,14 @@ func (g *Group) stopAll() error {
 	last, cancelLast := context.WithTimeout(context.Background(), g.timeout+lastCall)
 	defer cancelLast()
 
+	errs := []error{g.cause}
 	var late []string
-	for _, p := range slices.Backward(stack) {
+	for _, p := range slices.Backward(g.stack) {
 		ctx := drain
 		if drain.Err() != nil {
 			ctx = last
 		}
-		err, stopped := p.end(ctx)
+		stopped, err := p.end(ctx)
 		switch {
 		case !stopped:
 			late = append(late, p.name)
@@ -228,9 +242,10 @@ func (g *Group) stopAll() error {
 	return errors.Join(errs...)
 }
 
-// end stops the part and waits for it, while ctx lasts. A hook that gave up
-// because ctx ended has not stopped what it should have.
-func (p *part) end(ctx context.Context) (err error, stopped bool) { //nolint:revive,staticcheck // the error is the part's, not the call's
+// end stops the part and waits for it, while ctx lasts; the error is what came of
+// the part. A hook that gave up because ctx ended has not stopped what it should
+// have.
+func (p *part) end(ctx context.Context) (stopped bool, err error) {
 	p.stop(ctx)
 	select {
 	case <-p.done:
@@ -238,11 +253,11 @@ func (p *part) end(ctx context.Context) (err error, stopped bool) { //nolint:rev
 		select {
 		case <-p.done: // both at once: it did make it
 		default:
-			return nil, false
+			return false, nil
 		}
 	}
 	if ctx.Err() != nil && errors.Is(p.err, ctx.Err()) {
-		return nil, false
+		return false, nil
 	}
-	return p.err, true
+	return true, p.err
 }

@@ -140,21 +140,32 @@ func TestNothingDiesQuietly(t *testing.T) {
 
 func TestEndingWhileStoppingIsNoFailure(t *testing.T) {
 	t.Parallel()
-	log, _ := observed()
+	log, logs := observed()
 	ctx, cancel := context.WithCancel(t.Context())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := &http.Server{ReadHeaderTimeout: time.Second}
 	g := NewGroup(log, 10*time.Second, nil)
-	g.Go("http", func(context.Context) error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	g.Go("http", func(context.Context) error { return server.Serve(listener) })
 	g.OnStop("http", server.Shutdown)
 	cancel()
 	assert.NoError(t, g.Wait(ctx))
+	assert.Equal(t, 1, logs.FilterMessage("stopping").Len())
+}
+
+func TestFailingWhileStopping(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, logs := observed()
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := make(chan struct{})
+		g := NewGroup(log, 10*time.Second, nil)
+		g.Go("http", func(context.Context) error { <-stopped; return errBroken })
+		g.OnStop("http", func(context.Context) error { close(stopped); synctest.Wait(); return nil })
+		cancel()
+		assert.EqualError(t, g.Wait(ctx), "http: broken")
+		assert.Equal(t, 1, logs.FilterMessage("stopping").Len(), "it is not the reason")
+	})
 }
 
 func TestErrorsOfTheStopAreAllTold(t *testing.T) {
@@ -201,6 +212,16 @@ func TestShutdownTimeout(t *testing.T) {
 
 func TestAHookThatGivesUpHasNotStopped(t *testing.T) {
 	t.Parallel()
+	t.Run("even if it is done just in time", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		p := &part{stop: func(context.Context) {}, done: make(chan struct{}), err: fmt.Errorf("shut down: %w", context.DeadlineExceeded)}
+		close(p.done)
+		stopped, err := p.end(ctx)
+		assert.False(t, stopped)
+		assert.NoError(t, err)
+	})
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := observed()
 		ctx, cancel := context.WithCancel(t.Context())

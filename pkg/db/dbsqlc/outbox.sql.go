@@ -33,8 +33,8 @@ func (q *Queries) InsertOutbox(ctx context.Context, isClaim bool, batch []byte) 
 
 const lockAbandoned = `-- name: LockAbandoned :many
 SELECT id, is_claim, batch FROM outbox
-WHERE created_at < clock_timestamp() - $1::interval
-ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+WHERE id > $1 AND created_at < clock_timestamp() - $2::interval
+ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 `
 
 type LockAbandonedRow struct {
@@ -44,9 +44,11 @@ type LockAbandonedRow struct {
 }
 
 // What its owner has had time to publish and has not. Rows that another
-// dispatcher relays at this moment are skipped.
-func (q *Queries) LockAbandoned(ctx context.Context, age time.Duration, batchLimit int32) ([]LockAbandonedRow, error) {
-	rows, err := q.db.Query(ctx, lockAbandoned, age, batchLimit)
+// dispatcher relays at this moment are skipped. A round goes on after the
+// last row of the round before, so that rows which can't be published don't
+// stand in the way of the rest.
+func (q *Queries) LockAbandoned(ctx context.Context, after int64, age time.Duration, batchLimit int32) ([]LockAbandonedRow, error) {
+	rows, err := q.db.Query(ctx, lockAbandoned, after, age, batchLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +83,34 @@ func (q *Queries) OutboxBacklog(ctx context.Context) (OutboxBacklogRow, error) {
 	return i, err
 }
 
-const unpublishedClaims = `-- name: UnpublishedClaims :one
-SELECT count(*) FROM outbox WHERE is_claim
+const unpublishedClaims = `-- name: UnpublishedClaims :many
+SELECT id, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds
+FROM outbox WHERE is_claim ORDER BY id
 `
 
-func (q *Queries) UnpublishedClaims(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, unpublishedClaims)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+type UnpublishedClaimsRow struct {
+	ID         int64
+	Batch      []byte
+	AgeSeconds float64
+}
+
+// One at most: no tick runs while there is one.
+func (q *Queries) UnpublishedClaims(ctx context.Context) ([]UnpublishedClaimsRow, error) {
+	rows, err := q.db.Query(ctx, unpublishedClaims)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []UnpublishedClaimsRow
+	for rows.Next() {
+		var i UnpublishedClaimsRow
+		if err := rows.Scan(&i.ID, &i.Batch, &i.AgeSeconds); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

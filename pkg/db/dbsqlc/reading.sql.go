@@ -13,7 +13,7 @@ import (
 )
 
 const copyStates = `-- name: CopyStates :many
-SELECT id, status, external_id, sent_at, version FROM messages WHERE id = ANY($1::uuid[])
+SELECT id, status, external_id, sent_at, updated_at, version FROM messages WHERE id = ANY($1::uuid[])
 `
 
 type CopyStatesRow struct {
@@ -21,6 +21,7 @@ type CopyStatesRow struct {
 	Status     message.Status
 	ExternalID *string
 	SentAt     *time.Time
+	UpdatedAt  time.Time
 	Version    int64
 }
 
@@ -39,6 +40,7 @@ func (q *Queries) CopyStates(ctx context.Context, ids []message.ID) ([]CopyState
 			&i.Status,
 			&i.ExternalID,
 			&i.SentAt,
+			&i.UpdatedAt,
 			&i.Version,
 		); err != nil {
 			return nil, err

@@ -108,22 +108,56 @@ func (q *Queries) GetSchedule(ctx context.Context) (GetScheduleRow, error) {
 }
 
 const oldestPending = `-- name: OldestPending :one
-SELECT oldest.deliver_at
+SELECT oldest.deliver_at, (oldest.deliver_at - clock_timestamp())::interval AS wait
 FROM generate_series(9, 0, -1) AS level (priority)
 CROSS JOIN LATERAL (
     SELECT m.deliver_at FROM messages AS m
     WHERE m.status = 'PENDING' AND m.destination = $1 AND m.priority = level.priority
+      AND (m.expires_at IS NULL OR m.expires_at > now())
     ORDER BY m.deliver_at LIMIT 1
 ) AS oldest
 ORDER BY oldest.deliver_at LIMIT 1
 `
 
-// One step down messages_due for each priority.
-func (q *Queries) OldestPending(ctx context.Context, destination string) (time.Time, error) {
+type OldestPendingRow struct {
+	DeliverAt time.Time
+	Wait      time.Duration
+}
+
+// One step down messages_due for each priority. What has expired waits for
+// the sweep alone.
+func (q *Queries) OldestPending(ctx context.Context, destination string) (OldestPendingRow, error) {
 	row := q.db.QueryRow(ctx, oldestPending, destination)
-	var deliver_at time.Time
-	err := row.Scan(&deliver_at)
-	return deliver_at, err
+	var i OldestPendingRow
+	err := row.Scan(&i.DeliverAt, &i.Wait)
+	return i, err
+}
+
+const pace = `-- name: Pace :one
+SELECT
+    running, tick_interval, (next_tick_at IS NULL)::boolean AS open,
+    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
+FROM schedule
+`
+
+type PaceRow struct {
+	Running      bool
+	TickInterval time.Duration
+	Open         bool
+	Wait         time.Duration
+}
+
+// What the tick loop looks at before it takes the lock.
+func (q *Queries) Pace(ctx context.Context) (PaceRow, error) {
+	row := q.db.QueryRow(ctx, pace)
+	var i PaceRow
+	err := row.Scan(
+		&i.Running,
+		&i.TickInterval,
+		&i.Open,
+		&i.Wait,
+	)
+	return i, err
 }
 
 const provisionSchedule = `-- name: ProvisionSchedule :exec

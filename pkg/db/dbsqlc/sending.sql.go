@@ -143,7 +143,7 @@ FROM (
 ) AS o
 WHERE m.id = o.id
   AND m.status::text || '>' || o.status = ANY($2::text[])
-  AND (o.status = 'SENT' OR (m.claim = o.claim AND (m.attempts < o.number OR NOT o.tried)))
+  AND (o.status = 'SENT' OR (m.claim <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 RETURNING m.id
 `
 
@@ -164,9 +164,11 @@ type RecordOutcomesParams struct {
 }
 
 // One outcome a message and statement. The guard is the table of moves,
-// given as FROM>TO pairs. A 2xx wins over every other state; any other
-// outcome counts only if no newer claim was made and no later attempt is
-// recorded.
+// given as FROM>TO pairs. A 2xx wins over every other state. Any other
+// outcome counts only while no newer claim is made, and only before an
+// attempt of the same number or a later one is recorded: so one that is
+// delivered twice, or late, or after a user's retry, changes nothing. (The
+// row's claim is the older one when the event of a parking was lost.)
 func (q *Queries) RecordOutcomes(ctx context.Context, arg RecordOutcomesParams) ([]message.ID, error) {
 	rows, err := q.db.Query(ctx, recordOutcomes,
 		arg.Lease,

@@ -82,13 +82,19 @@ UPDATE messages AS m SET
     next_attempt_at = NULL,
     lease_until = NULL,
     last_error = 'no_outcome'
-FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS lost
-WHERE m.id = lost.id AND m.claim = lost.claim
-  AND m.status::text = ANY($1::text[]) AND m.lease_until < clock_timestamp()
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.lease_until < clock_timestamp()
+    FOR UPDATE OF held SKIP LOCKED
+) AS lost
+WHERE m.id = lost.id AND m.status::text = ANY($1::text[])
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
 `
 
-// Claimed again and again, and never an outcome.
+// Claimed again and again, and never an outcome. A row that is locked is
+// having one recorded.
 func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID, claims []int64) ([]Message, error) {
 	rows, err := q.db.Query(ctx, giveUp, before, ids, claims)
 	if err != nil {
@@ -139,7 +145,7 @@ func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID,
 
 const leasesLost = `-- name: LeasesLost :many
 SELECT id, destination, claim, fruitless FROM messages
-WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < clock_timestamp()
+WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now()
 ORDER BY lease_until LIMIT $1
 `
 

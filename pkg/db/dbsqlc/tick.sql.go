@@ -190,17 +190,35 @@ UPDATE messages AS m SET
     fruitless = m.fruitless + 1,
     updated_at = clock_timestamp(),
     lease_until = clock_timestamp() + $1::interval
-FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS lost
-WHERE m.id = lost.id AND m.claim = lost.claim
-  AND m.status IN ('QUEUED', 'RETRYING') AND m.lease_until < clock_timestamp()
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.status IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
+    ORDER BY held.lease_until
+    LIMIT $4 FOR UPDATE OF held SKIP LOCKED
+) AS lost
+WHERE m.id = lost.id
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
 `
 
+type ReclaimParams struct {
+	Lease      time.Duration
+	Ids        []message.ID
+	Claims     []int64
+	BatchLimit int32
+}
+
 // Emits anew what lost its lease. The sweep has made sure that no copy and
 // no unrecorded outcome is left; the claim number makes sure that nothing
-// has happened since.
-func (q *Queries) Reclaim(ctx context.Context, lease time.Duration, ids []message.ID, claims []int64) ([]Message, error) {
-	rows, err := q.db.Query(ctx, reclaim, lease, ids, claims)
+// has happened since. A row that is locked is having an outcome recorded.
+func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, reclaim,
+		arg.Lease,
+		arg.Ids,
+		arg.Claims,
+		arg.BatchLimit,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -249,11 +267,19 @@ func (q *Queries) Reclaim(ctx context.Context, lease time.Duration, ids []messag
 
 const renewLeases = `-- name: RenewLeases :exec
 UPDATE messages AS m SET lease_until = clock_timestamp() + $1::interval
-FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS held
-WHERE m.id = held.id AND m.claim = held.claim AND m.status IN ('QUEUED', 'RETRYING')
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.status IN ('QUEUED', 'RETRYING')
+    FOR UPDATE OF held SKIP LOCKED
+) AS kept
+WHERE m.id = kept.id
 `
 
-// The lease runs from publication, and a relay publishes late.
+// The lease runs from publication, and a relay publishes late. A row that is
+// locked is having its outcome recorded and needs no lease; waiting for it
+// could end in a deadlock.
 func (q *Queries) RenewLeases(ctx context.Context, lease time.Duration, ids []message.ID, claims []int64) error {
 	_, err := q.db.Exec(ctx, renewLeases, lease, ids, claims)
 	return err

@@ -6,13 +6,17 @@ DELETE FROM outbox WHERE id = ANY(@ids::bigint[]) AND NOT is_claim;
 
 -- name: LockAbandoned :many
 -- What its owner has had time to publish and has not. Rows that another
--- dispatcher relays at this moment are skipped.
+-- dispatcher relays at this moment are skipped. A round goes on after the
+-- last row of the round before, so that rows which can't be published don't
+-- stand in the way of the rest.
 SELECT id, is_claim, batch FROM outbox
-WHERE created_at < clock_timestamp() - @age::interval
+WHERE id > @after AND created_at < clock_timestamp() - @age::interval
 ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED;
 
--- name: UnpublishedClaims :one
-SELECT count(*) FROM outbox WHERE is_claim;
+-- name: UnpublishedClaims :many
+-- One at most: no tick runs while there is one.
+SELECT id, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds
+FROM outbox WHERE is_claim ORDER BY id;
 
 -- name: OutboxBacklog :one
 SELECT count(*) AS batches, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds FROM outbox;

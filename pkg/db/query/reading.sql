@@ -20,4 +20,4 @@ SELECT a.* FROM attempts AS a WHERE message_id = @message_id ORDER BY number, st
 
 -- name: CopyStates :many
 -- What Redis is told.
-SELECT id, status, external_id, sent_at, version FROM messages WHERE id = ANY(@ids::uuid[]);
+SELECT id, status, external_id, sent_at, updated_at, version FROM messages WHERE id = ANY(@ids::uuid[]);

@@ -33,6 +33,13 @@ SELECT
     coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
 FROM schedule;
 
+-- name: Pace :one
+-- What the tick loop looks at before it takes the lock.
+SELECT
+    running, tick_interval, (next_tick_at IS NULL)::boolean AS open,
+    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
+FROM schedule;
+
 -- name: CountByStatus :many
 SELECT status, sum(n)::bigint AS n FROM status_counts GROUP BY status;
 
@@ -46,12 +53,14 @@ INSERT INTO status_counts
 SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVING sum(n) <> 0;
 
 -- name: OldestPending :one
--- One step down messages_due for each priority.
-SELECT oldest.deliver_at
+-- One step down messages_due for each priority. What has expired waits for
+-- the sweep alone.
+SELECT oldest.deliver_at, (oldest.deliver_at - clock_timestamp())::interval AS wait
 FROM generate_series(9, 0, -1) AS level (priority)
 CROSS JOIN LATERAL (
     SELECT m.deliver_at FROM messages AS m
     WHERE m.status = 'PENDING' AND m.destination = @destination AND m.priority = level.priority
+      AND (m.expires_at IS NULL OR m.expires_at > now())
     ORDER BY m.deliver_at LIMIT 1
 ) AS oldest
 ORDER BY oldest.deliver_at LIMIT 1;

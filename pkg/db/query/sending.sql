@@ -6,9 +6,11 @@ WHERE m.id = ANY(@ids::uuid[]) AND m.status IN ('QUEUED', 'RETRYING');
 
 -- name: RecordOutcomes :many
 -- One outcome a message and statement. The guard is the table of moves,
--- given as FROM>TO pairs. A 2xx wins over every other state; any other
--- outcome counts only if no newer claim was made and no later attempt is
--- recorded.
+-- given as FROM>TO pairs. A 2xx wins over every other state. Any other
+-- outcome counts only while no newer claim is made, and only before an
+-- attempt of the same number or a later one is recorded: so one that is
+-- delivered twice, or late, or after a user's retry, changes nothing. (The
+-- row's claim is the older one when the event of a parking was lost.)
 UPDATE messages AS m SET
     status = o.status::message_status,
     version = greatest(m.version + 1, o.version),
@@ -38,7 +40,7 @@ FROM (
 ) AS o
 WHERE m.id = o.id
   AND m.status::text || '>' || o.status = ANY(@moves::text[])
-  AND (o.status = 'SENT' OR (m.claim = o.claim AND (m.attempts < o.number OR NOT o.tried)))
+  AND (o.status = 'SENT' OR (m.claim <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 RETURNING m.id;
 
 -- name: InsertAttempts :exec

@@ -1,10 +1,11 @@
 -- name: LeasesLost :many
 SELECT id, destination, claim, fruitless FROM messages
-WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < clock_timestamp()
+WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now()
 ORDER BY lease_until LIMIT @batch_limit;
 
 -- name: GiveUp :many
--- Claimed again and again, and never an outcome.
+-- Claimed again and again, and never an outcome. A row that is locked is
+-- having one recorded.
 UPDATE messages AS m SET
     status = 'FAILED',
     version = m.version + 1,
@@ -12,9 +13,14 @@ UPDATE messages AS m SET
     next_attempt_at = NULL,
     lease_until = NULL,
     last_error = 'no_outcome'
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS lost
-WHERE m.id = lost.id AND m.claim = lost.claim
-  AND m.status::text = ANY(@before::text[]) AND m.lease_until < clock_timestamp()
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.lease_until < clock_timestamp()
+    FOR UPDATE OF held SKIP LOCKED
+) AS lost
+WHERE m.id = lost.id AND m.status::text = ANY(@before::text[])
 RETURNING m.*;
 
 -- name: ExpireDue :many

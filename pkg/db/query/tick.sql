@@ -40,16 +40,22 @@ RETURNING m.*;
 -- name: Reclaim :many
 -- Emits anew what lost its lease. The sweep has made sure that no copy and
 -- no unrecorded outcome is left; the claim number makes sure that nothing
--- has happened since.
+-- has happened since. A row that is locked is having an outcome recorded.
 UPDATE messages AS m SET
     claim = m.claim + 1,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
     updated_at = clock_timestamp(),
     lease_until = clock_timestamp() + @lease::interval
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS lost
-WHERE m.id = lost.id AND m.claim = lost.claim
-  AND m.status IN ('QUEUED', 'RETRYING') AND m.lease_until < clock_timestamp()
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.status IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
+    ORDER BY held.lease_until
+    LIMIT @batch_limit FOR UPDATE OF held SKIP LOCKED
+) AS lost
+WHERE m.id = lost.id
 RETURNING m.*;
 
 -- name: OpenTick :exec
@@ -75,7 +81,15 @@ UPDATE schedule SET
 FROM published;
 
 -- name: RenewLeases :exec
--- The lease runs from publication, and a relay publishes late.
+-- The lease runs from publication, and a relay publishes late. A row that is
+-- locked is having its outcome recorded and needs no lease; waiting for it
+-- could end in a deadlock.
 UPDATE messages AS m SET lease_until = clock_timestamp() + @lease::interval
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS held
-WHERE m.id = held.id AND m.claim = held.claim AND m.status IN ('QUEUED', 'RETRYING');
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.status IN ('QUEUED', 'RETRYING')
+    FOR UPDATE OF held SKIP LOCKED
+) AS kept
+WHERE m.id = kept.id;

@@ -1,0 +1,112 @@
+# The commands of this repository. `make run` and `make test` need Go and make;
+# they install the rest with the machine's package manager (scripts/deps).
+# Works with GNU make from 3.81 on, which is what macOS has.
+
+MODULE      := github.com/message-dispatcher/dispatch
+VERSION      = $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+MODULE_DIRS  = $(shell go list -m -f '{{.Dir}}')
+
+# Tools are built from source in pinned versions, and the version is part of the
+# file's name: a new pin builds a new file, an old one stays as it is.
+GOLANGCI_LINT_VERSION := v2.15.0
+SQLC_VERSION          := v1.31.1
+GOVULNCHECK_VERSION   := v1.9.0
+
+TOOLS         := $(CURDIR)/bin/tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+SQLC          := $(TOOLS)/sqlc-$(SQLC_VERSION)
+GOVULNCHECK   := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
+
+# ARGS goes to `dispatch up`: make run ARGS='--data /tmp/dispatch'
+# TESTFLAGS goes to `go test`: make test TESTFLAGS='-run TestPace -v'
+ARGS      ?=
+TESTFLAGS ?=
+
+# The version comes from git describe. Go's own stamp adds nothing, and fails
+# where the checkout belongs to another user (containers, CI).
+GOFLAGS ?= -buildvcs=false
+export GOFLAGS
+
+.DEFAULT_GOAL := help
+.PHONY: help run deps build test lint fmt vet generate tidy vuln image clean
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## Install what is missing, build, and run everything on this machine
+	@scripts/deps run
+	@$(MAKE) --no-print-directory build
+	bin/dispatch up $(ARGS)
+
+deps: ## Install what is missing to run and to test (PostgreSQL, Redis, a C compiler)
+	@scripts/deps test
+
+build: ## Build bin/dispatch, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(MODULE)/pkg/service.version=$(VERSION)' -o bin/dispatch ./cmd/dispatch
+
+# The race detector needs cgo. -timeout is for each package by itself.
+test: ## Install what is missing and run every test of every module, with the race detector
+	@scripts/deps test
+	CGO_ENABLED=1 go test -race -timeout 15m $(TESTFLAGS) work
+
+# Each module is checked alone too (GOWORK=off): that is how images are built,
+# and how a missing requirement or replacement shows.
+lint: export CGO_ENABLED = 0
+lint: $(GOLANGCI_LINT) $(SQLC) ## Check the format, the linters, each module by itself, and generated code
+	@echo 'gofmt'; unformatted=$$(gofmt -l $(MODULE_DIRS)); \
+		[ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; } >&2
+	@echo 'no test sleeps'; sleeping=$$(grep -rl --include='*_test.go' 'time\.Sleep(' $(MODULE_DIRS) | xargs grep -L '"testing/synctest"' /dev/null | grep -v /dev/null); \
+		[ -z "$$sleeping" ] || { echo "wait for a signal instead, or use testing/synctest:"; echo "$$sleeping"; exit 1; } >&2
+	$(GOLANGCI_LINT) run $(addsuffix /...,$(MODULE_DIRS))
+	@for dir in $(MODULE_DIRS); do \
+		echo "tidy and vet: $${dir#$(CURDIR)/}"; \
+		(cd "$$dir" && GOWORK=off go mod tidy -diff && GOWORK=off go vet ./...) || exit 1; \
+	done
+	@scripts/check-generated
+
+fmt: $(GOLANGCI_LINT) ## Format all Go code
+	$(GOLANGCI_LINT) fmt $(MODULE_DIRS)
+
+vet: ## Run go vet over every module
+	go vet work
+
+generate: $(SQLC) ## Write generated code anew: the queries (sqlc), then every go:generate line
+	cd pkg/db && $(SQLC) generate
+	go generate work
+
+# `go work sync` gives all modules the same versions; then each one is tidied by itself.
+tidy: ## Bring all go.mod and go.sum files in line
+	go work sync
+	@for dir in $(MODULE_DIRS); do \
+		echo "tidy: $${dir#$(CURDIR)/}"; \
+		(cd "$$dir" && GOWORK=off go mod tidy) || exit 1; \
+	done
+
+vuln: $(GOVULNCHECK) ## Look for known vulnerabilities (before a release; needs the network)
+	@for dir in $(MODULE_DIRS); do \
+		echo "vulnerabilities: $${dir#$(CURDIR)/}"; \
+		(cd "$$dir" && GOWORK=off $(GOVULNCHECK) ./...) || exit 1; \
+	done
+
+image: ## Build the container image message-dispatcher
+	docker build -f infra/Dockerfile --build-arg VERSION=$(VERSION) -t message-dispatcher:latest .
+
+clean: ## Remove everything built, the tools too; data stays
+	rm -rf bin
+
+# go install can't name its file, so each tool is installed beside and moved.
+# CGO_ENABLED=0: no tool needs a C compiler.
+define install_tool
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) GOWORK=off CGO_ENABLED=0 go install $(1)
+	@mv $(TOOLS)/$(2) $@
+endef
+
+$(GOLANGCI_LINT):
+	$(call install_tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION),golangci-lint)
+
+$(SQLC):
+	$(call install_tool,github.com/sqlc-dev/sqlc/cmd/sqlc@$(SQLC_VERSION),sqlc)
+
+$(GOVULNCHECK):
+	$(call install_tool,golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION),govulncheck)

@@ -1,0 +1,122 @@
+// Command dispatch is Message Dispatcher: all of it in one process (up), each
+// service by itself, and the commands to talk to them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// Exit codes.
+const (
+	exitFailed      = 1 // it was tried and did not work
+	exitUsage       = 2 // a mistake in arguments or configuration
+	exitUnreachable = 3 // nobody answers
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error // nil: everything has been said
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, cancel := service.SignalContext(context.Background())
+	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	cancel()
+	os.Exit(code)
+}
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var exit *exitError
+	var mistakes *service.ConfigError
+	switch {
+	case errors.As(err, &mistakes):
+		fmt.Fprintln(errOut, "dispatch: configuration")
+		for _, m := range mistakes.Mistakes {
+			fmt.Fprintf(errOut, "  %s\n", m.Error())
+		}
+		return exitUsage
+	case errors.As(err, &exit):
+		if exit.err != nil {
+			fmt.Fprintf(errOut, "dispatch: %s\n", service.Redact(exit.err.Error()))
+		}
+		return exit.code
+	}
+	fmt.Fprintf(errOut, "dispatch: %s\n", service.Redact(err.Error()))
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dispatch",
+		Short: "Get messages out: stored in Postgres, paced, delivered to webhooks, none lost",
+		Long: `Message Dispatcher takes messages over HTTP or straight from NATS, stores them in
+Postgres, emits them at an exact pace, delivers them to a webhook with retries
+through JetStream, and tells everyone what happened.
+
+Start with "dispatch up": everything in one process, nothing to set up.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
+		Version:       service.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w\nSee \"%s --help\"", err, cmd.CommandPath()))
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "messages", Title: "Messages:"},
+		&cobra.Group{ID: "pace", Title: "Pace:"},
+	)
+	root.AddCommand(
+		newUp(), newIngest(), newDispatcher(), newSender(), newProvision(), newHealth(), newSink(),
+		newSend(), newGet(), newList(),
+		newStatus(), newStart(), newStop(),
+	)
+	for _, cmd := range root.Commands() {
+		cmd.Args = checked(cmd.Args)
+	}
+	return root
+}
+
+// checked turns a wrong number of arguments into a mistake of usage.
+func checked(args cobra.PositionalArgs) cobra.PositionalArgs {
+	if args == nil {
+		args = cobra.NoArgs
+	}
+	return func(cmd *cobra.Command, given []string) error {
+		if err := args(cmd, given); err != nil {
+			return usage(fmt.Errorf("%w\nSee \"%s --help\"", err, cmd.CommandPath()))
+		}
+		return nil
+	}
+}
+
+func usage(err error) error { return &exitError{exitUsage, err} }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/pipeline"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+func newUp() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use: "up", Short: "Run everything in one process, with nothing to set up", GroupID: "run",
+		Long: `Runs all three services in this process. What is not given by DATABASE_URL,
+NATS_URL or REDIS_URL is started here: a NATS server in the process, a private
+PostgreSQL and a private Redis, whose data outlives the process. Without
+WEBHOOK_URL a built-in receiver shows what would be delivered. Ctrl-C drains
+and stops all of it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			environment, err := service.ReadEnvironment(os.Environ(), ".env")
+			if err != nil {
+				return err
+			}
+			cfg, err := pipeline.ParseUp(environment, dir)
+			if err != nil {
+				return err
+			}
+			logConfig := cfg.Ingest.Log
+			if environment["LOG_LEVEL"] == "" {
+				logConfig.Level = "warn" // a terminal shows messages, not services
+			}
+			log := service.NewLogger(logConfig)
+			for _, warning := range service.Warnings(environment, &cfg) {
+				log.Warn(warning)
+			}
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
+			err = pipeline.Up(cmd.Context(), cfg, log, out, func(at pipeline.Addresses) {
+				welcome(cmd, out, at)
+			})
+			if err == nil {
+				fmt.Fprintln(out, "Stopped. Everything accepted is kept for the next start.")
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dir, "data", defaultDir(), "where the embedded servers keep their data")
+	return cmd
+}
+
+func defaultDir() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "message-dispatcher")
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/message-dispatcher" // root's home is closed to the user that PostgreSQL runs as
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "data"
+	}
+	return filepath.Join(home, ".local", "share", "message-dispatcher")
+}
+
+// welcome says where everything is, when the next tick comes and what to do
+// first.
+func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses) {
+	line := func(name, value string, own bool, note string) {
+		if own {
+			value += "  " + note
+		}
+		fmt.Fprintf(out, "  %-11s%s\n", name, value)
+	}
+	fmt.Fprintln(out, "Ready.")
+	line("API", at.API, false, "")
+	line("NATS", at.NATS, at.OwnNATS, "(embedded)")
+	line("Postgres", at.Postgres, at.OwnPostgres, "(embedded)")
+	if at.Redis == "" {
+		line("Redis", "none", at.OwnRedis, "(not installed, and not needed)")
+	} else {
+		line("Redis", at.Redis, at.OwnRedis, "(embedded)")
+	}
+	line("Webhook", at.Webhook, at.OwnWebhook, "(built in: shows what arrives; WEBHOOK_URL sets yours)")
+
+	api := newClient(at.API, os.Getenv("DISPATCH_API_KEY"))
+	var overview message.Overview
+	if err := api.call(cmd.Context(), "GET", "/api/v1/messaging/status", nil, &overview); err == nil {
+		line("Pace", pace(overview), false, "")
+	}
+	fmt.Fprintf(out, `
+Try: curl -s %s/api/v1/messages -H 'Content-Type: application/json' -d '{"to":"+905551111111","content":"hello"}'
+
+`, at.API)
+}
+
+// pace says how fast messages are emitted and when the next ones are.
+func pace(o message.Overview) string {
+	interval := time.Duration(o.Interval)
+	if o.State == message.StateStopped {
+		return `stopped; "dispatch start" goes on`
+	}
+	if interval == 0 {
+		return fmt.Sprintf("as fast as possible, in batches of up to %d", o.BatchSize)
+	}
+	noun := "messages"
+	if o.BatchSize == 1 {
+		noun = "message"
+	}
+	next := "now"
+	if o.NextTickAt != nil {
+		if wait := time.Until(*o.NextTickAt).Round(time.Second); wait > 0 {
+			next = fmt.Sprintf("at %s, in %s", o.NextTickAt.Local().Format(time.TimeOnly), wait)
+		}
+	}
+	return strings.Join([]string{
+		fmt.Sprintf("%d %s every %s; next tick %s", o.BatchSize, noun, interval, next),
+		"           faster: PROCESSING_INTERVAL=2s BATCH_SIZE=10, or PROCESSING_INTERVAL=0 for as fast as possible",
+	}, "\n")
+}

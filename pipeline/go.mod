@@ -1,0 +1,29 @@
+module github.com/message-dispatcher/dispatch/pipeline
+
+go 1.26.0
+
+require (
+	github.com/message-dispatcher/dispatch/migrations v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/events v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/db v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/cache v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/service v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/local v0.0.0
+	github.com/message-dispatcher/dispatch/services/ingest v0.0.0
+	github.com/message-dispatcher/dispatch/services/dispatcher v0.0.0
+	github.com/message-dispatcher/dispatch/services/sender v0.0.0
+)
+
+replace (
+	github.com/message-dispatcher/dispatch/migrations => ../migrations
+	github.com/message-dispatcher/dispatch/pkg/message => ../pkg/message
+	github.com/message-dispatcher/dispatch/pkg/events => ../pkg/events
+	github.com/message-dispatcher/dispatch/pkg/db => ../pkg/db
+	github.com/message-dispatcher/dispatch/pkg/cache => ../pkg/cache
+	github.com/message-dispatcher/dispatch/pkg/service => ../pkg/service
+	github.com/message-dispatcher/dispatch/pkg/local => ../pkg/local
+	github.com/message-dispatcher/dispatch/services/ingest => ../services/ingest
+	github.com/message-dispatcher/dispatch/services/dispatcher => ../services/dispatcher
+	github.com/message-dispatcher/dispatch/services/sender => ../services/sender
+)

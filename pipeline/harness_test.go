@@ -1,0 +1,339 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/message-dispatcher/dispatch/pipeline"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/local/natsd"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/dispatcher"
+	"github.com/message-dispatcher/dispatch/services/ingest"
+	"github.com/message-dispatcher/dispatch/services/sender"
+)
+
+// patience bounds every wait of a test: far above what a loaded machine
+// takes, so that it is reached only when something is broken.
+const patience = 60 * time.Second
+
+// world is one installation: a database, a NATS server and a webhook of its
+// own, provisioned, with no service running yet.
+type world struct {
+	t       testing.TB
+	env     service.Environment
+	nats    *natsd.Server
+	natsDir string
+	js      jetstream.JetStream
+	top     events.Topology
+	store   *db.Store
+	webhook *webhook
+}
+
+// newWorld makes an installation with the given settings on top of fast
+// ones: continuous mode and short retries.
+func newWorld(t testing.TB, settings ...string) *world {
+	t.Helper()
+	w := &world{t: t, natsDir: t.TempDir(), webhook: newWebhook(t)}
+	w.env = service.Environment{
+		"DATABASE_URL":        dbtest.URL(t),
+		"NATS_URL":            "nats://" + freeAddr(t),
+		"WEBHOOK_URL":         w.webhook.URL,
+		"WEBHOOK_TIMEOUT":     "5s",
+		"SHUTDOWN_TIMEOUT":    "20s",
+		"PROCESSING_INTERVAL": "0",
+		"RETRY_BASE":          "200ms",
+		"RETRY_FACTOR":        "2",
+		"LOG_LEVEL":           "warn",
+	}
+	for i := 0; i < len(settings); i += 2 {
+		w.env[settings[i]] = settings[i+1]
+	}
+	w.startNATS()
+	t.Cleanup(w.stopNATS)
+	w.top = events.NewTopology("dispatch", 1)
+	w.js = w.connect()
+	pool, err := db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	w.store = db.NewStore(pool)
+	w.provision()
+	return w
+}
+
+func (w *world) log() *zap.Logger {
+	return zaptest.NewLogger(w.t, zaptest.Level(zap.WarnLevel))
+}
+
+func (w *world) startNATS() {
+	w.t.Helper()
+	server, err := natsd.Start(natsd.Config{Listen: w.env["NATS_URL"][len("nats://"):], Dir: w.natsDir})
+	require.NoError(w.t, err)
+	w.nats = server
+	if w.js != nil {
+		require.Eventually(w.t, w.js.Conn().IsConnected, patience, time.Millisecond)
+	}
+}
+
+func (w *world) stopNATS() {
+	if w.nats != nil {
+		w.nats.Stop()
+		w.nats = nil
+	}
+}
+
+// connect returns a JetStream of the test's own.
+func (w *world) connect() jetstream.JetStream {
+	w.t.Helper()
+	js, err := events.Connect(w.env["NATS_URL"], "test")
+	require.NoError(w.t, err)
+	w.t.Cleanup(js.Conn().Close)
+	require.Eventually(w.t, js.Conn().IsConnected, patience, time.Millisecond)
+	return js
+}
+
+func (w *world) provision() {
+	w.t.Helper()
+	cfg, err := service.Parse[pipeline.ProvisionConfig](w.env)
+	require.NoError(w.t, err)
+	require.NoError(w.t, pipeline.Provision(w.t.Context(), cfg, w.log()))
+}
+
+// running is a service that runs in the test's process.
+type running struct {
+	url  string // of ingest
+	stop func() // drains it and waits; the test fails if that fails. Idempotent
+}
+
+// run starts a service with w's settings and the given ones on top.
+func run[T any](w *world, service_ func(context.Context, T, *zap.Logger) error, settings ...string) *running {
+	w.t.Helper()
+	env := maps.Clone(w.env)
+	for i := 0; i < len(settings); i += 2 {
+		env[settings[i]] = settings[i+1]
+	}
+	cfg, err := service.Parse[T](env)
+	require.NoError(w.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- service_(ctx, cfg, w.log()) }()
+	r := &running{}
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			require.NoError(w.t, err)
+		case <-time.After(patience):
+			require.FailNow(w.t, "the service does not stop")
+		}
+	})
+	w.t.Cleanup(r.stop)
+	return r
+}
+
+func (w *world) runDispatcher(settings ...string) *running {
+	w.t.Helper()
+	return run(w, dispatcher.Run, settings...)
+}
+
+func (w *world) runSender(settings ...string) *running {
+	w.t.Helper()
+	return run(w, sender.Run, settings...)
+}
+
+// runIngest starts an ingest and returns once it is ready.
+func (w *world) runIngest(settings ...string) *running {
+	w.t.Helper()
+	addr := freeAddr(w.t)
+	r := run(w, ingest.Run, append([]string{"HTTP_ADDR", addr}, settings...)...)
+	r.url = "http://" + addr
+	require.Eventually(w.t, func() bool {
+		response, err := http.Get(r.url + "/health/ready") //nolint:noctx // bounded by Eventually
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}, patience, 10*time.Millisecond, "ingest is not ready")
+	return r
+}
+
+// runAll starts one of each and returns the ingest.
+func (w *world) runAll() *running {
+	w.t.Helper()
+	w.runDispatcher()
+	w.runSender()
+	return w.runIngest()
+}
+
+// request sends JSON and returns status, headers and body.
+func (r *running) request(t testing.TB, method, path, body string, headers ...string) (int, http.Header, []byte) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, r.url+path, bytes.NewBufferString(body))
+	require.NoError(t, err)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, response.Header, answer
+}
+
+// post stores a message and returns its id.
+func (r *running) post(t testing.TB, body string, headers ...string) message.ID {
+	t.Helper()
+	status, _, answer := r.request(t, http.MethodPost, "/api/v1/messages", body, headers...)
+	require.Equal(t, http.StatusCreated, status, "%s", answer)
+	var m message.Message
+	require.NoError(t, json.Unmarshal(answer, &m))
+	return m.ID
+}
+
+// get returns a message as the API tells it.
+func (r *running) get(t testing.TB, id message.ID) message.Message {
+	t.Helper()
+	status, _, answer := r.request(t, http.MethodGet, "/api/v1/messages/"+id.String(), "")
+	require.Equal(t, http.StatusOK, status, "%s", answer)
+	var m message.Message
+	require.NoError(t, json.Unmarshal(answer, &m))
+	return m
+}
+
+// await waits until a message is in one of the states and returns it.
+func (w *world) await(id message.ID, statuses ...message.Status) message.Message {
+	w.t.Helper()
+	var m message.Message
+	require.Eventually(w.t, func() bool {
+		var err error
+		m, err = w.store.Get(w.t.Context(), id)
+		return err == nil && slices.Contains(statuses, m.Status)
+	}, patience, 10*time.Millisecond, "message %s does not get to %v", id, statuses)
+	return m
+}
+
+// insert stores messages without an ingest; their created events are left to
+// the relay.
+func (w *world) insert(messages ...message.Message) []message.ID {
+	w.t.Helper()
+	composer := events.NewComposer(w.top, false)
+	stored, _, err := w.store.Insert(w.t.Context(), messages, func(moved []message.Message) []byte {
+		return events.Encode(composer.Moved(message.EventCreated, moved))
+	})
+	require.NoError(w.t, err)
+	ids := make([]message.ID, len(stored))
+	for i, s := range stored {
+		ids[i] = s.Message.ID
+	}
+	return ids
+}
+
+// draft is a message ready to insert.
+func draft(edits ...func(*message.Message)) message.Message {
+	m := message.Message{
+		ID: message.NewID(time.Now()), To: "+905551111111", Content: "hello",
+		Destination: message.DefaultDestination, Priority: message.DefaultPriority,
+	}
+	for _, edit := range edits {
+		edit(&m)
+	}
+	return m
+}
+
+// call is one request that reached the webhook.
+type call struct {
+	ID      string
+	Attempt string
+	At      time.Time
+	Header  http.Header
+	Body    []byte
+}
+
+// webhook is the far end: it keeps what arrives and answers what it is told.
+type webhook struct {
+	*httptest.Server
+	mu     sync.Mutex
+	calls  []call
+	answer func(n int, c call, w http.ResponseWriter, r *http.Request) // n counts the calls for the id, from 1
+}
+
+func newWebhook(t testing.TB) *webhook {
+	hook := &webhook{}
+	hook.Server = httptest.NewServer(http.HandlerFunc(hook.serve))
+	t.Cleanup(hook.Close)
+	return hook
+}
+
+func (h *webhook) serve(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	c := call{
+		ID: r.Header.Get("Idempotency-Key"), Attempt: r.Header.Get("X-Dispatch-Attempt"),
+		At: time.Now(), Header: r.Header.Clone(), Body: body,
+	}
+	h.mu.Lock()
+	h.calls = append(h.calls, c)
+	n := 0
+	for _, earlier := range h.calls {
+		if earlier.ID == c.ID {
+			n++
+		}
+	}
+	answer := h.answer
+	h.mu.Unlock()
+	if answer != nil {
+		answer(n, c, w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = w.Write([]byte(`{"message":"Accepted","messageId":"ext-` + c.ID + `"}`))
+}
+
+// answers sets what the webhook does from now on; nil accepts everything.
+func (h *webhook) answers(answer func(n int, c call, w http.ResponseWriter, r *http.Request)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answer = answer
+}
+
+// received returns the calls so far, of one message or of all ("").
+func (h *webhook) received(id string) []call {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(h.calls), func(c call) bool { return id != "" && c.ID != id })
+}
+
+// freeAddr returns a loopback address that nobody listens on.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}

@@ -1,0 +1,74 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// ProvisionConfig says what to provision.
+type ProvisionConfig struct {
+	Postgres service.Postgres
+	NATS     service.NATS
+	Log      service.Log
+
+	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0 emits continuously, as soon as messages are due"`
+	BatchSize          int           `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
+	WebhookTimeout     time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
+}
+
+// Validate reports every mistake of the pace.
+func (c ProvisionConfig) Validate() error {
+	var errs []error
+	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
+		errs = append(errs, service.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
+	}
+	if c.BatchSize < 0 || c.BatchSize > message.MaxBatchSize {
+		errs = append(errs, service.Invalid("BATCH_SIZE", c.BatchSize, fmt.Sprintf("must be from 1 to %d", message.MaxBatchSize)))
+	}
+	return errors.Join(errs...)
+}
+
+// Provision brings schema, streams and schedule up to date. It waits for
+// Postgres and NATS until ctx ends, and may run at any time, also while
+// services work and beside another Provision.
+func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {
+	if err := provisionPostgres(ctx, cfg, log); err != nil {
+		return err
+	}
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-provision")
+	if err != nil {
+		return err
+	}
+	defer js.Conn().Close()
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	return service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
+		if !js.Conn().IsConnected() {
+			return events.ErrUnavailable
+		}
+		return topology.Provision(ctx, js, []string{message.DefaultDestination}, cfg.WebhookTimeout)
+	})
+}
+
+func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {
+	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-provision"})
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := service.WaitFor(ctx, log, "postgres", pool.Ping); err != nil {
+		return err
+	}
+	if err := db.Migrate(ctx, pool); err != nil {
+		return err
+	}
+	return db.NewStore(pool).ProvisionSchedule(ctx, cfg.ProcessingInterval, cfg.BatchSize)
+}

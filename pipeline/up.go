@@ -1,0 +1,192 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pipeline/sink"
+	"github.com/message-dispatcher/dispatch/pkg/local"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/dispatcher"
+	"github.com/message-dispatcher/dispatch/services/ingest"
+	"github.com/message-dispatcher/dispatch/services/sender"
+)
+
+// UpConfig is the configuration of everything in one process.
+type UpConfig struct {
+	Provision  ProvisionConfig
+	Ingest     ingest.Config
+	Dispatcher dispatcher.Config
+	Sender     sender.Config
+	NATSListen string `env:"NATS_LISTEN" envDefault:"127.0.0.1:4222" help:"where the embedded NATS server listens"`
+
+	// Dir holds the data of the embedded servers.
+	Dir string `env:"-"`
+
+	own struct{ postgres, nats, redis, webhook bool } // what was not given
+}
+
+// placeholder stands for an address that is known only once the embedded
+// server runs, so that everything else can be validated before.
+const placeholder = "127.0.0.1:1"
+
+// ParseUp reads the configuration; addresses that are not given will be those
+// of the embedded servers. Every mistake is in the *service.ConfigError.
+func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
+	env := service.Environment{}
+	for name, value := range environment {
+		env[name] = value
+	}
+	delete(env, "HEALTH_ADDR") // everything answers on HTTP_ADDR
+	own := struct{ postgres, nats, redis, webhook bool }{
+		postgres: env["DATABASE_URL"] == "" && env["DB_HOST"] == "",
+		nats:     env["NATS_URL"] == "",
+		redis:    env["REDIS_URL"] == "" && env["REDIS_HOST"] == "",
+		webhook:  env["WEBHOOK_URL"] == "",
+	}
+	if own.postgres {
+		env["DATABASE_URL"] = "postgres://" + placeholder + "/dispatch"
+	}
+	if own.webhook {
+		env["WEBHOOK_URL"] = "http://" + placeholder
+	}
+	cfg, err := service.Parse[UpConfig](env)
+	cfg.Dir, cfg.own = dir, own
+	return cfg, err
+}
+
+// Validate reports a mistake in the embedded server's address.
+func (c UpConfig) Validate() error {
+	return service.ValidAddr("NATS_LISTEN", c.NATSListen)
+}
+
+// Addresses tell where everything is.
+type Addresses struct {
+	API, NATS            string
+	Postgres, Redis      string // without password; empty when it is not used
+	Webhook              string
+	OwnPostgres, OwnNATS bool
+	OwnRedis, OwnWebhook bool
+}
+
+// Up runs everything in this process until ctx ends, then drains it. The
+// embedded servers are started for what no address is given for. received
+// takes a line for each message that reaches the built-in webhook receiver.
+// ready is called once everything answers.
+func Up(ctx context.Context, cfg UpConfig, log *zap.Logger, received io.Writer, ready func(Addresses)) error {
+	// Each service drains under its own timeout; together they may take that
+	// of one after the other.
+	group := service.NewGroup(log, 2*cfg.Ingest.Lifecycle.ShutdownTimeout, nil)
+	defer group.Stop()
+
+	stack, err := startServers(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	group.OnStop("servers", stack.Stop)
+	group.Go("servers watch", func(ctx context.Context) error {
+		select {
+		case err := <-stack.Done():
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	cfg.Provision.Postgres.DatabaseURL, cfg.Provision.NATS.URL = stack.DatabaseURL, stack.NATSURL
+	if err := Provision(ctx, cfg.Provision, log); err != nil {
+		return err
+	}
+	if cfg.own.webhook {
+		if cfg.Sender.WebhookURL, err = startSink(ctx, group, received); err != nil {
+			return err
+		}
+	}
+	runServices(group, cfg, stack, log)
+	group.Go("welcome", func(ctx context.Context) error {
+		api := "http://" + cfg.Ingest.HTTPAddr
+		if err := service.WaitFor(ctx, log, "API", func(ctx context.Context) error { return probe(ctx, api) }); err != nil {
+			return err
+		}
+		ready(Addresses{
+			API: api, NATS: service.Redact(stack.NATSURL), Postgres: service.Redact(stack.DatabaseURL),
+			Redis: service.Redact(stack.RedisURL), Webhook: service.Redact(cfg.Sender.WebhookURL),
+			OwnPostgres: cfg.own.postgres, OwnNATS: cfg.own.nats, OwnRedis: cfg.own.redis, OwnWebhook: cfg.own.webhook,
+		})
+		<-ctx.Done()
+		return nil
+	})
+	return group.Wait(ctx)
+}
+
+func startServers(ctx context.Context, cfg UpConfig, log *zap.Logger) (*local.Stack, error) {
+	given := local.Config{Dir: cfg.Dir, NATSListen: cfg.NATSListen, Logger: log.Named("local")}
+	if !cfg.own.postgres {
+		given.DatabaseURL = cfg.Provision.Postgres.URL()
+	}
+	if !cfg.own.nats {
+		given.NATSURL = cfg.Provision.NATS.URL
+	}
+	if !cfg.own.redis {
+		given.RedisURL = cfg.Dispatcher.Redis.URL()
+	}
+	return local.Start(ctx, given)
+}
+
+// runServices starts the three services. The intake stops first and the
+// dispatcher last, so that the recorder writes what the sender still finishes.
+func runServices(group *service.Group, cfg UpConfig, stack *local.Stack, log *zap.Logger) {
+	cfg.Dispatcher.Postgres.DatabaseURL, cfg.Dispatcher.NATS.URL = stack.DatabaseURL, stack.NATSURL
+	cfg.Dispatcher.Redis.RedisURL = stack.RedisURL
+	cfg.Sender.Postgres.DatabaseURL, cfg.Sender.NATS.URL = stack.DatabaseURL, stack.NATSURL
+	cfg.Ingest.Postgres.DatabaseURL, cfg.Ingest.NATS.URL = stack.DatabaseURL, stack.NATSURL
+
+	group.Go("dispatcher", func(ctx context.Context) error {
+		return dispatcher.Run(ctx, cfg.Dispatcher, log.Named("dispatcher"))
+	})
+	group.Go("sender", func(ctx context.Context) error {
+		return sender.Run(ctx, cfg.Sender, log.Named("sender"))
+	})
+	group.Go("ingest", func(ctx context.Context) error {
+		return ingest.Run(ctx, cfg.Ingest, log.Named("ingest"))
+	})
+}
+
+// startSink starts the built-in webhook receiver and returns its URL.
+func startSink(ctx context.Context, group *service.Group, received io.Writer) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("start built-in webhook receiver: %w", err)
+	}
+	server := &http.Server{Handler: sink.New(sink.Options{Out: received}), ReadHeaderTimeout: 5 * time.Second}
+	group.Go("webhook receiver", func(context.Context) error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.OnStop("webhook receiver stop", server.Shutdown)
+	return "http://" + listener.Addr().String(), nil
+}
+
+func probe(ctx context.Context, api string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, api+"/health/ready", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET /health/ready: %s", response.Status)
+	}
+	return nil
+}

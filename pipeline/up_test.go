@@ -1,0 +1,137 @@
+package pipeline_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// up is `dispatch up` with a data directory of its own.
+type up struct {
+	*process
+	api *running
+}
+
+func startUp(t *testing.T, dir string, settings ...string) up {
+	t.Helper()
+	addr := freeAddr(t)
+	env := map[string]string{
+		"HTTP_ADDR": addr, "NATS_LISTEN": freeAddr(t), "PROCESSING_INTERVAL": "0",
+	}
+	for i := 0; i < len(settings); i += 2 {
+		env[settings[i]] = settings[i+1]
+	}
+	p := startProcess(t, env, "up", "--data", dir)
+	require.Eventually(t, func() bool { return strings.Contains(p.out.String(), "Ready.") || ended(p) }, patience, 10*time.Millisecond)
+	require.Contains(t, p.out.String(), "http://"+addr, "it says where it listens")
+	return up{process: p, api: &running{url: "http://" + addr}}
+}
+
+func ended(p *process) bool {
+	select {
+	case <-p.child.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (u up) awaitSent(t *testing.T, id message.ID) message.Message {
+	t.Helper()
+	var m message.Message
+	require.Eventually(t, func() bool {
+		m = u.api.get(t, id)
+		return m.Status == message.Sent
+	}, patience, 10*time.Millisecond)
+	return m
+}
+
+// processesOf lists the processes that have something to do with a data
+// directory: by their command line or working directory.
+func processesOf(t *testing.T, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	var found []string
+	for _, path := range paths {
+		command, _ := os.ReadFile(filepath.Join(path, "cmdline")) // a process may end while we look
+		cwd, _ := os.Readlink(filepath.Join(path, "cwd"))
+		if strings.Contains(string(command), dir) || strings.HasPrefix(cwd, dir) {
+			found = append(found, strings.ReplaceAll(string(command), "\x00", " "))
+		}
+	}
+	return found
+}
+
+func TestUpNeedsNothingAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := localtest.Dir(t)
+
+	first := startUp(t, dir)
+	id := first.api.post(t, hello)
+	m := first.awaitSent(t, id)
+	require.Contains(t, first.out.String(), id.String(), "the built-in receiver shows what arrives")
+	require.NotEmpty(t, m.ExternalID, "the receiver's messageId")
+	require.NotEmpty(t, processesOf(t, dir))
+
+	first.signal(syscall.SIGINT)
+	<-first.child.Done()
+	require.Equal(t, 0, first.child.ExitCode(), "%s", first.out)
+	require.Empty(t, processesOf(t, dir), "Ctrl-C leaves no process behind")
+
+	second := startUp(t, dir)
+	require.Equal(t, message.Sent, second.api.get(t, id).Status, "the data outlives the process")
+	pending := second.api.post(t, fmt.Sprintf(`{"to":"+905551111111","content":"later","deliverAt":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
+	second.kill()
+	require.Eventually(t, func() bool { return len(processesOf(t, dir)) == 0 }, patience, 20*time.Millisecond, "kill -9 leaves no process behind")
+
+	third := startUp(t, dir)
+	require.Equal(t, message.Pending, third.api.get(t, pending).Status)
+	third.awaitSent(t, third.api.post(t, hello))
+	third.terminate()
+	require.Empty(t, processesOf(t, dir))
+}
+
+func TestUpSaysWhenTheNextTickComes(t *testing.T) {
+	t.Parallel()
+	u := startUp(t, localtest.Dir(t), "PROCESSING_INTERVAL", "2m")
+	require.Eventually(t, func() bool {
+		return regexp.MustCompile(`2 messages every 2m0s; next tick (now|at \d\d:\d\d:\d\d)`).MatchString(u.out.String())
+	}, patience, 10*time.Millisecond, "%s", u.out)
+	require.Contains(t, u.out.String(), "PROCESSING_INTERVAL=0")
+}
+
+func TestATakenNATSPortNamesTheVariable(t *testing.T) {
+	t.Parallel()
+	first := startUp(t, localtest.Dir(t))
+	taken := regexp.MustCompile(`nats://(\S+)`).FindStringSubmatch(first.out.String())[1]
+
+	second := startProcess(t, map[string]string{"HTTP_ADDR": freeAddr(t), "NATS_LISTEN": taken}, "up", "--data", localtest.Dir(t))
+	<-second.child.Done()
+	require.NotZero(t, second.child.ExitCode())
+	require.Contains(t, second.out.String(), "NATS_LISTEN")
+}
+
+func TestEveryMistakeInTheConfigurationIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, map[string]string{
+		"HTTP_ADDR": "nowhere", "BATCH_SIZE": "-1", "MAX_RETRIES": "x", "RETRY_BASE": "2h", "WEBHOOK_URL": "ftp://x",
+		"WEBHOOK_TIMEOUT": "40s", "NATS_LISTEN": "1", "LOG_LEVEL": "loud",
+	}, "up", "--data", localtest.Dir(t))
+	<-p.child.Done()
+	require.Equal(t, 2, p.child.ExitCode())
+	for _, name := range []string{"HTTP_ADDR", "BATCH_SIZE", "MAX_RETRIES", "RETRY_MAX", "WEBHOOK_URL", "SHUTDOWN_TIMEOUT", "NATS_LISTEN", "LOG_LEVEL"} {
+		require.Contains(t, p.out.String(), name)
+	}
+}

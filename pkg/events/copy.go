@@ -1,0 +1,140 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// HeaderTrace is W3C's traceparent, which a copy may carry on to the webhook.
+const HeaderTrace = "traceparent"
+
+// Copy is one delivery of an id: the right to work on it, for as long as it
+// is held. It is settled once, by Ack, DoubleAck or Nak, or else left to the
+// server, which delivers it anew after its ack wait. All methods are safe for
+// concurrent use.
+type Copy struct {
+	ID       message.ID
+	Claim    int64 // the fencing token that it was published with
+	Delivery int   // JetStream's count of its deliveries, from 1
+	// First says that nobody can have had this claim before: a tick
+	// published it, and it was never delivered until now.
+	First bool
+	Trace string // the traceparent that came with it, if any
+
+	sequence uint64
+	msg      jetstream.Msg
+
+	mu      sync.Mutex
+	settled bool
+	until   time.Time
+}
+
+// newCopy reads a copy that is held until then.
+func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
+	}
+	var body struct {
+		ID    message.ID `json:"id"`
+		Claim int64      `json:"claim"`
+	}
+	if err := json.Unmarshal(msg.Data(), &body); err != nil {
+		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
+	}
+	if body.ID == (message.ID{}) || body.Claim <= 0 {
+		return nil, fmt.Errorf("read copy on %s: no id or no claim in it", msg.Subject())
+	}
+	header := msg.Headers()
+	return &Copy{
+		ID:       body.ID,
+		Claim:    body.Claim,
+		Delivery: int(meta.NumDelivered), //nolint:gosec // far below 2^31
+		First:    meta.NumDelivered == 1 && header.Get(HeaderOrigin) == OriginTick,
+		Trace:    header.Get(HeaderTrace),
+		sequence: meta.Sequence.Stream,
+		msg:      msg,
+		until:    until,
+	}, nil
+}
+
+// lapseMargin is the part of the ack wait, counted from its end, in which a
+// copy is no longer begun.
+const lapseMargin = 500 * time.Millisecond
+
+// Lapsed says that the server may have delivered the copy to somebody else by
+// now, because it was cut off, or this process stood still, for too long.
+// Then no work may begin on it and it must not be given back: that could have
+// it delivered a third time, beside the second.
+func (c *Copy) Lapsed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lapsed()
+}
+
+func (c *Copy) lapsed() bool { return time.Until(c.until) < lapseMargin }
+
+// Ack takes the copy off the queue. That the server has it is not known: one
+// that got lost is delivered once more.
+func (c *Copy) Ack() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settle(c.msg.Ack())
+}
+
+// DoubleAck takes the copy off the queue and returns when the server has
+// confirmed it. It may be called again after an error.
+func (c *Copy) DoubleAck(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settle(c.msg.DoubleAck(ctx))
+}
+
+// Nak gives the copy back, to be delivered anew after the delay. A lapsed one
+// is left alone.
+func (c *Copy) Nak(delay time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lapsed() {
+		c.settled = true
+		return nil
+	}
+	if delay <= 0 {
+		return c.settle(c.msg.Nak())
+	}
+	return c.settle(c.msg.NakWithDelay(delay))
+}
+
+func (c *Copy) settle(err error) error {
+	if err != nil {
+		return fmt.Errorf("settle copy of message %s: %w", c.ID, err)
+	}
+	c.settled = true
+	return nil
+}
+
+// inProgress renews the hold, unless the copy is settled or just being so: a
+// sign of life that comes after a nak would undo its delay.
+func (c *Copy) inProgress() (done bool, err error) {
+	if !c.mu.TryLock() {
+		return true, nil
+	}
+	defer c.mu.Unlock()
+	if c.settled {
+		return true, nil
+	}
+	return false, c.msg.InProgress()
+}
+
+func (c *Copy) extend(until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until = until
+}

@@ -1,0 +1,88 @@
+package events_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func sample(t *testing.T) message.Message {
+	t.Helper()
+	id, err := message.ParseID("0197b0de-7b1a-7abc-8def-0123456789ab")
+	require.NoError(t, err)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
+	return message.Message{
+		ID: id, To: "+905551111111", Content: "secret", Destination: "default", Priority: 5,
+		Metadata: map[string]string{"order": "7"}, Status: message.Retrying, Attempts: 1, LastError: "status 503",
+		CreatedAt: at, UpdatedAt: at, DeliverAt: at, QueuedAt: &at, NextAttemptAt: &at, Version: 3, Claim: 2,
+	}
+}
+
+func TestAnEventIsAsReviewed(t *testing.T) {
+	t.Parallel()
+	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
+	m := sample(t)
+	outcome := events.Outcome{Claim: 1, NextClaim: 2, Delivery: 1, Attempt: &message.Attempt{
+		Number: 1, StartedAt: m.CreatedAt, Duration: 1500 * time.Microsecond, Outcome: message.OutcomeRetry,
+		HTTPStatus: 503, Error: "status 503", Response: "busy",
+	}}
+	compare(t, "testdata/events.json", []events.Entry{
+		composer.Moved(message.EventCreated, []message.Message{m})[0],
+		composer.Finished(message.EventAttempted, m, outcome),
+		composer.Delivery(events.OriginTick, m),
+	})
+}
+
+func TestContentIsToldOnlyWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	topology := events.NewTopology("dispatch", 1)
+	for _, full := range []bool{false, true} {
+		entry := events.NewComposer(topology, full).Moved(message.EventCreated, []message.Message{sample(t)})[0]
+		var event events.Event
+		require.NoError(t, json.Unmarshal(entry.Data, &event))
+		require.Equal(t, full, event.Data.Content != "")
+		require.Equal(t, full, event.Data.Metadata != nil)
+	}
+}
+
+func TestAClaimIsPublishedBeforeItIsTold(t *testing.T) {
+	t.Parallel()
+	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
+	entries := composer.Claimed(events.OriginTick, []message.Message{sample(t), sample(t)})
+	require.Len(t, entries, 4)
+	require.Equal(t, "2", entries[0].Headers[events.HeaderClaim])
+	require.Contains(t, entries[1].Subject, ".deliver.")
+	require.Contains(t, entries[2].Subject, ".events.queued.")
+}
+
+func TestTheOutboxGivesBackWhatItWasGiven(t *testing.T) {
+	t.Parallel()
+	composer := events.NewComposer(events.NewTopology("dispatch", 1), true)
+	many := make([]message.Message, 500)
+	for i := range many {
+		many[i] = sample(t)
+		many[i].ID = message.NewID(time.Now())
+	}
+	entries := composer.Claimed(events.OriginTick, many)
+	packed := events.Encode(entries)
+	got, err := events.Decode(packed)
+	require.NoError(t, err)
+	require.Equal(t, entries, got)
+	require.Less(t, len(packed)/len(many), 150, "a batch's entries resemble each other")
+
+	_, err = events.Decode(packed[:len(packed)/2])
+	require.Error(t, err)
+	_, err = events.Decode([]byte("nonsense"))
+	require.Error(t, err)
+}
+
+func TestSequencesOrderAsText(t *testing.T) {
+	t.Parallel()
+	require.Less(t, events.Sequence(9), events.Sequence(10))
+	require.Less(t, events.Sequence(99_999), events.Sequence(100_000))
+}

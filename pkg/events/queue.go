@@ -1,0 +1,129 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// FetchWait is how long one Fetch of a Queue waits for copies, and so how
+// long an idle sender takes to stop.
+const FetchWait = time.Second
+
+// Queue hands out the copies of ids that wait for the senders of one
+// destination. Fetch is for one goroutine; Keep may run beside it.
+//
+// Nothing is buffered out of sight: every copy that the server has given to
+// this client comes out of the Fetch that asked for it, so that it can be
+// kept alive, or given back at a shutdown.
+type Queue struct {
+	js       jetstream.JetStream
+	topology Topology
+	consumer jetstream.Consumer
+	ackWait  time.Duration
+
+	// A server that was killed forgets the last tenth of a second of what it
+	// has delivered, and then delivers it once more as if for the first
+	// time. So copies that were stored before this connection was made are
+	// not certainly first, whatever their count says.
+	session uint64 // reconnects when floor was taken
+	floor   uint64 // last copy stored then
+	known   bool
+}
+
+// OpenQueue finds the durable consumer of a destination. It returns
+// ErrNotProvisioned when there is none.
+func OpenQueue(ctx context.Context, js jetstream.JetStream, topology Topology, destination string) (*Queue, error) {
+	if !js.Conn().IsConnected() {
+		return nil, fmt.Errorf("open queue of %s: %w", destination, ErrUnavailable)
+	}
+	consumer, err := js.Consumer(ctx, topology.DeliveriesStream(), topology.SenderConsumer(destination))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("consumer %s: %w", topology.SenderConsumer(destination), ErrNotProvisioned)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up consumer %s: %w", topology.SenderConsumer(destination), err)
+	}
+	return &Queue{js: js, topology: topology, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait}, nil
+}
+
+// AckWait is how long a copy that gives no sign of life stays with its
+// holder, as the consumer was provisioned.
+func (q *Queue) AckWait() time.Duration { return q.ackWait }
+
+// Fetch asks for at most n copies and calls take for each the moment it
+// arrives. It returns after n of them, or after FetchWait; when NATS goes
+// away meanwhile, a second later. The end of ctx does not end it, because
+// what the server has sent by then would be lost until its ack wait is over.
+// What is no copy of an id is removed from the queue and reported as an
+// error, after everything else was taken.
+func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
+	if err := q.begin(ctx); err != nil {
+		return err
+	}
+	asked := time.Now() // nothing of this batch was delivered before
+	batch, err := q.consumer.Fetch(n, jetstream.FetchMaxWait(FetchWait))
+	if err != nil {
+		return fmt.Errorf("fetch %d copies: %w", n, err)
+	}
+	var bad []error
+	for msg := range batch.Messages() {
+		c, err := newCopy(msg, asked.Add(q.ackWait))
+		if err != nil {
+			bad = append(bad, err, msg.TermWithReason("not a delivery"))
+			continue
+		}
+		c.First = c.First && c.sequence > q.floor && q.js.Conn().Stats().Reconnects == q.session
+		take(c)
+	}
+	if err := batch.Error(); err != nil {
+		q.known = false // a new leader, or none: look anew before the next batch
+		bad = append(bad, fmt.Errorf("fetch %d copies: %w", n, err))
+	}
+	return errors.Join(bad...)
+}
+
+// begin notes what was stored when the connection was made.
+func (q *Queue) begin(ctx context.Context) error {
+	session := q.js.Conn().Stats().Reconnects
+	if q.known && session == q.session {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	stream, err := q.js.Stream(ctx, q.topology.DeliveriesStream())
+	if err != nil {
+		return fmt.Errorf("look up last copy: %w", err)
+	}
+	q.session, q.floor, q.known = session, stream.CachedInfo().State.LastSeq, true
+	return nil
+}
+
+// Keep tells the server that the copies are being worked on and returns once
+// it knows. Called every third of the ack wait, it holds them for as long as
+// NATS is there. Copies that are settled meanwhile are passed over.
+func (q *Queue) Keep(ctx context.Context, copies []*Copy) error {
+	began := time.Now()
+	var told []*Copy
+	for _, c := range copies {
+		done, err := c.inProgress()
+		if err != nil {
+			return fmt.Errorf("keep %d copies: %w", len(copies), err)
+		}
+		if !done {
+			told = append(told, c)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	if err := q.js.Conn().FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("keep %d copies: %w", len(copies), err)
+	}
+	for _, c := range told {
+		c.extend(began.Add(q.ackWait))
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package events
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// UnknownDestination stands in the subjects of a rejection whose own subject
+// named no possible destination.
+const UnknownDestination = "unknown"
+
+// Headers of a rejected intake message besides HeaderProblemCode and
+// HeaderProblem.
+const (
+	// HeaderSubject is the subject on which it came in.
+	HeaderSubject = "Dispatch-Subject"
+	// HeaderMsgID is the Nats-Msg-Id with which it came in.
+	HeaderMsgID = "Dispatch-Msg-Id"
+	// HeaderTruncated is the message's length in bytes, if it had to be cut
+	// to fit beside its problem.
+	HeaderTruncated = "Dispatch-Truncated"
+)
+
+// Rejection is an intake message that can't be accepted.
+type Rejection struct {
+	Subject  string
+	Sequence uint64    // of the intake stream
+	Stored   time.Time // by the intake stream
+	Headers  map[string][]string
+	Data     []byte
+	Code     string          // a stable word for what is wrong with it
+	Problem  json.RawMessage // and the problem+json document
+}
+
+// headerAllowance is what a published message weighs besides its headers and
+// data.
+const headerAllowance = 128
+
+// longestProblem bounds the problem in a header and an event; a longer one is
+// left out, its code tells enough.
+const longestProblem = 16 << 10
+
+// Rejected returns what a rejection publishes: the message as it came, with
+// its problem, for the REJECTED stream, and the event that says so. limit is
+// the most that NATS takes, as of nats.Conn.MaxPayload: a message that does
+// not fit together with its problem is compressed, and cut as a last resort.
+// Repeating it is harmless within the stream's window.
+func (c Composer) Rejected(r Rejection, limit int64) []Entry {
+	destination := c.topology.IntakeDestination(r.Subject)
+	if !message.DestinationPattern.MatchString(destination) {
+		destination = UnknownDestination
+	}
+	if len(r.Problem) > longestProblem {
+		r.Problem = nil
+	}
+	id := message.DerivedID(r.Stored, r.Sequence, r.Subject).String()
+	kept := Entry{
+		Subject: c.topology.Rejected(destination),
+		MsgID:   id,
+		Headers: rejectedHeaders(r),
+		Data:    r.Data,
+	}
+	kept.fit(int(limit))
+	return []Entry{kept, c.rejectedEvent(r, id, destination)}
+}
+
+// rejectedHeaders keeps a message's own headers. Those of JetStream are
+// orders to the stream it was for, and would be obeyed, or refused, again.
+func rejectedHeaders(r Rejection) map[string]string {
+	headers := make(map[string]string, len(r.Headers)+4)
+	for name, values := range r.Headers {
+		if !strings.HasPrefix(strings.ToLower(name), "nats-") {
+			headers[name] = strings.Join(values, ", ")
+		}
+	}
+	if ids := r.Headers[nats.MsgIdHdr]; len(ids) > 0 {
+		headers[HeaderMsgID] = ids[0]
+	}
+	headers[HeaderSubject] = r.Subject
+	headers[HeaderProblemCode] = r.Code
+	if r.Problem != nil {
+		headers[HeaderProblem] = oneLine(string(r.Problem))
+	}
+	return headers
+}
+
+func (e *Entry) fit(limit int) {
+	room := limit - headerAllowance - len(e.MsgID)
+	for name, value := range e.Headers {
+		room -= len(name) + len(value) + len(": \r\n")
+	}
+	if len(e.Data) <= room {
+		return
+	}
+	const encoding = "Content-Encoding"
+	var packed bytes.Buffer
+	writer := gzip.NewWriter(&packed)
+	_, _ = writer.Write(e.Data) // a buffer takes everything
+	_ = writer.Close()
+	if e.Headers[encoding] == "" && packed.Len() <= room-len(encoding)-len("gzip: \r\n") {
+		e.Headers[encoding] = "gzip"
+		e.Data = packed.Bytes()
+		return
+	}
+	whole := strconv.Itoa(len(e.Data))
+	e.Headers[HeaderTruncated] = whole
+	e.Data = e.Data[:max(room-len(HeaderTruncated)-len(whole)-len(": \r\n"), 0)]
+}
+
+// rejectedEvent tells of a rejection. There is no message, so the subject is
+// the id that it would have had.
+func (c Composer) rejectedEvent(r Rejection, id, destination string) Entry {
+	type data struct {
+		Destination    string          `json:"destination"`
+		Code           string          `json:"code"`
+		Problem        json.RawMessage `json:"problem,omitempty"`
+		StreamSequence uint64          `json:"streamSequence"`
+	}
+	envelope := c.envelope(message.EventRejected, id+"."+string(message.EventRejected), r.Stored)
+	envelope.Subject, envelope.Sequence = id, Sequence(1)
+	body := marshal(struct {
+		Envelope
+		Data data `json:"data"`
+	}{envelope, data{destination, r.Code, r.Problem, r.Sequence}})
+	return Entry{Subject: c.topology.Event(message.EventRejected, destination), MsgID: envelope.ID, Data: body}
+}

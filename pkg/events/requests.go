@@ -1,0 +1,120 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+)
+
+// ServiceError is a micro service's refusal.
+type ServiceError struct {
+	Code        string // of Nats-Service-Error-Code: an HTTP status here
+	Description string // of Nats-Service-Error
+	Body        []byte // a problem+json document, as a rule
+}
+
+// Error is code and description.
+func (e *ServiceError) Error() string { return e.Code + " " + e.Description }
+
+// Ask sends a request to a micro service and returns the body of its answer.
+// A refusal is a *ServiceError. It returns ErrUnavailable when nobody
+// listens, or nobody answers before ctx ends.
+func Ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) ([]byte, error) {
+	answer, err := nc.RequestWithContext(ctx, subject, body)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrUnavailable, err)
+	}
+	if code := answer.Header.Get(micro.ErrorCodeHeader); code != "" {
+		return nil, &ServiceError{Code: code, Description: answer.Header.Get(micro.ErrorHeader), Body: answer.Data}
+	}
+	return answer.Data, nil
+}
+
+// Answer is what a micro endpoint answers: a body, or an error.
+type Answer struct {
+	Body    []byte
+	Headers map[string]string
+	Err     *ServiceError // its Body goes instead of Body
+}
+
+// Concurrent runs the requests of micro endpoints side by side, up to a
+// limit: micro itself calls an endpoint's handler for one after the other.
+type Concurrent struct {
+	nc    *nats.Conn
+	slots chan struct{}
+}
+
+// NewConcurrent returns a Concurrent that answers over a connection.
+func NewConcurrent(nc *nats.Conn, limit int) *Concurrent {
+	return &Concurrent{nc: nc, slots: make(chan struct{}, limit)}
+}
+
+// Handler makes an endpoint's handler of a function, which must be safe for
+// concurrent use. At the limit requests wait in their subscription.
+func (c *Concurrent) Handler(answer func(data []byte, headers micro.Headers) Answer) micro.Handler {
+	return micro.HandlerFunc(func(request micro.Request) {
+		c.slots <- struct{}{}
+		go func() {
+			defer func() { <-c.slots }()
+			c.respond(request.Reply(), answer(request.Data(), request.Headers()))
+		}()
+	})
+}
+
+// respond does not go through micro's Request: that one may be used only
+// until its handler has returned.
+func (c *Concurrent) respond(reply string, answer Answer) {
+	if reply == "" {
+		return
+	}
+	msg := &nats.Msg{Subject: reply, Header: nats.Header{}, Data: answer.Body}
+	for name, value := range answer.Headers {
+		msg.Header[name] = []string{value}
+	}
+	if answer.Err != nil {
+		msg.Header[micro.ErrorCodeHeader] = []string{answer.Err.Code}
+		msg.Header[micro.ErrorHeader] = []string{oneLine(answer.Err.Description)}
+		msg.Data = answer.Err.Body
+	}
+	_ = c.nc.PublishMsg(msg) // nobody is left to tell: the asker's request times out
+}
+
+// Wait returns when no request is being worked on, or ctx has ended. Stop the
+// service first; the Concurrent takes nothing more afterwards.
+func (c *Concurrent) Wait(ctx context.Context) error {
+	for range cap(c.slots) {
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("finish requests: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// oneLine makes text fit for a header.
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(text), " ")
+}
+
+var (
+	semver     = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+	notInBuild = regexp.MustCompile(`[^0-9A-Za-z-]+`)
+)
+
+// ServiceVersion makes of a program's version one that micro takes: SemVer.
+func ServiceVersion(version string) string {
+	version = strings.TrimPrefix(version, "v")
+	if semver.MatchString(version) {
+		return version
+	}
+	return "0.0.0+" + strings.Trim(notInBuild.ReplaceAllString(version, "."), ".")
+}
+
+// Unanswered reports whether err says that no service listens on a subject.
+func Unanswered(err error) bool { return errors.Is(err, nats.ErrNoResponders) }

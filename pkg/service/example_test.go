@@ -1,0 +1,65 @@
+package service_test
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// Config of a small service: blocks, and what is its own.
+type Config struct {
+	Postgres  service.Postgres
+	Log       service.Log
+	Lifecycle service.Lifecycle
+	Interval  time.Duration `env:"INTERVAL" envDefault:"2m" help:"time between two ticks"`
+}
+
+// Validate looks at the service's own fields; the blocks are looked at anyway.
+func (c Config) Validate() error {
+	if c.Interval < time.Second {
+		return service.Invalid("INTERVAL", c.Interval, "must be at least 1s")
+	}
+	return nil
+}
+
+// pool stands for a database pool.
+type pool interface {
+	Ping(ctx context.Context) error
+	Close()
+}
+
+var open func(url string) pool
+
+// Run reads from the top down in the order of the start, and from the bottom up
+// in that of the stop.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	health, metrics := service.NewHealth(), service.NewMetrics()
+	metrics.WatchHealth("sample", health)
+	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, metrics)
+	if err != nil {
+		return err
+	}
+	g := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
+	defer g.Stop()
+	g.Go("ops", ops.Run)
+
+	db := open(cfg.Postgres.URL())
+	g.OnClose("postgres", db.Close)
+	health.Add("postgres", service.StateDown, service.Ping(db.Ping))
+	if err := service.WaitFor(ctx, log, "postgres", db.Ping); err != nil {
+		return err
+	}
+
+	server := &http.Server{ReadHeaderTimeout: time.Second}
+	g.Go("http", func(context.Context) error { return server.ListenAndServe() })
+	g.OnStop("http", server.Shutdown)
+	return g.Wait(ctx)
+}
+
+func Example() {
+	service.Main("sample", Run)
+}

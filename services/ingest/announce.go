@@ -1,0 +1,155 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+)
+
+// Sizes and times of announcing.
+const (
+	announcers       = 4
+	maxAnnouncements = 1024
+	maxAnnounceSize  = 64 << 20 // bytes that wait to be published
+	// ownersTime is how long the owner of an outbox row may try to publish
+	// it; then it is the dispatchers' to relay.
+	ownersTime = 5 * time.Second
+
+	deleteLinger = 50 * time.Millisecond // how long a published row waits for others
+	deleteBatch  = 1000
+	deleteWait   = 5 * time.Second
+)
+
+// publisher publishes entries and waits for their acknowledgement;
+// events.Publisher is the one.
+type publisher interface {
+	Publish(ctx context.Context, entries []events.Entry) error
+}
+
+// outbox is where rows wait until they are published; *db.Store is the one.
+type outbox interface {
+	DeletePublished(ctx context.Context, ids []int64) error
+}
+
+// announcer publishes what was committed, and deletes its outbox rows.
+// Whatever it can't do in time it leaves to the dispatchers' relay, so
+// nothing piles up while NATS is away.
+type announcer struct {
+	publish publisher
+	outbox  outbox
+	log     *zap.Logger
+	missed  func() // counts what is left to the relay
+
+	queue     chan committed
+	queued    atomic.Int64 // bytes in queue
+	published chan int64
+}
+
+func newAnnouncer(publish publisher, outbox outbox, log *zap.Logger) *announcer {
+	return &announcer{
+		publish: publish, outbox: outbox, log: log,
+		missed:    func() {},
+		queue:     make(chan committed, maxAnnouncements),
+		published: make(chan int64, deleteBatch),
+	}
+}
+
+// Announce hands over what a transaction left. It never waits. Safe for
+// concurrent use while Run works.
+func (a *announcer) Announce(c committed) {
+	size := c.size()
+	if a.queued.Add(size) <= maxAnnounceSize {
+		select {
+		case a.queue <- c:
+			return
+		default:
+		}
+	}
+	a.queued.Add(-size)
+	a.missed()
+}
+
+func (c committed) size() int64 {
+	var size int64
+	for _, entry := range c.entries {
+		size += int64(len(entry.Data) + rowOverhead)
+	}
+	return size
+}
+
+// Run announces until ctx ends, and then what is still queued: whoever calls
+// Announce must have stopped before.
+func (a *announcer) Run(ctx context.Context) error {
+	var publishing, deleting sync.WaitGroup
+	for range announcers {
+		publishing.Go(func() { a.work(ctx) })
+	}
+	deleting.Go(a.deletePublished)
+	publishing.Wait()
+	close(a.published)
+	deleting.Wait()
+	return nil
+}
+
+func (a *announcer) work(ctx context.Context) {
+	for {
+		select {
+		case c := <-a.queue:
+			a.announce(c)
+		case <-ctx.Done():
+			select {
+			case c := <-a.queue:
+				a.announce(c)
+			default:
+				return
+			}
+		}
+	}
+}
+
+func (a *announcer) announce(c committed) {
+	a.queued.Add(-c.size())
+	ctx, cancel := context.WithDeadline(context.Background(), c.began.Add(ownersTime))
+	defer cancel()
+	if ctx.Err() != nil || a.publish.Publish(ctx, c.entries) != nil {
+		a.missed() // the relay's now; Publish says no more than that NATS does not answer
+		return
+	}
+	a.published <- c.outboxID
+}
+
+// deletePublished deletes rows in batches: those that come while the last
+// batch is being deleted, or within deleteLinger of the first.
+func (a *announcer) deletePublished() {
+	for first := range a.published {
+		ids := a.gather([]int64{first})
+		ctx, cancel := context.WithTimeout(context.Background(), deleteWait)
+		// A row that stays is published again by the relay, which is harmless.
+		if err := a.outbox.DeletePublished(ctx, ids); err != nil {
+			a.log.Debug("leave published outbox rows to the relay", zap.Error(err))
+		}
+		cancel()
+	}
+}
+
+func (a *announcer) gather(ids []int64) []int64 {
+	linger := time.NewTimer(deleteLinger)
+	defer linger.Stop()
+	for len(ids) < deleteBatch {
+		select {
+		case id, open := <-a.published:
+			if !open {
+				return ids
+			}
+			ids = append(ids, id)
+		case <-linger.C:
+			return ids
+		}
+	}
+	return ids
+}

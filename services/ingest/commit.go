@@ -1,0 +1,249 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Sizes and times of the group commit.
+const (
+	committers    = 3        // transactions at a time
+	maxGroup      = 500      // messages in a transaction
+	maxGroupBytes = 4 << 20  // and bytes, unless a single message is larger
+	maxQueued     = 10_000   // messages that wait for a transaction
+	maxQueuedSize = 64 << 20 // and bytes
+
+	commitWait   = 8 * time.Second        // how long a transaction may take
+	commitRepeat = 100 * time.Millisecond // pause before it is tried a second time
+
+	rowOverhead = 512 // what a message weighs besides its content
+)
+
+// inserter is where messages are stored; *db.Store is the one.
+type inserter interface {
+	Insert(ctx context.Context, group []message.Message, box db.Box) ([]db.Stored, int64, error)
+}
+
+// committed is what a transaction leaves to be announced.
+type committed struct {
+	outboxID int64
+	entries  []events.Entry
+	began    time.Time // when the transaction began: the announcer's time counts from here
+}
+
+// outcome is what became of one message.
+type outcome struct {
+	stored db.Stored
+	err    error
+}
+
+// committer stores messages in groups: all that arrive while its
+// transactions run go into the next one together, and a lone message waits
+// for nobody. Store is safe for concurrent use while Run works.
+type committer struct {
+	store    inserter
+	compose  func(created []message.Message) []events.Entry
+	announce func(committed)
+	observe  func(groupSize int)
+
+	queue  chan place
+	queued atomic.Int64  // bytes in queue
+	closed chan struct{} // ends the committers once the queue is empty
+}
+
+// submission is what one caller wants stored.
+type submission struct {
+	messages []message.Message
+	outcomes []outcome // one's own place each; read after done
+	left     atomic.Int64
+	done     chan struct{}
+}
+
+// place is one message of a submission.
+type place struct {
+	of    *submission
+	index int
+}
+
+func (p place) message() message.Message { return p.of.messages[p.index] }
+
+func (p place) settle(o outcome) {
+	p.of.outcomes[p.index] = o
+	if p.of.left.Add(-1) == 0 {
+		close(p.of.done)
+	}
+}
+
+func newCommitter(store inserter) *committer {
+	return &committer{
+		store:   store,
+		queue:   make(chan place, maxQueued),
+		closed:  make(chan struct{}),
+		observe: func(int) {},
+	}
+}
+
+// Store stores messages and returns, in their order, what became of each. A
+// caller that leaves harms nobody: its messages are stored all the same, and
+// it is told errTimeout. Messages that find the queue full are told
+// errOverloaded.
+func (c *committer) Store(ctx context.Context, messages []message.Message) []outcome {
+	if len(messages) == 0 {
+		return nil
+	}
+	s := &submission{messages: messages, outcomes: make([]outcome, len(messages)), done: make(chan struct{})}
+	s.left.Store(int64(len(messages)))
+	for i := range messages {
+		c.enqueue(place{of: s, index: i})
+	}
+	select {
+	case <-s.done:
+		return s.outcomes
+	case <-ctx.Done():
+		late := make([]outcome, len(messages)) // the submission's own are still being written
+		for i := range late {
+			late[i].err = errTimeout
+		}
+		return late
+	}
+}
+
+func (c *committer) enqueue(p place) {
+	size := weight(p.message())
+	if c.queued.Add(size) > maxQueuedSize {
+		c.queued.Add(-size)
+		p.settle(outcome{err: errOverloaded})
+		return
+	}
+	select {
+	case c.queue <- p:
+	default:
+		c.queued.Add(-size)
+		p.settle(outcome{err: errOverloaded})
+	}
+}
+
+func weight(m message.Message) int64 {
+	return int64(len(m.Payload) + len(m.Content) + rowOverhead)
+}
+
+// Run stores what is queued until ctx ends, and then what is still queued:
+// whoever calls Store must have stopped before.
+func (c *committer) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for range committers {
+		running.Go(c.work)
+	}
+	<-ctx.Done()
+	close(c.closed)
+	running.Wait()
+	return nil
+}
+
+func (c *committer) work() {
+	for {
+		group := c.next()
+		if group == nil {
+			return
+		}
+		c.observe(len(group))
+		c.commit(group)
+	}
+}
+
+// next waits for a first message and takes with it all that is there.
+func (c *committer) next() []place {
+	var group []place
+	var bytes int64
+	take := func(p place) {
+		size := weight(p.message())
+		c.queued.Add(-size)
+		group, bytes = append(group, p), bytes+size
+	}
+	select {
+	case p := <-c.queue:
+		take(p)
+	case <-c.closed:
+		select {
+		case p := <-c.queue:
+			take(p)
+		default:
+			return nil
+		}
+	}
+	for len(group) < maxGroup && bytes < maxGroupBytes {
+		select {
+		case p := <-c.queue:
+			take(p)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commit stores a group. One that fails by its data is split, until the
+// culprit stands alone: it alone is told.
+func (c *committer) commit(group []place) {
+	messages := make([]message.Message, len(group))
+	for i, p := range group {
+		messages[i] = p.message()
+	}
+	results, err := c.insert(messages)
+	switch {
+	case err == nil:
+		for i, p := range group {
+			p.settle(outcome{stored: results[i]})
+		}
+	case len(group) == 1 || db.Unavailable(err):
+		for _, p := range group {
+			p.settle(outcome{err: err})
+		}
+	default:
+		c.commit(group[:len(group)/2])
+		c.commit(group[len(group)/2:])
+	}
+}
+
+// insert tries a transaction a second time when Postgres could not work: a
+// broken connection of the pool, a deadlock. Should the first one have been
+// committed after all, the second finds its messages there under their ids.
+func (c *committer) insert(messages []message.Message) ([]db.Stored, error) {
+	// Not the caller's context: others are in the group.
+	ctx, cancel := context.WithTimeout(context.Background(), commitWait)
+	defer cancel()
+	results, err := c.insertOnce(ctx, messages)
+	if err != nil && db.Unavailable(err) {
+		select {
+		case <-time.After(commitRepeat):
+			results, err = c.insertOnce(ctx, messages)
+		case <-ctx.Done():
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		results[i].Created = results[i].Created || results[i].Message.ID == messages[i].ID
+	}
+	return results, nil
+}
+
+func (c *committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.Stored, error) {
+	began := time.Now()
+	var entries []events.Entry
+	results, outboxID, err := c.store.Insert(ctx, messages, func(created []message.Message) []byte {
+		entries = c.compose(created)
+		return events.Encode(entries)
+	})
+	if err == nil && outboxID != 0 {
+		c.announce(committed{outboxID: outboxID, entries: entries, began: began})
+	}
+	return results, err
+}

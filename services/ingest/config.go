@@ -1,0 +1,84 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// The kinds of recipient that WEBHOOK_RECIPIENT takes.
+const (
+	recipientPhone = "phone"
+	recipientAny   = "any"
+)
+
+// What EVENT_CONTENT takes.
+const (
+	eventContentNone = "none"
+	eventContentFull = "full"
+)
+
+// Bounds of what can be configured. A payload must fit a request, and an
+// event that carries it must fit NATS' default max_payload of 1 MiB.
+const (
+	maxContentLength    = 100_000
+	maxPayloadBytes     = 8 << 20
+	maxPayloadOfAnEvent = 512 << 10
+)
+
+// Config is the configuration of ingest.
+type Config struct {
+	Postgres  service.Postgres
+	NATS      service.NATS
+	Log       service.Log
+	Lifecycle service.Lifecycle
+
+	HTTPAddr         string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"host:port of the HTTP API; beyond loopback it needs API_KEYS"`
+	APIKeys          string `env:"API_KEYS" secret:"true" help:"who may use the HTTP API, separated by commas: name:key, name:sha256-of-the-key in hex, or a bare key; /metrics then needs a key too (Prometheus: authorization), /health does not"`
+	MaxContentLength int    `env:"MAX_CONTENT_LENGTH" envDefault:"160" help:"longest content of a message, in characters"`
+	MaxPayloadBytes  int    `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
+	WebhookRecipient string `env:"WEBHOOK_RECIPIENT" envDefault:"phone" help:"what the default destination's recipients are: phone (numbers, made E.164) or any (text up to 256 bytes)"`
+	EventContent     string `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+}
+
+// Validate reports every mistake of ingest's own settings.
+func (c Config) Validate() error {
+	var errs []error
+	if err := service.ValidAddr("HTTP_ADDR", c.HTTPAddr); err != nil {
+		errs = append(errs, err)
+	} else if c.APIKeys == "" && !isLoopback(c.HTTPAddr) {
+		errs = append(errs, service.Invalid("HTTP_ADDR", c.HTTPAddr,
+			"must be a loopback address such as 127.0.0.1:8080 as long as API_KEYS is not set"))
+	}
+	if _, err := parseAPIKeys(c.APIKeys); err != nil {
+		errs = append(errs, service.Invalid("API_KEYS", service.Hidden, err.Error()))
+	}
+	if c.MaxContentLength < 1 || c.MaxContentLength > maxContentLength {
+		errs = append(errs, service.Invalid("MAX_CONTENT_LENGTH", c.MaxContentLength, fmt.Sprintf("must be from 1 to %d", maxContentLength)))
+	}
+	if c.MaxPayloadBytes < 1 || c.MaxPayloadBytes > maxPayloadBytes {
+		errs = append(errs, service.Invalid("MAX_PAYLOAD_BYTES", c.MaxPayloadBytes, fmt.Sprintf("must be from 1 to %d", maxPayloadBytes)))
+	}
+	if c.WebhookRecipient != recipientPhone && c.WebhookRecipient != recipientAny {
+		errs = append(errs, service.Invalid("WEBHOOK_RECIPIENT", c.WebhookRecipient, "must be phone or any"))
+	}
+	switch {
+	case c.EventContent != eventContentNone && c.EventContent != eventContentFull:
+		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
+	case c.EventContent == eventContentFull && c.MaxPayloadBytes > maxPayloadOfAnEvent:
+		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent,
+			fmt.Sprintf("must be none when MAX_PAYLOAD_BYTES is more than %d: the events would not fit NATS' max_payload", maxPayloadOfAnEvent)))
+	}
+	return errors.Join(errs...)
+}
+
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

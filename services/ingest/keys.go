@@ -1,0 +1,86 @@
+package ingest
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// apiKey is one key of API_KEYS. Its name scopes idempotency keys and tells
+// callers apart in the log; two keys under one name are one caller who is
+// changing keys.
+type apiKey struct {
+	name string
+	hash [sha256.Size]byte
+}
+
+type apiKeys []apiKey
+
+var (
+	keyNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+	keyHashPattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+)
+
+// parseAPIKeys reads API_KEYS. Its errors are the end of a sentence and never
+// repeat a key.
+func parseAPIKeys(text string) (apiKeys, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	var keys apiKeys
+	names := map[[sha256.Size]byte]string{}
+	for i, entry := range strings.Split(text, ",") {
+		key, err := parseAPIKey(strings.TrimSpace(entry))
+		if err != nil {
+			return nil, fmt.Errorf("must be a list of name:key, name:sha256hex or key: entry %d %w", i+1, err)
+		}
+		if name, known := names[key.hash]; known && name != key.name {
+			return nil, fmt.Errorf("must not give one key to two names: entry %d is the key of %s", i+1, name)
+		}
+		names[key.hash] = key.name
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func parseAPIKey(entry string) (apiKey, error) {
+	name, secret, named := strings.Cut(entry, ":")
+	if !named {
+		name, secret = "", entry
+	}
+	if secret == "" {
+		return apiKey{}, fmt.Errorf("has no key")
+	}
+	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return apiKey{}, fmt.Errorf("holds a space or a character that is not ASCII, which no header carries")
+	}
+	if !named {
+		hash := sha256.Sum256([]byte(secret))
+		return apiKey{name: "key-" + hex.EncodeToString(hash[:4]), hash: hash}, nil
+	}
+	if !keyNamePattern.MatchString(name) {
+		return apiKey{}, fmt.Errorf("must have a name of up to 64 letters, digits, '_', '.' and '-'")
+	}
+	key := apiKey{name: name, hash: sha256.Sum256([]byte(secret))}
+	if keyHashPattern.MatchString(secret) {
+		if _, err := hex.Decode(key.hash[:], []byte(secret)); err != nil {
+			return apiKey{}, fmt.Errorf("has a hash that is not hex")
+		}
+	}
+	return key, nil
+}
+
+// owner returns the name under which a key was given. The time it takes tells
+// nothing: hashes are compared, all of them, each in constant time.
+func (k apiKeys) owner(presented string) (name string, ok bool) {
+	hash := sha256.Sum256([]byte(presented))
+	for _, key := range k {
+		if subtle.ConstantTimeCompare(key.hash[:], hash[:]) == 1 {
+			name, ok = key.name, true
+		}
+	}
+	return name, ok
+}

@@ -1,0 +1,211 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// queryWait bounds a question to the store, and the waiting of a request for
+// its transaction.
+const queryWait = 10 * time.Second
+
+// useCases is everything that can be done with messages, for HTTP, the micro
+// service and the NATS intake alike. Its methods return the errors that
+// problemOf knows. They are safe for concurrent use.
+type useCases struct {
+	rules    message.Rules
+	store    *db.Store
+	commit   *committer
+	composer events.Composer
+	announce func(committed)
+	unpark   func(message.Message) // takes the schedule of a cancelled message off its stream
+}
+
+// draft is a request to store a message.
+type draft struct {
+	body        []byte
+	scope       string     // whose idempotency keys it is about
+	key         givenKey   // what came beside the body
+	destination string     // the one it was sent to; empty for the body's
+	id          message.ID // zero: a fresh one
+	at          time.Time  // what counts as now for its deadlines
+}
+
+// givenKey is an idempotency key that came in a header.
+type givenKey struct {
+	header string   // its name, for the mistakes
+	values []string // as often as it was given
+}
+
+// accepted is a stored message.
+type accepted struct {
+	message  message.Message
+	repeated bool // it was stored before, under the same key
+}
+
+// result is what became of a draft.
+type result struct {
+	accepted
+	err error
+}
+
+// Create stores one message.
+func (u *useCases) Create(ctx context.Context, d draft) (accepted, error) {
+	r := u.CreateMany(ctx, []draft{d})[0]
+	return r.accepted, r.err
+}
+
+// CreateMany stores the drafts that are good, whatever the others are, and
+// returns what became of each, in their order.
+func (u *useCases) CreateMany(ctx context.Context, drafts []draft) []result {
+	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	defer cancel()
+	results := make([]result, len(drafts))
+	good := make([]message.Message, 0, len(drafts))
+	places := make([]int, 0, len(drafts))
+	for i, d := range drafts {
+		m, err := u.read(d, i)
+		if err != nil {
+			results[i].err = err
+			continue
+		}
+		good, places = append(good, m), append(places, i)
+	}
+	for n, o := range u.commit.Store(ctx, good) {
+		results[places[n]] = judge(good[n], o)
+	}
+	return results
+}
+
+// idStep is the resolution of an id's time: messages of one batch are that
+// far apart, so that their ids are in the batch's order.
+const idStep = 250 * time.Nanosecond
+
+// read makes a message of a draft, the index-th of its batch.
+func (u *useCases) read(d draft, index int) (message.Message, error) {
+	if d.at.IsZero() {
+		d.at = time.Now()
+	}
+	request, err := u.rules.Read(d.body, d.at)
+	var invalid *message.Invalid
+	if err != nil && !errors.As(err, &invalid) {
+		return message.Message{}, err
+	}
+	var mistakes []message.FieldError
+	if invalid != nil {
+		mistakes = invalid.Errors
+	}
+	mistakes = append(mistakes, d.apply(&request)...)
+	if len(mistakes) > 0 {
+		return message.Message{}, &message.Invalid{Errors: mistakes}
+	}
+	if d.id == (message.ID{}) {
+		d.id = message.NewID(d.at.Add(time.Duration(index) * idStep))
+	}
+	return request.Message(d.id, d.scope), nil
+}
+
+// judge tells a repeat from another request under the same key.
+func judge(wanted message.Message, o outcome) result {
+	first := o.stored.Message
+	switch {
+	case o.err != nil:
+		return result{err: o.err}
+	case o.stored.Created:
+		return result{accepted: accepted{message: first}}
+	case !bytes.Equal(first.BodyHash, wanted.BodyHash) || first.Destination != wanted.Destination:
+		return result{err: errKeyReused}
+	}
+	return result{accepted: accepted{message: first, repeated: true}}
+}
+
+// Get returns a message.
+func (u *useCases) Get(ctx context.Context, id message.ID) (message.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	defer cancel()
+	return u.store.Get(ctx, id)
+}
+
+// Attempts returns what was tried to deliver a message.
+func (u *useCases) Attempts(ctx context.Context, id message.ID) ([]message.Attempt, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	defer cancel()
+	return u.store.Attempts(ctx, id)
+}
+
+// page is a part of a list.
+type page struct {
+	Data       []message.Message `json:"data"`
+	NextCursor *string           `json:"nextCursor"`
+}
+
+// List returns the messages that a query asks for, newest first.
+func (u *useCases) List(ctx context.Context, q query) (page, error) {
+	filter, err := readFilter(q, u.recipient)
+	if err != nil {
+		return page{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	defer cancel()
+	limit := filter.Limit
+	filter.Limit++ // one more than asked for tells whether there is a next page
+	found, err := u.store.List(ctx, filter)
+	if err != nil {
+		return page{}, err
+	}
+	if len(found) <= limit {
+		return page{Data: found}, nil
+	}
+	cursor := newCursor(found[limit-1].ID)
+	return page{Data: found[:limit], NextCursor: &cursor}, nil
+}
+
+// Cancel calls a message back.
+func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	defer cancel()
+	began := time.Now()
+	var entries []events.Entry
+	m, outboxID, err := u.store.Cancel(ctx, id, func(moved []message.Message) []byte {
+		entries = u.composer.Moved(message.EventCancelled, moved)
+		return events.Encode(entries)
+	})
+	if err != nil {
+		return message.Message{}, err
+	}
+	u.announce(committed{outboxID: outboxID, entries: entries, began: began})
+	if m.Claim > 0 {
+		u.unpark(m)
+	}
+	return m, nil
+}
+
+// Retry brings a message back that is FAILED, CANCELLED or EXPIRED; body is
+// empty or {"expiresAt":…}.
+func (u *useCases) Retry(ctx context.Context, id message.ID, body []byte) (message.Message, error) {
+	expiresAt, err := readRetry(body, time.Now())
+	if err != nil {
+		return message.Message{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	defer cancel()
+	return u.store.Retry(ctx, id, expiresAt)
+}
+
+// readID reads the id of a message as it stands in a path or a body.
+func readID(text string) (message.ID, error) {
+	id, err := message.ParseID(text)
+	if err != nil {
+		p := newProblem(http.StatusBadRequest, codeInvalidParameters, "id must be a UUID")
+		p.Errors = []message.FieldError{{Field: "id", Code: "invalid_format", Message: "must be a UUID"}}
+		return id, p
+	}
+	return id, nil
+}

@@ -1,0 +1,117 @@
+package sender
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// What EVENT_CONTENT takes.
+const (
+	eventContentNone = "none"
+	eventContentFull = "full"
+)
+
+// Bounds of what can be configured.
+const (
+	maxConcurrency    = 2048
+	maxWebhookTimeout = 10 * time.Minute
+	// drainReserve is what a shutdown needs beyond the longest request: to
+	// read its answer, to publish the status event and to give ids back.
+	drainReserve = 10 * time.Second
+)
+
+// Config is the configuration of a sender.
+type Config struct {
+	Postgres  service.Postgres
+	NATS      service.NATS
+	Log       service.Log
+	Lifecycle service.Lifecycle
+
+	WebhookURL     string        `env:"WEBHOOK_URL,required,notEmpty" secret:"true" help:"where messages are delivered: an http or https URL"`
+	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
+	WebhookSecret  string        `env:"WEBHOOK_SECRET" secret:"true" help:"signs requests by Standard Webhooks: whsec_ and base64, or plain text; two, separated by a space or comma, while one replaces the other"`
+	WebhookHeaders string        `env:"WEBHOOK_HEADERS" secret:"true" help:"headers of every request, one 'Name: value' a line (\\n stands for a line break), e.g. Authorization: Bearer x"`
+	MaxRetries     int           `env:"MAX_RETRIES" envDefault:"3" help:"attempts after the first, before a message is FAILED"`
+	RetryBase      time.Duration `env:"RETRY_BASE" envDefault:"5s" help:"wait after the first failure; every wait is jittered to between half of it and all"`
+	RetryFactor    float64       `env:"RETRY_FACTOR" envDefault:"10" help:"what each further failure multiplies the wait by"`
+	RetryMax       time.Duration `env:"RETRY_MAX" envDefault:"1h" help:"longest wait, also for a Retry-After"`
+	Concurrency    int           `env:"SENDER_CONCURRENCY" envDefault:"64" help:"requests of one sender that may be in flight at once"`
+	EventContent   string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+}
+
+// Validate reports every mistake of the sender's own settings.
+func (c Config) Validate() error {
+	var errs []error
+	if u, err := url.Parse(c.WebhookURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must be a URL like https://host/path"))
+	}
+	if c.WebhookTimeout < time.Millisecond || c.WebhookTimeout > maxWebhookTimeout {
+		errs = append(errs, service.Invalid("WEBHOOK_TIMEOUT", c.WebhookTimeout, fmt.Sprintf("must be from 1ms to %s", maxWebhookTimeout)))
+	}
+	if c.Lifecycle.ShutdownTimeout < c.WebhookTimeout+drainReserve {
+		errs = append(errs, service.Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout,
+			fmt.Sprintf("must exceed WEBHOOK_TIMEOUT by %s, so that requests in flight can finish: at least %s", drainReserve, c.WebhookTimeout+drainReserve)))
+	}
+	if _, err := signingKeys(c.WebhookSecret); err != nil {
+		errs = append(errs, service.Invalid("WEBHOOK_SECRET", service.Hidden, err.Error()))
+	}
+	if _, err := parseHeaders(c.WebhookHeaders); err != nil {
+		errs = append(errs, service.Invalid("WEBHOOK_HEADERS", service.Hidden, err.Error()))
+	}
+	errs = append(errs, c.backoff().Validate())
+	if c.Concurrency < 1 || c.Concurrency > maxConcurrency {
+		errs = append(errs, service.Invalid("SENDER_CONCURRENCY", c.Concurrency, fmt.Sprintf("must be from 1 to %d", maxConcurrency)))
+	}
+	if c.EventContent != eventContentNone && c.EventContent != eventContentFull {
+		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) backoff() message.Backoff {
+	return message.Backoff{Base: c.RetryBase, Factor: c.RetryFactor, Max: c.RetryMax, MaxRetries: c.MaxRetries}
+}
+
+// ownHeaders are set by the sender or would change how a request is framed
+// or repeated: net/http sends a POST with one of the two idempotency keys
+// again by itself.
+var ownHeaders = []string{
+	"Idempotency-Key", "X-Idempotency-Key", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
+	"X-Dispatch-Attempt", "Traceparent", "Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer",
+	"Upgrade", "Te", "Keep-Alive", "Proxy-Connection", "Expect",
+}
+
+// parseHeaders reads one 'Name: value' a line. The text \n ends a line too,
+// because an env file of Docker can't hold a real one.
+func parseHeaders(text string) (http.Header, error) {
+	header := http.Header{}
+	text = strings.ReplaceAll(text, `\n`, "\n")
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		name, value, found := strings.Cut(line, ":")
+		name, value = http.CanonicalHeaderKey(strings.TrimSpace(name)), strings.TrimSpace(value)
+		if !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("must be one 'Name: value' a line; line %d is not", number)
+		}
+		if slices.Contains(ownHeaders, name) {
+			return nil, fmt.Errorf("must not set %s: the sender sets it itself, or HTTP does", name)
+		}
+		header.Add(name, value)
+	}
+	return header, nil
+}

@@ -1,0 +1,21 @@
+module github.com/message-dispatcher/dispatch/services/sender
+
+go 1.26.0
+
+require (
+	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/events v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/db v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/service v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/local v0.0.0
+	github.com/message-dispatcher/dispatch/migrations v0.0.0
+)
+
+replace (
+	github.com/message-dispatcher/dispatch/pkg/message => ../../pkg/message
+	github.com/message-dispatcher/dispatch/pkg/events => ../../pkg/events
+	github.com/message-dispatcher/dispatch/pkg/db => ../../pkg/db
+	github.com/message-dispatcher/dispatch/pkg/service => ../../pkg/service
+	github.com/message-dispatcher/dispatch/pkg/local => ../../pkg/local
+	github.com/message-dispatcher/dispatch/migrations => ../../migrations
+)

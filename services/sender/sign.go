@@ -1,0 +1,51 @@
+package sender
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// secretPrefix marks a secret whose rest is base64, as Standard Webhooks
+// serialises them.
+const secretPrefix = "whsec_"
+
+// signingKeys reads one secret, or two while one replaces the other; none is
+// none. It does not repeat the secret in its error.
+func signingKeys(text string) ([][]byte, error) {
+	var keys [][]byte
+	for secret := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' || r == '\t' }) {
+		encoded, prefixed := strings.CutPrefix(secret, secretPrefix)
+		if !prefixed {
+			keys = append(keys, []byte(secret))
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || len(key) == 0 {
+			return nil, errors.New("must be base64 after whsec_")
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) > 2 {
+		return nil, errors.New("must be one secret, or two while one replaces the other")
+	}
+	return keys, nil
+}
+
+// signature is the webhook-signature header of Standard Webhooks
+// (https://www.standardwebhooks.com, "Signature scheme"): one v1 signature a
+// key, separated by spaces, each over id, timestamp and body.
+func signature(keys [][]byte, id string, at time.Time, body []byte) string {
+	signatures := make([]string, len(keys))
+	for i, key := range keys {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(id + "." + strconv.FormatInt(at.Unix(), 10) + "."))
+		mac.Write(body)
+		signatures[i] = "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	}
+	return strings.Join(signatures, " ")
+}
