@@ -43,3 +43,18 @@ func Unavailable(err error) bool {
 	}
 	return false
 }
+
+// BadData reports whether err says that Postgres refuses the values
+// themselves, so that the same call fails for ever.
+func BadData(err error) bool {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Code[:2] {
+	case "22", // data exception
+		"23": // a constraint
+		return true
+	}
+	return false
+}

@@ -79,6 +79,9 @@ type Claim struct {
 // Size is how many messages the claim holds.
 func (c Claim) Size() int { return len(c.Reclaimed) + len(c.Fresh) }
 
+// Messages returns all of them, in the order in which they are emitted.
+func (c Claim) Messages() []message.Message { return slices.Concat(c.Reclaimed, c.Fresh) }
+
 // Tick is what a tick did.
 type Tick struct {
 	Claim

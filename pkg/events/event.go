@@ -109,9 +109,10 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 const largestEvent = 900 << 10
 
 // entry leaves content, payload and metadata out of an event that would be
-// too large with them.
+// too large with them, or no JSON: a payload that somebody else stored must
+// not stand in the way of the batch that it is in.
 func (c Composer) entry(kind message.EventType, id string, at time.Time, data Data) Entry {
-	if !c.fullContent {
+	if !c.fullContent || len(data.Payload) > 0 && !json.Valid(data.Payload) {
 		data.Message = data.WithoutContent()
 	}
 	event := Event{Envelope: c.envelope(kind, id, at), Data: data}

@@ -117,13 +117,22 @@ func (q *Queue) Keep(ctx context.Context, copies []*Copy) error {
 			told = append(told, c)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, publishWait)
-	defer cancel()
-	if err := q.js.Conn().FlushWithContext(ctx); err != nil {
+	if err := q.Flush(ctx); err != nil {
 		return fmt.Errorf("keep %d copies: %w", len(copies), err)
 	}
 	for _, c := range told {
 		c.extend(began.Add(q.ackWait))
+	}
+	return nil
+}
+
+// Flush returns once the server has everything that was sent before: acks
+// and naks are sent without an answer.
+func (q *Queue) Flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	if err := q.js.Conn().FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
 	}
 	return nil
 }

@@ -47,6 +47,6 @@ func (b Backoff) Exhausted(n int) bool {
 func (b Backoff) Delay(n int, retryAfter time.Duration) time.Duration {
 	d := float64(b.Base) * math.Pow(b.Factor, float64(n-1))
 	d = min(d, float64(b.Max))
-	jittered := time.Duration(d/2 + rand.Float64()*d/2) //nolint:gosec // jitter needs no secrecy
+	jittered := time.Duration(d/2 + rand.Float64()*d/2)
 	return min(max(jittered, retryAfter), b.Max)
 }

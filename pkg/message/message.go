@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/json"
+	"math"
 	"regexp"
 	"time"
 )
@@ -82,7 +83,8 @@ type Attempt struct {
 // ResponseKept is how many bytes of a webhook's response an attempt keeps.
 const ResponseKept = 1024
 
-// MarshalJSON adds durationMs, the duration in milliseconds.
+// MarshalJSON adds durationMs, the duration in milliseconds with three
+// decimals.
 func (a Attempt) MarshalJSON() ([]byte, error) {
 	type plain Attempt
 	return json.Marshal(struct {
@@ -101,7 +103,7 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return err
 	}
-	a.Duration = time.Duration(wire.DurationMs * float64(time.Millisecond))
+	a.Duration = time.Duration(math.Round(wire.DurationMs*1000)) * time.Microsecond
 	return nil
 }
 

@@ -47,8 +47,9 @@ func (s Status) Final() bool {
 	switch s {
 	case Sent, Failed, Cancelled, Expired:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // EventType names what happened to a message; it is the third token of an

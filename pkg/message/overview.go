@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -67,42 +68,53 @@ const (
 // ParseConfiguration reads {"interval":"30s","batchSize":10}. It returns
 // *Malformed or *Invalid like every reader of requests, with every mistake.
 func ParseConfiguration(body []byte) (Configuration, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return Configuration{}, &Malformed{Detail: "the body must be a JSON object"}
+	if err := checkObject(body); err != nil {
+		return Configuration{}, err
 	}
 	var config Configuration
 	var errs []FieldError
-	for name, raw := range fields {
-		switch name {
-		case "interval":
-			var text string
-			if json.Unmarshal(raw, &text) != nil {
-				errs = append(errs, FieldError{name, "wrong_type", `must be a duration such as "30s"; "0s" is the continuous mode`})
-				continue
-			}
-			interval, err := time.ParseDuration(text)
-			if err != nil || interval < 0 || interval > MaxInterval || (interval > 0 && interval < time.Millisecond) {
-				errs = append(errs, FieldError{name, "out_of_range", fmt.Sprintf(`must be "0s" or a duration from 1ms to %s`, MaxInterval)})
-				continue
-			}
-			config.Interval = &interval
-		case "batchSize":
-			var size int
-			if json.Unmarshal(raw, &size) != nil || size < 1 || size > MaxBatchSize {
-				errs = append(errs, FieldError{name, "out_of_range", fmt.Sprintf("must be a whole number from 1 to %d", MaxBatchSize)})
-				continue
-			}
-			config.BatchSize = &size
-		default:
-			errs = append(errs, FieldError{name, "unknown_field", "is not a setting; interval and batchSize are"})
+	seen := map[string]bool{}
+	walk := elementsOf(bytes.TrimLeft(body, " \t\r\n"))
+	for key := walk.next(); key != nil; key = walk.next() {
+		name, value := unquote(key), walk.next()
+		if seen[name] {
+			errs = append(errs, FieldError{printable(name), CodeDuplicateField, "must not be given more than once"})
+			continue
+		}
+		seen[name] = true
+		if wrong := config.set(name, value); wrong != nil {
+			errs = append(errs, *wrong)
 		}
 	}
-	if len(fields) == 0 {
-		errs = append(errs, FieldError{"interval", "required", "give interval, batchSize or both"})
+	if len(seen) == 0 {
+		errs = append(errs, FieldError{"interval", CodeRequired, "must be given, or batchSize, or both"})
 	}
 	if len(errs) > 0 {
 		return Configuration{}, &Invalid{Errors: errs}
 	}
 	return config, nil
+}
+
+// set reads one setting.
+func (c *Configuration) set(name string, value []byte) *FieldError {
+	switch name {
+	case "interval":
+		if value[0] != '"' {
+			return &FieldError{name, CodeWrongType, `must be a duration such as "30s" ("0s" is the continuous mode), is ` + kindOf(value)}
+		}
+		interval, err := time.ParseDuration(unquote(value))
+		if err != nil || interval < 0 || interval > MaxInterval || (interval > 0 && interval < time.Millisecond) {
+			return &FieldError{name, CodeOutOfRange, fmt.Sprintf(`must be "0s" or a duration from 1ms to %s`, MaxInterval)}
+		}
+		c.Interval = &interval
+	case "batchSize":
+		var size int
+		if json.Unmarshal(value, &size) != nil || size < 1 || size > MaxBatchSize {
+			return &FieldError{name, CodeOutOfRange, fmt.Sprintf("must be a whole number from 1 to %d", MaxBatchSize)}
+		}
+		c.BatchSize = &size
+	default:
+		return &FieldError{printable(name), CodeUnknownField, "is not a setting; interval and batchSize are"}
+	}
+	return nil
 }

@@ -2,10 +2,27 @@ package message
 
 import "strings"
 
+// The codes of a FieldError: stable words for programs.
+const (
+	CodeRequired           = "required"             // is not there and must be
+	CodeUnknownField       = "unknown_field"        // is no field of this request
+	CodeDuplicateField     = "duplicate_field"      // is there more than once
+	CodeWrongType          = "wrong_type"           // is another kind of JSON value
+	CodeConflict           = "conflict"             // contradicts another field
+	CodeBlank              = "blank"                // is empty, or nothing in it can be seen
+	CodeTooLong            = "too_long"             // has more characters or bytes than allowed
+	CodeTooMany            = "too_many"             // has more entries than allowed
+	CodeInvalidCharacter   = "invalid_character"    // holds a character that it must not hold
+	CodeInvalidFormat      = "invalid_format"       // does not look as it must
+	CodeInvalidPhoneNumber = "invalid_phone_number" // can't be dialled from everywhere
+	CodeOutOfRange         = "out_of_range"         // is too small, too large, too early or too late
+	CodeUnknownDestination = "unknown_destination"  // names a destination that is not configured
+)
+
 // FieldError is one mistake in a request.
 type FieldError struct {
 	Field   string `json:"field"`
-	Code    string `json:"code"` // a stable snake_case word
+	Code    string `json:"code"` // one of the Code constants
 	Message string `json:"message"`
 }
 
@@ -19,7 +36,7 @@ type Invalid struct {
 func (e *Invalid) Error() string {
 	parts := make([]string, len(e.Errors))
 	for i, f := range e.Errors {
-		parts[i] = f.Field + " " + f.Message
+		parts[i] = strings.TrimSpace(f.Field + " " + f.Message)
 	}
 	return strings.Join(parts, "; ")
 }

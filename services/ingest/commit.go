@@ -14,8 +14,9 @@ import (
 // Sizes and times of the group commit.
 const (
 	committers    = 3        // transactions at a time
-	maxGroup      = 500      // messages in a transaction
-	maxGroupBytes = 4 << 20  // and bytes, unless a single message is larger
+	maxChunk      = 500      // messages of one caller that go into a transaction together
+	maxGroup      = 500      // messages from which on a transaction takes no more
+	maxGroupBytes = 4 << 20  // and bytes
 	maxQueued     = 10_000   // messages that wait for a transaction
 	maxQueuedSize = 64 << 20 // and bytes
 
@@ -52,9 +53,10 @@ type committer struct {
 	announce func(committed)
 	observe  func(groupSize int)
 
-	queue  chan place
-	queued atomic.Int64  // bytes in queue
-	closed chan struct{} // ends the committers once the queue is empty
+	queue    chan chunk
+	messages atomic.Int64  // in queue
+	bytes    atomic.Int64  // in queue
+	closed   chan struct{} // ends the committers once the queue is empty
 }
 
 // submission is what one caller wants stored.
@@ -63,6 +65,12 @@ type submission struct {
 	outcomes []outcome // one's own place each; read after done
 	left     atomic.Int64
 	done     chan struct{}
+}
+
+// chunk is a part of a submission that goes into one transaction.
+type chunk struct {
+	places []place
+	bytes  int64
 }
 
 // place is one message of a submission.
@@ -83,7 +91,7 @@ func (p place) settle(o outcome) {
 func newCommitter(store inserter) *committer {
 	return &committer{
 		store:   store,
-		queue:   make(chan place, maxQueued),
+		queue:   make(chan chunk, maxQueued),
 		closed:  make(chan struct{}),
 		observe: func(int) {},
 	}
@@ -99,8 +107,8 @@ func (c *committer) Store(ctx context.Context, messages []message.Message) []out
 	}
 	s := &submission{messages: messages, outcomes: make([]outcome, len(messages)), done: make(chan struct{})}
 	s.left.Store(int64(len(messages)))
-	for i := range messages {
-		c.enqueue(place{of: s, index: i})
+	for _, part := range s.chunks() {
+		c.enqueue(part)
 	}
 	select {
 	case <-s.done:
@@ -114,19 +122,37 @@ func (c *committer) Store(ctx context.Context, messages []message.Message) []out
 	}
 }
 
-func (c *committer) enqueue(p place) {
-	size := weight(p.message())
-	if c.queued.Add(size) > maxQueuedSize {
-		c.queued.Add(-size)
-		p.settle(outcome{err: errOverloaded})
+// chunks cuts a submission into parts that are good for a transaction.
+func (s *submission) chunks() []chunk {
+	var all []chunk
+	var part chunk
+	for i, m := range s.messages {
+		part.places = append(part.places, place{of: s, index: i})
+		part.bytes += weight(m)
+		if len(part.places) == maxChunk || part.bytes >= maxGroupBytes || i == len(s.messages)-1 {
+			all = append(all, part)
+			part = chunk{}
+		}
+	}
+	return all
+}
+
+func (c *committer) enqueue(part chunk) {
+	count := int64(len(part.places))
+	messages, bytes := c.messages.Add(count), c.bytes.Add(part.bytes)
+	if messages <= maxQueued && bytes <= maxQueuedSize {
+		c.queue <- part // there is room: no chunk is empty
 		return
 	}
-	select {
-	case c.queue <- p:
-	default:
-		c.queued.Add(-size)
+	c.dequeued(part)
+	for _, p := range part.places {
 		p.settle(outcome{err: errOverloaded})
 	}
+}
+
+func (c *committer) dequeued(part chunk) {
+	c.messages.Add(-int64(len(part.places)))
+	c.bytes.Add(-part.bytes)
 }
 
 func weight(m message.Message) int64 {
@@ -157,30 +183,29 @@ func (c *committer) work() {
 	}
 }
 
-// next waits for a first message and takes with it all that is there.
+// next waits for a first chunk and takes with it all that are there.
 func (c *committer) next() []place {
 	var group []place
 	var bytes int64
-	take := func(p place) {
-		size := weight(p.message())
-		c.queued.Add(-size)
-		group, bytes = append(group, p), bytes+size
+	take := func(part chunk) {
+		c.dequeued(part)
+		group, bytes = append(group, part.places...), bytes+part.bytes
 	}
 	select {
-	case p := <-c.queue:
-		take(p)
+	case part := <-c.queue:
+		take(part)
 	case <-c.closed:
 		select {
-		case p := <-c.queue:
-			take(p)
+		case part := <-c.queue:
+			take(part)
 		default:
 			return nil
 		}
 	}
 	for len(group) < maxGroup && bytes < maxGroupBytes {
 		select {
-		case p := <-c.queue:
-			take(p)
+		case part := <-c.queue:
+			take(part)
 		default:
 			return group
 		}

@@ -5,13 +5,8 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
-)
-
-// The kinds of recipient that WEBHOOK_RECIPIENT takes.
-const (
-	recipientPhone = "phone"
-	recipientAny   = "any"
 )
 
 // What EVENT_CONTENT takes.
@@ -35,12 +30,12 @@ type Config struct {
 	Log       service.Log
 	Lifecycle service.Lifecycle
 
-	HTTPAddr         string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"host:port of the HTTP API; beyond loopback it needs API_KEYS"`
-	APIKeys          string `env:"API_KEYS" secret:"true" help:"who may use the HTTP API, separated by commas: name:key, name:sha256-of-the-key in hex, or a bare key; /metrics then needs a key too (Prometheus: authorization), /health does not"`
-	MaxContentLength int    `env:"MAX_CONTENT_LENGTH" envDefault:"160" help:"longest content of a message, in characters"`
-	MaxPayloadBytes  int    `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
-	WebhookRecipient string `env:"WEBHOOK_RECIPIENT" envDefault:"phone" help:"what the default destination's recipients are: phone (numbers, made E.164) or any (text up to 256 bytes)"`
-	EventContent     string `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	HTTPAddr         string                `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"host:port of the HTTP API; beyond loopback it needs API_KEYS"`
+	APIKeys          string                `env:"API_KEYS" secret:"true" help:"who may use the HTTP API, separated by commas: name:key, name:sha256-of-the-key in hex, or a bare key; /metrics then needs a key too (Prometheus: authorization), /health does not"`
+	MaxContentLength int                   `env:"MAX_CONTENT_LENGTH" envDefault:"160" help:"longest content of a message, in characters"`
+	MaxPayloadBytes  int                   `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
+	WebhookRecipient message.RecipientKind `env:"WEBHOOK_RECIPIENT" envDefault:"phone" help:"what the default destination's recipients are: phone (numbers, made E.164) or any (text up to 256 bytes)"`
+	EventContent     string                `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
 }
 
 // Validate reports every mistake of ingest's own settings.
@@ -61,7 +56,7 @@ func (c Config) Validate() error {
 	if c.MaxPayloadBytes < 1 || c.MaxPayloadBytes > maxPayloadBytes {
 		errs = append(errs, service.Invalid("MAX_PAYLOAD_BYTES", c.MaxPayloadBytes, fmt.Sprintf("must be from 1 to %d", maxPayloadBytes)))
 	}
-	if c.WebhookRecipient != recipientPhone && c.WebhookRecipient != recipientAny {
+	if c.WebhookRecipient != message.RecipientPhone && c.WebhookRecipient != message.RecipientAny {
 		errs = append(errs, service.Invalid("WEBHOOK_RECIPIENT", c.WebhookRecipient, "must be phone or any"))
 	}
 	switch {
@@ -72,6 +67,15 @@ func (c Config) Validate() error {
 			fmt.Sprintf("must be none when MAX_PAYLOAD_BYTES is more than %d: the events would not fit NATS' max_payload", maxPayloadOfAnEvent)))
 	}
 	return errors.Join(errs...)
+}
+
+// rules are the limits of a request that the settings give.
+func (c Config) rules() message.Rules {
+	return message.Rules{
+		MaxContentLength: c.MaxContentLength,
+		MaxPayloadBytes:  c.MaxPayloadBytes,
+		Destinations:     map[string]message.RecipientKind{message.DefaultDestination: c.WebhookRecipient},
+	}
 }
 
 func isLoopback(addr string) bool {

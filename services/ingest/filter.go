@@ -28,6 +28,12 @@ const maxParameter = 256
 
 var limitPattern = regexp.MustCompile(`^[0-9]{1,4}$`)
 
+// Codes of mistakes that only parameters have.
+const (
+	codeUnknownParameter = "unknown_parameter"
+	codeInvalidValue     = "invalid_value"
+)
+
 // query is the parameters of a list, as HTTP gives them: every one may be
 // there several times.
 type query map[string][]string
@@ -48,7 +54,7 @@ func readFilter(q query, recipient func(string) string) (db.Filter, error) {
 		r.read(name, q[name])
 	}
 	if after, before := r.filter.CreatedAfter, r.filter.CreatedBefore; after != nil && before != nil && !after.Before(*before) {
-		r.bad("createdBefore", "out_of_range", "must be later than createdAfter")
+		r.bad("createdBefore", message.CodeOutOfRange, "must be later than createdAfter")
 	}
 	if len(r.errs) > 0 {
 		return db.Filter{}, badParameters(r.errs)
@@ -76,9 +82,9 @@ func (r *filterReader) read(name string, values []string) {
 	}[name]
 	switch {
 	case target == nil && single == nil:
-		r.bad(name, "unknown_parameter", "is not a parameter of this request")
+		r.bad(name, codeUnknownParameter, "is not a parameter of this request")
 	case len(values) > 1:
-		r.bad(name, "repeated", "must be given once")
+		r.bad(name, message.CodeDuplicateField, "must be given once")
 	case single != nil:
 		single(name, values[0])
 	default:
@@ -89,7 +95,7 @@ func (r *filterReader) read(name string, values []string) {
 func (r *filterReader) readStatus(value string) {
 	status, ok := message.ParseStatus(value)
 	if !ok {
-		r.bad("status", "invalid_value", "must be one of "+statusNames())
+		r.bad("status", codeInvalidValue, "must be one of "+statusNames())
 		return
 	}
 	r.filter.Statuses = append(r.filter.Statuses, status)
@@ -106,13 +112,13 @@ func statusNames() string {
 func (r *filterReader) readText(name, value string) string {
 	switch {
 	case value == "":
-		r.bad(name, "empty", "must not be empty")
+		r.bad(name, message.CodeBlank, "must not be empty")
 	case len(value) > maxParameter:
-		r.bad(name, "too_long", fmt.Sprintf("must be at most %d bytes", maxParameter))
+		r.bad(name, message.CodeTooLong, fmt.Sprintf("must be at most %d bytes", maxParameter))
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-		r.bad(name, "invalid_characters", "must be UTF-8 text without NUL")
+		r.bad(name, message.CodeInvalidCharacter, "must be UTF-8 text without NUL")
 	case name == "destination" && !message.DestinationPattern.MatchString(value):
-		r.bad(name, "invalid_format", "must be a destination's name: a-z, 0-9, '_' and '-'")
+		r.bad(name, message.CodeInvalidFormat, "must be a destination's name: a-z, 0-9, '_' and '-'")
 	case name == "to":
 		return r.recipient(value)
 	}
@@ -123,7 +129,7 @@ func (r *filterReader) readTime(name, value string) {
 	// A '+' that was not escaped arrives as a space.
 	t, err := time.Parse(time.RFC3339, strings.Replace(value, " ", "+", 1))
 	if err != nil || t.Year() < 1 || t.Year() > 9999 {
-		r.bad(name, "invalid_format", "must be a time in RFC 3339, such as 2026-01-31T15:04:05Z")
+		r.bad(name, message.CodeInvalidFormat, "must be a time in RFC 3339, such as 2026-01-31T15:04:05Z")
 		return
 	}
 	t = t.UTC()
@@ -137,7 +143,7 @@ func (r *filterReader) readTime(name, value string) {
 func (r *filterReader) readLimit(name, value string) {
 	limit, err := strconv.Atoi(value)
 	if err != nil || !limitPattern.MatchString(value) || limit < 1 || limit > maxLimit {
-		r.bad(name, "out_of_range", fmt.Sprintf("must be a whole number from 1 to %d", maxLimit))
+		r.bad(name, message.CodeOutOfRange, fmt.Sprintf("must be a whole number from 1 to %d", maxLimit))
 		return
 	}
 	r.filter.Limit = limit
@@ -146,7 +152,7 @@ func (r *filterReader) readLimit(name, value string) {
 func (r *filterReader) readCursor(name, value string) {
 	id, ok := parseCursor(value)
 	if !ok {
-		r.bad(name, "invalid_format", "must be the nextCursor of an earlier page")
+		r.bad(name, message.CodeInvalidFormat, "must be the nextCursor of an earlier page")
 		return
 	}
 	r.filter.Before = &id
@@ -183,7 +189,7 @@ func readQuery(body []byte) (query, error) {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		values, ok := readValues(fields[name])
 		if !ok {
-			errs = append(errs, message.FieldError{Field: name, Code: "wrong_type", Message: "must be a text, a number or a list of texts"})
+			errs = append(errs, message.FieldError{Field: name, Code: message.CodeWrongType, Message: "must be a text, a number or a list of texts"})
 			continue
 		}
 		q[name] = values

@@ -3,8 +3,12 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -69,19 +73,46 @@ func (u *useCases) CreateMany(ctx context.Context, drafts []draft) []result {
 	defer cancel()
 	results := make([]result, len(drafts))
 	good := make([]message.Message, 0, len(drafts))
-	places := make([]int, 0, len(drafts))
+	places := make([]int, 0, len(drafts)) // of the good ones in drafts
+	firsts := map[[2]string]int{}         // of each idempotency key in drafts
+	repeats := map[int]repeat{}
 	for i, d := range drafts {
 		m, err := u.read(d, i)
 		if err != nil {
 			results[i].err = err
 			continue
 		}
+		if m.IdempotencyKey != "" {
+			key := [2]string{m.Scope, m.IdempotencyKey}
+			if first, known := firsts[key]; known {
+				repeats[i] = repeat{of: first, wanted: m}
+				continue
+			}
+			firsts[key] = i
+		}
 		good, places = append(good, m), append(places, i)
 	}
 	for n, o := range u.commit.Store(ctx, good) {
 		results[places[n]] = judge(good[n], o)
 	}
+	for i, r := range repeats {
+		results[i] = r.judge(results[r.of])
+	}
 	return results
+}
+
+// repeat is a draft under the same key as an earlier one of its batch. It is
+// judged by what became of that one: in the store either might come first.
+type repeat struct {
+	of     int
+	wanted message.Message
+}
+
+func (r repeat) judge(first result) result {
+	if first.err != nil && !errors.Is(first.err, errKeyReused) {
+		return first
+	}
+	return judge(r.wanted, outcome{stored: db.Stored{Message: first.message}})
 }
 
 // idStep is the resolution of an id's time: messages of one batch are that
@@ -93,16 +124,15 @@ func (u *useCases) read(d draft, index int) (message.Message, error) {
 	if d.at.IsZero() {
 		d.at = time.Now()
 	}
-	request, err := u.rules.Read(d.body, d.at)
+	outside, mistakes := d.outside()
+	request, err := u.rules.ReadWith(d.body, d.at, outside)
 	var invalid *message.Invalid
-	if err != nil && !errors.As(err, &invalid) {
+	switch {
+	case errors.As(err, &invalid):
+		mistakes = append(mistakes, invalid.Errors...)
+	case err != nil:
 		return message.Message{}, err
 	}
-	var mistakes []message.FieldError
-	if invalid != nil {
-		mistakes = invalid.Errors
-	}
-	mistakes = append(mistakes, d.apply(&request)...)
 	if len(mistakes) > 0 {
 		return message.Message{}, &message.Invalid{Errors: mistakes}
 	}
@@ -110,6 +140,20 @@ func (u *useCases) read(d draft, index int) (message.Message, error) {
 		d.id = message.NewID(d.at.Add(time.Duration(index) * idStep))
 	}
 	return request.Message(d.id, d.scope), nil
+}
+
+// outside returns what came beside the body, and what is wrong with it.
+func (d draft) outside() (message.Outside, []message.FieldError) {
+	outside := message.Outside{Destination: d.destination, KeyHeader: d.key.header}
+	switch {
+	case len(d.key.values) > 1:
+		return outside, []message.FieldError{{Field: d.key.header, Code: message.CodeDuplicateField, Message: "must not be given more than once"}}
+	case len(d.key.values) == 1 && d.key.values[0] == "":
+		return outside, []message.FieldError{{Field: d.key.header, Code: message.CodeBlank, Message: "must not be empty"}}
+	case len(d.key.values) == 1:
+		outside.IdempotencyKey = d.key.values[0]
+	}
+	return outside, nil
 }
 
 // judge tells a repeat from another request under the same key.
@@ -120,8 +164,8 @@ func judge(wanted message.Message, o outcome) result {
 		return result{err: o.err}
 	case o.stored.Created:
 		return result{accepted: accepted{message: first}}
-	case !bytes.Equal(first.BodyHash, wanted.BodyHash) || first.Destination != wanted.Destination:
-		return result{err: errKeyReused}
+	case !bytes.Equal(first.BodyHash, wanted.BodyHash):
+		return result{accepted: accepted{message: first}, err: errKeyReused}
 	}
 	return result{accepted: accepted{message: first, repeated: true}}
 }
@@ -148,7 +192,7 @@ type page struct {
 
 // List returns the messages that a query asks for, newest first.
 func (u *useCases) List(ctx context.Context, q query) (page, error) {
-	filter, err := readFilter(q, u.recipient)
+	filter, err := readFilter(q, recipient)
 	if err != nil {
 		return page{}, err
 	}
@@ -199,12 +243,55 @@ func (u *useCases) Retry(ctx context.Context, id message.ID, body []byte) (messa
 	return u.store.Retry(ctx, id, expiresAt)
 }
 
+// recipient brings a recipient that is looked for into the form in which it
+// is stored: E.164, if it is a phone number. A '+' that was not escaped
+// arrives as a space.
+func recipient(text string) string {
+	if digits, spaced := strings.CutPrefix(text, " "); spaced {
+		text = "+" + digits
+	}
+	if number, err := message.NormalizePhone(text); err == nil {
+		return number
+	}
+	return text
+}
+
+// readRetry reads the body of a retry: nothing, or {"expiresAt":…}.
+func readRetry(body []byte, now time.Time) (expiresAt *time.Time, err error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil || fields == nil {
+		return nil, &message.Malformed{Detail: "the body must be a JSON object, or empty"}
+	}
+	raw := fields["expiresAt"]
+	delete(fields, "expiresAt")
+	var mistakes []message.FieldError
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		mistakes = append(mistakes, message.FieldError{Field: name, Code: message.CodeUnknownField, Message: "is not a field of this request; expiresAt is"})
+	}
+	if raw != nil && string(raw) != "null" {
+		expiresAt = new(time.Time)
+		switch {
+		case json.Unmarshal(raw, expiresAt) != nil:
+			mistakes = append(mistakes, message.FieldError{Field: "expiresAt", Code: message.CodeInvalidFormat, Message: `must be a time as in RFC 3339, such as "2030-01-31T12:00:00Z"`})
+		case !expiresAt.After(now):
+			mistakes = append(mistakes, message.FieldError{Field: "expiresAt", Code: message.CodeOutOfRange, Message: "must be in the future"})
+		}
+	}
+	if len(mistakes) > 0 {
+		return nil, &message.Invalid{Errors: mistakes}
+	}
+	return expiresAt, nil
+}
+
 // readID reads the id of a message as it stands in a path or a body.
 func readID(text string) (message.ID, error) {
 	id, err := message.ParseID(text)
 	if err != nil {
 		p := newProblem(http.StatusBadRequest, codeInvalidParameters, "id must be a UUID")
-		p.Errors = []message.FieldError{{Field: "id", Code: "invalid_format", Message: "must be a UUID"}}
+		p.Errors = []message.FieldError{{Field: "id", Code: message.CodeInvalidFormat, Message: "must be a UUID"}}
 		return id, p
 	}
 	return id, nil

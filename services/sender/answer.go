@@ -128,17 +128,23 @@ func messageID(body []byte) string {
 // clean returns the first limit bytes of text as valid UTF-8 without NUL,
 // which Postgres can hold, cut between two characters.
 func clean(text []byte, limit int) string {
-	text = text[:min(len(text), limit+utf8.UTFMax)] // no need to look further
-	valid := strings.ToValidUTF8(string(text), "\uFFFD")
+	valid := strings.ToValidUTF8(string(text[:whole(text, limit+utf8.UTFMax)]), "\uFFFD")
 	valid = strings.ReplaceAll(valid, "\x00", "")
-	if len(valid) <= limit {
-		return valid
+	return valid[:whole([]byte(valid), limit)]
+}
+
+// whole returns the length of the longest beginning of text that has at most
+// limit bytes and does not break off within a character.
+func whole(text []byte, limit int) int {
+	if len(text) <= limit {
+		return len(text)
 	}
-	end := limit
-	for end > 0 && !utf8.RuneStart(valid[end]) {
-		end--
+	for end := limit; end >= max(0, limit-utf8.UTFMax); end-- {
+		if utf8.RuneStart(text[end]) {
+			return end
+		}
 	}
-	return valid[:end]
+	return limit
 }
 
 // describe words why there was no answer. cause is why the attempt's context

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -91,6 +90,13 @@ var ownHeaders = []string{
 	"Upgrade", "Te", "Keep-Alive", "Proxy-Connection", "Expect",
 }
 
+// What RFC 9110 lets a header's name and value hold, without the obsolete
+// bytes beyond ASCII.
+var (
+	headerName  = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+	headerValue = regexp.MustCompile(`^[\t -~]*$`)
+)
+
 // parseHeaders reads one 'Name: value' a line. The text \n ends a line too,
 // because an env file of Docker can't hold a real one.
 func parseHeaders(text string) (http.Header, error) {
@@ -105,7 +111,7 @@ func parseHeaders(text string) (http.Header, error) {
 		}
 		name, value, found := strings.Cut(line, ":")
 		name, value = http.CanonicalHeaderKey(strings.TrimSpace(name)), strings.TrimSpace(value)
-		if !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+		if !found || !headerName.MatchString(name) || !headerValue.MatchString(value) {
 			return nil, fmt.Errorf("must be one 'Name: value' a line; line %d is not", number)
 		}
 		if slices.Contains(ownHeaders, name) {

@@ -1,0 +1,199 @@
+// Package cache is what Redis holds: a copy of every message's state, for
+// whoever wants to know it without asking Postgres. Nothing depends on it.
+//
+//	<prefix>:message:<id>  hash: status, externalId, sentAt, version; gone 24 h after a final state
+//	<prefix>:counts        hash: how many messages there are by status
+//	<prefix>:copied        hash: how far the copy is; without it the copy is not complete
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Kept is how long a message's state is kept after it became final.
+const Kept = 24 * time.Hour
+
+// ErrIncomplete means that Redis lost what was copied before, or that another
+// copier has begun anew: nothing of the call counts.
+var ErrIncomplete = errors.New("Redis does not hold the copy that was begun")
+
+// patience is how long Redis may take for anything. Waiting for one that is
+// frozen costs the copier alone.
+const patience = time.Second
+
+// State is what Redis holds of a message.
+type State struct {
+	ID         message.ID
+	Status     message.Status
+	ExternalID string
+	SentAt     *time.Time
+	UpdatedAt  time.Time // of a final state: since when
+	Version    int64
+}
+
+// Position is how far the copy is.
+type Position struct {
+	Epoch    string // a new one with each beginning; empty when there is no copy
+	Sequence uint64 // the last event of EVENTS that is copied
+}
+
+// Cache is a connection to Redis. It is safe for concurrent use.
+type Cache struct {
+	client *redis.Client
+	prefix string
+}
+
+// quiet drops go-redis' own log lines: every error is returned, too.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
+
+// Open returns a Cache for a redis:// URL whose keys start with prefix. It
+// does not connect: a Redis that is away shows at the first call.
+func Open(url, prefix string) (*Cache, error) {
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("read Redis URL: %w", err)
+	}
+	silence()
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = patience, patience, patience
+	options.PoolTimeout = patience
+	options.DialerRetries = 1
+	options.MaxRetries = -1 // the copier tries again, from the beginning of the batch
+	options.ContextTimeoutEnabled = true
+	options.PoolSize = 4
+	return &Cache{client: redis.NewClient(options), prefix: prefix}, nil
+}
+
+// Close ends the connection.
+func (c *Cache) Close() error { return c.client.Close() }
+
+// Ping returns an error unless Redis answers.
+func (c *Cache) Ping(ctx context.Context) error {
+	if err := c.client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("ping Redis: %w", err)
+	}
+	return nil
+}
+
+func (c *Cache) messageKey(id message.ID) string { return c.prefix + ":message:" + id.String() }
+func (c *Cache) countsKey() string               { return c.prefix + ":counts" }
+func (c *Cache) copiedKey() string               { return c.prefix + ":copied" }
+
+// Position tells how far the copy is.
+func (c *Cache) Position(ctx context.Context) (Position, error) {
+	fields, err := c.client.HGetAll(ctx, c.copiedKey()).Result()
+	if err != nil {
+		return Position{}, fmt.Errorf("read position of the copy: %w", err)
+	}
+	sequence, err := strconv.ParseUint(fields["sequence"], 10, 64)
+	if err != nil {
+		return Position{}, nil // nobody can tell, so there is none
+	}
+	return Position{Epoch: fields["epoch"], Sequence: sequence}, nil
+}
+
+// Begin starts a new copy. What an earlier one has left stays until newer
+// states replace it.
+func (c *Cache) Begin(ctx context.Context, epoch string) error {
+	err := c.client.HSet(ctx, c.copiedKey(), "epoch", epoch, "sequence", 0).Err()
+	if err != nil {
+		return fmt.Errorf("begin copy: %w", err)
+	}
+	return nil
+}
+
+// putState takes a state only if it is newer.
+// KEYS: the message. ARGV: version, status, externalId, sentAt, when it goes (Unix ms; 0: never).
+var putState = redis.NewScript(`
+local held = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
+if held >= tonumber(ARGV[1]) then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'version', ARGV[1], 'status', ARGV[2])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'externalId', ARGV[3]) end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'sentAt', ARGV[4]) end
+if ARGV[5] == '0' then
+  redis.call('PERSIST', KEYS[1])
+else
+  redis.call('PEXPIREAT', KEYS[1], ARGV[5])
+end
+return 1
+`)
+
+// putPosition comes last and says whether everything before it counts.
+// KEYS: the position. ARGV: epoch, sequence.
+var putPosition = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
+  return 0
+end
+if tonumber(redis.call('HGET', KEYS[1], 'sequence') or '0') < tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'sequence', ARGV[2])
+end
+return 1
+`)
+
+// Put copies states, and notes that the events up to a position are copied
+// with them. A state that is not newer than the one in Redis changes nothing.
+// It returns ErrIncomplete when the epoch is not, or no longer, Redis'.
+func (c *Cache) Put(ctx context.Context, states []State, upTo Position) error {
+	err := c.put(ctx, states, upTo)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		for _, script := range []*redis.Script{putState, putPosition} {
+			if err := script.Load(ctx, c.client).Err(); err != nil {
+				return fmt.Errorf("load script: %w", err)
+			}
+		}
+		err = c.put(ctx, states, upTo)
+	}
+	if err != nil {
+		return fmt.Errorf("copy %d states: %w", len(states), err)
+	}
+	return nil
+}
+
+func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
+	pipe := c.client.Pipeline()
+	for _, s := range states {
+		var sentAt string
+		if s.SentAt != nil {
+			sentAt = s.SentAt.UTC().Format(time.RFC3339Nano)
+		}
+		var goes int64
+		if s.Status.Final() {
+			goes = s.UpdatedAt.Add(Kept).UnixMilli()
+		}
+		putState.EvalSha(ctx, pipe, []string{c.messageKey(s.ID)}, s.Version, string(s.Status), s.ExternalID, sentAt, goes)
+	}
+	taken := putPosition.EvalSha(ctx, pipe, []string{c.copiedKey()}, upTo.Epoch, upTo.Sequence)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	if n, err := taken.Int(); err != nil || n != 1 {
+		return errors.Join(ErrIncomplete, err)
+	}
+	return nil
+}
+
+// PutCounts copies how many messages there are by status.
+func (c *Cache) PutCounts(ctx context.Context, counts map[message.Status]int64) error {
+	fields := make(map[string]any, len(counts))
+	for status, n := range counts {
+		fields[string(status)] = n
+	}
+	if err := c.client.HSet(ctx, c.countsKey(), fields).Err(); err != nil {
+		return fmt.Errorf("copy counts: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package message
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestNormalizePhone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"+14155550100":          "+14155550100",
+		" +1 (415) 555-01.00 ":  "+14155550100",
+		"(+1) 415 555 0100":     "+14155550100",
+		"+15555550100":          "+15555550100", // no area code yet
+		"+44 (0)20 7946 0958":   "+442079460958",
+		"+39 06 12345678":       "+390612345678", // Italy's zero is part of the number
+		"+90 555 111 11 11":     "+905551111111",
+		"+8613812345678":        "+8613812345678",
+		"+800 1234 5678":        "+80012345678", // of no country
+		"+5491123456789":        "+5491123456789",
+		"+54 11 15 2345 6789":   "+5491123456789", // how Argentina writes its mobiles
+		"+1-4-1-5-5-5-5-0-1-00": "+14155550100",
+	} {
+		number, err := NormalizePhone(text)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, number, text)
+		again, err := NormalizePhone(number)
+		require.NoError(t, err, text)
+		assert.Equal(t, number, again)
+	}
+}
+
+func TestNormalizePhoneRefuses(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"nothing":                "",
+		"only a plus":            "+",
+		"only separators":        "(-)",
+		"the national form":      "(415) 555-0100",
+		"00 for +":               "0014155550100",
+		"letters":                "+1415555CALL",
+		"an extension":           "+14155550100 ext. 5",
+		"an extension, short":    "+14155550100x5",
+		"a pause":                "+14155550100,5",
+		"a second plus":          "+1+4155550100",
+		"a plus at the end":      "14155550100+",
+		"a URI":                  "tel:+14155550100",
+		"other digits":           "+１４１５５５５０１００",
+		"a line break":           "+14155550100\n",
+		"a country that isn't":   "+99912345678",
+		"a country code of zero": "+0415555010",
+		"too few digits":         "+1415555",
+		"too many digits":        "+141555501001",
+		"16 digits":              "+4910000000000000", // a length that Germany has, and E.164 hasn't
+		"without the area code":  "+1 555 0100",
+		"zeros without an end":   "+49000000",
+		"endless":                "+1415555" + strings.Repeat(" ", 100) + "0100",
+	} {
+		_, err := NormalizePhone(text)
+		assert.ErrorIs(t, err, ErrPhoneNumber, name)
+	}
+}

@@ -1,0 +1,233 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const (
+	// countsSoon is how old the counts in Redis may be while something
+	// happens, and countsLate while nothing seems to: a user's retry has no
+	// event.
+	countsSoon = time.Second
+	countsLate = 10 * time.Second
+	// checkEvery is how often Redis is asked whether it still holds the copy.
+	checkEvery = time.Second
+)
+
+// copier copies states to Redis. What it copies it reads from Postgres once
+// the recorder has passed the events that tell of a change, so that Redis
+// never knows more than Postgres. Its place is its own consumer of EVENTS:
+// while Redis is away it waits there, and goes on later; when Redis has lost
+// what it held, the place is made anew and everything is copied again.
+type copier struct {
+	store     *db.Store
+	cache     *cache.Cache
+	js        jetstream.JetStream
+	topology  events.Topology
+	positions events.Positions
+	feed      *feed
+	metrics   *metrics
+	log       *zap.Logger
+	trouble   *trouble
+
+	at      cache.Position // the copy that this one adds to, and how far it is known to be
+	checked time.Time
+	dirty   bool // something happened since the counts were copied
+	counted time.Time
+}
+
+// Run copies until ctx ends.
+func (c *copier) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := c.round(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		c.trouble.is(err)
+		if err == nil {
+			continue
+		}
+		c.checked = time.Time{} // Redis may have come back without what it held
+		c.measure(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(jitter(time.Second)):
+		}
+	}
+	return nil
+}
+
+func (c *copier) round(ctx context.Context) error {
+	if time.Since(c.checked) >= checkEvery {
+		if err := c.check(ctx); err != nil {
+			return err
+		}
+		c.checked = time.Now()
+	}
+	batch, err := c.feed.Next(ctx)
+	if len(batch) > 0 {
+		err = errors.Join(err, c.copy(ctx, batch))
+	}
+	if err != nil {
+		return err
+	}
+	return c.copyCounts(ctx)
+}
+
+// check makes sure that Redis holds what was copied before; if not, it begins
+// anew. A Redis that was killed may have lost its last second, too.
+func (c *copier) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recorderWait)
+	defer cancel()
+	floor, err := c.floor(ctx) // before the position, which only rises
+	if err != nil {
+		return err
+	}
+	at, err := c.cache.Position(ctx)
+	if err != nil {
+		return err
+	}
+	behind := at.Sequence < floor || (at.Epoch == c.at.Epoch && at.Sequence < c.at.Sequence)
+	if at.Epoch != "" && !behind {
+		c.at = at
+		return nil
+	}
+	return c.begin(ctx)
+}
+
+// floor is the last event up to which all were copied.
+func (c *copier) floor(ctx context.Context) (uint64, error) {
+	consumer, err := c.js.Consumer(ctx, c.topology.EventsStream(), events.CacheConsumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil // another copier is just making it anew, or this one must
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up consumer %s: %w", events.CacheConsumer, err)
+	}
+	info := consumer.CachedInfo()
+	c.metrics.redisLag.Set(float64(info.NumPending) + float64(info.NumAckPending))
+	if info.AckFloor.Consumer == 0 {
+		return 0, nil // nothing is copied: the floor is where the stream begins
+	}
+	return info.AckFloor.Stream, nil
+}
+
+// begin has every event that there is copied again.
+func (c *copier) begin(ctx context.Context) error {
+	c.log.Info("Redis holds no complete copy; copying everything again")
+	err := c.js.DeleteConsumer(ctx, c.topology.EventsStream(), events.CacheConsumer)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
+	}
+	for _, consumer := range c.topology.Consumers(nil, 0) {
+		if consumer.Config.Durable != events.CacheConsumer {
+			continue
+		}
+		if _, err := c.js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config); err != nil {
+			return fmt.Errorf("make consumer %s anew: %w", events.CacheConsumer, err)
+		}
+	}
+	c.feed.consumer = nil
+	c.at = cache.Position{Epoch: message.NewID(time.Now()).String()}
+	return c.cache.Begin(ctx, c.at.Epoch)
+}
+
+// copy copies the states of the messages that the events are about. Events
+// that could not be copied are given back.
+func (c *copier) copy(ctx context.Context, batch []jetstream.Msg) error {
+	defer hold(batch)()
+	last, err := c.tryCopy(context.WithoutCancel(ctx), batch)
+	if err != nil {
+		for _, msg := range batch {
+			_ = msg.Nak()
+		}
+		return err
+	}
+	for _, msg := range batch {
+		settle(msg)
+	}
+	c.at.Sequence = max(c.at.Sequence, last)
+	c.dirty = true
+	return nil
+}
+
+func (c *copier) tryCopy(ctx context.Context, batch []jetstream.Msg) (last uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, recorderWait)
+	defer cancel()
+	ids := make([]message.ID, 0, len(batch))
+	seen := make(map[message.ID]bool, len(batch))
+	for _, msg := range batch {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return 0, fmt.Errorf("read metadata of an event: %w", err)
+		}
+		last = max(last, meta.Sequence.Stream)
+		if id, ok := messageOf(msg); ok && !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	if err := c.positions.AwaitRecorded(ctx, last); err != nil {
+		return 0, err
+	}
+	rows, err := c.store.States(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	states := make([]cache.State, len(rows))
+	for i, row := range rows {
+		states[i] = cache.State(row)
+	}
+	if err := c.cache.Put(ctx, states, cache.Position{Epoch: c.at.Epoch, Sequence: last}); err != nil {
+		return 0, err
+	}
+	c.metrics.redisCopied.Add(float64(len(states)))
+	return last, nil
+}
+
+// messageOf returns the message that an event is about: an event's id begins
+// with its message's.
+func messageOf(msg jetstream.Msg) (message.ID, bool) {
+	event := msg.Headers().Get(jetstream.MsgIDHeader)
+	if len(event) < 36 {
+		return message.ID{}, false
+	}
+	id, err := message.ParseID(event[:36])
+	return id, err == nil
+}
+
+func (c *copier) copyCounts(ctx context.Context) error {
+	age := time.Since(c.counted)
+	if age < countsSoon || (!c.dirty && age < countsLate) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	overview, err := c.store.Overview(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.cache.PutCounts(ctx, overview.Counts); err != nil {
+		return err
+	}
+	c.counted, c.dirty = time.Now(), false
+	return nil
+}
+
+// measure keeps the lag true while nothing is copied.
+func (c *copier) measure(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	_, _ = c.floor(ctx) // an error is told by the round that fails
+}

@@ -1,0 +1,46 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+func checkNATS(js jetstream.JetStream) service.Check {
+	return func(context.Context) service.Status {
+		if !js.Conn().IsConnected() {
+			return service.Down("not connected")
+		}
+		return service.OK()
+	}
+}
+
+// checkProvisioned tells what is missing, and nothing about a dependency that
+// is away: that one has a check of its own.
+func checkProvisioned(check func(context.Context) error) service.Check {
+	return func(ctx context.Context) service.Status {
+		err := check(ctx)
+		switch {
+		case err == nil:
+			return service.OK()
+		case errors.Is(err, db.ErrNotMigrated), errors.Is(err, db.ErrNotProvisioned), errors.Is(err, events.ErrNotProvisioned):
+			return service.Down("run: dispatch provision")
+		}
+		return service.Down("can't be looked up")
+	}
+}
+
+func checkRedis(redis *cache.Cache) service.Check {
+	return func(ctx context.Context) service.Status {
+		if redis.Ping(ctx) != nil {
+			return service.Degraded("not reachable; its copy is brought up to date when it is back")
+		}
+		return service.OK()
+	}
+}

@@ -1,0 +1,42 @@
+package dispatcher
+
+import (
+	"errors"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// What EVENT_CONTENT takes.
+const (
+	eventContentNone = "none"
+	eventContentFull = "full"
+)
+
+// minLease is the shortest lease: below it every request in flight would look
+// lost.
+const minLease = time.Second
+
+// Config is the configuration of a dispatcher.
+type Config struct {
+	Postgres  service.Postgres
+	NATS      service.NATS
+	Redis     service.Redis
+	Log       service.Log
+	Lifecycle service.Lifecycle
+
+	Lease        time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
+	EventContent string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+}
+
+// Validate reports every mistake of the dispatcher's own settings.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Lease < minLease {
+		errs = append(errs, service.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
+	}
+	if c.EventContent != eventContentNone && c.EventContent != eventContentFull {
+		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
+	}
+	return errors.Join(errs...)
+}

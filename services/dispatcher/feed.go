@@ -1,0 +1,123 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+)
+
+const (
+	// feedBatch is how many events are taken at once.
+	feedBatch = 1000
+	// feedWait is how long one request for the next event waits.
+	feedWait = 2 * time.Second
+	// holdEvery is how often the server is told that events in hand are being
+	// worked on: well within the consumers' ack wait.
+	holdEvery = 4 * time.Second
+)
+
+// feed takes events from a durable consumer of EVENTS, batch by batch. Nothing
+// is fetched ahead, so that everything that the server has handed out is in
+// the hands of whoever can keep it alive. It belongs to one goroutine.
+type feed struct {
+	js       jetstream.JetStream
+	topology events.Topology
+	durable  string
+	consumer jetstream.Consumer // nil: to be looked up
+}
+
+// Next returns what there is, at most feedBatch events; when there is none it
+// waits for the first. It returns none when nothing came for a while. What
+// comes with an error counts all the same.
+func (f *feed) Next(ctx context.Context) ([]jetstream.Msg, error) {
+	batch, err := f.next(ctx)
+	if err != nil {
+		f.consumer = nil // look it up anew: it may have been made anew
+		return batch, fmt.Errorf("fetch events for %s: %w", f.durable, err)
+	}
+	return batch, nil
+}
+
+func (f *feed) next(ctx context.Context) ([]jetstream.Msg, error) {
+	if !f.js.Conn().IsConnected() {
+		return nil, events.ErrUnavailable
+	}
+	if f.consumer == nil {
+		ask, cancel := context.WithTimeout(ctx, askWait)
+		defer cancel()
+		consumer, err := f.js.Consumer(ask, f.topology.EventsStream(), f.durable)
+		if err != nil {
+			return nil, err
+		}
+		f.consumer = consumer
+	}
+	batch, err := f.take(feedBatch)
+	if err != nil || len(batch) > 0 {
+		return batch, err
+	}
+	wait, cancel := context.WithTimeout(ctx, feedWait)
+	defer cancel()
+	answer, err := f.consumer.Fetch(1, jetstream.FetchContext(wait))
+	if err != nil {
+		return nil, err
+	}
+	first, err := collect(answer)
+	if len(first) == 0 || err != nil {
+		if wait.Err() != nil {
+			err = nil // nothing came
+		}
+		return first, err
+	}
+	rest, err := f.take(feedBatch - 1)
+	return append(first, rest...), err
+}
+
+// take returns what is there at this moment.
+func (f *feed) take(limit int) ([]jetstream.Msg, error) {
+	answer, err := f.consumer.FetchNoWait(limit)
+	if err != nil {
+		return nil, err
+	}
+	return collect(answer)
+}
+
+func collect(answer jetstream.MessageBatch) ([]jetstream.Msg, error) {
+	var batch []jetstream.Msg
+	for msg := range answer.Messages() {
+		batch = append(batch, msg)
+	}
+	if err := answer.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
+		return batch, err
+	}
+	return batch, nil
+}
+
+// hold keeps events from being handed out again, until release is called.
+func hold(batch []jetstream.Msg) (release func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticks := time.NewTicker(holdEvery)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticks.C:
+			}
+			for _, msg := range batch {
+				_ = msg.InProgress() // without it the event comes again, which is harmless
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
+}
+
+// settle ends an event that is done with. One whose end gets lost comes
+// again, and changes nothing then.
+func settle(msg jetstream.Msg) { _ = msg.Ack() }

@@ -1,0 +1,124 @@
+package dispatcher
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+)
+
+// recordWait bounds the recording of one batch.
+const recordWait = 10 * time.Second
+
+// recorder writes the senders' outcomes to Postgres. It passes over all other
+// events: only so does its position say how far everybody's knowledge goes.
+// Several are harmless beside each other, and so is an event that comes twice
+// or late (see RecordOutcomes in pkg/db).
+type recorder struct {
+	store   *db.Store
+	feed    *feed
+	lease   time.Duration
+	metrics *metrics
+	log     *zap.Logger
+	trouble *trouble
+}
+
+// Run records until ctx ends, and finishes the batch that it has.
+func (r *recorder) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		batch, err := r.feed.Next(ctx)
+		if len(batch) > 0 {
+			r.record(ctx, batch)
+		}
+		if err == nil {
+			continue
+		}
+		if ctx.Err() == nil {
+			r.trouble.is(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(jitter(500 * time.Millisecond)):
+		}
+	}
+	return nil
+}
+
+// told is an event with the outcome that it tells.
+type told struct {
+	msg     jetstream.Msg
+	outcome db.Outcome
+}
+
+// record writes a batch and acknowledges it.
+func (r *recorder) record(ctx context.Context, batch []jetstream.Msg) {
+	defer hold(batch)()
+	r.metrics.recorderBatch.Observe(float64(len(batch)))
+
+	outcomes := make([]told, 0, len(batch))
+	for _, msg := range batch {
+		if msg.Headers().Get(events.HeaderOutcome) == "" {
+			settle(msg)
+			continue
+		}
+		outcome, err := outcomeOf(msg.Data())
+		if err != nil {
+			r.refuse(msg, err)
+			continue
+		}
+		outcomes = append(outcomes, told{msg, outcome})
+	}
+	if len(outcomes) == 0 {
+		return
+	}
+	for _, left := range r.write(ctx, outcomes) {
+		_ = left.msg.Nak() // whoever asks next has it sooner than after the ack wait
+	}
+}
+
+// write records outcomes, in their order, and acknowledges them. It keeps
+// them for as long as Postgres is away, and returns those that are left when
+// ctx is over. Of those that Postgres refuses as a whole it finds the one
+// that is to blame, and goes on without it.
+func (r *recorder) write(ctx context.Context, outcomes []told) (left []told) {
+	values := make([]db.Outcome, len(outcomes))
+	for i, o := range outcomes {
+		values[i] = o.outcome
+	}
+	moved := 0
+	err := persist(ctx, recordWait, r.trouble, func(ctx context.Context) (err error) {
+		moved, err = r.store.Record(ctx, values, r.lease)
+		return err
+	})
+	switch {
+	case err == nil:
+		for _, o := range outcomes {
+			settle(o.msg)
+		}
+		r.metrics.recorded(len(outcomes), moved)
+		return nil
+	case !db.BadData(err):
+		return outcomes
+	case len(outcomes) == 1:
+		r.refuse(outcomes[0].msg, err)
+		return nil
+	}
+	half := len(outcomes) / 2
+	if left = r.write(ctx, outcomes[:half]); len(left) > 0 {
+		return append(left, outcomes[half:]...)
+	}
+	return r.write(ctx, outcomes[half:])
+}
+
+// refuse ends an event that can't be recorded: it would come again for ever,
+// and everybody who waits for the recorder would wait for it.
+func (r *recorder) refuse(msg jetstream.Msg, reason error) {
+	r.metrics.recorderRefused.Inc()
+	r.log.Error("an outcome can't be recorded and is left out",
+		zap.String("subject", msg.Subject()), zap.String("event", msg.Headers().Get(jetstream.MsgIDHeader)), zap.Error(reason))
+	_ = msg.TermWithReason("can't be recorded")
+}

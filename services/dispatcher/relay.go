@@ -1,0 +1,241 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const (
+	// relayAge is when an outbox row is abandoned: its owner may publish it
+	// for publishWithin, and the margin covers what is on its way then.
+	relayAge = publishWithin + time.Second
+	// relayEvery is how often they are looked for, and relayBatch how many
+	// are locked at once.
+	relayEvery = time.Second
+	relayBatch = 50
+	// relayTogether is how long a batch of rows is tried as one, relayAlone
+	// how long each row is afterwards. All of it has to end before Postgres
+	// ends the transaction, 5 s after its last statement.
+	relayTogether = 2500 * time.Millisecond
+	relayAlone    = 400 * time.Millisecond
+	relayWithin   = 4 * time.Second
+	// refusedFor is how long a row that can't be published is left alone.
+	refusedFor = time.Minute
+	// doubtAge is when a claim may have been published longer ago than the
+	// stream remembers ids: then it is looked for before it is repeated.
+	doubtAge = events.DeliveriesWindow / 2
+	// recorderWait bounds a wait for the recorder.
+	recorderWait = 10 * time.Second
+)
+
+// relay publishes what others, or this process in an earlier life, have left
+// in the outbox. It is safe for concurrent use.
+type relay struct {
+	store     *db.Store
+	js        jetstream.JetStream
+	topology  events.Topology
+	publisher events.Publisher
+	positions events.Positions
+	lease     time.Duration
+	metrics   *metrics
+	log       *zap.Logger
+	trouble   *trouble
+
+	mu      sync.Mutex
+	refused map[int64]time.Time // rows that can't be published, until when they are left alone
+}
+
+// Run relays until ctx ends.
+func (r *relay) Run(ctx context.Context) error {
+	for {
+		if r.js.Conn().IsConnected() {
+			r.trouble.is(r.Round(ctx))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(jitter(relayEvery)):
+		}
+	}
+}
+
+// Round relays everything that is abandoned now, batch by batch.
+func (r *relay) Round(ctx context.Context) error {
+	done, err := r.emitted(ctx)
+	if err != nil {
+		err = fmt.Errorf("look for emissions of an old claim: %w", err)
+	}
+	errs := []error{err}
+	for after := int64(0); ctx.Err() == nil; {
+		relayed, err := r.batch(ctx, after, done)
+		if err != nil {
+			errs = append(errs, err)
+			break
+		}
+		if relayed.Rows < relayBatch {
+			break
+		}
+		after = relayed.Last
+	}
+	return errors.Join(errs...)
+}
+
+func (r *relay) batch(ctx context.Context, after int64, done emitted) (db.Relayed, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeWait)
+	defer cancel()
+	params := db.RelayParams{Age: relayAge, After: after, Limit: relayBatch, Lease: r.lease}
+	return r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) []db.Published {
+		ctx, cancel := context.WithTimeout(ctx, relayWithin)
+		defer cancel()
+		return r.publish(ctx, r.unpack(rows, done))
+	})
+}
+
+// parcel is an outbox row, unpacked.
+type parcel struct {
+	db.Published
+	isClaim bool
+	entries []events.Entry
+}
+
+// unpack leaves out rows that can't be read, or not now.
+func (r *relay) unpack(rows []db.Abandoned, done emitted) []parcel {
+	parcels := make([]parcel, 0, len(rows))
+	for _, row := range rows {
+		if r.isRefused(row.ID) || (row.IsClaim && !done.known) {
+			continue
+		}
+		entries, err := events.Decode(row.Batch)
+		if err != nil {
+			r.log.Error("an outbox row can't be read and is left where it is", zap.Int64("outbox", row.ID), zap.Error(err))
+			r.refuse(row.ID)
+			continue
+		}
+		p := parcel{Published: db.Published{ID: row.ID}, isClaim: row.IsClaim, entries: entries}
+		if row.IsClaim {
+			p.entries, p.Emissions = relayed(entries, done)
+		}
+		parcels = append(parcels, p)
+	}
+	return parcels
+}
+
+// relayed marks emissions as not certainly the first of their claim, and
+// leaves out those that were made before. All of them are returned besides.
+func relayed(entries []events.Entry, done emitted) ([]events.Entry, []db.Emission) {
+	var emissions []db.Emission
+	kept := make([]events.Entry, 0, len(entries))
+	for _, entry := range entries {
+		emission, ok := emissionOf(entry)
+		if !ok {
+			kept = append(kept, entry)
+			continue
+		}
+		emissions = append(emissions, emission)
+		if done.claims[emission] {
+			continue
+		}
+		entry.Headers[events.HeaderOrigin] = events.OriginRelay
+		kept = append(kept, entry)
+	}
+	return kept, emissions
+}
+
+// emissionOf reads the id and the claim that an entry puts on the work queue.
+func emissionOf(entry events.Entry) (db.Emission, bool) {
+	if entry.Headers[events.HeaderClaim] == "" {
+		return db.Emission{}, false
+	}
+	var body struct {
+		ID    message.ID `json:"id"`
+		Claim int64      `json:"claim"`
+	}
+	if json.Unmarshal(entry.Data, &body) != nil {
+		return db.Emission{}, false
+	}
+	return db.Emission{ID: body.ID, Claim: body.Claim}, true
+}
+
+// publish publishes the rows and returns those that are. If all together
+// don't pass, each is tried by itself, in any order, so that one which is
+// refused holds up no other.
+func (r *relay) publish(ctx context.Context, parcels []parcel) []db.Published {
+	if len(parcels) == 0 {
+		return nil
+	}
+	var all []events.Entry
+	for _, p := range parcels {
+		all = append(all, p.entries...)
+	}
+	together, cancel := context.WithTimeout(ctx, relayTogether)
+	err := r.publisher.Publish(together, all)
+	cancel()
+	if err == nil {
+		return r.published(parcels)
+	}
+	r.trouble.is(err)
+	var passed, failed []parcel
+	for _, i := range rand.Perm(len(parcels)) {
+		if ctx.Err() != nil || !r.js.Conn().IsConnected() {
+			break
+		}
+		alone, cancel := context.WithTimeout(ctx, relayAlone)
+		err := r.publisher.Publish(alone, parcels[i].entries)
+		cancel()
+		if err != nil {
+			failed = append(failed, parcels[i])
+			continue
+		}
+		passed = append(passed, parcels[i])
+	}
+	if len(passed) > 0 { // else it is NATS that is in trouble, not the row
+		for _, p := range failed {
+			if !p.isClaim {
+				r.log.Error("an outbox row can't be published and is left where it is", zap.Int64("outbox", p.ID), zap.Error(err))
+				r.refuse(p.ID)
+			}
+		}
+	}
+	return r.published(passed)
+}
+
+func (r *relay) published(parcels []parcel) []db.Published {
+	published := make([]db.Published, len(parcels))
+	for i, p := range parcels {
+		published[i] = p.Published
+		r.metrics.relayed(p.isClaim)
+		if p.isClaim {
+			r.log.Info("relayed a claim that its owner did not publish", zap.Int("messages", len(p.Emissions)))
+		}
+	}
+	return published
+}
+
+func (r *relay) refuse(id int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused[id] = time.Now().Add(refusedFor)
+}
+
+func (r *relay) isRefused(id int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	until, found := r.refused[id]
+	if found && time.Now().After(until) {
+		delete(r.refused, id)
+		return false
+	}
+	return found
+}

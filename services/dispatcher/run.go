@@ -1,0 +1,157 @@
+package dispatcher
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// maxConns is the size of the pool: one connection for each component that
+// may be busy, and some for requests.
+const maxConns = 10
+
+// Run dispatches until ctx ends, and then drains: requests about the pace stop
+// first, then the ticks, and the recorder almost last, so that it writes what
+// the senders still finish. It waits for Postgres, the schema, NATS and the
+// streams, and says what to run when one is missing.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	health, registry := service.NewHealth(), service.NewMetrics()
+	registry.WatchHealth("dispatcher", health)
+	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
+	defer group.Stop()
+
+	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, registry)
+	if err != nil {
+		return err
+	}
+	group.Go("health and metrics", ops.Run)
+
+	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-dispatcher", MaxConns: maxConns})
+	if err != nil {
+		return err
+	}
+	group.OnClose("postgres", pool.Close)
+	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
+	store := db.NewStore(pool)
+
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-dispatcher")
+	if err != nil {
+		return err
+	}
+	group.OnClose("nats", js.Conn().Close)
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	health.Add("nats", service.StateDown, checkNATS(js))
+
+	provisioned := func(ctx context.Context) error {
+		if err := db.CheckSchema(ctx, pool); err != nil {
+			return err
+		}
+		if err := store.CheckSchedule(ctx); err != nil {
+			return err
+		}
+		return topology.Check(ctx, js)
+	}
+	health.Add("provisioned", service.StateDown, checkProvisioned(provisioned))
+	err = service.WaitFor(ctx, log, "postgres, NATS, the schema and the streams (missing ones: run: dispatch provision)", provisioned)
+	if ctx.Err() != nil {
+		return nil // stopped before it began
+	}
+	if err != nil {
+		return err
+	}
+	p := parts{
+		cfg: cfg, log: log, group: group, health: health, metrics: newMetrics(registry),
+		store: store, js: js, topology: topology,
+		composer:  events.NewComposer(topology, cfg.EventContent == eventContentFull),
+		publisher: events.NewPublisher(js),
+		positions: events.NewPositions(js, topology),
+	}
+	if err := p.start(); err != nil {
+		return err
+	}
+	return group.Wait(ctx)
+}
+
+// parts is what the components are made from.
+type parts struct {
+	cfg       Config
+	log       *zap.Logger
+	group     *service.Group
+	health    *service.Health
+	metrics   *metrics
+	store     *db.Store
+	js        jetstream.JetStream
+	topology  events.Topology
+	composer  events.Composer
+	publisher events.Publisher
+	positions events.Positions
+}
+
+// start starts every component; they are stopped in the reverse order.
+func (p parts) start() error {
+	instances := events.NewInstances(p.js.Conn(), p.topology)
+	p.group.Go("instances", instances.Run)
+	if p.cfg.Redis.Enabled() {
+		if err := p.startCopier(); err != nil {
+			return err
+		}
+	}
+	p.group.Go("recorder", (&recorder{
+		store: p.store, lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
+		feed:    &feed{js: p.js, topology: p.topology, durable: events.RecorderConsumer},
+		trouble: newTrouble(p.log, "recorder"),
+	}).Run)
+
+	announcer := announcer{store: p.store, publisher: p.publisher}
+	p.group.Go("upkeep", (&upkeep{
+		store: p.store, composer: p.composer, announcer: announcer, metrics: p.metrics,
+		trouble: newTrouble(p.log, "expiry and counting"),
+	}).Run)
+	relay := &relay{
+		store: p.store, js: p.js, topology: p.topology, publisher: p.publisher, positions: p.positions,
+		lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
+		trouble: newTrouble(p.log, "relay"), refused: map[int64]time.Time{},
+	}
+	p.group.Go("relay", relay.Run)
+
+	lost := &shelf{life: 2 * sweepPeriod(p.cfg.Lease)}
+	p.group.Go("sweep", (&sweeper{
+		store: p.store, js: p.js, topology: p.topology, composer: p.composer, announcer: announcer,
+		positions: p.positions, lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
+		trouble: newTrouble(p.log, "lease sweep"),
+	}).Run)
+	ticker := &ticker{
+		store: p.store, js: p.js, topology: p.topology, composer: p.composer, publisher: p.publisher,
+		lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
+		poked: make(chan struct{}, 1), created: make(chan struct{}, 1),
+		trouble: newTrouble(p.log, "tick"),
+	}
+	p.group.Go("tick", ticker.Run)
+	p.group.Go("control", (&control{
+		store: p.store, js: p.js, topology: p.topology, ticker: ticker, relay: relay, instances: instances, log: p.log,
+	}).Run)
+	return nil
+}
+
+func (p parts) startCopier() error {
+	redis, err := cache.Open(p.cfg.Redis.URL(), p.topology.Prefix())
+	if err != nil {
+		return err
+	}
+	p.group.OnStop("redis", func(context.Context) error { return redis.Close() })
+	p.health.Add("redis", service.StateDegraded, checkRedis(redis))
+	p.group.Go("redis copier", (&copier{
+		store: p.store, cache: redis, js: p.js, topology: p.topology, positions: p.positions,
+		metrics: p.metrics, log: p.log,
+		feed:    &feed{js: p.js, topology: p.topology, durable: events.CacheConsumer},
+		trouble: newTrouble(p.log, "copying to Redis"),
+	}).Run)
+	return nil
+}

@@ -1,0 +1,186 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const (
+	// sweepBatch is how many lost leases a sweep looks at.
+	sweepBatch = 500
+	// sweepWithin bounds a sweep.
+	sweepWithin = 30 * time.Second
+	// maxFruitless is how many claims in a row may bring no outcome.
+	maxFruitless = 20
+)
+
+// sweepPeriod is the time between two sweeps.
+func sweepPeriod(lease time.Duration) time.Duration {
+	return min(max(lease/10, time.Second), 30*time.Second)
+}
+
+// sweeper looks for ids that were emitted and are nowhere any more: neither
+// on the work queue, nor parked, nor in an outcome that is not yet recorded.
+// Those go to the tick, to be emitted anew at the pace.
+type sweeper struct {
+	store     *db.Store
+	js        jetstream.JetStream
+	topology  events.Topology
+	composer  events.Composer
+	announcer announcer
+	positions events.Positions
+	lease     time.Duration
+	lost      *shelf
+	metrics   *metrics
+	log       *zap.Logger
+	trouble   *trouble
+}
+
+// Run sweeps until ctx ends.
+func (s *sweeper) Run(ctx context.Context) error {
+	period := sweepPeriod(s.lease)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(jitter(period)):
+		}
+		if !s.js.Conn().IsConnected() {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, sweepWithin)
+		err := s.sweep(bounded)
+		cancel()
+		if ctx.Err() == nil {
+			s.trouble.is(err)
+		}
+	}
+}
+
+// sweep finds out which of the messages whose lease ran out are lost. The
+// order of its steps is what makes it sure:
+//
+//  1. list those whose lease ran out;
+//  2. no claim is unpublished, so what is listed was published;
+//  3. ask the stream for each of them;
+//  4. wait until the recorder has passed what EVENTS holds then: a copy that
+//     was gone at 3 had left its outcome there;
+//  5. list again: what is in both lists and was not in the stream is lost.
+func (s *sweeper) sweep(ctx context.Context) error {
+	listed, err := s.list(ctx)
+	if err != nil || len(listed) == 0 {
+		return err
+	}
+	claims, err := s.store.UnpublishedClaims(ctx)
+	if err != nil || len(claims) > 0 {
+		return err
+	}
+	held, gone, err := s.look(ctx, listed)
+	if err != nil {
+		return err
+	}
+	if err := s.store.RenewLeases(ctx, held, s.lease); err != nil {
+		return err
+	}
+	s.metrics.leases.WithLabelValues("renewed").Add(float64(len(held)))
+	if len(gone) == 0 {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, recorderWait)
+	defer cancel()
+	if err := awaitAllRecorded(wait, s.positions); err != nil {
+		return err
+	}
+	again, err := s.list(ctx)
+	if err != nil {
+		return err
+	}
+	return s.judge(ctx, again, gone)
+}
+
+func (s *sweeper) list(ctx context.Context) ([]db.Lost, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	return s.store.LeasesLost(ctx, sweepBatch)
+}
+
+// look divides messages by whether a copy of their id is in the stream.
+func (s *sweeper) look(ctx context.Context, listed []db.Lost) (held []db.Lost, gone map[db.Emission]bool, err error) {
+	deliveries, err := s.js.Stream(ctx, s.topology.DeliveriesStream())
+	if err != nil {
+		return nil, nil, fmt.Errorf("look up deliveries: %w", err)
+	}
+	gone = map[db.Emission]bool{}
+	for _, lost := range listed {
+		there, err := s.isThere(ctx, deliveries, lost)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case there:
+			held = append(held, lost)
+		default:
+			gone[db.Emission{ID: lost.ID, Claim: lost.Claim}] = true
+		}
+	}
+	return held, gone, nil
+}
+
+// isThere asks for the schedule first: one that fires in between is found on
+// the work queue then. (One that is parked in between has left its outcome.)
+func (s *sweeper) isThere(ctx context.Context, deliveries jetstream.Stream, lost db.Lost) (bool, error) {
+	for _, subject := range []string{
+		s.topology.Park(lost.Destination, lost.ID),
+		s.topology.Deliver(lost.Destination, lost.ID),
+	} {
+		_, err := deliveries.GetLastMsgForSubject(ctx, subject)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false, fmt.Errorf("look for a copy on %s: %w", subject, err)
+		}
+	}
+	return false, nil
+}
+
+// judge hands what is lost to the tick, and gives up what was claimed again
+// and again without an outcome.
+func (s *sweeper) judge(ctx context.Context, listed []db.Lost, gone map[db.Emission]bool) error {
+	var lost, hopeless []db.Lost
+	for _, l := range listed {
+		switch {
+		case !gone[db.Emission{ID: l.ID, Claim: l.Claim}]:
+		case l.Fruitless >= maxFruitless:
+			hopeless = append(hopeless, l)
+		default:
+			lost = append(lost, l)
+		}
+	}
+	s.lost.put(lost)
+	s.metrics.leases.WithLabelValues("lost").Add(float64(len(lost)))
+	if len(hopeless) == 0 {
+		return nil
+	}
+	began := time.Now()
+	moved, outboxID, err := s.store.GiveUp(ctx, hopeless, func(moved []message.Message) []byte {
+		return events.Encode(s.composer.Moved(message.EventFailed, moved))
+	})
+	if err != nil {
+		return err
+	}
+	if len(moved) > 0 {
+		s.log.Warn("gave up messages whose claims brought no outcome", zap.Int("messages", len(moved)), zap.Int("claims", maxFruitless))
+		s.metrics.leases.WithLabelValues("given_up").Add(float64(len(moved)))
+	}
+	s.announcer.publish(ctx, began, outboxID, s.composer.Moved(message.EventFailed, moved))
+	return nil
+}

@@ -1,0 +1,224 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const (
+	// publishWithin is how long after the start of its transaction an owner
+	// may publish what it has put into the outbox. Later it must not: a relay
+	// may be at it.
+	publishWithin = 5 * time.Second
+	// storeWait bounds one call to Postgres, and askWait one to NATS.
+	storeWait = 5 * time.Second
+	askWait   = 2 * time.Second
+	// lookEvery is how often the schedule is looked at while nothing is due:
+	// it can be changed on another instance.
+	lookEvery = time.Second
+	// maxQueued is how many ids may wait for the senders of a destination in
+	// the continuous mode.
+	maxQueued = 10_000
+)
+
+// ticker emits ids at the pace of the schedule.
+type ticker struct {
+	store     *db.Store
+	js        jetstream.JetStream
+	topology  events.Topology
+	composer  events.Composer
+	publisher events.Publisher
+	lease     time.Duration
+	lost      *shelf // what the sweep found, to be claimed anew
+	metrics   *metrics
+	log       *zap.Logger
+
+	poked   chan struct{} // somebody changed the schedule
+	created chan struct{} // a message was stored
+	unwatch func() error  // ends the watch for created events; nil: there is none
+	trouble *trouble
+}
+
+// Poke has the schedule looked at now.
+func (t *ticker) Poke() { signal(t.poked) }
+
+func signal(to chan<- struct{}) {
+	select {
+	case to <- struct{}{}:
+	default: // it is signalled already
+	}
+}
+
+// pause is what the loop does between two turns.
+type pause struct {
+	length time.Duration
+	listen bool // end it at a created event
+}
+
+// soon is the pause when another dispatcher is at it.
+func soon() pause {
+	return pause{length: 25*time.Millisecond + rand.N(150*time.Millisecond)} //nolint:gosec // spreading load needs no secrecy
+}
+
+// Run ticks until ctx ends, and finishes the tick that it is in.
+func (t *ticker) Run(ctx context.Context) error {
+	defer t.watch(false)
+	for {
+		next := t.turn(ctx)
+		created := t.created
+		if !next.listen {
+			created = nil // who looks at each event while nothing can be done about it burns a core
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.poked:
+		case <-created:
+		case <-time.After(next.length):
+		}
+	}
+}
+
+// turn looks at the schedule and runs a tick if it is due. Without NATS it
+// claims nothing: the claim would only have to be relayed, late.
+func (t *ticker) turn(ctx context.Context) pause {
+	if !t.js.Conn().IsConnected() {
+		return pause{length: jitter(lookEvery / 2)}
+	}
+	pace, err := t.pace(ctx)
+	if err != nil {
+		t.trouble.is(err)
+		return pause{length: jitter(lookEvery)}
+	}
+	t.watch(pace.Running && pace.Interval == 0)
+	switch {
+	case !pace.Running:
+		return pause{length: lookEvery}
+	case pace.Open:
+		return soon()
+	case pace.Wait > 0:
+		return pause{length: min(pace.Wait, lookEvery)}
+	}
+	limit, err := t.room(ctx, pace)
+	if err != nil {
+		t.trouble.is(err)
+		return pause{length: jitter(lookEvery / 2)}
+	}
+	if limit <= 0 {
+		return pause{length: jitter(50 * time.Millisecond)}
+	}
+	return t.tick(ctx, limit)
+}
+
+func (t *ticker) pace(ctx context.Context) (db.Pace, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	return t.store.Pace(ctx)
+}
+
+// room is how many ids may be emitted now. With an interval the pace is the
+// limit; the question then just shows whether JetStream answers.
+func (t *ticker) room(ctx context.Context, pace db.Pace) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	consumer, err := t.js.Consumer(ctx, t.topology.DeliveriesStream(), t.topology.SenderConsumer(message.DefaultDestination))
+	if err != nil {
+		return 0, fmt.Errorf("measure queue: %w", err)
+	}
+	info := consumer.CachedInfo()
+	queued := int(info.NumPending) + info.NumAckPending //nolint:gosec // far below 2^63
+	t.metrics.queued.Set(float64(queued))
+	if pace.Interval > 0 {
+		return message.MaxBatchSize, nil
+	}
+	return maxQueued - queued, nil
+}
+
+// tick claims and publishes. It is not ended by ctx: it takes seconds at most,
+// and a claim that nobody publishes would hold up everyone for longer.
+func (t *ticker) tick(ctx context.Context, limit int) pause {
+	whole, cancel := context.WithDeadline(context.WithoutCancel(ctx), time.Now().Add(publishWithin))
+	defer cancel()
+	tick, err := t.store.Tick(whole, db.TickParams{
+		Destination: message.DefaultDestination,
+		Limit:       limit,
+		Lease:       t.lease,
+		Lost:        t.lost.take(),
+		BatchSize:   db.DefaultBatchSize,
+		Box:         func(claim db.Claim) []byte { return events.Encode(t.entries(claim)) },
+	})
+	t.trouble.is(err)
+	switch {
+	case err != nil:
+		return pause{length: jitter(lookEvery / 2)}
+	case !tick.Ran:
+		return soon()
+	}
+	t.metrics.ticked(tick)
+	if tick.OutboxID != 0 {
+		if err := t.publisher.Publish(whole, t.entries(tick.Claim)); err != nil {
+			t.log.Warn("a claim is left to the relay", zap.Int("messages", tick.Size()), zap.Error(err))
+			return soon()
+		}
+		t.finish(ctx, tick)
+	}
+	return t.after(ctx, tick)
+}
+
+// entries is what a claim publishes.
+func (t *ticker) entries(claim db.Claim) []events.Entry {
+	return append(
+		t.composer.Claimed(events.OriginReclaim, claim.Reclaimed),
+		t.composer.Claimed(events.OriginTick, claim.Fresh)...)
+}
+
+// finish begins the next interval. It goes on trying: nobody can tick before,
+// and a relay would have to publish everything once more.
+func (t *ticker) finish(ctx context.Context, tick db.Tick) {
+	_ = persist(ctx, storeWait, t.trouble, func(ctx context.Context) error { // the row is there: a relay finishes it
+		return t.store.FinishClaim(ctx, tick.OutboxID, tick.Size())
+	})
+}
+
+// after is the pause after a tick that ran.
+func (t *ticker) after(ctx context.Context, tick db.Tick) pause {
+	switch {
+	case tick.Interval > 0:
+		return pause{length: min(tick.Interval, lookEvery)}
+	case tick.Full || len(t.created) > 0:
+		return pause{listen: true}
+	}
+	// A retry by a user has no event, and deliverAt comes silently.
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	wait, found, err := t.store.NextDue(ctx, message.DefaultDestination)
+	if err != nil || !found {
+		return pause{length: lookEvery, listen: true}
+	}
+	return pause{length: min(max(wait, 20*time.Millisecond), lookEvery), listen: true}
+}
+
+// watch has created events end the pauses of the continuous mode.
+func (t *ticker) watch(wanted bool) {
+	switch {
+	case wanted && t.unwatch == nil:
+		stop, err := events.Watch(t.js, t.topology.Events(message.EventCreated), func() { signal(t.created) })
+		if err != nil {
+			t.log.Warn("watch for new messages, looking every second instead", zap.Error(err))
+			return
+		}
+		t.unwatch = stop
+	case !wanted && t.unwatch != nil:
+		_ = t.unwatch() // the connection is closed: nothing is left to end
+		t.unwatch = nil
+	}
+}

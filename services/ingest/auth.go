@@ -1,0 +1,94 @@
+package ingest
+
+import (
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// openPaths need no key: probes have none.
+var openPaths = []string{"/health", "/health/ready"}
+
+// localHosts are the names by which a service without keys may be called. A
+// web page that has its own name resolved to this machine sends another.
+var localHosts = []string{"localhost", "127.0.0.1", "::1"}
+
+// admit lets a request in: with a key that is known, or, without keys, by one
+// of this machine's local names.
+func (a *api) admit(c *fiber.Ctx) error {
+	if len(a.keys) == 0 {
+		return checkHost(c)
+	}
+	if slices.Contains(openPaths, c.Path()) {
+		return nil
+	}
+	presented := presentedKey(c)
+	if presented == "" {
+		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="dispatch"`)
+		return newProblem(http.StatusUnauthorized, codeUnauthorized, "send a key as Authorization: Bearer KEY, or as X-API-Key")
+	}
+	name, known := a.keys.owner(presented)
+	if !known {
+		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="dispatch", error="invalid_token"`)
+		return newProblem(http.StatusUnauthorized, codeUnauthorized, "the key is not known")
+	}
+	c.Locals(localCaller, name)
+	return nil
+}
+
+func presentedKey(c *fiber.Ctx) string {
+	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(key)
+	}
+	return c.Get("X-API-Key")
+}
+
+// caller names whose idempotency keys a request is about. Without keys there
+// is one caller, without a name.
+func caller(c *fiber.Ctx) string {
+	name, _ := c.Locals(localCaller).(string)
+	return name
+}
+
+func checkHost(c *fiber.Ctx) error {
+	host := string(c.Request().Header.Host()) // not c.Hostname(), which believes X-Forwarded-Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	if !slices.Contains(localHosts, host) {
+		return newProblem(http.StatusForbidden, codeHostNotAllowed,
+			"without API_KEYS the service answers to localhost, 127.0.0.1 and [::1] alone")
+	}
+	return nil
+}
+
+// demandJSON refuses a body that is not JSON.
+//
+// An empty body may come without a type where none is needed. Without keys
+// that holds only for requests that no web page can have sent: browsers tell
+// the origin of whatever a page posts, and ask before they post JSON for it.
+func (a *api) demandJSON(c *fiber.Ctx, bodyNeeded bool) error {
+	given := c.Get(fiber.HeaderContentType)
+	if c.Request().Header.ContentLength() == 0 && !bodyNeeded {
+		if len(a.keys) > 0 || (given == "" && c.Get(fiber.HeaderOrigin) == "" && c.Get("Sec-Fetch-Site") == "") {
+			return nil
+		}
+	}
+	media, params, err := mime.ParseMediaType(given)
+	if charset := params["charset"]; err != nil || media != typeJSON || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
+		c.Set("Accept-Post", typeJSON)
+		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia, "Content-Type must be "+typeJSON)
+	}
+	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
+		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia,
+			fmt.Sprintf("Content-Encoding %.40q is not supported", coding))
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// Limits of HTTP.
+const (
+	maxBody       = 16 << 20
+	maxHeaders    = 16 << 10
+	maxDiscarded  = 64 << 20 // of a refused body, read so that the client gets to see the refusal
+	readTimeout   = time.Minute
+	writeTimeout  = time.Minute
+	idleTimeout   = 2 * time.Minute
+	maxBatchItems = 1000
+)
+
+// The keys under which the middleware keeps things with a request.
+const (
+	localRequestID = "requestId"
+	localCaller    = "caller"
+	localBodyRead  = "bodyRead" // the body was read to its end
+)
+
+const (
+	typeJSON    = "application/json"
+	typeProblem = "application/problem+json"
+)
+
+// api is the HTTP side of the service.
+type api struct {
+	cases   *useCases
+	control *control
+	keys    apiKeys
+	health  *service.Health
+	metrics *service.Metrics
+	counts  *counters
+	log     *zap.Logger
+	failing *throttle
+
+	ready atomic.Bool // false until the schema is there
+	conns connections
+}
+
+// app makes the fiber application. It reads bodies as streams, so that a key
+// is asked for before anything is read, and nothing that it hands out aliases
+// its buffers: strings are copied (Immutable), bodies read into their own.
+func (a *api) app() *fiber.App {
+	app := fiber.New(fiber.Config{
+		AppName:                      "dispatch-ingest",
+		DisableStartupMessage:        true,
+		Immutable:                    true,
+		CaseSensitive:                true,
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		BodyLimit:                    maxBody,
+		ReadBufferSize:               maxHeaders,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		ErrorHandler:                 a.refuse,
+	})
+	app.Use(a.around)
+	a.routes(app)
+
+	server := app.Server()
+	server.CloseOnShutdown = true
+	inner := server.Handler
+	server.Handler = func(ctx *fasthttp.RequestCtx) {
+		defer a.conns.begin(ctx.Conn())()
+		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
+			ctx.Request.Header.SetMethod(fiber.MethodTrace) // like one that no route has
+		}
+		inner(ctx)
+	}
+	return app
+}
+
+func (a *api) routes(app *fiber.App) {
+	v1 := app.Group("/api/v1")
+	v1.Post("/messages", a.createMessage)
+	v1.Get("/messages", a.listMessages)
+	v1.Post("/messages/batch", a.createBatch)
+	v1.Get("/messages/:id", a.getMessage)
+	v1.Get("/messages/:id/attempts", a.listAttempts)
+	v1.Post("/messages/:id/cancel", a.cancelMessage)
+	v1.Post("/messages/:id/retry", a.retryMessage)
+
+	v1.Post("/messaging/start", a.controlVerb("start"))
+	v1.Post("/messaging/stop", a.controlVerb("stop"))
+	v1.Get("/messaging/status", a.status)
+	v1.Patch("/messaging", a.configure)
+
+	app.Get("/health", func(c *fiber.Ctx) error { return a.probe(c, a.health.Live) })
+	app.Get("/health/ready", func(c *fiber.Ctx) error { return a.probe(c, a.health.Ready) })
+	app.Get("/metrics", adaptor.HTTPHandler(a.metrics.Handler()))
+}
+
+// around is what happens to every request: it gets an id, its caller is
+// asked for a key, its error becomes a problem, a panic an error.
+func (a *api) around(c *fiber.Ctx) error {
+	began := time.Now()
+	a.counts.inFlight.Inc()
+	defer a.counts.inFlight.Dec()
+	requestID(c)
+	if err := a.guarded(c); err != nil {
+		_ = a.refuse(c, err) // it returns none
+	}
+	discardBody(c)
+	a.counts.request(routeOf(c), c.Method(), c.Response().StatusCode(), time.Since(began))
+	return nil
+}
+
+func (a *api) guarded(c *fiber.Ctx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.log.Error("panic", zap.String("requestId", requestID(c)), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			err = newProblem(http.StatusInternalServerError, codeInternal, "an unexpected error; its cause is in the service's log")
+		}
+	}()
+	if err := a.admit(c); err != nil {
+		return err
+	}
+	if strings.HasPrefix(c.Path(), "/api/") && !a.ready.Load() {
+		return errNotReady
+	}
+	return c.Next()
+}
+
+// refuse answers with a problem. It is also where fasthttp's own errors end,
+// of requests that it could not read.
+func (a *api) refuse(c *fiber.Ctx, err error) error {
+	var routing *fiber.Error
+	p := new(problem)
+	if errors.As(err, &routing) {
+		p = problemOfFiber(routing)
+	} else {
+		p = problemOf(err)
+		a.report(c, p, err)
+	}
+	p.RequestID = requestID(c)
+	if p.retryAfter > 0 {
+		c.Set(fiber.HeaderRetryAfter, p.retryAfterText())
+	}
+	c.Set(fiber.HeaderContentType, typeProblem)
+	return c.Status(p.Status).Send(p.json())
+}
+
+// report logs what the operator has to know: nobody else hears of the cause.
+func (a *api) report(c *fiber.Ctx, p *problem, err error) {
+	var told *problem
+	if p.Status < http.StatusInternalServerError || errors.As(err, &told) {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("requestId", requestID(c)), zap.String("method", c.Method()), zap.String("route", routeOf(c)), zap.Error(err),
+	}
+	if p.Code == codeInternal {
+		a.log.Error("request failed", fields...)
+		return
+	}
+	if a.failing.allow() { // an outage is one story, not one for each request
+		a.log.Warn("requests can't be served", fields...)
+	}
+}
+
+// problemOfFiber words the errors of routing and reading.
+func problemOfFiber(err *fiber.Error) *problem {
+	switch err.Code {
+	case http.StatusNotFound:
+		return newProblem(err.Code, codeNotFound, "there is nothing at this path")
+	case http.StatusMethodNotAllowed:
+		return newProblem(err.Code, codeMethodNotAllowed, "the Allow header lists the methods of this path")
+	case http.StatusRequestEntityTooLarge:
+		return errTooLarge()
+	case http.StatusRequestTimeout:
+		return newProblem(err.Code, codeRequestTimeout, "the request did not arrive in time")
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return newProblem(err.Code, codeHeadersTooLarge, fmt.Sprintf("the headers must not be more than %d bytes", maxHeaders))
+	}
+	return newProblem(http.StatusBadRequest, codeMalformed, "the request is not HTTP as it should be")
+}
+
+func errTooLarge() *problem {
+	return newProblem(http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("the body must not be more than %d bytes", maxBody))
+}
+
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:/+=@-]{1,128}$`)
+
+// requestID returns the request's id, and answers it: the one that came with
+// it, if that can do no harm in a log, or a new one.
+func requestID(c *fiber.Ctx) string {
+	if id, ok := c.Locals(localRequestID).(string); ok {
+		return id
+	}
+	id := c.Get(fiber.HeaderXRequestID)
+	if !requestIDPattern.MatchString(id) {
+		id = message.NewID(time.Now()).String()
+	}
+	c.Locals(localRequestID, id)
+	c.Set(fiber.HeaderXRequestID, id)
+	return id
+}
+
+// routeOf returns the pattern that a request matched, for labels: paths that
+// match none are one.
+func routeOf(c *fiber.Ctx) string {
+	if path := c.Route().Path; path != "/" {
+		return path
+	}
+	return "none"
+}
+
+// readBody reads a body of up to maxBody bytes into memory of its own.
+func readBody(c *fiber.Ctx) ([]byte, error) {
+	stream := c.Context().RequestBodyStream()
+	if stream == nil {
+		return slices.Clone(c.Context().Request.Body()), nil
+	}
+	if c.Context().Request.Header.ContentLength() > maxBody {
+		return nil, errTooLarge()
+	}
+	body, err := io.ReadAll(io.LimitReader(stream, maxBody+1))
+	switch {
+	case err != nil:
+		c.Context().SetConnectionClose()
+		c.Locals(localBodyRead, true) // there is nothing left that could be read
+		return nil, &message.Malformed{Detail: "the body ended early, or did not arrive in time"}
+	case len(body) > maxBody:
+		return nil, errTooLarge()
+	}
+	c.Locals(localBodyRead, true)
+	return body, nil
+}
+
+// discardBody reads what the handler left of a body: what follows on the
+// connection is the next request. From a body without an end the connection
+// is closed.
+func discardBody(c *fiber.Ctx) {
+	stream := c.Context().RequestBodyStream()
+	if stream == nil || c.Locals(localBodyRead) != nil {
+		return
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(stream, maxDiscarded))
+	if err != nil || n == maxDiscarded {
+		c.Context().SetConnectionClose()
+	}
+}
+
+func (a *api) probe(c *fiber.Ctx, ask func() (int, []byte)) error {
+	code, body := ask()
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Set(fiber.HeaderContentType, typeJSON)
+	return c.Status(code).Send(body)
+}
+
+// answer sends JSON.
+func answer(c *fiber.Ctx, status int, body any) error {
+	return answerRaw(c, status, encode(body))
+}
+
+func answerRaw(c *fiber.Ctx, status int, body []byte) error {
+	c.Set(fiber.HeaderContentType, typeJSON)
+	return c.Status(status).Send(body)
+}

@@ -1,0 +1,255 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// Sizes and times of the NATS intake.
+const (
+	intakeBatch      = 1000
+	intakeBatchBytes = 8 << 20
+	intakeBuffered   = 16 << 20 // bytes asked for ahead
+	intakePause      = 200 * time.Millisecond
+	intakeMaxPause   = 2 * time.Second
+	rejectWait       = 10 * time.Second
+	// returnDelay is when a message that could not be dealt with comes again.
+	returnDelay = 5 * time.Second
+	// maxDeliveries is how often a message is tried that fails for a reason
+	// nobody has foreseen; then it is rejected.
+	maxDeliveries = 20
+)
+
+const headerMsgID = jetstream.MsgIDHeader
+
+// intake takes in what other systems publish: it stores a batch, and
+// acknowledges each of its messages once that is committed, or once the
+// REJECTED stream has it. An entry that comes twice stores nothing the second
+// time, since its id derives from its place in the stream.
+type intake struct {
+	js       jetstream.JetStream
+	topology events.Topology
+	cases    *useCases
+	publish  publisher
+	counts   *counters
+	log      *zap.Logger
+}
+
+// Run takes messages in until ctx ends; what it holds by then is finished or
+// given back.
+func (in *intake) Run(ctx context.Context) error {
+	for {
+		var consumer jetstream.Consumer
+		err := service.WaitFor(ctx, in.log, "NATS intake (missing streams: run dispatch provision)", func(ctx context.Context) (err error) {
+			if !in.js.Conn().IsConnected() {
+				return events.ErrUnavailable
+			}
+			consumer, err = in.js.Consumer(ctx, in.topology.IntakeStream(), events.IntakeConsumer)
+			return err
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := in.consume(ctx, consumer); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		in.log.Warn("the intake's consumer has ended, looking for it anew")
+	}
+}
+
+// consume works until ctx ends or the consumer is gone.
+func (in *intake) consume(ctx context.Context, consumer jetstream.Consumer) error {
+	arrived := make(chan jetstream.Msg, intakeBatch)
+	stopped := make(chan struct{})
+	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+		select {
+		case arrived <- msg:
+		case <-stopped:
+			in.giveBack(msg)
+		}
+	}, jetstream.PullMaxMessagesWithBytesLimit(intakeBatch, max(intakeBuffered, 2*int(in.js.Conn().MaxPayload()))))
+	if err != nil {
+		return fmt.Errorf("consume intake: %w", err)
+	}
+	defer func() {
+		consuming.Stop()
+		close(stopped)
+		<-consuming.Closed()
+		for {
+			select {
+			case msg := <-arrived:
+				in.giveBack(msg)
+			default:
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case msg := <-arrived:
+			in.take(ctx, gather(msg, arrived))
+		case <-consuming.Closed():
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// gather takes, with a first message, all that are there.
+func gather(first jetstream.Msg, arrived <-chan jetstream.Msg) []jetstream.Msg {
+	batch, size := []jetstream.Msg{first}, len(first.Data())
+	for len(batch) < intakeBatch && size < intakeBatchBytes {
+		select {
+		case msg := <-arrived:
+			batch, size = append(batch, msg), size+len(msg.Data())
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (in *intake) giveBack(msg jetstream.Msg) {
+	_ = msg.Nak() // else it comes again after its ack wait
+}
+
+// take stores a batch. While Postgres is away it keeps the batch, and tells
+// JetStream so: it would only come again.
+func (in *intake) take(ctx context.Context, batch []jetstream.Msg) {
+	pause := intakePause
+	for {
+		batch = in.try(batch)
+		if len(batch) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			for _, msg := range batch {
+				in.giveBack(msg)
+			}
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, intakeMaxPause)
+		for _, msg := range batch {
+			_ = msg.InProgress() // else it comes again, which is harmless
+		}
+	}
+}
+
+// try stores a batch and settles its messages; it returns those that can't be
+// stored now.
+func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
+	drafts := make([]draft, 0, len(batch))
+	msgs := make([]jetstream.Msg, 0, len(batch))
+	for _, msg := range batch {
+		d, err := in.draft(msg)
+		if err != nil {
+			in.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
+			continue
+		}
+		drafts, msgs = append(drafts, d), append(msgs, msg)
+	}
+	for i, r := range in.cases.CreateMany(context.Background(), drafts) {
+		p := (*problem)(nil)
+		if r.err != nil {
+			p = problemOf(r.err)
+		}
+		switch {
+		case p == nil:
+			in.counts.accepted("intake", r.repeated, nil)
+			in.ack(msgs[i])
+		case retryable(p):
+			rest = append(rest, msgs[i])
+		default:
+			in.counts.accepted("intake", false, r.err)
+			in.reject(msgs[i], p, r.err)
+		}
+	}
+	return rest
+}
+
+// retryable says whether a problem is one of the moment, not of the message.
+func retryable(p *problem) bool { return p.retryAfter > 0 }
+
+func (in *intake) ack(msg jetstream.Msg) {
+	// It is committed. Should the ack get lost, the entry comes again and
+	// stores nothing.
+	_ = msg.Ack()
+}
+
+// draft reads an entry of the stream. Its deadlines are judged by the time at
+// which it was published: a message is not wrong because this service was
+// down.
+func (in *intake) draft(msg jetstream.Msg) (draft, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return draft{}, err
+	}
+	return draft{
+		body:        msg.Data(),
+		scope:       natsScope(in.topology),
+		key:         givenKey{header: headerMsgID, values: msg.Headers().Values(headerMsgID)},
+		destination: in.topology.IntakeDestination(msg.Subject()),
+		id:          message.DerivedID(meta.Timestamp, meta.Sequence.Stream, msg.Subject()),
+		at:          meta.Timestamp,
+	}, nil
+}
+
+// natsScope is whose idempotency keys come in over NATS: one namespace, so
+// that a key means the same on the stream and in a request.
+func natsScope(topology events.Topology) string { return "nats:" + topology.Prefix() }
+
+// reject moves a message to the REJECTED stream, and takes it off the intake
+// once it is there.
+func (in *intake) reject(msg jetstream.Msg, p *problem, cause error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		in.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
+		return
+	}
+	if p.Code == codeInternal {
+		// It may be no fault of the message: a schema that is being changed.
+		in.log.Error("intake message can't be stored", zap.String("subject", msg.Subject()),
+			zap.Uint64("sequence", meta.Sequence.Stream), zap.Uint64("delivery", meta.NumDelivered), zap.Error(cause))
+		if meta.NumDelivered < maxDeliveries {
+			_ = msg.NakWithDelay(returnDelay)
+			return
+		}
+	}
+	entries := in.cases.composer.Rejected(events.Rejection{
+		Subject:  msg.Subject(),
+		Sequence: meta.Sequence.Stream,
+		Stored:   meta.Timestamp,
+		Headers:  msg.Headers(),
+		Data:     msg.Data(),
+		Code:     p.Code,
+		Problem:  p.json(),
+	}, in.js.Conn().MaxPayload())
+	ctx, cancel := context.WithTimeout(context.Background(), rejectWait)
+	defer cancel()
+	if err := in.publish.Publish(ctx, entries); err != nil {
+		if !errors.Is(err, events.ErrUnavailable) {
+			in.log.Warn("a rejected message stays in the intake", zap.Error(err))
+		}
+		_ = msg.NakWithDelay(returnDelay)
+		return
+	}
+	_ = msg.Ack() // should it get lost, the rejection is repeated under the same Msg-Id
+}

@@ -1,0 +1,96 @@
+package ingest
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// connections knows which connections carry a request, so that a drain does
+// not wait for clients that have none. The zero value is ready; it is safe
+// for concurrent use.
+type connections struct {
+	mu       sync.Mutex
+	busy     map[net.Conn]bool
+	draining bool
+}
+
+// listen wraps a listener whose connections are to be known.
+func (c *connections) listen(inner net.Listener) net.Listener {
+	return knownListener{Listener: inner, conns: c}
+}
+
+// begin marks a connection as busy until the returned function is called.
+func (c *connections) begin(conn net.Conn) (end func()) {
+	c.set(conn, true)
+	return func() { c.set(conn, false) }
+}
+
+func (c *connections) set(conn net.Conn, busy bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.busy[conn]; known {
+		c.busy[conn] = busy
+	}
+}
+
+// drain has every connection closed on which no request has begun: fasthttp
+// would wait for their read timeouts.
+func (c *connections) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	for conn, busy := range c.busy {
+		if !busy {
+			expire(conn)
+		}
+	}
+}
+
+func (c *connections) add(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy == nil {
+		c.busy = map[net.Conn]bool{}
+	}
+	c.busy[conn] = false
+	if c.draining {
+		expire(conn)
+	}
+}
+
+func (c *connections) remove(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.busy, conn)
+}
+
+// expire ends a read that waits for a request.
+func expire(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now()) // closed already: so much the better
+}
+
+type knownListener struct {
+	net.Listener
+	conns *connections
+}
+
+func (l knownListener) Accept() (net.Conn, error) {
+	inner, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn := &knownConn{Conn: inner, conns: l.conns}
+	l.conns.add(conn)
+	return conn, nil
+}
+
+type knownConn struct {
+	net.Conn
+	conns *connections
+}
+
+func (c *knownConn) Close() error {
+	c.conns.remove(c)
+	return c.Conn.Close()
+}

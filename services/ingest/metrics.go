@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// counters are the metrics of ingest.
+type counters struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	messages *prometheus.CounterVec
+	groups   prometheus.Histogram
+	relayed  prometheus.Counter
+	inFlight prometheus.Gauge
+}
+
+func newCounters(metrics *service.Metrics) *counters {
+	c := &counters{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dispatch_ingest_http_requests_total",
+			Help: "HTTP requests answered, by route, method and status.",
+		}, []string{"route", "method", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "dispatch_ingest_http_request_seconds",
+			Help:    "How long HTTP requests took, by route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dispatch_ingest_http_requests_in_flight",
+			Help: "HTTP requests that are being answered.",
+		}),
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dispatch_ingest_messages_total",
+			Help: "Messages that came in, by source (http, micro, intake) and result (stored, repeated, rejected, failed).",
+		}, []string{"source", "result"}),
+		groups: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "dispatch_ingest_group_size",
+			Help:    "Messages stored by one transaction.",
+			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500},
+		}),
+		relayed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dispatch_ingest_announcements_left_total",
+			Help: "Outbox rows that ingest left to a dispatcher's relay, because NATS did not take them in time.",
+		}),
+	}
+	metrics.MustRegister(c.requests, c.seconds, c.inFlight, c.messages, c.groups, c.relayed)
+	return c
+}
+
+// watchQueue shows how many messages wait for a transaction.
+func (c *counters) watchQueue(metrics *service.Metrics, commit *committer) {
+	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dispatch_ingest_queue_messages",
+		Help: "Messages that wait to be stored.",
+	}, func() float64 { return float64(commit.messages.Load()) }))
+}
+
+func (c *counters) request(route, method string, status int, took time.Duration) {
+	c.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	c.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// accepted counts what became of a message.
+func (c *counters) accepted(source string, repeated bool, err error) {
+	result := "stored"
+	switch {
+	case err != nil && problemOf(err).Status < 500 && !errors.Is(err, errOverloaded):
+		result = "rejected"
+	case err != nil:
+		result = "failed"
+	case repeated:
+		result = "repeated"
+	}
+	c.messages.WithLabelValues(source, result).Inc()
+}
+
+// throttleEvery is how often a throttle lets something through.
+const throttleEvery = 10 * time.Second
+
+// throttle keeps a long outage from filling the log. The zero value is ready;
+// it is safe for concurrent use.
+type throttle struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+// allow reports whether the last time was long enough ago.
+func (t *throttle) allow() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.last.IsZero() && time.Since(t.last) < throttleEvery {
+		return false
+	}
+	t.last = time.Now()
+	return true
+}

@@ -1,0 +1,105 @@
+package ingest_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
+	"github.com/message-dispatcher/dispatch/pkg/local/postgres"
+)
+
+// server is a Postgres that a test may take away.
+type server struct {
+	t   *testing.T
+	cfg postgres.Config
+	*postgres.Server
+}
+
+func startPostgres(t *testing.T) *server {
+	t.Helper()
+	s := &server{t: t, cfg: postgres.Config{Dir: localtest.Dir(t), Settings: map[string]string{"fsync": "off"}}}
+	s.start()
+	require.NoError(t, s.CreateDatabase(t.Context(), "dispatch"))
+	s.cfg.Port = s.Port()
+	return s
+}
+
+func (s *server) start() {
+	s.t.Helper()
+	server, err := postgres.Start(s.t.Context(), s.cfg)
+	require.NoError(s.t, err)
+	s.Server = server
+	s.t.Cleanup(s.stop)
+}
+
+func (s *server) stop() { require.NoError(s.t, s.Stop(s.t.Context())) }
+
+func (s *server) migrate() {
+	s.t.Helper()
+	pool, err := db.Open(s.t.Context(), s.URL("dispatch"), db.Options{Name: "test"})
+	require.NoError(s.t, err)
+	defer pool.Close()
+	require.NoError(s.t, db.Migrate(s.t.Context(), pool))
+}
+
+func TestPostgresGoesAndComesBack(t *testing.T) {
+	t.Parallel()
+	pg := startPostgres(t)
+	pg.migrate()
+	i := launch(t, "DATABASE_URL", pg.URL("dispatch"))
+	i.awaitReady(http.StatusOK)
+	before := i.post(hello, "Idempotency-Key", "k")
+
+	pg.stop()
+	for _, refused := range []reply{
+		i.send(http.MethodPost, messages, hello),
+		i.send(http.MethodPost, batches, batchOf(3)),
+		i.send(http.MethodGet, messages, ""),
+		i.send(http.MethodGet, messages+"/"+before.ID.String(), ""),
+		i.send(http.MethodPost, messages+"/"+before.ID.String()+"/cancel", ""),
+		i.send(http.MethodGet, statusPath, ""),
+	} {
+		p := refused.problem(http.StatusServiceUnavailable, "unavailable")
+		require.NotEmpty(t, refused.header.Get("Retry-After"))
+		require.NotContains(t, p.Detail, "127.0.0.1")
+	}
+	// A mistake is told all the same.
+	i.send(http.MethodPost, messages, `{}`).mistakes("to required", "content required")
+	i.awaitReady(http.StatusServiceUnavailable)
+
+	pg.start()
+	require.Eventually(t, func() bool {
+		return i.send(http.MethodPost, messages, hello, "Idempotency-Key", "k").status == http.StatusOK
+	}, patience, 50*time.Millisecond)
+	i.awaitReady(http.StatusOK)
+	require.Len(t, i.list("").Data, 1, "what was refused was not stored")
+}
+
+func TestItWaitsForPostgresAndItsSchema(t *testing.T) {
+	t.Parallel()
+	pg := startPostgres(t)
+	pg.stop()
+	i := launch(t, "DATABASE_URL", fmt.Sprintf("%s", pg.URL("dispatch")))
+	i.awaitReady(http.StatusServiceUnavailable)
+	refused := i.send(http.MethodPost, messages, hello)
+	refused.problem(http.StatusServiceUnavailable, "unavailable")
+	require.NotEmpty(t, refused.header.Get("Retry-After"))
+
+	pg.start()
+	i.send(http.MethodPost, messages, hello).problem(http.StatusServiceUnavailable, "unavailable")
+	pg.migrate()
+	i.awaitReady(http.StatusOK)
+	i.post(hello)
+}
+
+func TestItCanBeStoppedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	i := launch(t, "DATABASE_URL", "postgres://127.0.0.1:1/nothing")
+	i.awaitReady(http.StatusServiceUnavailable)
+	i.stop()
+}

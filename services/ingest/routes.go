@@ -1,0 +1,273 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const (
+	headerIdempotencyKey = "Idempotency-Key"
+	// headerReplayed marks an answer that repeats an earlier request's.
+	headerReplayed = "Idempotent-Replayed"
+)
+
+// The handlers work under contexts of their own, not fasthttp's: that one
+// ends at a shutdown, when what was begun is to be finished. The use cases
+// bound their time.
+
+func (a *api) createMessage(c *fiber.Ctx) error {
+	body, err := a.jsonBody(c, true)
+	if err != nil {
+		return err
+	}
+	done, err := a.cases.Create(context.Background(), draft{body: body, scope: caller(c), key: keyOf(c)})
+	a.counts.accepted("http", done.repeated, err)
+	if err != nil {
+		return err
+	}
+	c.Location("/api/v1/messages/" + done.message.ID.String())
+	if done.repeated {
+		c.Set(headerReplayed, "true")
+		return answer(c, http.StatusOK, done.message)
+	}
+	return answer(c, http.StatusCreated, done.message)
+}
+
+func keyOf(c *fiber.Ctx) givenKey {
+	key := givenKey{header: headerIdempotencyKey}
+	for _, value := range c.Request().Header.PeekAll(headerIdempotencyKey) {
+		key.values = append(key.values, string(value))
+	}
+	return key
+}
+
+// batchAnswer tells what became of each item of a batch.
+type batchAnswer struct {
+	Accepted int          `json:"accepted"`
+	Rejected int          `json:"rejected"`
+	Results  []itemAnswer `json:"results"`
+}
+
+type itemAnswer struct {
+	Index    int         `json:"index"`
+	ID       *message.ID `json:"id,omitempty"`
+	Repeated bool        `json:"repeated,omitempty"` // stored before, under the same key
+	Error    *problem    `json:"error,omitempty"`
+}
+
+func (a *api) createBatch(c *fiber.Ctx) error {
+	body, err := a.jsonBody(c, true)
+	if err != nil {
+		return err
+	}
+	if len(keyOf(c).values) > 0 {
+		return invalidField(headerIdempotencyKey, "not_supported", "is not for batches: give each item an idempotencyKey")
+	}
+	items, err := readItems(body)
+	if err != nil {
+		return err
+	}
+	drafts := make([]draft, len(items))
+	for i, item := range items {
+		drafts[i] = draft{body: item, scope: caller(c)}
+	}
+	results := a.cases.CreateMany(context.Background(), drafts)
+	reply := batchAnswer{Results: make([]itemAnswer, len(results))}
+	var lost error
+	for i, r := range results {
+		a.counts.accepted("http", r.repeated, r.err)
+		reply.Results[i] = itemAnswer{Index: i}
+		if r.err == nil {
+			reply.Accepted++
+			reply.Results[i].ID, reply.Results[i].Repeated = &r.message.ID, r.repeated
+			continue
+		}
+		reply.Rejected++
+		p := problemOf(r.err)
+		if p.Status >= http.StatusInternalServerError {
+			lost = r.err
+			a.report(c, p, r.err)
+		}
+		reply.Results[i].Error = p
+	}
+	if reply.Accepted == 0 && lost != nil {
+		return lost // an outage is one for the whole batch
+	}
+	return answer(c, http.StatusOK, reply)
+}
+
+// readItems takes a JSON array apart.
+func readItems(body []byte) ([]json.RawMessage, error) {
+	var items []json.RawMessage
+	if err := json.Unmarshal(body, &items); err != nil || items == nil {
+		return nil, &message.Malformed{Detail: "the body must be a JSON array of messages"}
+	}
+	if len(items) < 1 || len(items) > maxBatchItems {
+		return nil, invalidField("", message.CodeOutOfRange, fmt.Sprintf("a batch holds 1 to %d messages, this one %d", maxBatchItems, len(items)))
+	}
+	return items, nil
+}
+
+func (a *api) listMessages(c *fiber.Ctx) error {
+	q := query{}
+	c.Context().QueryArgs().VisitAll(func(name, value []byte) {
+		q[string(name)] = append(q[string(name)], string(value))
+	})
+	found, err := a.cases.List(context.Background(), q)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, found)
+}
+
+func (a *api) getMessage(c *fiber.Ctx) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	m, err := a.cases.Get(context.Background(), id)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, m)
+}
+
+// pathID reads the id in the path of a request that takes no parameters.
+func pathID(c *fiber.Ctx) (message.ID, error) {
+	id, err := readID(c.Params("id"))
+	if err != nil {
+		return id, err
+	}
+	return id, noParameters(c)
+}
+
+// noParameters refuses parameters where there are none: one that is ignored
+// would be taken for one that works.
+func noParameters(c *fiber.Ctx) error {
+	var errs []message.FieldError
+	c.Context().QueryArgs().VisitAll(func(name, _ []byte) {
+		errs = append(errs, message.FieldError{Field: string(name), Code: codeUnknownParameter, Message: "is not a parameter of this request"})
+	})
+	if len(errs) > 0 {
+		return badParameters(errs)
+	}
+	return nil
+}
+
+func (a *api) listAttempts(c *fiber.Ctx) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	attempts, err := a.cases.Attempts(context.Background(), id)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, map[string]any{"data": attempts})
+}
+
+func (a *api) cancelMessage(c *fiber.Ctx) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	if err := a.noBody(c); err != nil {
+		return err
+	}
+	m, err := a.cases.Cancel(context.Background(), id)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, m)
+}
+
+func (a *api) retryMessage(c *fiber.Ctx) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	body, err := a.jsonBody(c, false)
+	if err != nil {
+		return err
+	}
+	m, err := a.cases.Retry(context.Background(), id, body)
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, m)
+}
+
+func (a *api) controlVerb(verb string) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := noParameters(c); err != nil {
+			return err
+		}
+		if err := a.noBody(c); err != nil {
+			return err
+		}
+		done, err := a.control.Do(context.Background(), verb, nil)
+		if err != nil {
+			return err
+		}
+		return answerRaw(c, http.StatusOK, done)
+	}
+}
+
+func (a *api) configure(c *fiber.Ctx) error {
+	body, err := a.jsonBody(c, true)
+	if err != nil {
+		return err
+	}
+	done, err := a.control.Configure(context.Background(), body)
+	if err != nil {
+		return err
+	}
+	return answerRaw(c, http.StatusOK, done)
+}
+
+func (a *api) status(c *fiber.Ctx) error {
+	if err := noParameters(c); err != nil {
+		return err
+	}
+	overview, err := a.control.Status(context.Background())
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, overview)
+}
+
+// jsonBody reads a JSON body; where none is needed it may be empty.
+func (a *api) jsonBody(c *fiber.Ctx, needed bool) ([]byte, error) {
+	if err := a.demandJSON(c, needed); err != nil {
+		return nil, err
+	}
+	body, err := readBody(c)
+	if err != nil {
+		return nil, err
+	}
+	if needed && len(bytes.TrimSpace(body)) == 0 {
+		return nil, &message.Malformed{Detail: "the body is empty"}
+	}
+	return body, nil
+}
+
+// noBody refuses a body where none means anything. An empty object is what
+// many clients send instead of nothing.
+func (a *api) noBody(c *fiber.Ctx) error {
+	body, err := a.jsonBody(c, false)
+	if err != nil {
+		return err
+	}
+	body = bytes.TrimSpace(body)
+	if len(body) > 0 && !bytes.Equal(body, []byte("{}")) {
+		return &message.Malformed{Detail: "this request takes no body"}
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// maxConns is the size of the pool: the committers, the announcer, and enough
+// for questions.
+const maxConns = 16
+
+// unparkWait bounds the removal of a cancelled message's schedule.
+const unparkWait = 2 * time.Second
+
+// Run serves until ctx ends, and then drains: the intake stops first, what
+// was begun is stored and announced. It works with NATS away, and waits for
+// Postgres and the schema while it answers 503. It returns a
+// *service.ConfigError for a setting that can't be, or what made it fail.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	keys, err := parseAPIKeys(cfg.APIKeys)
+	if err != nil {
+		return err // Validate has told already
+	}
+	health, metrics := service.NewHealth(), service.NewMetrics()
+	metrics.WatchHealth("ingest", health)
+	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
+	defer group.Stop()
+
+	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, metrics)
+	if err != nil {
+		return err
+	}
+	group.Go("health and metrics", ops.Run)
+
+	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest", MaxConns: maxConns})
+	if err != nil {
+		return err
+	}
+	group.OnClose("postgres", pool.Close)
+	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
+
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-ingest")
+	if err != nil {
+		return err
+	}
+	group.OnClose("nats", js.Conn().Close)
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
+
+	p := parts{
+		cfg: cfg, log: log, group: group, metrics: metrics,
+		store: db.NewStore(pool), js: js, topology: topology, counts: newCounters(metrics),
+	}
+	cases := p.useCases()
+	a := &api{
+		cases: cases, control: p.control(), keys: keys,
+		health: health, metrics: metrics, counts: p.counts, log: log, failing: new(throttle),
+	}
+	if err := p.serve(a); err != nil {
+		return err
+	}
+	err = service.WaitFor(ctx, log, "postgres and its schema (missing schema: run dispatch provision)", func(ctx context.Context) error {
+		return db.CheckSchema(ctx, pool)
+	})
+	if ctx.Err() != nil {
+		return nil // stopped before it began
+	}
+	if err != nil {
+		return err
+	}
+	a.ready.Store(true)
+	group.Go("requests over NATS", (&microService{js: js, topology: topology, cases: cases, counts: p.counts, log: log}).Run)
+	group.Go("intake over NATS", (&intake{
+		js: js, topology: topology, cases: cases, publish: events.NewPublisher(js), counts: p.counts, log: log,
+	}).Run)
+	return group.Wait(ctx)
+}
+
+// parts is what the components of the service are made from.
+type parts struct {
+	cfg      Config
+	log      *zap.Logger
+	group    *service.Group
+	metrics  *service.Metrics
+	store    *db.Store
+	js       jetstream.JetStream
+	topology events.Topology
+	counts   *counters
+}
+
+// useCases makes the use cases, and what stores and announces for them. It is
+// registered before all that calls it, so that it is stopped after.
+func (p parts) useCases() *useCases {
+	composer := events.NewComposer(p.topology, p.cfg.EventContent == eventContentFull)
+
+	announcer := newAnnouncer(events.NewPublisher(p.js), p.store, p.log)
+	announcer.missed = p.counts.relayed.Inc
+	p.group.Go("announcer", announcer.Run)
+
+	commit := newCommitter(p.store)
+	commit.compose = func(created []message.Message) []events.Entry {
+		return composer.Moved(message.EventCreated, created)
+	}
+	commit.announce = announcer.Announce
+	commit.observe = func(size int) { p.counts.groups.Observe(float64(size)) }
+	p.counts.watchQueue(p.metrics, commit)
+	p.group.Go("committer", commit.Run)
+
+	return &useCases{
+		rules: p.cfg.rules(), store: p.store, commit: commit, composer: composer,
+		announce: announcer.Announce, unpark: p.unpark,
+	}
+}
+
+// control makes what knows about the pace, and keeps the list of instances.
+func (p parts) control() *control {
+	instances := events.NewInstances(p.js.Conn(), p.topology)
+	p.group.Go("instances", instances.Run)
+	return &control{js: p.js, topology: p.topology, store: p.store, instances: instances}
+}
+
+// serve listens at once, so that a taken port is an error of the start, and
+// requests are told to come again while the service waits for Postgres.
+func (p parts) serve(a *api) error {
+	listener, err := net.Listen("tcp", p.cfg.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("listen on HTTP_ADDR=%s: %w", p.cfg.HTTPAddr, err)
+	}
+	if len(a.keys) == 0 {
+		p.log.Info("no API_KEYS are set: answering this machine alone, without a key", zap.String("addr", listener.Addr().String()))
+	} else {
+		p.log.Info("listening", zap.String("addr", listener.Addr().String()), zap.Int("keys", len(a.keys)))
+	}
+	app := a.app()
+	p.group.Go("http", func(context.Context) error { return app.Listener(a.conns.listen(listener)) })
+	p.group.OnStop("http drain", func(ctx context.Context) error {
+		a.conns.drain()
+		return errors.Join(app.ShutdownWithContext(ctx), closeListener(listener))
+	})
+	return nil
+}
+
+// closeListener closes what a server closes too, if it had begun to serve.
+func closeListener(listener net.Listener) error {
+	if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// unpark takes the schedule of a cancelled message off its stream. The
+// message's row keeps it from being sent anyway, so nobody waits for it.
+func (p parts) unpark(m message.Message) {
+	if !p.js.Conn().IsConnected() {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
+		defer cancel()
+		stream, err := p.js.Stream(ctx, p.topology.DeliveriesStream())
+		if err == nil {
+			err = stream.Purge(ctx, jetstream.WithPurgeSubject(p.topology.Park(m.Destination, m.ID)))
+		}
+		if err != nil {
+			p.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
+		}
+	}()
+}
+
+// checkNATS looks at the connection and the streams. Nothing of ingest's
+// promises needs them, so the worst is degraded.
+func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
+	return func(ctx context.Context) service.Status {
+		err := topology.Check(ctx, js)
+		switch {
+		case err == nil:
+			return service.OK()
+		case errors.Is(err, events.ErrNotProvisioned):
+			return service.Degraded("streams are missing: run dispatch provision")
+		case !js.Conn().IsConnected():
+			return service.Degraded("not connected: messages are taken over HTTP and announced later")
+		}
+		return service.Degraded("no answer from JetStream")
+	}
+}

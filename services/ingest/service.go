@@ -1,0 +1,181 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// microConcurrency is how many requests over NATS are worked on at a time.
+const microConcurrency = 512
+
+// microDrain bounds the wait for requests that are being worked on.
+const microDrain = 15 * time.Second
+
+// microService answers requests over NATS: the bodies and answers of the HTTP
+// routes, without HTTP.
+type microService struct {
+	js       jetstream.JetStream
+	topology events.Topology
+	cases    *useCases
+	counts   *counters
+	log      *zap.Logger
+}
+
+// verb does what a request asks for. It returns what is answered as JSON.
+type verb func(data []byte, headers micro.Headers) (answer any, replayed bool, err error)
+
+// Run answers until ctx ends, and finishes what it has begun. It works with
+// NATS away too: the subscriptions come with the connection.
+func (s *microService) Run(ctx context.Context) error {
+	requests := events.NewConcurrent(s.js.Conn(), microConcurrency)
+	registered, err := micro.AddService(s.js.Conn(), micro.Config{
+		Name:        events.MessagesService,
+		Version:     events.ServiceVersion(service.Version()),
+		Description: "Stores messages and answers questions about them",
+		Metadata:    s.topology.Metadata(),
+	})
+	if err != nil {
+		return fmt.Errorf("register %s: %w", events.MessagesService, err)
+	}
+	for name, do := range map[string]verb{
+		"create": s.create, "get": s.get, "list": s.list, "cancel": s.cancel, "retry": s.retry,
+	} {
+		if err := registered.AddEndpoint(name, requests.Handler(s.answer(do)), micro.WithEndpointSubject(s.topology.Messages(name))); err != nil {
+			return fmt.Errorf("register endpoint %s: %w", name, err)
+		}
+	}
+	<-ctx.Done()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), microDrain)
+	defer cancel()
+	if err := registered.Stop(); err != nil && s.js.Conn().IsConnected() {
+		s.log.Warn("requests over NATS may have been cut off", zap.Error(err))
+	}
+	return requests.Wait(drain)
+}
+
+func (s *microService) answer(do verb) func([]byte, micro.Headers) events.Answer {
+	return func(data []byte, headers micro.Headers) events.Answer {
+		body, replayed, err := s.guard(do, data, headers)
+		if err != nil {
+			return refusal(problemOf(err))
+		}
+		reply := events.Answer{Body: encode(body)}
+		if replayed {
+			reply.Headers = map[string]string{headerReplayed: "true"}
+		}
+		return reply
+	}
+}
+
+func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body any, replayed bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic", zap.Any("panic", p), zap.Stack("stack"))
+			err = newProblem(500, codeInternal, "an unexpected error; its cause is in the service's log")
+		}
+	}()
+	body, replayed, err = do(data, headers)
+	if err != nil && problemOf(err).Code == codeInternal {
+		s.log.Error("request over NATS failed", zap.Error(err))
+	}
+	return body, replayed, err
+}
+
+// refusal is a problem as NATS micro has it.
+func refusal(p *problem) events.Answer {
+	return events.Answer{Err: &events.ServiceError{
+		Code:        strconv.Itoa(p.Status),
+		Description: p.Error(),
+		Body:        p.json(),
+	}}
+}
+
+func (s *microService) create(data []byte, headers micro.Headers) (answer any, replayed bool, err error) {
+	done, err := s.cases.Create(context.Background(), draft{
+		body:  data,
+		scope: natsScope(s.topology),
+		key:   givenKey{header: headerMsgID, values: headers.Values(headerMsgID)},
+	})
+	s.counts.accepted("micro", done.repeated, err)
+	return done.message, done.repeated, err
+}
+
+func (s *microService) list(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
+	q, err := readQuery(data)
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = s.cases.List(context.Background(), q)
+	return answer, false, err
+}
+
+func (s *microService) get(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
+	id, rest, err := readTarget(data)
+	if err == nil {
+		err = nothingElse(rest)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = s.cases.Get(context.Background(), id)
+	return answer, false, err
+}
+
+func (s *microService) cancel(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
+	id, rest, err := readTarget(data)
+	if err == nil {
+		err = nothingElse(rest)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = s.cases.Cancel(context.Background(), id)
+	return answer, false, err
+}
+
+func (s *microService) retry(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
+	id, rest, err := readTarget(data)
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = s.cases.Retry(context.Background(), id, encode(rest))
+	return answer, false, err
+}
+
+// readTarget reads {"id":…} and returns what else is in it.
+func readTarget(body []byte) (message.ID, map[string]json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
+		return message.ID{}, nil, &message.Malformed{Detail: `the body must be a JSON object with an id`}
+	}
+	raw, given := fields["id"]
+	delete(fields, "id")
+	var text string
+	if !given || json.Unmarshal(raw, &text) != nil {
+		return message.ID{}, nil, invalidField("id", message.CodeRequired, "must be the id of a message")
+	}
+	id, err := readID(text)
+	return id, fields, err
+}
+
+func nothingElse(rest map[string]json.RawMessage) error {
+	var errs []message.FieldError
+	for name := range rest {
+		errs = append(errs, message.FieldError{Field: name, Code: message.CodeUnknownField, Message: "is not a field of this request"})
+	}
+	if len(errs) > 0 {
+		return &message.Invalid{Errors: errs}
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package sender
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+func environment(settings ...string) service.Environment {
+	env := service.Environment{"DATABASE_URL": "postgres://localhost/x", "WEBHOOK_URL": "https://example.org/hook"}
+	for i := 0; i < len(settings); i += 2 {
+		env[settings[i]] = settings[i+1]
+	}
+	return env
+}
+
+func TestTheDefaultsNeedAWebhookOnly(t *testing.T) {
+	t.Parallel()
+	cfg, err := service.Parse[Config](environment())
+	require.NoError(t, err)
+	require.Equal(t, 64, cfg.Concurrency)
+	require.Equal(t, 3, cfg.MaxRetries)
+}
+
+func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := service.Parse[Config](service.Environment{
+		"DATABASE_URL": "postgres://localhost/x", "WEBHOOK_URL": "ftp://user:hunter2@host",
+		"WEBHOOK_TIMEOUT": "1h", "WEBHOOK_SECRET": "whsec_???", "WEBHOOK_HEADERS": "Idempotency-Key: s3cret",
+		"RETRY_FACTOR": "0.5", "SENDER_CONCURRENCY": "0", "EVENT_CONTENT": "some",
+	})
+	var mistakes *service.ConfigError
+	require.True(t, errors.As(err, &mistakes))
+	for _, name := range []string{
+		"WEBHOOK_URL", "WEBHOOK_TIMEOUT", "SHUTDOWN_TIMEOUT", "WEBHOOK_SECRET", "WEBHOOK_HEADERS",
+		"RETRY_FACTOR", "SENDER_CONCURRENCY", "EVENT_CONTENT",
+	} {
+		require.Contains(t, err.Error(), name)
+	}
+	for _, secret := range []string{"hunter2", "???", "s3cret"} {
+		require.NotContains(t, err.Error(), secret)
+	}
+}
+
+func TestAShutdownMustOutlastARequest(t *testing.T) {
+	t.Parallel()
+	_, err := service.Parse[Config](environment("WEBHOOK_TIMEOUT", "36s"))
+	require.ErrorContains(t, err, "SHUTDOWN_TIMEOUT")
+	_, err = service.Parse[Config](environment("WEBHOOK_TIMEOUT", "35s"))
+	require.NoError(t, err)
+}
+
+func TestHeadersAreOneALine(t *testing.T) {
+	t.Parallel()
+	header, err := parseHeaders("Authorization: Bearer a:b\n\nX-Tenant:7\\nx-tenant: 8")
+	require.NoError(t, err)
+	require.Equal(t, "Bearer a:b", header.Get("Authorization"))
+	require.Equal(t, []string{"7", "8"}, header["X-Tenant"])
+	for _, text := range []string{
+		"no colon", "bad name: x", "X: \x01", ": x",
+		"idempotency-key: x", "X-Idempotency-Key: x", "webhook-signature: x", "Content-Length: 1", "Host: x",
+	} {
+		_, err := parseHeaders(text)
+		require.Error(t, err, "%q", text)
+	}
+}

@@ -1,0 +1,119 @@
+package sender
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+const (
+	publishTry   = 3 * time.Second        // then an unanswered publish counts as an outage
+	publishPause = 100 * time.Millisecond // between two tries
+	confirmTry   = 2 * time.Second        // for one confirmed ack
+	confirmTries = 3
+)
+
+// deliver makes one attempt and ends the delivery. ctx bounds what is in
+// flight; it outlives the sender's own by the time of a drain.
+func (s *sender) deliver(ctx context.Context, it *item) {
+	defer s.hand.drop(it)
+	if it.Lapsed() {
+		s.metrics.unsent.WithLabelValues(string(reasonLapsed)).Inc()
+		return
+	}
+	if expires := it.row.ExpiresAt; expires != nil && !time.Now().Before(*expires) {
+		s.finish(ctx, it, s.expired(it, time.Now()))
+		return
+	}
+	s.metrics.inFlight.Inc()
+	number := it.row.Attempts + 1
+	a := s.webhook.attempt(ctx, it.row, number, it.Trace)
+	s.metrics.inFlight.Dec()
+	if ctx.Err() != nil && a.status == 0 {
+		s.log.Warn("request cut off by the shutdown; it is made again", zap.Stringer("message", it.ID))
+		return
+	}
+	out := s.attempted(it, number, a)
+	s.metrics.attempted(out.told.Attempt)
+	s.finish(ctx, it, out)
+}
+
+// finish tells the outcome and then ends the delivery, in this order: a copy
+// that is delivered again meets an outcome that is on record, or on its way
+// there.
+func (s *sender) finish(ctx context.Context, it *item, out outcome) {
+	if !s.tell(ctx, s.composer.Finished(out.kind, out.message, out.told)) {
+		s.log.Warn("status event not published before the shutdown; the delivery is repeated", zap.Stringer("message", it.ID))
+		return
+	}
+	switch out.then {
+	case take:
+		_ = it.Ack() // lost, it means one more delivery, which the gate discards
+	case nak:
+		s.wait(ctx, it, *out.message.NextAttemptAt)
+	case park:
+		if s.tell(ctx, s.composer.Parked(out.message, it.Trace)) {
+			confirm(ctx, it)
+		}
+	case leave:
+	}
+}
+
+// tell publishes until it is acknowledged; false when ctx ends first.
+// Meanwhile the copy is kept and no new work is begun.
+func (s *sender) tell(ctx context.Context, entry events.Entry) bool {
+	s.metrics.untold.Inc()
+	defer s.metrics.untold.Dec()
+	for away := false; ; {
+		err := s.publish(ctx, entry)
+		if err == nil {
+			if away && s.eventsAway.end() {
+				s.log.Info("events are published again")
+			}
+			return true
+		}
+		if !away {
+			away = true
+			if s.eventsAway.begin() {
+				s.log.Warn("events can't be published; taking no new work", zap.String("error", service.Redact(err.Error())))
+			}
+		}
+		if !pause(ctx, publishPause) {
+			s.eventsAway.end()
+			return false
+		}
+	}
+}
+
+func (s *sender) publish(ctx context.Context, entry events.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, publishTry)
+	defer cancel()
+	return s.publisher.Publish(ctx, []events.Entry{entry})
+}
+
+// wait gives the copy back until next. Without a connection it tries again
+// for as long as the hold lasts; then the server delivers the copy by itself.
+func (s *sender) wait(ctx context.Context, it *item, next time.Time) {
+	for it.Nak(max(time.Until(next), time.Millisecond)) != nil {
+		if !pause(ctx, publishPause) {
+			return
+		}
+	}
+}
+
+// confirm ends the copy whose successor is parked. One that stays behind all
+// the same comes again under a claim that the row has left behind.
+func confirm(ctx context.Context, it *item) {
+	for range confirmTries {
+		try, cancel := context.WithTimeout(ctx, confirmTry)
+		err := it.DoubleAck(try)
+		cancel()
+		if err == nil || !pause(ctx, publishPause) {
+			return
+		}
+	}
+}

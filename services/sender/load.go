@@ -1,0 +1,166 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// recorderPatience is how long doubtful copies wait in hand for the recorder,
+// and then out of hand, so that they don't fill it while the recorder is
+// behind.
+const recorderPatience = 2 * time.Second
+
+// loadFresh lets copies through the gate that nobody can have had before.
+func (s *sender) loadFresh(ctx context.Context) {
+	for batch := gather(ctx, s.fresh); batch != nil; batch = gather(ctx, s.fresh) {
+		rows, ok := s.load(ctx, batch)
+		if !ok {
+			return
+		}
+		for _, it := range batch {
+			row, found := rows[it.ID]
+			if found && (row.Claim != it.Claim || row.Status != message.Queued) {
+				it.First = false // a first copy finds its row as the tick left it, so this is none
+				s.doubtful <- it
+				continue
+			}
+			s.gate(it, row, found)
+		}
+	}
+}
+
+// loadDoubtful lets copies through the gate that somebody may have had
+// before: what became of them must be in Postgres first. One look at the
+// recorder is enough for all that have come by then.
+func (s *sender) loadDoubtful(ctx context.Context) {
+	for batch := gather(ctx, s.doubtful); batch != nil; batch = gather(ctx, s.doubtful) {
+		if batch = s.afterElders(ctx, batch); len(batch) == 0 {
+			continue
+		}
+		if err := s.recorded(ctx); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			s.log.Debug("recorder is behind", zap.String("error", service.Redact(err.Error())))
+			for _, it := range batch {
+				s.giveBack(it, recorderPatience, reasonRecorder)
+			}
+			continue
+		}
+		rows, ok := s.load(ctx, batch)
+		if !ok {
+			return
+		}
+		for _, it := range batch {
+			row, found := rows[it.ID]
+			s.gate(it, row, found)
+		}
+	}
+}
+
+// afterElders returns those items that have no older copy in this hand. The
+// others come back once that one is finished.
+func (s *sender) afterElders(ctx context.Context, batch []*item) []*item {
+	var free []*item
+	for _, it := range batch {
+		if it.elder == nil {
+			free = append(free, it)
+			continue
+		}
+		go func() {
+			select {
+			case <-it.elder.gone:
+				it.elder = nil
+				s.doubtful <- it
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return free
+}
+
+// recorded returns once everything that EVENTS holds now is in Postgres.
+func (s *sender) recorded(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recorderPatience)
+	defer cancel()
+	last, err := s.positions.Last(ctx)
+	if err != nil {
+		return err
+	}
+	return s.positions.AwaitRecorded(ctx, last)
+}
+
+// load reads the rows of a batch in one query. While Postgres is away it
+// tries again and again, and no new ids are pulled; false when ctx ends first.
+func (s *sender) load(ctx context.Context, batch []*item) (map[message.ID]message.Message, bool) {
+	ids := make([]message.ID, len(batch))
+	for i, it := range batch {
+		ids[i] = it.ID
+	}
+	away := false
+	var rows map[message.ID]message.Message
+	err := service.WaitFor(ctx, s.log, "postgres", func(ctx context.Context) error {
+		var err error
+		rows, err = s.store.LoadQueued(ctx, ids)
+		if err != nil && !away {
+			away = true
+			s.postgresAway.begin()
+		}
+		return err
+	})
+	if away {
+		s.postgresAway.end()
+	}
+	return rows, err == nil
+}
+
+// gate decides whether a copy is worth an attempt. found says that its row is
+// QUEUED or RETRYING.
+func (s *sender) gate(it *item, row message.Message, found bool) {
+	switch {
+	case !found:
+		s.discard(it, reasonEnded)
+		return
+	case row.Claim > it.Claim:
+		s.discard(it, reasonOvertaken)
+		return
+	case row.NextAttemptAt != nil && time.Until(*row.NextAttemptAt) > 0:
+		s.giveBack(it, time.Until(*row.NextAttemptAt), reasonEarly)
+		return
+	case row.Claim < it.Claim:
+		// The event that made this claim is lost: the recorder has passed
+		// everything and does not know it. The copy itself is the proof that
+		// the claim was made, and of an ended message there is none: it is
+		// sent, and its outcome raises the row to the copy's claim.
+		s.log.Warn("claim of a delivery was never recorded",
+			zap.Stringer("message", it.ID), zap.Int64("claim", it.Claim), zap.Int64("recorded", row.Claim))
+	}
+	it.row = row
+	s.ready <- it
+}
+
+// discard takes a copy off the queue that is worth nothing. Should the ack
+// get lost, it comes once more and is discarded again.
+func (s *sender) discard(it *item, why reason) {
+	s.metrics.unsent.WithLabelValues(string(why)).Inc()
+	if err := it.Ack(); err != nil {
+		s.log.Debug("discard delivery", zap.Error(err))
+	}
+	s.hand.drop(it)
+}
+
+// giveBack returns a copy to the queue for a while. When that fails, the
+// server does it after the ack wait.
+func (s *sender) giveBack(it *item, delay time.Duration, why reason) {
+	s.metrics.unsent.WithLabelValues(string(why)).Inc()
+	if err := it.Nak(delay); err != nil {
+		s.log.Debug("give delivery back", zap.Error(fmt.Errorf("%s: %w", why, err)))
+	}
+	s.hand.drop(it)
+}

@@ -1,0 +1,69 @@
+package sender
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+const (
+	pullPause    = 250 * time.Millisecond // after a pull that failed
+	pullLogEvery = 10 * time.Second       // between two lines about failing pulls
+)
+
+// pull takes ids off the queue while there is room for them and nothing is
+// away, until ctx ends. It returns only when every id that the server has
+// sent is in hand.
+func (s *sender) pull(ctx context.Context) {
+	var logged time.Time
+	for s.eventsAway.wait(ctx) && s.postgresAway.wait(ctx) {
+		n := s.hand.room(ctx)
+		if n == 0 {
+			return
+		}
+		err := s.queue.Fetch(ctx, n, s.arrive)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if time.Since(logged) >= pullLogEvery {
+			logged = time.Now()
+			s.log.Warn("pull deliveries", zap.String("error", service.Redact(err.Error())))
+		}
+		pause(ctx, pullPause)
+	}
+}
+
+// arrive sorts a copy. The channels hold a whole hand, so it never waits.
+func (s *sender) arrive(c *events.Copy) {
+	it := s.hand.take(c)
+	if it.doubtful() {
+		s.doubtful <- it
+		return
+	}
+	s.fresh <- it
+}
+
+// gather waits for the first item and takes all that are there by then: a
+// lone one waits for nobody, and a crowd is one batch. It is nil when ctx
+// ends.
+func gather(ctx context.Context, from <-chan *item) []*item {
+	var batch []*item
+	select {
+	case it := <-from:
+		batch = append(batch, it)
+	case <-ctx.Done():
+		return nil
+	}
+	for {
+		select {
+		case it := <-from:
+			batch = append(batch, it)
+		default:
+			return batch
+		}
+	}
+}

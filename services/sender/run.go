@@ -1,0 +1,195 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+const (
+	// poolSize is two loaders, the health check, and one to spare.
+	poolSize = 4
+	// teardown is what a drain leaves for everything that is closed after it.
+	teardown = 2 * time.Second
+	// announcedVersion is that of the sender's place in the contract; NATS
+	// micro wants a semantic version, which a build need not have.
+	announcedVersion = "1.0.0"
+)
+
+// loader reads the rows of ids; *db.Store is the one.
+type loader interface {
+	LoadQueued(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error)
+}
+
+// sender delivers the messages of one destination.
+type sender struct {
+	log       *zap.Logger
+	store     loader
+	queue     *events.Queue
+	positions events.Positions
+	publisher events.Publisher
+	composer  events.Composer
+	webhook   *webhook
+	backoff   message.Backoff
+	metrics   *meters
+	workers   int
+	drain     time.Duration
+
+	hand         *hand
+	fresh        chan *item // certainly first, to be loaded
+	doubtful     chan *item // to be loaded once the recorder has caught up
+	ready        chan *item // worth an attempt
+	eventsAway   outage
+	postgresAway outage
+	naks         atomic.Int64 // delayed naks that are not due yet
+}
+
+// Run delivers messages until ctx ends and then drains: ids that are not
+// begun are given back, requests in flight are finished. It waits for
+// Postgres, NATS and what `dispatch provision` makes. It returns nil after an
+// orderly stop.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	hook, err := newWebhook(cfg)
+	if err != nil {
+		return err
+	}
+	defer hook.close()
+	health, metrics := service.NewHealth(), service.NewMetrics()
+	metrics.WatchHealth("sender", health)
+	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
+	defer group.Stop()
+	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, metrics)
+	if err != nil {
+		return err
+	}
+	group.Go("ops", ops.Run)
+
+	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-sender", MaxConns: poolSize})
+	if err != nil {
+		return err
+	}
+	group.OnClose("postgres", pool.Close)
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-sender")
+	if err != nil {
+		return err
+	}
+	group.OnClose("nats", js.Conn().Close)
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
+	health.Add("nats", service.StateDown, func(context.Context) service.Status {
+		if !js.Conn().IsConnected() {
+			return service.Down("not connected")
+		}
+		return service.OK()
+	})
+	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
+		return provisioned(errors.Join(db.CheckSchema(ctx, pool), topology.Check(ctx, js)))
+	})
+
+	s := &sender{
+		log: log, store: db.NewStore(pool), webhook: hook, backoff: cfg.backoff(),
+		positions: events.NewPositions(js, topology), publisher: events.NewPublisher(js),
+		composer: events.NewComposer(topology, cfg.EventContent == eventContentFull),
+		workers:  cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
+		hand:  newHand(2 * cfg.Concurrency),
+		fresh: make(chan *item, 2*cfg.Concurrency), doubtful: make(chan *item, 2*cfg.Concurrency), ready: make(chan *item, 2*cfg.Concurrency),
+	}
+	s.metrics = newMeters(metrics, message.DefaultDestination, s.hand.size)
+	err = service.WaitFor(ctx, log, "schema", func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) })
+	if err == nil {
+		err = service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
+			s.queue, err = events.OpenQueue(ctx, js, topology, message.DefaultDestination)
+			return hint(errors.Join(err, topology.Check(ctx, js)))
+		})
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it began
+		}
+		return err
+	}
+	stop, err := events.Announce(js, topology, events.SenderService, announcedVersion, "Delivers messages to the webhook")
+	if err != nil {
+		return err
+	}
+	group.OnStop("announcement", func(context.Context) error { return stop() })
+	group.Go("sender", s.run)
+	return group.Wait(ctx)
+}
+
+const provisionHint = "run: dispatch provision"
+
+// hint adds what to do about what is not provisioned.
+func hint(err error) error {
+	if errors.Is(err, db.ErrNotMigrated) || errors.Is(err, events.ErrNotProvisioned) {
+		return fmt.Errorf("%w; %s", err, provisionHint)
+	}
+	return err
+}
+
+func provisioned(err error) service.Status {
+	switch {
+	case err == nil:
+		return service.OK()
+	case errors.Is(err, db.ErrNotMigrated), errors.Is(err, events.ErrNotProvisioned):
+		return service.Down(provisionHint)
+	}
+	return service.Down("not known")
+}
+
+// run is the sender's life: pull, load and attempt until ctx ends, then the
+// drain.
+func (s *sender) run(ctx context.Context) error {
+	flight, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+
+	var keeping, taking, working sync.WaitGroup
+	keepCtx, stopKeeping := context.WithCancel(flight)
+	defer stopKeeping()
+	keeping.Go(func() { s.keep(keepCtx) })
+	for range s.workers {
+		working.Go(func() { s.work(ctx, flight) })
+	}
+	taking.Go(func() { s.loadFresh(ctx) })
+	taking.Go(func() { s.loadDoubtful(ctx) })
+	taking.Go(func() { s.pull(ctx) })
+
+	<-ctx.Done()
+	time.AfterFunc(s.drain, cut)
+	taking.Wait()
+	// Only now, or they would come back to the last pull of this sender.
+	for _, it := range s.hand.waiting() {
+		s.giveBack(it, 0, reasonShutdown)
+	}
+	working.Wait()
+	stopKeeping()
+	keeping.Wait()
+	if err := s.queue.Flush(flight); err != nil {
+		s.log.Warn("what was given back may wait for its ack wait", zap.String("error", service.Redact(err.Error())))
+	}
+	return nil
+}
+
+// work attempts one item after the other until ctx ends.
+func (s *sender) work(ctx, flight context.Context) {
+	for {
+		select {
+		case it := <-s.ready:
+			if s.eventsAway.wait(ctx) && s.hand.begin(it) {
+				s.deliver(flight, it)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
