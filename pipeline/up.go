@@ -111,8 +111,8 @@ func Up(ctx context.Context, cfg UpConfig, log *zap.Logger, received io.Writer, 
 	runServices(group, cfg, stack, log)
 	group.Go("welcome", func(ctx context.Context) error {
 		api := "http://" + cfg.Ingest.HTTPAddr
-		if err := service.WaitFor(ctx, log, "API", func(ctx context.Context) error { return probe(ctx, api) }); err != nil {
-			return err
+		if !answers(ctx, api) {
+			return nil // stopped before it was ready
 		}
 		ready(Addresses{
 			API: api, NATS: service.Redact(stack.NATSURL), Postgres: service.Redact(stack.DatabaseURL),
@@ -175,18 +175,25 @@ func startSink(ctx context.Context, group *service.Group, received io.Writer) (s
 	return "http://" + listener.Addr().String(), nil
 }
 
-func probe(ctx context.Context, api string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, api+"/health/ready", nil)
-	if err != nil {
-		return err
+// answers waits until everything is ready; false when ctx ends first.
+func answers(ctx context.Context, api string) bool {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, api+"/health/ready", nil)
+		if err == nil {
+			var response *http.Response
+			if response, err = http.DefaultClient.Do(request); err == nil {
+				response.Body.Close()
+				if response.StatusCode == http.StatusOK {
+					return true
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /health/ready: %s", response.Status)
-	}
-	return nil
 }

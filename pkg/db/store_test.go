@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -26,23 +27,105 @@ func draft(edit ...func(*message.Message)) message.Message {
 	return m
 }
 
+func drafts(n int, edit ...func(*message.Message)) []message.Message {
+	group := make([]message.Message, n)
+	for i := range group {
+		group[i] = draft(edit...)
+	}
+	return group
+}
+
 func box(moved []message.Message) []byte { return fmt.Appendf(nil, "%d moved", len(moved)) }
 
 func tickParams(limit int) db.TickParams {
-	return db.TickParams{Destination: message.DefaultDestination, Limit: limit, Lease: lease, BatchSize: db.DefaultBatchSize, Box: boxClaim}
+	return db.TickParams{
+		Destination: message.DefaultDestination, Limit: limit, Lease: lease, BatchSize: db.DefaultBatchSize,
+		Box: func(c db.Claim) []byte { return fmt.Appendf(nil, "%d claimed", c.Size()) },
+	}
 }
 
-func provisioned(t *testing.T, interval time.Duration) *db.Store {
+// provisioned is a store on a database of its own, with a schedule.
+func provisioned(t *testing.T, interval time.Duration) (*db.Store, *pgxpool.Pool) {
 	t.Helper()
-	store := db.NewStore(dbtest.Pool(t))
+	pool := dbtest.Pool(t)
+	store := db.NewStore(pool)
 	require.NoError(t, store.ProvisionSchedule(t.Context(), interval, 0))
-	return store
+	return store, pool
+}
+
+func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), sql, args...)
+	require.NoError(t, err)
+}
+
+// insert stores a message and returns it.
+func insert(t *testing.T, store *db.Store, edit ...func(*message.Message)) message.Message {
+	t.Helper()
+	stored, _, err := store.Insert(t.Context(), []message.Message{draft(edit...)}, box)
+	require.NoError(t, err)
+	require.True(t, stored[0].Created)
+	return stored[0].Message
+}
+
+func get(t *testing.T, store *db.Store, id message.ID) message.Message {
+	t.Helper()
+	m, err := store.Get(t.Context(), id)
+	require.NoError(t, err)
+	return m
+}
+
+// claim runs a tick and finishes it, as if everything was published.
+func claim(t *testing.T, store *db.Store, limit int, lost ...db.Lost) db.Tick {
+	t.Helper()
+	params := tickParams(limit)
+	params.Lost = lost
+	tick, err := store.Tick(t.Context(), params)
+	require.NoError(t, err)
+	if tick.OutboxID != 0 {
+		require.NoError(t, store.FinishClaim(t.Context(), tick.OutboxID, tick.Size()))
+	}
+	return tick
+}
+
+// queued stores a message and claims it.
+func queued(t *testing.T, store *db.Store, edit ...func(*message.Message)) message.Message {
+	t.Helper()
+	m := insert(t, store, edit...)
+	tick := claim(t, store, 1)
+	require.Len(t, tick.Fresh, 1)
+	require.Equal(t, m.ID, tick.Fresh[0].ID)
+	return tick.Fresh[0]
+}
+
+// outcome is what a sender tells about the message's present claim.
+func outcome(m message.Message, move message.Move, edit ...func(*db.Outcome)) db.Outcome {
+	number := m.Attempts + 1
+	o := db.Outcome{
+		ID: m.ID, Move: move, Version: m.Version + 1, Claim: m.Claim, NextClaim: m.Claim, Delivery: 1,
+		Attempts: number, EndedAt: time.Now(), NextAttemptAt: time.Now().Add(time.Hour), Error: "503 Service Unavailable",
+		Attempt: &message.Attempt{Number: number, StartedAt: time.Now(), Outcome: message.OutcomeRetry, HTTPStatus: 503},
+	}
+	if move.Name == message.Succeed.Name {
+		o.Error, o.ExternalID, o.Attempt.Outcome, o.Attempt.HTTPStatus = "", "x-1", message.OutcomeSuccess, 202
+	}
+	for _, e := range edit {
+		e(&o)
+	}
+	return o
+}
+
+func record(t *testing.T, store *db.Store, outcomes ...db.Outcome) (moved int) {
+	t.Helper()
+	moved, err := store.Record(t.Context(), outcomes, lease)
+	require.NoError(t, err)
+	return moved
 }
 
 func TestAMessageGoesThroughEveryTable(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	store := provisioned(t, time.Hour)
+	store, _ := provisioned(t, time.Hour)
 
 	stored, outboxID, err := store.Insert(ctx, []message.Message{draft(), draft(func(m *message.Message) { m.Priority = 9 })}, box)
 	require.NoError(t, err)
@@ -72,15 +155,9 @@ func TestAMessageGoesThroughEveryTable(t *testing.T) {
 	loaded, err := store.LoadQueued(ctx, []message.ID{id})
 	require.NoError(t, err)
 	require.Contains(t, loaded, id)
-	moved, err := store.Record(ctx, []db.Outcome{{
-		ID: id, Move: message.Succeed, Version: 3, Claim: 1, NextClaim: 1, Delivery: 1, Attempts: 1, EndedAt: time.Now(), ExternalID: "x-1",
-		Attempt: &message.Attempt{Number: 1, StartedAt: time.Now(), Outcome: message.OutcomeSuccess, HTTPStatus: 200},
-	}}, lease)
-	require.NoError(t, err)
-	require.Equal(t, 1, moved)
+	require.Equal(t, 1, record(t, store, outcome(tick.Fresh[0], message.Succeed)))
 
-	m, err := store.Get(ctx, id)
-	require.NoError(t, err)
+	m := get(t, store, id)
 	require.Equal(t, message.Sent, m.Status)
 	require.Equal(t, "x-1", m.ExternalID)
 	require.EqualValues(t, 3, m.Version)
@@ -101,25 +178,3 @@ func TestAMessageGoesThroughEveryTable(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, page, 1)
 }
-
-func TestAnIdempotencyKeyStoresOnce(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	store := provisioned(t, time.Hour)
-	keyed := func(m *message.Message) { m.IdempotencyKey, m.Scope, m.BodyHash = "k", "s", []byte{1} }
-
-	stored, _, err := store.Insert(ctx, []message.Message{draft(keyed), draft(keyed), draft()}, box)
-	require.NoError(t, err)
-	require.True(t, stored[0].Created)
-	require.False(t, stored[1].Created)
-	require.Equal(t, stored[0].Message.ID, stored[1].Message.ID)
-	require.True(t, stored[2].Created)
-
-	repeat, outboxID, err := store.Insert(ctx, []message.Message{draft(keyed)}, box)
-	require.NoError(t, err)
-	require.Zero(t, outboxID, "nothing new, nothing to tell")
-	require.Equal(t, stored[0].Message.ID, repeat[0].Message.ID)
-	require.Equal(t, []byte{1}, repeat[0].Message.BodyHash)
-}
-
-func boxClaim(c db.Claim) []byte { return fmt.Appendf(nil, "%d claimed", c.Size()) }

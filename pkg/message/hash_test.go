@@ -69,7 +69,7 @@ func TestTheFormOfABodyHashNeverChanges(t *testing.T) {
 	t.Parallel()
 	r := accepted(t, `{"type":"a.b","to":"+1 415 555 0100","priority":0,"payload":{"z":1e2,"a":["\"\u0001é<"]},"metadata":{"k":"v\\"},
 		"expiresAt":"2030-03-01T00:00:00Z","destination":"crm","deliverAt":"2030-02-01T00:00:00.5Z","idempotencyKey":"k"}`)
-	form := `{"deliverAt":"2030-02-01T00:00:00.5Z","destination":"crm","expiresAt":"2030-03-01T00:00:00Z",`+
+	form := `{"deliverAt":"2030-02-01T00:00:00.5Z","destination":"crm","expiresAt":"2030-03-01T00:00:00Z",` +
 		`"metadata":{"k":"v\\"},"payload":{"a":["\"\u0001é<"],"z":1e2},"priority":0,"to":"+1 415 555 0100","type":"a.b"}`
 	assert.Equal(t, form, string(r.appendCanonical(nil)))
 

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -236,39 +237,22 @@ func (in *reader) times() {
 	}
 }
 
-// time decodes a field that holds a time. It cuts to the microsecond, which
-// is what Postgres keeps: rounding could lead out of the year 9999.
+// time decodes a field that holds a time.
 func (in *reader) time(f field) *time.Time {
 	text, ok := in.text(f)
 	if !ok {
 		return nil
 	}
-	t, ok := parseTime(text)
-	if !ok {
-		in.wrong(fieldNames[f], CodeInvalidFormat, `must be a time as in RFC 3339, such as "2030-01-31T12:00:00Z"`)
+	t, err := ParseTime(text)
+	switch {
+	case errors.Is(err, ErrTimeRange):
+		in.wrong(fieldNames[f], CodeOutOfRange, err.Error())
 		return nil
-	}
-	t = t.UTC().Truncate(time.Microsecond)
-	if t.Year() < 1 || t.Year() > 9999 {
-		in.wrong(fieldNames[f], CodeOutOfRange, "must lie in the years 1 to 9999, in UTC")
+	case err != nil:
+		in.wrong(fieldNames[f], CodeInvalidFormat, err.Error())
 		return nil
 	}
 	return &t
-}
-
-// parseTime reads RFC 3339 and nothing else. time.Parse, and UnmarshalText
-// with it, also takes an hour of one digit, a decimal comma and an offset of
-// 24:60.
-func parseTime(text string) (t time.Time, ok bool) {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || text[len("2006-01-02T15")] != ':' || strings.Contains(text, ",") {
-		return time.Time{}, false
-	}
-	if !strings.HasSuffix(text, "Z") {
-		offset := text[len(text)-len("00:00"):]
-		return t, offset[:2] <= "23" && offset[3:] <= "59"
-	}
-	return t, true
 }
 
 func (in *reader) idempotencyKey() {

@@ -75,7 +75,7 @@ func (a *api) app() *fiber.App {
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,
-		ErrorHandler:                 a.refuse,
+		ErrorHandler:                 a.refuseUnread,
 	})
 	app.Use(a.around)
 	a.routes(app)
@@ -144,8 +144,14 @@ func (a *api) guarded(c *fiber.Ctx) (err error) {
 	return c.Next()
 }
 
-// refuse answers with a problem. It is also where fasthttp's own errors end,
-// of requests that it could not read.
+// refuseUnread is where fasthttp's own errors end: of requests that it could
+// not read.
+func (a *api) refuseUnread(c *fiber.Ctx, err error) error {
+	linger(c.Context().Conn())
+	return a.refuse(c, err)
+}
+
+// refuse answers with a problem.
 func (a *api) refuse(c *fiber.Ctx, err error) error {
 	var routing *fiber.Error
 	p := new(problem)
@@ -260,6 +266,7 @@ func discardBody(c *fiber.Ctx) {
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(stream, maxDiscarded))
 	if err != nil || n == maxDiscarded {
+		linger(c.Context().Conn())
 		c.Context().SetConnectionClose()
 	}
 }

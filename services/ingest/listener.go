@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -85,12 +87,41 @@ func (l knownListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
+// knownConn is a connection that its connections know.
 type knownConn struct {
 	net.Conn
-	conns *connections
+	conns   *connections
+	lingers atomic.Bool
 }
 
+// lingerWait and lingerBytes bound how much of an unread request is awaited
+// when its connection is closed.
+const (
+	lingerWait  = 500 * time.Millisecond
+	lingerBytes = 1 << 20
+)
+
+// linger has a connection closed gently: closing it at once, with a request
+// on it that was not read to its end, would reset it, and the client might
+// never see its answer.
+func linger(conn net.Conn) {
+	if known, ok := conn.(*knownConn); ok {
+		known.lingers.Store(true)
+	}
+}
+
+// Close closes the connection, after a while if it lingers.
 func (c *knownConn) Close() error {
 	c.conns.remove(c)
-	return c.Conn.Close()
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || !c.lingers.Load() || half.CloseWrite() != nil {
+		return c.Conn.Close()
+	}
+	go func() {
+		defer c.Conn.Close()
+		if c.SetReadDeadline(time.Now().Add(lingerWait)) == nil {
+			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // whatever ends it, the client has had its time
+		}
+	}()
+	return nil
 }

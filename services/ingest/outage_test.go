@@ -1,7 +1,7 @@
 package ingest_test
 
 import (
-	"fmt"
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -37,7 +37,7 @@ func (s *server) start() {
 	s.t.Cleanup(s.stop)
 }
 
-func (s *server) stop() { require.NoError(s.t, s.Stop(s.t.Context())) }
+func (s *server) stop() { require.NoError(s.t, s.Stop(context.WithoutCancel(s.t.Context()))) }
 
 func (s *server) migrate() {
 	s.t.Helper()
@@ -84,7 +84,7 @@ func TestItWaitsForPostgresAndItsSchema(t *testing.T) {
 	t.Parallel()
 	pg := startPostgres(t)
 	pg.stop()
-	i := launch(t, "DATABASE_URL", fmt.Sprintf("%s", pg.URL("dispatch")))
+	i := launch(t, "DATABASE_URL", pg.URL("dispatch"))
 	i.awaitReady(http.StatusServiceUnavailable)
 	refused := i.send(http.MethodPost, messages, hello)
 	refused.problem(http.StatusServiceUnavailable, "unavailable")
