@@ -277,11 +277,12 @@ type webhook struct {
 	*httptest.Server
 	mu     sync.Mutex
 	calls  []call
+	count  map[string]int // calls of each message
 	answer func(n int, c call, w http.ResponseWriter, r *http.Request) // n counts the calls for the id, from 1
 }
 
 func newWebhook(t testing.TB) *webhook {
-	hook := &webhook{}
+	hook := &webhook{count: map[string]int{}}
 	hook.Server = httptest.NewServer(http.HandlerFunc(hook.serve))
 	t.Cleanup(hook.Close)
 	return hook
@@ -298,12 +299,8 @@ func (h *webhook) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	h.mu.Lock()
 	h.calls = append(h.calls, c)
-	n := 0
-	for _, earlier := range h.calls {
-		if earlier.ID == c.ID {
-			n++
-		}
-	}
+	h.count[c.ID]++
+	n := h.count[c.ID]
 	answer := h.answer
 	h.mu.Unlock()
 	if answer != nil {

@@ -97,7 +97,9 @@ func TestOneMsgIdFiveTimesIsDeliveredOnce(t *testing.T) {
 	w.runIngest()
 	publish()
 	w.passDuplicateWindow()
+	before := w.lastIntake()
 	publish()
+	require.Greater(t, w.lastIntake(), before, "the stream itself no longer knows the id")
 	publish()
 
 	// A message behind the five is delivered once they are all dealt with.
@@ -107,6 +109,13 @@ func TestOneMsgIdFiveTimesIsDeliveredOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 2)
 	require.Len(t, w.webhook.received(""), 2)
+}
+
+func (w *world) lastIntake() uint64 {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), w.top.IntakeStream())
+	require.NoError(w.t, err)
+	return stream.CachedInfo().State.LastSeq
 }
 
 // passDuplicateWindow makes the intake stream forget the ids that it has

@@ -68,7 +68,7 @@ func appendTimeMember(b []byte, name string, t *time.Time) []byte {
 		return b
 	}
 	b = append(appendName(b, name), '"')
-	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = t.AppendFormat(b, time.RFC3339Nano)
 	return append(b, '"')
 }
 

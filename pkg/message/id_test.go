@@ -53,6 +53,7 @@ func TestADerivedIDIsTheSameEachTimeAndNoOthers(t *testing.T) {
 	id := DerivedID(noon, 7, "dispatch.intake.default")
 	assert.Equal(t, id, DerivedID(noon.Local(), 7, "dispatch.intake.default"))
 	assert.Equal(t, "01b977d7-aa00-7000-a25f-a2bebf3f224d", id.String(), "a redelivery after an upgrade must yield the same")
+	assert.Equal(t, "01b977d7-aa00-7fff", DerivedID(noon.Add(999_999), 7, "s").String()[:18], "the fraction of the millisecond, in 4096ths")
 	assert.NotEqual(t, id, DerivedID(noon, 8, "dispatch.intake.default"))
 	assert.NotEqual(t, id, DerivedID(noon, 7, "dispatch.intake.crm"))
 	assert.NotEqual(t, id, DerivedID(noon.Add(1), 7, "dispatch.intake.default"), "a stream made anew counts from 1 again")
@@ -78,6 +79,11 @@ func TestParseIDReadsWhatStringWrites(t *testing.T) {
 
 func TestParseIDRefuses(t *testing.T) {
 	t.Parallel()
+	const good = "01b977d7-aa00-7000-a25f-a2bebf3f224d"
+	for at := range len(good) {
+		_, err := ParseID(good[:at] + "/" + good[at+1:])
+		assert.ErrorIs(t, err, ErrInvalidID, "at %d", at)
+	}
 	for _, text := range []string{
 		"", "x", "01b977d7aa007000a25fa2bebf3f224d", "{01b977d7-aa00-7000-a25f-a2bebf3f224d}",
 		"01b977d7-aa00-7000-a25f-a2bebf3f224", "01b977d7-aa00-7000-a25f-a2bebf3f224g",

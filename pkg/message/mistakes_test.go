@@ -64,7 +64,7 @@ func TestReadCallsInvalid(t *testing.T) {
 		{`{"to":"  ","content":"x","destination":"crm"}`, "to blank", ""},
 		{`{"to":"a\u0007","content":"x","destination":"crm"}`, "to invalid_character", ""},
 		{`{"to":"a\u0085b","content":"x","destination":"crm"}`, "to invalid_character", ""},
-		{`{"to":"` + strings.Repeat("é", 129) + `","content":"x","destination":"crm"}`, "to too_long", "at most 256 bytes long, is 258"},
+		{`{"to":"` + strings.Repeat("é", 128) + `x","content":"x","destination":"crm"}`, "to too_long", "at most 256 bytes long, is 257"},
 		{`{"to":"4155550100","content":"x"}`, "to invalid_phone_number", "international form"},
 
 		{`{"to":"+14155550100"}`, "content required", "or payload instead"},

@@ -87,8 +87,8 @@ func (in *intake) consume(ctx context.Context, consumer jetstream.Consumer) erro
 		return fmt.Errorf("consume intake: %w", err)
 	}
 	defer func() {
-		consuming.Stop()
 		close(stopped)
+		consuming.Drain() // not Stop, which would leave what was delivered to its ack wait
 		<-consuming.Closed()
 		for {
 			select {

@@ -1,0 +1,70 @@
+package db_test
+
+import (
+	"io/fs"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/migrations"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+)
+
+// leftovers lists everything in the schema that a migration can make.
+const leftovers = `
+	SELECT 'relation ' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname = 'public' AND c.relname NOT LIKE 'schema_migrations%'
+	UNION ALL SELECT 'function ' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public'
+	UNION ALL SELECT 'type ' || t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+	WHERE n.nspname = 'public' AND t.typname NOT LIKE '%schema_migrations'`
+
+func TestMigrationsLeadUpAndDown(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool, err := db.Open(ctx, dbtest.EmptyURL(t), db.Options{Name: t.Name()})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	require.ErrorIs(t, db.CheckSchema(ctx, pool), db.ErrNotMigrated)
+
+	var wg sync.WaitGroup
+	for range 3 { // three installations that are provisioned at once
+		wg.Go(func() {
+			if err := db.Migrate(ctx, pool); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, db.CheckSchema(ctx, pool))
+	require.ErrorIs(t, db.NewStore(pool).CheckSchedule(ctx), db.ErrNotProvisioned)
+
+	down, err := fs.Glob(migrations.Files, "*.down.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, down)
+	slices.Sort(down)
+	slices.Reverse(down)
+	for _, file := range down {
+		sql, err := fs.ReadFile(migrations.Files, file)
+		require.NoError(t, err)
+		exec(t, pool, string(sql))
+	}
+	rows, err := pool.Query(ctx, leftovers)
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var left string
+		require.NoError(t, rows.Scan(&left))
+		t.Errorf("left behind: %s", left)
+	}
+	require.NoError(t, rows.Err())
+}
+
+func TestASchemaThatWasLeftHalfDoneIsNotUpToDate(t *testing.T) {
+	t.Parallel()
+	_, pool := provisioned(t, 0)
+	exec(t, pool, "UPDATE schema_migrations SET dirty = true")
+	require.ErrorIs(t, db.CheckSchema(t.Context(), pool), db.ErrNotMigrated)
+}
