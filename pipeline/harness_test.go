@@ -277,7 +277,7 @@ type webhook struct {
 	*httptest.Server
 	mu     sync.Mutex
 	calls  []call
-	count  map[string]int // calls of each message
+	count  map[string]int                                              // calls of each message
 	answer func(n int, c call, w http.ResponseWriter, r *http.Request) // n counts the calls for the id, from 1
 }
 

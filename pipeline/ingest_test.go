@@ -422,26 +422,23 @@ func TestThePaceIsSetThroughADispatcher(t *testing.T) {
 // are busy.
 func TestIngestsShareTheIntakeAndAnEndLosesNothing(t *testing.T) {
 	t.Parallel()
-	const total = 5000
+	const total = 3000
 	w := newWorld(t)
 	first := w.runIngest()
 	w.runIngest()
-	futures := make([]jetstream.PubAckFuture, total)
-	for n := range futures {
-		future, err := w.js.PublishAsync("dispatch.intake.default", fmt.Appendf(nil, `{"to":"+905551111111","content":"message %d"}`, n))
-		require.NoError(t, err)
-		futures[n] = future
-		if n == total/2 {
-			go first.stop()
+	published := make([]events.Entry, total)
+	for n := range published {
+		published[n] = events.Entry{
+			Subject: "dispatch.intake.default", MsgID: fmt.Sprint("m-", n),
+			Data: fmt.Appendf(nil, `{"to":"+905551111111","content":"message %d"}`, n),
 		}
 	}
-	for _, future := range futures {
-		select {
-		case <-future.Ok():
-		case err := <-future.Err():
-			require.NoError(t, err)
-		}
-	}
+	publisher := events.NewPublisher(w.js)
+	require.NoError(t, publisher.Publish(t.Context(), published[:total/2]))
+	ended := make(chan struct{})
+	go func() { defer close(ended); first.stop() }()
+	require.NoError(t, publisher.Publish(t.Context(), published[total/2:]))
+	<-ended
 	w.awaitIntakeEmpty()
 	seen := map[string]bool{}
 	for _, m := range w.storedMessages() {

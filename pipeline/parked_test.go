@@ -21,7 +21,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	t.Parallel()
 	const (
 		parked    = 100_000
-		chunk     = 5_000
+		chunk     = 500 // as an ingest would commit them
 		fresh     = 200
 		mostBytes = 150 << 20
 	)
@@ -86,4 +86,3 @@ func peakMemory(t *testing.T, p *process) int64 {
 	require.NoError(t, err)
 	return kilobytes << 10
 }
-

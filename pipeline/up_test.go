@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,15 +61,38 @@ func (u up) awaitSent(t *testing.T, id message.ID) message.Message {
 // directory: by their command line or working directory.
 func processesOf(t *testing.T, dir string) []string {
 	t.Helper()
+	var commands []string
+	for _, command := range scanProcesses(t, dir) {
+		commands = append(commands, command)
+	}
+	return commands
+}
+
+// pidsOf lists the numbers of those that are `dispatch up`.
+func pidsOf(t *testing.T, dir string) []int {
+	t.Helper()
+	var pids []int
+	for pid, command := range scanProcesses(t, dir) {
+		if strings.Contains(command, "dispatch up") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func scanProcesses(t *testing.T, dir string) map[int]string {
+	t.Helper()
 	paths, err := filepath.Glob("/proc/[0-9]*")
 	require.NoError(t, err)
 	require.NotEmpty(t, paths)
-	var found []string
+	found := map[int]string{}
 	for _, path := range paths {
 		command, _ := os.ReadFile(filepath.Join(path, "cmdline")) // a process may end while we look
 		cwd, _ := os.Readlink(filepath.Join(path, "cwd"))
 		if strings.Contains(string(command), dir) || strings.HasPrefix(cwd, dir) {
-			found = append(found, strings.ReplaceAll(string(command), "\x00", " "))
+			pid, err := strconv.Atoi(filepath.Base(path))
+			require.NoError(t, err)
+			found[pid] = strings.ReplaceAll(string(command), "\x00", " ")
 		}
 	}
 	return found

@@ -32,12 +32,12 @@ func newClient(base, key string) *client {
 // clientFlags adds the flags of a command that talks to an ingest; the
 // function makes the client once they are parsed.
 func clientFlags(cmd *cobra.Command) func() *client {
-	base := os.Getenv("DISPATCH_URL")
+	base := os.Getenv(service.EnvAPIURL)
 	if base == "" {
 		base = "http://127.0.0.1:8080"
 	}
 	url := cmd.Flags().String("url", base, "where the API is; DISPATCH_URL sets the default")
-	return func() *client { return newClient(*url, os.Getenv("DISPATCH_API_KEY")) }
+	return func() *client { return newClient(*url, os.Getenv(service.EnvAPIKey)) }
 }
 
 // problem is an RFC 9457 answer.

@@ -90,7 +90,7 @@ func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses) {
 	}
 	line("Webhook", at.Webhook, at.OwnWebhook, "(built in: shows what arrives; WEBHOOK_URL sets yours)")
 
-	api := newClient(at.API, os.Getenv("DISPATCH_API_KEY"))
+	api := newClient(at.API, os.Getenv(service.EnvAPIKey))
 	var overview message.Overview
 	if err := api.call(cmd.Context(), "GET", "/api/v1/messaging/status", nil, &overview); err == nil {
 		line("Pace", pace(overview), false, "")

@@ -97,11 +97,10 @@ func (c *Cache) Position(ctx context.Context) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("read position of the copy: %w", err)
 	}
-	sequence, err := strconv.ParseUint(fields["sequence"], 10, 64)
-	if err != nil {
-		return Position{}, nil // nobody can tell, so there is none
+	if sequence, err := strconv.ParseUint(fields["sequence"], 10, 64); err == nil {
+		return Position{Epoch: fields["epoch"], Sequence: sequence}, nil
 	}
-	return Position{Epoch: fields["epoch"], Sequence: sequence}, nil
+	return Position{}, nil // nobody can tell, so there is none
 }
 
 // Begin starts a new copy. What an earlier one has left stays until newer

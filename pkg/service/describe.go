@@ -61,8 +61,15 @@ func Warnings(environment Environment, cfgs ...any) []string {
 	return warnings
 }
 
+// The names by which the dispatch command finds the API. They are no service's
+// settings, and nobody's mistake in a service's environment.
+const (
+	EnvAPIURL = "DISPATCH_URL"
+	EnvAPIKey = "DISPATCH_API_KEY" //nolint:gosec // a name, not a key
+)
+
 func isKnown(name string, known []Variable) bool {
-	return slices.ContainsFunc(known, func(v Variable) bool { return v.Name == name })
+	return name == EnvAPIURL || name == EnvAPIKey || slices.ContainsFunc(known, func(v Variable) bool { return v.Name == name })
 }
 
 var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)

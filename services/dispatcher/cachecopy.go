@@ -51,10 +51,9 @@ type copier struct {
 func (c *copier) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := c.round(ctx)
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() == nil {
+			c.trouble.is(err)
 		}
-		c.trouble.is(err)
 		if err == nil {
 			continue
 		}

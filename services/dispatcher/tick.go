@@ -66,7 +66,7 @@ type pause struct {
 
 // soon is the pause when another dispatcher is at it.
 func soon() pause {
-	return pause{length: 25*time.Millisecond + rand.N(150*time.Millisecond)} //nolint:gosec // spreading load needs no secrecy
+	return pause{length: 25*time.Millisecond + rand.N(150*time.Millisecond)}
 }
 
 // Run ticks until ctx ends, and finishes the tick that it is in.
@@ -105,9 +105,11 @@ func (t *ticker) turn(ctx context.Context) pause {
 		return pause{length: lookEvery}
 	case pace.Open:
 		return soon()
-	case pace.Wait > 0:
+	case pace.Wait > 0 && pace.Wait <= pace.Interval:
 		return pause{length: min(pace.Wait, lookEvery)}
 	}
+	// Due; or further away than an interval, since Postgres' clock was set
+	// back: then the tick pulls it back.
 	limit, err := t.room(ctx, pace)
 	if err != nil {
 		t.trouble.is(err)
@@ -135,7 +137,7 @@ func (t *ticker) room(ctx context.Context, pace db.Pace) (int, error) {
 		return 0, fmt.Errorf("measure queue: %w", err)
 	}
 	info := consumer.CachedInfo()
-	queued := int(info.NumPending) + info.NumAckPending //nolint:gosec // far below 2^63
+	queued := int(info.NumPending) + info.NumAckPending
 	t.metrics.queued.Set(float64(queued))
 	if pace.Interval > 0 {
 		return message.MaxBatchSize, nil
@@ -165,13 +167,30 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	}
 	t.metrics.ticked(tick)
 	if tick.OutboxID != 0 {
-		if err := t.publisher.Publish(whole, t.entries(tick.Claim)); err != nil {
+		if err := t.publish(whole, tick); err != nil {
 			t.log.Warn("a claim is left to the relay", zap.Int("messages", tick.Size()), zap.Error(err))
 			return soon()
 		}
 		t.finish(ctx, tick)
 	}
 	return t.after(ctx, tick)
+}
+
+// publish publishes a claim, as long as ctx lasts: a reconnect takes a moment,
+// a relay much longer.
+func (t *ticker) publish(ctx context.Context, tick db.Tick) error {
+	entries := t.entries(tick.Claim)
+	for {
+		err := t.publisher.Publish(ctx, entries)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // entries is what a claim publishes.

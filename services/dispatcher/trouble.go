@@ -53,5 +53,5 @@ func (t *trouble) is(err error) {
 // jitter returns a duration between d/2 and d, so that several dispatchers
 // don't do everything at the same moment.
 func jitter(d time.Duration) time.Duration {
-	return d/2 + rand.N(d/2+1) //nolint:gosec // spreading load needs no secrecy
+	return d/2 + rand.N(d/2+1)
 }
