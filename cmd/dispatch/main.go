@@ -96,7 +96,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		&cobra.Group{ID: "pace", Title: "Pace:"},
 	)
 	root.AddCommand(
-		newUp(), newIngest(), newDispatcher(), newSender(), newProvision(), newHealth(), newSink(),
+		newUp(), newIngest(), newDispatcher(), newSender(), newProvision(), newHealth(), newSink(), newBench(),
 		newSend(), newGet(), newList(),
 		newStatus(), newStart(), newStop(),
 	)

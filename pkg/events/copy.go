@@ -33,7 +33,7 @@ type Copy struct {
 
 	mu      sync.Mutex
 	settled bool
-	until   time.Time
+	until   time.Time // zero, in a Copy that no Queue made: for ever
 }
 
 // newCopy reads a copy that is held until then.
@@ -56,7 +56,7 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 	return &Copy{
 		ID:       body.ID,
 		Claim:    body.Claim,
-		Delivery: int(meta.NumDelivered), //nolint:gosec // far below 2^31
+		Delivery: int(meta.NumDelivered),
 		First:    meta.NumDelivered == 1 && header.Get(HeaderOrigin) == OriginTick,
 		Trace:    header.Get(HeaderTrace),
 		sequence: meta.Sequence.Stream,
@@ -79,7 +79,7 @@ func (c *Copy) Lapsed() bool {
 	return c.lapsed()
 }
 
-func (c *Copy) lapsed() bool { return time.Until(c.until) < lapseMargin }
+func (c *Copy) lapsed() bool { return !c.until.IsZero() && time.Until(c.until) < lapseMargin }
 
 // Ack takes the copy off the queue. That the server has it is not known: one
 // that got lost is delivered once more.

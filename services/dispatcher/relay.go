@@ -25,12 +25,14 @@ const (
 	// are locked at once.
 	relayEvery = time.Second
 	relayBatch = 50
-	// relayTogether is how long a batch of rows is tried as one, relayAlone
-	// how long each row is afterwards. All of it has to end before Postgres
-	// ends the transaction, 5 s after its last statement.
+	// relayWithin is how long a batch may be published: Postgres ends the
+	// transaction 5 s after its last statement. Rows go together up to so many
+	// entries, few enough to be published in relayTogether also by a busy
+	// server; when they fail, each is tried alone.
+	relayWithin   = 4 * time.Second
+	relayEntries  = 500
 	relayTogether = 2500 * time.Millisecond
 	relayAlone    = 400 * time.Millisecond
-	relayWithin   = 4 * time.Second
 	// refusedFor is how long a row that can't be published is left alone.
 	refusedFor = time.Minute
 	// doubtAge is when a claim may have been published longer ago than the
@@ -78,29 +80,38 @@ func (r *relay) Round(ctx context.Context) error {
 		err = fmt.Errorf("look for emissions of an old claim: %w", err)
 	}
 	errs := []error{err}
-	for after := int64(0); ctx.Err() == nil; {
-		relayed, err := r.batch(ctx, after, done)
-		if err != nil {
+	for next := (step{more: true}); next.more && ctx.Err() == nil; {
+		if next, err = r.batch(ctx, next.after, done); err != nil {
 			errs = append(errs, err)
-			break
 		}
-		if relayed.Rows < relayBatch {
-			break
-		}
-		after = relayed.Last
 	}
 	return errors.Join(errs...)
 }
 
-func (r *relay) batch(ctx context.Context, after int64, done emitted) (db.Relayed, error) {
+// step is how far a round has come.
+type step struct {
+	after int64 // the last row that was dealt with
+	more  bool
+}
+
+func (r *relay) batch(ctx context.Context, after int64, done emitted) (step, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeWait)
 	defer cancel()
+	var left *parcel
 	params := db.RelayParams{Age: relayAge, After: after, Limit: relayBatch, Lease: r.lease}
-	return r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) []db.Published {
+	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) (published []db.Published) {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
-		return r.publish(ctx, r.unpack(rows, done))
+		published, left = r.publish(ctx, r.unpack(rows, done))
+		return published
 	})
+	switch {
+	case err != nil:
+		return step{}, err
+	case left != nil: // time is up, or NATS is in trouble
+		return step{after: left.ID - 1, more: relayed.Published > 0}, nil
+	}
+	return step{after: relayed.Last, more: relayed.Rows == relayBatch}, nil
 }
 
 // parcel is an outbox row, unpacked.
@@ -168,25 +179,42 @@ func emissionOf(entry events.Entry) (db.Emission, bool) {
 	return db.Emission{ID: body.ID, Claim: body.Claim}, true
 }
 
-// publish publishes the rows and returns those that are. If all together
-// don't pass, each is tried by itself, in any order, so that one which is
-// refused holds up no other.
-func (r *relay) publish(ctx context.Context, parcels []parcel) []db.Published {
-	if len(parcels) == 0 {
-		return nil
+// publish publishes the rows in their order, and returns those that are
+// published and the first that was not come to.
+func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel) {
+	for len(parcels) > 0 {
+		if ctx.Err() != nil || !r.js.Conn().IsConnected() {
+			return published, &parcels[0]
+		}
+		size, entries := 0, []events.Entry(nil)
+		for size < len(parcels) && (size == 0 || len(entries)+len(parcels[size].entries) <= relayEntries) {
+			entries = append(entries, parcels[size].entries...)
+			size++
+		}
+		limit := relayTogether
+		if size == 1 {
+			limit = relayWithin // one that is large, or the last
+		}
+		together, cancel := context.WithTimeout(ctx, limit)
+		err := r.publisher.Publish(together, entries)
+		cancel()
+		passed := parcels[:size]
+		if err != nil {
+			r.trouble.is(err)
+			if passed = r.publishAlone(ctx, parcels[:size]); len(passed) == 0 {
+				return published, &parcels[0]
+			}
+		}
+		published = append(published, r.published(passed)...)
+		parcels = parcels[size:]
 	}
-	var all []events.Entry
-	for _, p := range parcels {
-		all = append(all, p.entries...)
-	}
-	together, cancel := context.WithTimeout(ctx, relayTogether)
-	err := r.publisher.Publish(together, all)
-	cancel()
-	if err == nil {
-		return r.published(parcels)
-	}
-	r.trouble.is(err)
-	var passed, failed []parcel
+	return published, nil
+}
+
+// publishAlone tries rows one by one, in any order, so that one which is
+// refused holds up no other, and returns those that passed.
+func (r *relay) publishAlone(ctx context.Context, parcels []parcel) (passed []parcel) {
+	refused := map[int64]error{}
 	for _, i := range rand.Perm(len(parcels)) {
 		if ctx.Err() != nil || !r.js.Conn().IsConnected() {
 			break
@@ -194,21 +222,21 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) []db.Published {
 		alone, cancel := context.WithTimeout(ctx, relayAlone)
 		err := r.publisher.Publish(alone, parcels[i].entries)
 		cancel()
-		if err != nil {
-			failed = append(failed, parcels[i])
-			continue
-		}
-		passed = append(passed, parcels[i])
-	}
-	if len(passed) > 0 { // else it is NATS that is in trouble, not the row
-		for _, p := range failed {
-			if !p.isClaim {
-				r.log.Error("an outbox row can't be published and is left where it is", zap.Int64("outbox", p.ID), zap.Error(err))
-				r.refuse(p.ID)
-			}
+		switch {
+		case err == nil:
+			passed = append(passed, parcels[i])
+		case !parcels[i].isClaim:
+			refused[parcels[i].ID] = err
 		}
 	}
-	return r.published(passed)
+	if len(passed) == 0 {
+		return nil // it is NATS that is in trouble, not the rows
+	}
+	for id, err := range refused {
+		r.log.Error("an outbox row can't be published and is left where it is", zap.Int64("outbox", id), zap.Error(err))
+		r.refuse(id)
+	}
+	return passed
 }
 
 func (r *relay) published(parcels []parcel) []db.Published {

@@ -150,13 +150,17 @@ func (t *ticker) room(ctx context.Context, pace db.Pace) (int, error) {
 func (t *ticker) tick(ctx context.Context, limit int) pause {
 	whole, cancel := context.WithDeadline(context.WithoutCancel(ctx), time.Now().Add(publishWithin))
 	defer cancel()
+	var entries []events.Entry // composed once, for the outbox and to be published
 	tick, err := t.store.Tick(whole, db.TickParams{
 		Destination: message.DefaultDestination,
 		Limit:       limit,
 		Lease:       t.lease,
 		Lost:        t.lost.take(),
 		BatchSize:   db.DefaultBatchSize,
-		Box:         func(claim db.Claim) []byte { return events.Encode(t.entries(claim)) },
+		Box: func(claim db.Claim) []byte {
+			entries = t.entries(claim)
+			return events.Encode(entries)
+		},
 	})
 	t.trouble.is(err)
 	switch {
@@ -167,7 +171,7 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	}
 	t.metrics.ticked(tick)
 	if tick.OutboxID != 0 {
-		if err := t.publish(whole, tick); err != nil {
+		if err := t.publish(whole, entries); err != nil {
 			t.log.Warn("a claim is left to the relay", zap.Int("messages", tick.Size()), zap.Error(err))
 			return soon()
 		}
@@ -178,8 +182,7 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 
 // publish publishes a claim, as long as ctx lasts: a reconnect takes a moment,
 // a relay much longer.
-func (t *ticker) publish(ctx context.Context, tick db.Tick) error {
-	entries := t.entries(tick.Claim)
+func (t *ticker) publish(ctx context.Context, entries []events.Entry) error {
 	for {
 		err := t.publisher.Publish(ctx, entries)
 		if err == nil {

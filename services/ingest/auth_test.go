@@ -79,8 +79,11 @@ func TestWithoutKeysNoWebPageGetsIn(t *testing.T) {
 	}
 	stop := "/api/v1/messaging/stop"
 	for _, fromAPage := range [][]string{
-		{"Content-Type", "application/x-www-form-urlencoded"}, {"Content-Type", "text/plain"},
-		{"Origin", "https://evil.example"}, {"Origin", "null"}, {"Sec-Fetch-Site", "cross-site"},
+		{"Content-Type", "application/x-www-form-urlencoded"},
+		{"Content-Type", "text/plain"},
+		{"Origin", "https://evil.example"},
+		{"Origin", "null"},
+		{"Sec-Fetch-Site", "cross-site"},
 	} {
 		i.send(http.MethodPost, stop, "", fromAPage...).problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	}

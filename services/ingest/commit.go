@@ -13,7 +13,7 @@ import (
 
 // Sizes and times of the group commit.
 const (
-	committers    = 3        // transactions at a time
+	committers    = 2        // transactions at a time
 	maxChunk      = 500      // messages of one caller that go into a transaction together
 	maxGroup      = 500      // messages from which on a transaction takes no more
 	maxGroupBytes = 4 << 20  // and bytes

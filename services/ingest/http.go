@@ -154,7 +154,7 @@ func (a *api) refuseUnread(c *fiber.Ctx, err error) error {
 // refuse answers with a problem.
 func (a *api) refuse(c *fiber.Ctx, err error) error {
 	var routing *fiber.Error
-	p := new(problem)
+	var p *problem
 	if errors.As(err, &routing) {
 		p = problemOfFiber(routing)
 	} else {

@@ -47,29 +47,28 @@ type intake struct {
 // Run takes messages in until ctx ends; what it holds by then is finished or
 // given back.
 func (in *intake) Run(ctx context.Context) error {
-	for {
-		var consumer jetstream.Consumer
-		err := service.WaitFor(ctx, in.log, "NATS intake (missing streams: run dispatch provision)", func(ctx context.Context) (err error) {
-			if !in.js.Conn().IsConnected() {
-				return events.ErrUnavailable
-			}
-			consumer, err = in.js.Consumer(ctx, in.topology.IntakeStream(), events.IntakeConsumer)
-			return err
-		})
-		if ctx.Err() != nil {
-			return nil
-		}
+	for ctx.Err() == nil {
+		consumer, err := in.find(ctx)
 		if err != nil {
-			return err
+			return err // ctx's, which counts as none
 		}
 		if err := in.consume(ctx, consumer); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		in.log.Warn("the intake's consumer has ended, looking for it anew")
 	}
+	return nil
+}
+
+// find waits for the durable consumer.
+func (in *intake) find(ctx context.Context) (consumer jetstream.Consumer, err error) {
+	err = service.WaitFor(ctx, in.log, "NATS intake (missing streams: run dispatch provision)", func(ctx context.Context) (err error) {
+		if !in.js.Conn().IsConnected() {
+			return events.ErrUnavailable
+		}
+		consumer, err = in.js.Consumer(ctx, in.topology.IntakeStream(), events.IntakeConsumer)
+		return err
+	})
+	return consumer, err
 }
 
 // consume works until ctx ends or the consumer is gone.
@@ -104,6 +103,7 @@ func (in *intake) consume(ctx context.Context, consumer jetstream.Consumer) erro
 		case msg := <-arrived:
 			in.take(ctx, gather(msg, arrived))
 		case <-consuming.Closed():
+			in.log.Warn("the intake's consumer has ended, looking for it anew")
 			return nil
 		case <-ctx.Done():
 			return nil

@@ -82,7 +82,7 @@ func TestTextIsCutBetweenCharacters(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "éé", clean([]byte("ééé"), 5))
 	require.Equal(t, "ab", clean([]byte("a\x00b"), 5))
-	require.Equal(t, "", clean([]byte("é"), 1))
+	require.Empty(t, clean([]byte("é"), 1))
 	require.LessOrEqual(t, len(clean([]byte(strings.Repeat("a\xff", 100)), 50)), 50)
 }
 

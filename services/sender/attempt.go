@@ -110,19 +110,14 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int, tr
 			verdict: retryable, text: w.describe(context.Cause(ctx), err),
 		}
 	}
+	defer func() { _ = response.Body.Close() }()
 	limit.Stop()
 	rest := time.AfterFunc(responseWait, func() { cancel(errReadLong) })
 	defer rest.Stop()
-	body := read(response)
-	return classify(response, body, started, time.Now())
-}
-
-// read returns the beginning of the body. A body that is longer, or that
-// breaks off, costs its connection; what came of it counts all the same.
-func read(response *http.Response) []byte {
-	defer func() { _ = response.Body.Close() }()
+	// A body that is longer, or breaks off, costs its connection; what came of
+	// it counts all the same.
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxResponse))
-	return body
+	return classify(response, body, started, time.Now())
 }
 
 var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)

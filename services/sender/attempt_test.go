@@ -65,7 +65,7 @@ func TestARequestIsThatOfTheContract(t *testing.T) {
 
 	require.Equal(t, http.MethodPost, got.Method)
 	require.Equal(t, "/hook?key=1", got.RequestURI)
-	require.Equal(t, `{"to":"+905551111111","content":"<olá> & \"co\""}`, string(body))
+	require.JSONEq(t, `{"to":"+905551111111","content":"<olá> & \"co\""}`, string(body))
 	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
 	require.Equal(t, m.ID.String(), got.Header.Get("Idempotency-Key"))
 	require.Equal(t, m.ID.String(), got.Header.Get("webhook-id"))

@@ -94,7 +94,7 @@ var ownHeaders = []string{
 // bytes beyond ASCII.
 var (
 	headerName  = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
-	headerValue = regexp.MustCompile(`^[\t -~]*$`)
+	headerValue = regexp.MustCompile(`^[\t\x20-\x7e]*$`)
 )
 
 // parseHeaders reads one 'Name: value' a line. The text \n ends a line too,

@@ -1,7 +1,6 @@
 package sender
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,7 +32,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 		"RETRY_FACTOR": "0.5", "SENDER_CONCURRENCY": "0", "EVENT_CONTENT": "some",
 	})
 	var mistakes *service.ConfigError
-	require.True(t, errors.As(err, &mistakes))
+	require.ErrorAs(t, err, &mistakes)
 	for _, name := range []string{
 		"WEBHOOK_URL", "WEBHOOK_TIMEOUT", "SHUTDOWN_TIMEOUT", "WEBHOOK_SECRET", "WEBHOOK_HEADERS",
 		"RETRY_FACTOR", "SENDER_CONCURRENCY", "EVENT_CONTENT",

@@ -60,11 +60,13 @@ func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) 
 
 const loadQueued = `-- name: LoadQueued :many
 SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash FROM messages AS m
-WHERE m.id = ANY($1::uuid[]) AND m.status IN ('QUEUED', 'RETRYING')
+WHERE m.id = ANY($1::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING')
 `
 
 // The gate: a copy is worth sending only while its row is QUEUED or RETRYING
-// and carries no newer claim.
+// and carries no newer claim. The status is compared as text so that the
+// planner keeps to the primary key: messages_lease would fit too, and holds
+// every id that is on its way.
 func (q *Queries) LoadQueued(ctx context.Context, ids []message.ID) ([]Message, error) {
 	rows, err := q.db.Query(ctx, loadQueued, ids)
 	if err != nil {

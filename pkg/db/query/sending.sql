@@ -1,8 +1,10 @@
 -- name: LoadQueued :many
 -- The gate: a copy is worth sending only while its row is QUEUED or RETRYING
--- and carries no newer claim.
+-- and carries no newer claim. The status is compared as text so that the
+-- planner keeps to the primary key: messages_lease would fit too, and holds
+-- every id that is on its way.
 SELECT m.* FROM messages AS m
-WHERE m.id = ANY(@ids::uuid[]) AND m.status IN ('QUEUED', 'RETRYING');
+WHERE m.id = ANY(@ids::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING');
 
 -- name: RecordOutcomes :many
 -- One outcome a message and statement. The guard is the table of moves,

@@ -1,0 +1,33 @@
+package events_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func TestAParkedMessageComesBackUnderItsClaim(t *testing.T) {
+	t.Parallel()
+	topology := events.NewTopology("dispatch", 1)
+	next := time.Date(2026, 3, 1, 12, 0, 0, 123_456_000, time.FixedZone("", 3600))
+	m := message.Message{ID: message.NewID(next), Destination: "default", Claim: 4, NextAttemptAt: &next}
+	composer := events.NewComposer(topology, false)
+
+	entry := composer.Parked(m, "00-trace")
+	require.Equal(t, topology.Park("default", m.ID), entry.Subject)
+	require.Equal(t, map[string]string{
+		"Nats-Schedule":        "@at 2026-03-01T11:00:00.123456Z",
+		"Nats-Schedule-Target": topology.Deliver("default", m.ID),
+		events.HeaderClaim:     "4",
+		events.HeaderOrigin:    events.OriginRetry,
+		events.HeaderTrace:     "00-trace",
+	}, entry.Headers)
+	require.JSONEq(t, `{"id":"`+m.ID.String()+`","claim":4}`, string(entry.Data))
+	require.NotEqual(t, composer.Delivery(events.OriginReclaim, m).MsgID, entry.MsgID,
+		"a reclaim under the same number must not count as its repeat")
+	require.NotContains(t, composer.Parked(m, "").Headers, events.HeaderTrace)
+}

@@ -1,0 +1,37 @@
+package dispatcher
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+func TestConfigNamesEveryMistake(t *testing.T) {
+	t.Parallel()
+	env := service.Environment{"DATABASE_URL": "postgres://u@h/n", "LEASE": "10ms", "EVENT_CONTENT": "some"}
+	_, err := service.Parse[Config](env)
+	var wrong *service.ConfigError
+	require.ErrorAs(t, err, &wrong)
+	assert.EqualError(t, err, "LEASE=\"10ms\": must be at least 1s\nEVENT_CONTENT=\"some\": must be none or full")
+
+	cfg, err := service.Parse[Config](service.Environment{"DATABASE_URL": "postgres://u@h/n"})
+	require.NoError(t, err)
+	assert.Equal(t, 5*time.Minute, cfg.Lease)
+	assert.False(t, cfg.Redis.Enabled())
+}
+
+func TestTheSweepFollowsTheLease(t *testing.T) {
+	t.Parallel()
+	for lease, want := range map[time.Duration]time.Duration{
+		time.Second:     time.Second,
+		time.Minute:     6 * time.Second,
+		5 * time.Minute: 30 * time.Second,
+		time.Hour:       30 * time.Second,
+	} {
+		assert.Equal(t, want, sweepPeriod(lease), lease)
+	}
+}

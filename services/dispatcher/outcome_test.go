@@ -1,0 +1,88 @@
+package dispatcher
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func composer() events.Composer {
+	return events.NewComposer(events.NewTopology("dispatch", 1), false)
+}
+
+func claimed(claim int64) message.Message {
+	return message.Message{
+		ID: message.NewID(time.Now()), To: "+905551111111", Content: "hello", Destination: message.DefaultDestination,
+		Status: message.Queued, Claim: claim, Version: 2 * claim,
+	}
+}
+
+func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
+	t.Parallel()
+	ended := time.Now().UTC()
+	next := ended.Add(time.Minute)
+	m := claimed(3)
+	m.Attempts, m.Version, m.UpdatedAt, m.LastError, m.NextAttemptAt = 2, 7, ended, "503", &next
+	attempt := &message.Attempt{Number: 2, StartedAt: ended.Add(-time.Second), Duration: time.Second, Outcome: message.OutcomeRetry, HTTPStatus: 503}
+	entry := composer().Finished(message.EventAttempted, m, events.Outcome{Claim: 3, NextClaim: 4, Delivery: 5, Attempt: attempt})
+
+	outcome, err := outcomeOf(entry.Data)
+
+	require.NoError(t, err)
+	assert.Equal(t, db.Outcome{
+		ID: m.ID, Move: message.Defer, Version: 7, Claim: 3, NextClaim: 4, Delivery: 5, Attempts: 2,
+		Attempt: attempt, EndedAt: ended, NextAttemptAt: next, Error: "503",
+	}, outcome)
+}
+
+func TestWhatIsNoOutcomeIsRefused(t *testing.T) {
+	t.Parallel()
+	next := time.Now()
+	m := claimed(1)
+	m.NextAttemptAt = &next
+	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1}).Data)
+	_, err := outcomeOf([]byte(good))
+	require.NoError(t, err)
+
+	for name, broken := range map[string]string{
+		"no JSON":         good[:len(good)-1],
+		"another type":    strings.Replace(good, `message.attempted"`, `message.created"`, 1),
+		"no type":         strings.Replace(good, `message.attempted"`, `"`, 1),
+		"no sequence":     strings.Replace(good, `"sequence":"`, `"sequence":"x`, 1),
+		"no outcome":      strings.Replace(good, `"outcome"`, `"other"`, 1),
+		"no message":      strings.Replace(good, `"data":{"id"`, `"data":{"other"`, 1),
+		"no next attempt": strings.Replace(good, `"nextAttemptAt"`, `"other"`, 1),
+	} {
+		require.NotEqual(t, good, broken, name)
+		_, err := outcomeOf([]byte(broken))
+		assert.Error(t, err, name)
+	}
+}
+
+func TestARelayedClaimIsNotCertainlyTheFirst(t *testing.T) {
+	t.Parallel()
+	fresh, done, again := claimed(1), claimed(1), claimed(2)
+	entries := append(composer().Claimed(events.OriginTick, []message.Message{fresh, done}),
+		composer().Claimed(events.OriginReclaim, []message.Message{again})...)
+	made := emitted{known: true, claims: map[db.Emission]bool{{ID: done.ID, Claim: 1}: true}}
+
+	kept, emissions := relayed(entries, made)
+
+	assert.Equal(t, []db.Emission{{ID: fresh.ID, Claim: 1}, {ID: done.ID, Claim: 1}, {ID: again.ID, Claim: 2}}, emissions)
+	var origins []string
+	for _, entry := range kept {
+		if origin := entry.Headers[events.HeaderOrigin]; origin != "" {
+			origins = append(origins, origin)
+			assert.NotEqual(t, done.ID.String()+".1", entry.MsgID, "it was emitted before")
+		}
+	}
+	assert.Equal(t, []string{events.OriginRelay, events.OriginRelay}, origins)
+	assert.Len(t, kept, 5, "the events are told in any case")
+}

@@ -1,0 +1,95 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+)
+
+var errAway = errors.New("dial postgres://u:p@h: refused")
+
+func TestTroubleIsToldNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		trouble := newTrouble(zap.New(core), "tick")
+		trouble.is(nil)
+		for range 25 {
+			trouble.is(errAway)
+			<-time.After(time.Second)
+		}
+		trouble.is(nil)
+		trouble.is(nil)
+
+		var lines []string
+		for _, line := range logs.All() {
+			lines = append(lines, line.Message)
+		}
+		assert.Equal(t, []string{"tick does not work", "tick does not work", "tick does not work", "tick works again"}, lines)
+		assert.Equal(t, "dial postgres://***@h: refused", logs.All()[0].ContextMap()["error"])
+	})
+}
+
+func TestPersistGoesOnUntilItIsDoneOrTold(t *testing.T) {
+	t.Parallel()
+	quiet := newTrouble(zap.NewNop(), "test")
+	t.Run("until it is there", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			tries := 0
+			err := persist(t.Context(), time.Second, quiet, func(context.Context) error {
+				if tries++; tries < 10 {
+					return errAway
+				}
+				return nil
+			})
+			require.NoError(t, err)
+			assert.Equal(t, 10, tries)
+		})
+	})
+	t.Run("a stop ends the waiting, not the try", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			err := persist(ctx, time.Second, quiet, func(try context.Context) error {
+				cancel()
+				require.NoError(t, try.Err())
+				<-try.Done()
+				return try.Err()
+			})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.True(t, db.Unavailable(err))
+		})
+	})
+}
+
+func TestWhatTheSweepFoundGoesStale(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelf{life: time.Minute}
+		require.Empty(t, shelf.take())
+		shelf.put([]db.Lost{{Claim: 7}})
+		require.Len(t, shelf.take(), 1)
+		require.Len(t, shelf.take(), 1, "the claim number, not the shelf, guards against a second time")
+		<-time.After(time.Minute + time.Nanosecond)
+		require.Empty(t, shelf.take())
+	})
+}
+
+func TestJitterStaysWithinHalfAndWhole(t *testing.T) {
+	t.Parallel()
+	for range 1000 {
+		d := jitter(time.Second)
+		require.GreaterOrEqual(t, d, time.Second/2)
+		require.LessOrEqual(t, d, time.Second)
+	}
+}
