@@ -124,7 +124,7 @@ type running struct {
 }
 
 // run starts a service with w's settings and the given ones on top.
-func run[T any](w *world, service_ func(context.Context, T, *zap.Logger) error, settings ...string) *running {
+func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, settings ...string) *running {
 	w.t.Helper()
 	env := maps.Clone(w.env)
 	for i := 0; i < len(settings); i += 2 {
@@ -134,7 +134,7 @@ func run[T any](w *world, service_ func(context.Context, T, *zap.Logger) error, 
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- service_(ctx, cfg, w.log()) }()
+	go func() { ended <- start(ctx, cfg, w.log()) }()
 	r := &running{}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
@@ -166,7 +166,7 @@ func (w *world) runIngest(settings ...string) *running {
 	r := run(w, ingest.Run, append([]string{"HTTP_ADDR", addr}, settings...)...)
 	r.url = "http://" + addr
 	require.Eventually(w.t, func() bool {
-		response, err := http.Get(r.url + "/health/ready") //nolint:noctx // bounded by Eventually
+		response, err := http.Get(r.url + "/health/ready")
 		if err != nil {
 			return false
 		}

@@ -35,7 +35,7 @@ func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
 
 	// No sender runs, so that every emission stays on the work queue with the
 	// time at which the server took it.
-	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano()))) //nolint:gosec // which dispatcher is killed need not be secret
+	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	outage := sync.OnceFunc(func() {
 		w.stopNATS()
 		<-time.After(5 * interval)

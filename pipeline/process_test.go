@@ -114,7 +114,7 @@ func startProcess(t testing.TB, env map[string]string, args ...string) *process 
 func (p *process) ready() *process {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
-		response, err := http.Get(p.health + "/health/ready") //nolint:noctx // bounded by Eventually
+		response, err := http.Get(p.health + "/health/ready")
 		if err != nil {
 			return false
 		}
@@ -123,9 +123,6 @@ func (p *process) ready() *process {
 	}, patience, 10*time.Millisecond, "%s is not ready:\n%s", p.health, p.out)
 	return p
 }
-
-// api is the process as an ingest to talk to.
-func (p *process) api() *running { return &running{url: p.health, stop: p.terminate} }
 
 // kill is kill -9, and waits for the end.
 func (p *process) kill() {

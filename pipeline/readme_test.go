@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,7 +45,13 @@ func TestEveryCommandOfTheREADMEIsRun(t *testing.T) {
 
 // shell runs commands of the README, with the program in bin/ and the nats
 // tool in the PATH.
-func shell(t *testing.T, script string, env ...string) string {
+func shell(t *testing.T, script string, env ...string) {
+	t.Helper()
+	out, err := shellCommand(t, script, env...).CombinedOutput()
+	require.NoError(t, err, "%s\n%s", script, out)
+}
+
+func shellCommand(t *testing.T, script string, env ...string) *exec.Cmd {
 	t.Helper()
 	natsTool, err := natsBinary()
 	require.NoError(t, err)
@@ -55,9 +62,7 @@ func shell(t *testing.T, script string, env ...string) string {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), append(env,
 		"PATH="+filepath.Dir(natsTool)+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+dir)...)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s\n%s", script, out)
-	return string(out)
+	return cmd
 }
 
 func TestTheFirstMessagesOfTheREADME(t *testing.T) {
@@ -107,12 +112,17 @@ func TestTheServicesOfTheREADME(t *testing.T) {
 	finished := make(chan string, 1)
 	fifo := filepath.Join(t.TempDir(), "done")
 	require.NoError(t, exec.CommandContext(t.Context(), "mkfifo", fifo).Run())
-	go func() { finished <- shell(t, strings.ReplaceAll(script.String(), "< done", "< "+fifo), env...) }()
+	cmd := shellCommand(t, strings.ReplaceAll(script.String(), "< done", "< "+fifo), env...)
+	go func() {
+		out, err := cmd.CombinedOutput()
+		finished <- fmt.Sprintf("%v\n%s", err, out)
+	}()
 
 	w.await(id, message.Sent)
 	require.NoError(t, os.WriteFile(fifo, []byte("\n"), 0o600))
 	select {
-	case <-finished:
+	case outcome := <-finished:
+		require.True(t, strings.HasPrefix(outcome, "<nil>"), outcome)
 	case <-time.After(patience):
 		require.FailNow(t, "the services do not stop")
 	}

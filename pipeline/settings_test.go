@@ -82,8 +82,8 @@ func TestSettingsAreDocumented(t *testing.T) {
 	require.True(t, found)
 	generated := head + begin + table.String() + end + tail
 	if *update {
-		require.NoError(t, os.WriteFile("../README.md", []byte(generated), 0o644))           //nolint:gosec // a public file
-		require.NoError(t, os.WriteFile("../.env.example", []byte(example.String()), 0o644)) //nolint:gosec // a public file
+		require.NoError(t, os.WriteFile("../README.md", []byte(generated), 0o644))
+		require.NoError(t, os.WriteFile("../.env.example", []byte(example.String()), 0o644))
 	}
 	written, err := os.ReadFile("../.env.example")
 	require.NoError(t, err)

@@ -177,13 +177,14 @@ func startSink(ctx context.Context, group *service.Group, received io.Writer) (s
 
 // answers waits until everything is ready; false when ctx ends first.
 func answers(ctx context.Context, api string) bool {
+	client := &http.Client{Timeout: 5 * time.Second}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, api+"/health/ready", nil)
 		if err == nil {
 			var response *http.Response
-			if response, err = http.DefaultClient.Do(request); err == nil {
+			if response, err = client.Do(request); err == nil {
 				response.Body.Close()
 				if response.StatusCode == http.StatusOK {
 					return true

@@ -83,7 +83,7 @@ func newBench() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return show(cmd.OutOrStdout(), asJSON, results, func(w io.Writer) { printResults(w, results) })
+		return show(cmd.OutOrStdout(), asJSON, results, func(t *table) { fillResults(t, results) })
 	}
 	return cmd
 }
@@ -107,26 +107,27 @@ func measure(ctx context.Context, options bench.Options, runs int, progress io.W
 	return results, nil
 }
 
-// printResults prints median, least and most of each figure.
-func printResults(w io.Writer, results []bench.Result) {
-	fmt.Fprintln(w, "\tMEDIAN\tLEAST\tMOST")
-	row(w, "delivered/s", "%.0f", results, func(r bench.Result) float64 { return r.Delivered })
-	row(w, "accepted/s", "%.0f", results, func(r bench.Result) float64 { return r.Accepted })
-	row(w, "p50", "%s", results, func(r bench.Result) time.Duration { return r.P50.Round(10 * time.Microsecond) })
-	row(w, "p99", "%s", results, func(r bench.Result) time.Duration { return r.P99.Round(10 * time.Microsecond) })
-	row(w, "all states final after", "%s", results, func(r bench.Result) time.Duration { return r.FinalAfter.Round(time.Millisecond) })
-	row(w, "CPU ms/message", "%.3f", results, func(r bench.Result) float64 { return r.CPUPerMessage })
-	row(w, "repeated requests", "%d", results, func(r bench.Result) int { return r.Repeated })
+// fillResults shows median, least and most of each figure.
+func fillResults(t *table, results []bench.Result) {
+	t.head("", "MEDIAN", "LEAST", "MOST")
+	fillFigure(t, "delivered/s", "%.0f", results, func(r bench.Result) float64 { return r.Delivered })
+	fillFigure(t, "accepted/s", "%.0f", results, func(r bench.Result) float64 { return r.Accepted })
+	fillFigure(t, "p50", "%s", results, func(r bench.Result) time.Duration { return r.P50.Round(10 * time.Microsecond) })
+	fillFigure(t, "p99", "%s", results, func(r bench.Result) time.Duration { return r.P99.Round(10 * time.Microsecond) })
+	fillFigure(t, "all states final after", "%s", results, func(r bench.Result) time.Duration { return r.FinalAfter.Round(time.Millisecond) })
+	fillFigure(t, "CPU ms/message", "%.3f", results, func(r bench.Result) float64 { return r.CPUPerMessage })
+	fillFigure(t, "repeated requests", "%d", results, func(r bench.Result) int { return r.Repeated })
 	for name := range results[0].CPU {
-		row(w, "CPU s "+name, "%.2f", results, func(r bench.Result) float64 { return r.CPU[name] })
+		fillFigure(t, "CPU s "+name, "%.2f", results, func(r bench.Result) float64 { return r.CPU[name] })
 	}
 }
 
-func row[T cmp.Ordered](w io.Writer, name, format string, results []bench.Result, value func(bench.Result) T) {
+func fillFigure[T cmp.Ordered](t *table, name, format string, results []bench.Result, value func(bench.Result) T) {
 	values := make([]T, len(results))
 	for i, r := range results {
 		values[i] = value(r)
 	}
 	slices.Sort(values)
-	fmt.Fprintf(w, "%s\t"+format+"\t"+format+"\t"+format+"\n", name, values[len(values)/2], values[0], values[len(values)-1])
+	figure := func(value T) string { return fmt.Sprintf(format, value) }
+	t.row(name, figure(values[len(values)/2]), figure(values[0]), figure(values[len(values)-1]))
 }

@@ -29,32 +29,40 @@ func newClient(base, key string) *client {
 	return &client{base: strings.TrimRight(base, "/"), key: key, http: http.Client{Timeout: 30 * time.Second}}
 }
 
+// apiURL is where the API is unless a flag says otherwise.
+func apiURL() string {
+	if base := os.Getenv(service.EnvAPIURL); base != "" {
+		return base
+	}
+	return "http://127.0.0.1:8080"
+}
+
 // clientFlags adds the flags of a command that talks to an ingest; the
 // function makes the client once they are parsed.
 func clientFlags(cmd *cobra.Command) func() *client {
-	base := os.Getenv(service.EnvAPIURL)
-	if base == "" {
-		base = "http://127.0.0.1:8080"
-	}
-	url := cmd.Flags().String("url", base, "where the API is; DISPATCH_URL sets the default")
+	url := cmd.Flags().String("url", apiURL(), "where the API is; DISPATCH_URL sets the default, DISPATCH_API_KEY the key")
 	return func() *client { return newClient(*url, os.Getenv(service.EnvAPIKey)) }
 }
 
 // problem is an RFC 9457 answer.
 type problem struct {
-	Title  string               `json:"title"`
-	Status int                  `json:"status"`
-	Detail string               `json:"detail"`
-	Code   string               `json:"code"`
-	Errors []message.FieldError `json:"errors"`
+	Title  string               `json:"title,omitempty"`
+	Status int                  `json:"status,omitempty"`
+	Detail string               `json:"detail,omitempty"`
+	Code   string               `json:"code,omitempty"`
+	Errors []message.FieldError `json:"errors,omitempty"`
 }
 
 func (p *problem) Error() string {
 	text := p.Title
-	if p.Detail != "" {
+	switch {
+	case len(p.Errors) == 1: // the detail would repeat what follows
+		text = "1 mistake"
+	case len(p.Errors) > 1:
+		text = fmt.Sprintf("%d mistakes", len(p.Errors))
+	case p.Detail != "":
 		text = p.Detail
-	}
-	if text == "" {
+	case text == "":
 		text = fmt.Sprintf("the API answered %d", p.Status)
 	}
 	if p.Code != "" {
@@ -63,51 +71,84 @@ func (p *problem) Error() string {
 	for _, e := range p.Errors {
 		text += fmt.Sprintf("\n  %s: %s", e.Field, e.Message)
 	}
+	if p.Status == http.StatusUnauthorized {
+		text += "\n  " + service.EnvAPIKey + " holds the key that is sent"
+	}
 	return text
 }
 
-// call sends a request and decodes the answer; a refusal is a *problem, and
-// nobody answering an exitError with exitUnreachable.
+// call sends a request and decodes the answer into answer. A body of []byte is
+// sent as it is, any other as its JSON. A refusal is a *problem; nobody who
+// answers, or one who can't work now, is an exitError with exitUnreachable.
 func (c *client) call(ctx context.Context, method, path string, body, answer any, headers ...string) error {
-	var reader io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		reader = bytes.NewReader(data)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	request, err := c.request(ctx, method, path, body)
 	if err != nil {
-		return usage(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("User-Agent", "dispatch/"+service.Version())
-	if c.key != "" {
-		request.Header.Set("Authorization", "Bearer "+c.key)
+		return err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return &exitError{exitUnreachable, fmt.Errorf("no answer from %s: %w", c.base, errors.Unwrap(err))}
+		return c.away(ctx, err)
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return &exitError{exitUnreachable, fmt.Errorf("read answer of %s: %w", c.base, err)}
+		return c.away(ctx, err)
 	}
-	if response.StatusCode >= 300 {
-		refusal := &problem{Status: response.StatusCode}
-		_ = json.Unmarshal(data, refusal) // an answer from elsewhere is told by its status alone
-		if response.StatusCode == http.StatusServiceUnavailable {
-			return &exitError{exitUnreachable, refusal}
-		}
-		return refusal
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return refused(response.StatusCode, data)
 	}
 	if err := json.Unmarshal(data, answer); err != nil {
 		return fmt.Errorf("read answer of %s: %w", c.base, err)
 	}
 	return nil
+}
+
+func (c *client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case []byte:
+		reader = bytes.NewReader(b)
+	default:
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		reader = bytes.NewReader(data)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	if err != nil {
+		return nil, usage(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", "dispatch/"+service.Version())
+	if c.key != "" {
+		request.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	return request, nil
+}
+
+// away is the error of a request that was not answered.
+func (c *client) away(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", ctx.Err())
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner // without the method and the path, which tell nothing here
+	}
+	return unreachable(fmt.Errorf("no answer from %s: %w\n  \"dispatch up\" starts everything; --url or %s says where it is", c.base, err, service.EnvAPIURL))
+}
+
+func refused(status int, data []byte) error {
+	refusal := &problem{}
+	_ = json.Unmarshal(data, refusal) // an answer from elsewhere is told by its status alone
+	refusal.Status = status
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return unreachable(refusal)
+	}
+	return refusal
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,16 +95,41 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "messages", Title: "Messages:"},
 		&cobra.Group{ID: "pace", Title: "Pace:"},
+		&cobra.Group{ID: "care", Title: "Care:"},
 	)
 	root.AddCommand(
 		newUp(), newIngest(), newDispatcher(), newSender(), newProvision(), newHealth(), newSink(), newBench(),
-		newSend(), newGet(), newList(),
-		newStatus(), newStart(), newStop(),
+		newSend(), newGet(), newList(), newRetry(), newCancel(), newTail(),
+		newStatus(), newStart(), newStop(), newConfigure(),
+		newDoctor(), newMigrate(),
 	)
+	root.Args = cobra.ArbitraryArgs
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknown(cmd, args[0])
+	}
+	addCompletion(root)
+	check(root)
+	return root
+}
+
+// unknown is the mistake of a command that there is not.
+func unknown(root *cobra.Command, name string) error {
+	text := fmt.Sprintf("there is no command %q.", name)
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		text += " Did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usage(errors.New(text + "\nSee \"dispatch --help\""))
+}
+
+// check has wrong arguments of every command below count as mistakes of usage.
+func check(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		cmd.Args = checked(cmd.Args)
+		check(cmd)
 	}
-	return root
 }
 
 // checked turns a wrong number of arguments into a mistake of usage.
@@ -120,3 +146,5 @@ func checked(args cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 func usage(err error) error { return &exitError{exitUsage, err} }
+
+func unreachable(err error) error { return &exitError{exitUnreachable, err} }

@@ -5,8 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,34 +92,12 @@ func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses) {
 	var overview message.Overview
 	if err := api.call(cmd.Context(), "GET", "/api/v1/messaging/status", nil, &overview); err == nil {
 		line("Pace", pace(overview), false, "")
+		if overview.Interval > 0 {
+			line("", "faster: PROCESSING_INTERVAL=2s BATCH_SIZE=10, or PROCESSING_INTERVAL=0 for as fast as possible", false, "")
+		}
 	}
 	fmt.Fprintf(out, `
 Try: curl -s %s/api/v1/messages -H 'Content-Type: application/json' -d '{"to":"+905551111111","content":"hello"}'
 
 `, at.API)
-}
-
-// pace says how fast messages are emitted and when the next ones are.
-func pace(o message.Overview) string {
-	interval := time.Duration(o.Interval)
-	if o.State == message.StateStopped {
-		return `stopped; "dispatch start" goes on`
-	}
-	if interval == 0 {
-		return fmt.Sprintf("as fast as possible, in batches of up to %d", o.BatchSize)
-	}
-	noun := "messages"
-	if o.BatchSize == 1 {
-		noun = "message"
-	}
-	next := "now"
-	if o.NextTickAt != nil {
-		if wait := time.Until(*o.NextTickAt).Round(time.Second); wait > 0 {
-			next = fmt.Sprintf("at %s, in %s", o.NextTickAt.Local().Format(time.TimeOnly), wait)
-		}
-	}
-	return strings.Join([]string{
-		fmt.Sprintf("%d %s every %s; next tick %s", o.BatchSize, noun, interval, next),
-		"           faster: PROCESSING_INTERVAL=2s BATCH_SIZE=10, or PROCESSING_INTERVAL=0 for as fast as possible",
-	}, "\n")
 }

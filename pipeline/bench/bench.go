@@ -56,6 +56,7 @@ type run struct {
 	receiver *receiver
 	api      string
 	nats     string
+	client   *http.Client // for everything but the load
 }
 
 // Run measures once, on the embedded default in a fresh data directory below
@@ -66,7 +67,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 		return Result{}, fmt.Errorf("make data directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	r := &run{options: options}
+	r := &run{options: options, client: &http.Client{Timeout: 60 * time.Second}}
 	if r.receiver, err = startReceiver(ctx, options.Delay, options.FailFirst); err != nil {
 		return Result{}, err
 	}
@@ -214,7 +215,7 @@ func (r *run) status(ctx context.Context, overview *message.Overview) error {
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := r.client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask for status: %w", err)
 	}
@@ -224,7 +225,7 @@ func (r *run) status(ctx context.Context, overview *message.Overview) error {
 
 func (r *run) control(ctx context.Context, verb string) error {
 	var overview message.Overview
-	return r.post(ctx, http.DefaultClient, "/api/v1/messaging/"+verb, "", &overview)
+	return r.post(ctx, r.client, call{path: "/api/v1/messaging/" + verb}, &overview)
 }
 
 func (r *run) latencies(sent *sent, result *Result) {

@@ -74,7 +74,7 @@ func (r *run) generate(ctx context.Context, n int, sent *sent) error {
 						return
 					}
 				}
-				if err := r.put(ctx, client, first, min(step, n-first), due, sent); err != nil {
+				if err := r.put(ctx, client, portion{first, min(step, n-first), due}, sent); err != nil {
 					errs <- err
 					return
 				}
@@ -90,41 +90,50 @@ func (r *run) generate(ctx context.Context, n int, sent *sent) error {
 	}
 }
 
-func (r *run) put(ctx context.Context, client *http.Client, first, count int, due time.Time, sent *sent) error {
+// portion is what one request puts in.
+type portion struct {
+	first, count int
+	due          time.Time
+}
+
+func (r *run) put(ctx context.Context, client *http.Client, p portion, sent *sent) error {
 	if r.options.Load == LoadBatch {
-		return r.putBatch(ctx, client, first, count, due, sent)
+		return r.putBatch(ctx, client, p, sent)
 	}
 	var answer struct{ ID string }
-	if err := r.post(ctx, client, "/api/v1/messages", body(first), &answer); err != nil {
+	if err := r.post(ctx, client, call{"/api/v1/messages", body(p.first)}, &answer); err != nil {
 		return err
 	}
-	sent.note(answer.ID, due)
+	sent.note(answer.ID, p.due)
 	return nil
 }
 
-func (r *run) putBatch(ctx context.Context, client *http.Client, first, count int, due time.Time, sent *sent) error {
-	items := make([]string, count)
+func (r *run) putBatch(ctx context.Context, client *http.Client, p portion, sent *sent) error {
+	items := make([]string, p.count)
 	for i := range items {
-		items[i] = body(first + i)
+		items[i] = body(p.first + i)
 	}
 	var answer struct {
 		Rejected int
 		Results  []struct{ ID string }
 	}
-	if err := r.post(ctx, client, "/api/v1/messages/batch", "["+strings.Join(items, ",")+"]", &answer); err != nil {
+	if err := r.post(ctx, client, call{"/api/v1/messages/batch", "[" + strings.Join(items, ",") + "]"}, &answer); err != nil {
 		return err
 	}
 	if answer.Rejected > 0 {
-		return fmt.Errorf("%d of %d messages were rejected", answer.Rejected, count)
+		return fmt.Errorf("%d of %d messages were rejected", answer.Rejected, p.count)
 	}
 	for _, result := range answer.Results {
-		sent.note(result.ID, due)
+		sent.note(result.ID, p.due)
 	}
 	return nil
 }
 
-func (r *run) post(ctx context.Context, client *http.Client, path, body string, answer any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.api+path, bytes.NewBufferString(body))
+// call is a POST.
+type call struct{ path, body string }
+
+func (r *run) post(ctx context.Context, client *http.Client, c call, answer any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.api+c.path, bytes.NewBufferString(c.body))
 	if err != nil {
 		return err
 	}

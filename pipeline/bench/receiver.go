@@ -54,7 +54,11 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	now := time.Now()
 	_, _ = io.Copy(io.Discard, request.Body) // the length is ours
 	if r.delay > 0 {
-		time.Sleep(r.delay)
+		select {
+		case <-time.After(r.delay):
+		case <-request.Context().Done():
+			return
+		}
 	}
 	if !r.note(request.Header.Get("Idempotency-Key"), now) {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -69,7 +69,7 @@ func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	count, nth := s.count(r.Header.Get("Idempotency-Key"))
 	status := http.StatusAccepted
-	if nth <= s.options.FailFirst || rand.Float64() < s.options.FailRate { //nolint:gosec // no secrecy needed
+	if nth <= s.options.FailFirst || rand.Float64() < s.options.FailRate {
 		status = s.options.Status
 	}
 	s.show(count, status, r, body)

@@ -13,7 +13,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pipeline/sink"
 )
 
-func post(t *testing.T, url, id, body string) *http.Response {
+// post returns the answer's status, its Retry-After and its body.
+func post(t *testing.T, url, id, body string) (status int, retryAfter, answer string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	require.NoError(t, err)
@@ -21,8 +22,10 @@ func post(t *testing.T, url, id, body string) *http.Response {
 	request.Header.Set("X-Dispatch-Attempt", "1")
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
-	t.Cleanup(func() { response.Body.Close() })
-	return response
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, response.Header.Get("Retry-After"), string(data)
 }
 
 func TestItShowsWhatArrivesAndAcceptsIt(t *testing.T) {
@@ -31,11 +34,9 @@ func TestItShowsWhatArrivesAndAcceptsIt(t *testing.T) {
 	server := httptest.NewServer(sink.New(sink.Options{Out: &shown}))
 	defer server.Close()
 
-	response := post(t, server.URL, "id-1", `{"to":"+905551111111","content":"he\u001b[31mllo"}`)
-	body, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusAccepted, response.StatusCode)
-	require.Contains(t, string(body), `"messageId":"`)
+	status, _, body := post(t, server.URL, "id-1", `{"to":"+905551111111","content":"he\u001b[31mllo"}`)
+	require.Equal(t, http.StatusAccepted, status)
+	require.Contains(t, body, `"messageId":"`)
 	require.Contains(t, shown.String(), "→ 202")
 	require.Contains(t, shown.String(), "+905551111111  he·[31mllo", "control characters don't reach the terminal")
 }
@@ -47,10 +48,11 @@ func TestItFailsAsToldForEachMessage(t *testing.T) {
 
 	for _, id := range []string{"a", "b"} {
 		for range 2 {
-			response := post(t, server.URL, id, `{}`)
-			require.Equal(t, 429, response.StatusCode)
-			require.Equal(t, "3", response.Header.Get("Retry-After"))
+			status, retryAfter, _ := post(t, server.URL, id, `{}`)
+			require.Equal(t, 429, status)
+			require.Equal(t, "3", retryAfter)
 		}
-		require.Equal(t, http.StatusAccepted, post(t, server.URL, id, `{}`).StatusCode)
+		status, _, _ := post(t, server.URL, id, `{}`)
+		require.Equal(t, http.StatusAccepted, status)
 	}
 }

@@ -180,41 +180,43 @@ func emissionOf(entry events.Entry) (db.Emission, bool) {
 }
 
 // publish publishes the rows in their order, and returns those that are
-// published and the first that was not come to.
+// published and the first that was not come to. A row that can't be published
+// holds up no other for long.
 func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel) {
-	for len(parcels) > 0 {
-		if ctx.Err() != nil || !r.js.Conn().IsConnected() {
-			return published, &parcels[0]
-		}
+	var failed []parcel
+	for len(parcels) > 0 && ctx.Err() == nil && r.js.Conn().IsConnected() {
 		size, entries := 0, []events.Entry(nil)
 		for size < len(parcels) && (size == 0 || len(entries)+len(parcels[size].entries) <= relayEntries) {
 			entries = append(entries, parcels[size].entries...)
 			size++
 		}
-		limit := relayTogether
-		if size == 1 {
-			limit = relayWithin // one that is large, or the last
-		}
-		together, cancel := context.WithTimeout(ctx, limit)
+		together, cancel := context.WithTimeout(ctx, relayTogether)
 		err := r.publisher.Publish(together, entries)
 		cancel()
-		passed := parcels[:size]
+		passed, refused := parcels[:size], []parcel(nil)
 		if err != nil {
 			r.trouble.is(err)
-			if passed = r.publishAlone(ctx, parcels[:size]); len(passed) == 0 {
-				return published, &parcels[0]
-			}
+			passed, refused = r.publishAlone(ctx, parcels[:size])
 		}
 		published = append(published, r.published(passed)...)
+		failed = append(failed, refused...)
 		parcels = parcels[size:]
 	}
-	return published, nil
+	switch {
+	case len(published) > 0: // then it is the rows, not NATS
+		r.refuseAll(failed)
+	case len(failed) > 0:
+		return nil, &failed[0]
+	}
+	if len(parcels) > 0 {
+		left = &parcels[0]
+	}
+	return published, left
 }
 
-// publishAlone tries rows one by one, in any order, so that one which is
-// refused holds up no other, and returns those that passed.
-func (r *relay) publishAlone(ctx context.Context, parcels []parcel) (passed []parcel) {
-	refused := map[int64]error{}
+// publishAlone tries rows one by one, in any order, for as long as there is
+// time.
+func (r *relay) publishAlone(ctx context.Context, parcels []parcel) (passed, failed []parcel) {
 	for _, i := range rand.Perm(len(parcels)) {
 		if ctx.Err() != nil || !r.js.Conn().IsConnected() {
 			break
@@ -222,21 +224,22 @@ func (r *relay) publishAlone(ctx context.Context, parcels []parcel) (passed []pa
 		alone, cancel := context.WithTimeout(ctx, relayAlone)
 		err := r.publisher.Publish(alone, parcels[i].entries)
 		cancel()
-		switch {
-		case err == nil:
+		if err == nil {
 			passed = append(passed, parcels[i])
-		case !parcels[i].isClaim:
-			refused[parcels[i].ID] = err
+		} else {
+			failed = append(failed, parcels[i])
 		}
 	}
-	if len(passed) == 0 {
-		return nil // it is NATS that is in trouble, not the rows
+	return passed, failed
+}
+
+func (r *relay) refuseAll(parcels []parcel) {
+	for _, p := range parcels {
+		if !p.isClaim { // everything waits for a claim: it is tried again at once
+			r.log.Error("an outbox row can't be published and is left where it is", zap.Int64("outbox", p.ID))
+			r.refuse(p.ID)
+		}
 	}
-	for id, err := range refused {
-		r.log.Error("an outbox row can't be published and is left where it is", zap.Int64("outbox", id), zap.Error(err))
-		r.refuse(id)
-	}
-	return passed
 }
 
 func (r *relay) published(parcels []parcel) []db.Published {

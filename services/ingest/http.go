@@ -108,8 +108,8 @@ func (a *api) routes(app *fiber.App) {
 	v1.Get("/messaging/status", a.status)
 	v1.Patch("/messaging", a.configure)
 
-	app.Get("/health", func(c *fiber.Ctx) error { return a.probe(c, a.health.Live) })
-	app.Get("/health/ready", func(c *fiber.Ctx) error { return a.probe(c, a.health.Ready) })
+	app.Get("/health", func(c *fiber.Ctx) error { return probe(c, a.health.Live) })
+	app.Get("/health/ready", func(c *fiber.Ctx) error { return probe(c, a.health.Ready) })
 	app.Get("/metrics", adaptor.HTTPHandler(a.metrics.Handler()))
 }
 
@@ -120,6 +120,8 @@ func (a *api) around(c *fiber.Ctx) error {
 	a.counts.inFlight.Inc()
 	defer a.counts.inFlight.Dec()
 	requestID(c)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderCacheControl, "no-store") // messages are nobody else's business
 	if err := a.guarded(c); err != nil {
 		_ = a.refuse(c, err) // it returns none
 	}
@@ -271,11 +273,9 @@ func discardBody(c *fiber.Ctx) {
 	}
 }
 
-func (a *api) probe(c *fiber.Ctx, ask func() (int, []byte)) error {
+func probe(c *fiber.Ctx, ask func() (int, []byte)) error {
 	code, body := ask()
-	c.Set(fiber.HeaderCacheControl, "no-store")
-	c.Set(fiber.HeaderContentType, typeJSON)
-	return c.Status(code).Send(body)
+	return answerRaw(c, code, body)
 }
 
 // answer sends JSON.

@@ -130,4 +130,6 @@ func TestSettingsMoveTheLimits(t *testing.T) {
 	i.post(`{"to":"room 7","payload":"12345678"}`)
 	i.send(http.MethodPost, messages, `{"to":"room 7","payload":"123456789"}`).mistakes("payload too_long")
 	require.Len(t, i.list("to=room+7").Data, 2)
+	i.post(`{"to":"+90 555 111 11 11","content":"x"}`)
+	require.Len(t, i.list("to=%2B90+555+111+11+11").Data, 1, "free text is looked for as it was given")
 }

@@ -137,6 +137,9 @@ func TestABadParameterIsNeverIgnored(t *testing.T) {
 	for _, path := range []string{messages + "/" + id.String(), messages + "/" + id.String() + "/attempts", statusPath} {
 		i.send(http.MethodGet, path+"?limit=1", "").problem(http.StatusBadRequest, "invalid_parameters")
 	}
+	for _, path := range []string{messages, batches, messages + "/" + id.String() + "/cancel", "/api/v1/messaging/stop"} {
+		i.send(http.MethodPost, path+"?force", hello).problem(http.StatusBadRequest, "invalid_parameters")
+	}
 }
 
 func TestACursorIsOfNoOtherKind(t *testing.T) {

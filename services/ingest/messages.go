@@ -192,7 +192,7 @@ type page struct {
 
 // List returns the messages that a query asks for, newest first.
 func (u *useCases) List(ctx context.Context, q query) (page, error) {
-	filter, err := readFilter(q, recipient)
+	filter, err := readFilter(q, u.recipient)
 	if err != nil {
 		return page{}, err
 	}
@@ -244,9 +244,12 @@ func (u *useCases) Retry(ctx context.Context, id message.ID, body []byte) (messa
 }
 
 // recipient brings a recipient that is looked for into the form in which it
-// is stored: E.164, if it is a phone number. A '+' that was not escaped
-// arrives as a space.
-func recipient(text string) string {
+// is stored: E.164, where recipients are phone numbers. A '+' that was not
+// escaped arrives as a space.
+func (u *useCases) recipient(text string) string {
+	if u.rules.Destinations[message.DefaultDestination] != message.RecipientPhone {
+		return text
+	}
 	if digits, spaced := strings.CutPrefix(text, " "); spaced {
 		text = "+" + digits
 	}

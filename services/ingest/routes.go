@@ -206,9 +206,6 @@ func (a *api) retryMessage(c *fiber.Ctx) error {
 
 func (a *api) controlVerb(verb string) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		if err := noParameters(c); err != nil {
-			return err
-		}
 		if err := a.noBody(c); err != nil {
 			return err
 		}
@@ -243,8 +240,12 @@ func (a *api) status(c *fiber.Ctx) error {
 	return answer(c, http.StatusOK, overview)
 }
 
-// jsonBody reads a JSON body; where none is needed it may be empty.
+// jsonBody reads the JSON body of a request that takes no parameters; where
+// none is needed it may be empty.
 func (a *api) jsonBody(c *fiber.Ctx, needed bool) ([]byte, error) {
+	if err := noParameters(c); err != nil {
+		return nil, err
+	}
 	if err := a.demandJSON(c, needed); err != nil {
 		return nil, err
 	}

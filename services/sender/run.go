@@ -59,13 +59,14 @@ type sender struct {
 // Postgres, NATS and what `dispatch provision` makes. It returns nil after an
 // orderly stop.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
-	hook, err := newWebhook(cfg)
+	s, err := newSender(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer hook.close()
+	defer s.webhook.close()
 	health, metrics := service.NewHealth(), service.NewMetrics()
 	metrics.WatchHealth("sender", health)
+	s.metrics = newMeters(metrics, message.DefaultDestination, s.hand.size)
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
 	defer group.Stop()
 	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, metrics)
@@ -85,46 +86,51 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	group.OnClose("nats", js.Conn().Close)
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
+	streams := func(ctx context.Context) error { return hint(topology.Check(ctx, js)) }
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
-	health.Add("nats", service.StateDown, func(context.Context) service.Status {
-		if !js.Conn().IsConnected() {
-			return service.Down("not connected")
-		}
-		return service.OK()
-	})
+	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(js.Conn().IsConnected()) })
 	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
-		return provisioned(errors.Join(db.CheckSchema(ctx, pool), topology.Check(ctx, js)))
+		return provisioned(errors.Join(schema(ctx), streams(ctx)))
 	})
 
-	s := &sender{
-		log: log, store: db.NewStore(pool), webhook: hook, backoff: cfg.backoff(),
-		positions: events.NewPositions(js, topology), publisher: events.NewPublisher(js),
-		composer: events.NewComposer(topology, cfg.EventContent == eventContentFull),
-		workers:  cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
-		hand:  newHand(2 * cfg.Concurrency),
-		fresh: make(chan *item, 2*cfg.Concurrency), doubtful: make(chan *item, 2*cfg.Concurrency), ready: make(chan *item, 2*cfg.Concurrency),
-	}
-	s.metrics = newMeters(metrics, message.DefaultDestination, s.hand.size)
-	err = service.WaitFor(ctx, log, "schema", func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) })
+	s.store, s.positions, s.publisher = db.NewStore(pool), events.NewPositions(js, topology), events.NewPublisher(js)
+	s.composer = events.NewComposer(topology, cfg.EventContent == eventContentFull)
+	err = service.WaitFor(ctx, log, "schema", schema)
 	if err == nil {
 		err = service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
 			s.queue, err = events.OpenQueue(ctx, js, topology, message.DefaultDestination)
-			return hint(errors.Join(err, topology.Check(ctx, js)))
+			return errors.Join(hint(err), streams(ctx))
 		})
 	}
+	if ctx.Err() != nil {
+		return nil // stopped before it began
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // stopped before it began
-		}
 		return err
 	}
 	stop, err := events.Announce(js, topology, events.SenderService, announcedVersion, "Delivers messages to the webhook")
 	if err != nil {
 		return err
 	}
-	group.OnStop("announcement", func(context.Context) error { return stop() })
+	group.OnClose("announcement", func() { _ = stop() }) // without NATS nobody asks for it either
 	group.Go("sender", s.run)
 	return group.Wait(ctx)
+}
+
+// newSender returns a sender that is not connected yet.
+func newSender(cfg Config, log *zap.Logger) (*sender, error) {
+	hook, err := newWebhook(cfg)
+	if err != nil {
+		return nil, err
+	}
+	inHand := 2 * cfg.Concurrency
+	return &sender{
+		log: log, webhook: hook, backoff: cfg.backoff(),
+		workers: cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
+		hand:  newHand(inHand),
+		fresh: make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
+	}, nil
 }
 
 const provisionHint = "run: dispatch provision"
@@ -135,6 +141,13 @@ func hint(err error) error {
 		return fmt.Errorf("%w; %s", err, provisionHint)
 	}
 	return err
+}
+
+func connected(yes bool) service.Status {
+	if yes {
+		return service.OK()
+	}
+	return service.Down("not connected")
 }
 
 func provisioned(err error) service.Status {

@@ -1,0 +1,209 @@
+package pipeline_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// The helpers below drive the store and the streams as a dispatcher would.
+
+func (w *world) tick(lease time.Duration, lost ...db.Lost) []message.Message {
+	w.t.Helper()
+	var claimed []message.Message
+	require.Eventually(w.t, func() bool {
+		tick, err := w.store.Tick(w.t.Context(), db.TickParams{
+			Destination: message.DefaultDestination, Limit: 100, Lease: lease, Lost: lost, BatchSize: db.DefaultBatchSize,
+			Box: func(db.Claim) []byte { return events.Encode(nil) },
+		})
+		require.NoError(w.t, err)
+		if tick.OutboxID != 0 {
+			require.NoError(w.t, w.store.FinishClaim(w.t.Context(), tick.OutboxID, tick.Size()))
+		}
+		claimed = tick.Messages()
+		return len(claimed) > 0
+	}, patience, 5*time.Millisecond, "nothing to claim")
+	return claimed
+}
+
+// claimed stores messages and claims them, without emitting their ids.
+func (w *world) claimed(messages ...message.Message) []message.Message {
+	w.t.Helper()
+	w.insert(messages...)
+	claimed := w.tick(time.Hour)
+	require.Len(w.t, claimed, len(messages))
+	return claimed
+}
+
+// emit publishes a copy, as if the duplicate window were over.
+func (w *world) emit(origin string, m message.Message) {
+	w.t.Helper()
+	copied := events.NewComposer(w.top, false).Delivery(origin, m)
+	copied.MsgID += "." + message.NewID(time.Now()).String()
+	w.publish(copied)
+}
+
+func (w *world) publish(entries ...events.Entry) {
+	w.t.Helper()
+	require.NoError(w.t, events.NewPublisher(w.js).Publish(w.t.Context(), entries))
+}
+
+// tellSomething puts an event into EVENTS that the recorder has yet to pass.
+func (w *world) tellSomething(m message.Message) {
+	w.t.Helper()
+	w.publish(events.NewComposer(w.top, false).Moved(message.EventQueued, []message.Message{m})...)
+}
+
+func (w *world) consumer() *jetstream.ConsumerInfo {
+	w.t.Helper()
+	consumer, err := w.js.Consumer(w.t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination))
+	require.NoError(w.t, err)
+	return consumer.CachedInfo()
+}
+
+func (w *world) awaitAckPending(n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.consumer().NumAckPending == n }, patience, 5*time.Millisecond)
+}
+
+func (w *world) awaitDeliveries(n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.deliveries().State.Msgs == uint64(n) }, patience, 5*time.Millisecond)
+}
+
+// awaitOn waits for a message on a subject of DELIVERIES.
+func (w *world) awaitOn(subject string) *jetstream.RawStreamMsg {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), w.top.DeliveriesStream())
+	require.NoError(w.t, err)
+	var msg *jetstream.RawStreamMsg
+	require.Eventually(w.t, func() bool {
+		msg, err = stream.GetLastMsgForSubject(w.t.Context(), subject)
+		return err == nil
+	}, patience, 5*time.Millisecond)
+	return msg
+}
+
+// awaitSenders waits until so many senders ask for ids.
+func (w *world) awaitSenders(n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.consumer().NumWaiting >= n }, patience, 5*time.Millisecond)
+}
+
+func (w *world) awaitCalls(id message.ID, n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return len(w.webhook.received(id.String())) == n }, patience, 5*time.Millisecond)
+}
+
+// held returns a channel that is closed by release, or at the test's end, so
+// that a test that fails does not wait for its own webhook.
+func held(t *testing.T) (answer <-chan struct{}, release func()) {
+	t.Helper()
+	held := make(chan struct{})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	return held, release
+}
+
+func failing(times int) func(int, call, http.ResponseWriter, *http.Request) {
+	return func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+		if n <= times {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(rw, "not now")
+		}
+	}
+}
+
+func numbers(calls []call) []string {
+	list := make([]string, len(calls))
+	for i, c := range calls {
+		list[i] = c.Attempt
+	}
+	return list
+}
+
+// link is a TCP connection's way to a server that can be cut: nothing is
+// refused or closed then, it just does not arrive.
+type link struct {
+	url  string
+	mu   sync.Mutex
+	open chan struct{} // closed while the link works
+}
+
+// behind puts a link before the server of a setting.
+func (w *world) behind(setting string) *link {
+	w.t.Helper()
+	target, err := url.Parse(w.env[setting])
+	require.NoError(w.t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(w.t, err)
+	l := &link{open: make(chan struct{})}
+	close(l.open)
+	w.t.Cleanup(func() { _ = listener.Close(); l.mend() })
+	l.url = strings.Replace(w.env[setting], target.Host, listener.Addr().String(), 1)
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target.Host)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go l.pass(client, server)
+			go l.pass(server, client)
+		}
+	}()
+	return l
+}
+
+func (l *link) pass(from, to net.Conn) {
+	defer from.Close()
+	defer to.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		l.mu.Lock()
+		open := l.open
+		l.mu.Unlock()
+		<-open
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = make(chan struct{})
+}
+
+func (l *link) mend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.open:
+	default:
+		close(l.open)
+	}
+}
