@@ -194,7 +194,7 @@ FROM (
     SELECT held.id FROM messages AS held
     JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
         ON held.id = given.id AND held.claim = given.claim
-    WHERE held.status IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
+    WHERE held.status::text IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
     ORDER BY held.lease_until
     LIMIT $4 FOR UPDATE OF held SKIP LOCKED
 ) AS lost
@@ -271,7 +271,7 @@ FROM (
     SELECT held.id FROM messages AS held
     JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
         ON held.id = given.id AND held.claim = given.claim
-    WHERE held.status IN ('QUEUED', 'RETRYING')
+    WHERE held.status::text IN ('QUEUED', 'RETRYING')
     FOR UPDATE OF held SKIP LOCKED
 ) AS kept
 WHERE m.id = kept.id

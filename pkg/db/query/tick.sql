@@ -51,7 +51,7 @@ FROM (
     SELECT held.id FROM messages AS held
     JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
         ON held.id = given.id AND held.claim = given.claim
-    WHERE held.status IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
+    WHERE held.status::text IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
     ORDER BY held.lease_until
     LIMIT @batch_limit FOR UPDATE OF held SKIP LOCKED
 ) AS lost
@@ -89,7 +89,7 @@ FROM (
     SELECT held.id FROM messages AS held
     JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
         ON held.id = given.id AND held.claim = given.claim
-    WHERE held.status IN ('QUEUED', 'RETRYING')
+    WHERE held.status::text IN ('QUEUED', 'RETRYING')
     FOR UPDATE OF held SKIP LOCKED
 ) AS kept
 WHERE m.id = kept.id;
