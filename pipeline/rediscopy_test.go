@@ -139,7 +139,7 @@ func TestARedisThatHangsHoldsUpNothingAndCatchesUp(t *testing.T) {
 // readiness asks a service how its dependencies are; it must be ready.
 func readiness(t *testing.T, addr string) map[string]service.Status {
 	t.Helper()
-	response, err := http.Get("http://" + addr + "/health/ready") //nolint:noctx // bounded by the server
+	response, err := http.Get("http://" + addr + "/health/ready")
 	require.NoError(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)

@@ -3,12 +3,19 @@ module github.com/message-dispatcher/dispatch/cmd/dispatch
 go 1.26.0
 
 require (
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/message-dispatcher/dispatch/pipeline v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/cache v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/db v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/events v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/local v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/service v0.0.0
 	github.com/message-dispatcher/dispatch/services/dispatcher v0.0.0
 	github.com/message-dispatcher/dispatch/services/ingest v0.0.0
 	github.com/message-dispatcher/dispatch/services/sender v0.0.0
+	github.com/nats-io/nats.go v1.55.0
+	github.com/stretchr/testify v1.12.1
 	go.uber.org/zap v1.28.0
 )
 
@@ -29,7 +36,6 @@ require (
 	github.com/jackc/pgerrcode v0.0.0-20220416144525-469b46aa5efa // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/pgx/v5 v5.12.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/joho/godotenv v1.5.1 // indirect
 	github.com/klauspost/compress v1.20.4 // indirect
@@ -39,16 +45,11 @@ require (
 	github.com/mattn/go-runewidth v0.0.16 // indirect
 	github.com/mattn/go-shellwords v1.0.16 // indirect
 	github.com/message-dispatcher/dispatch/migrations v0.0.0 // indirect
-	github.com/message-dispatcher/dispatch/pkg/cache v0.0.0 // indirect
-	github.com/message-dispatcher/dispatch/pkg/db v0.0.0 // indirect
-	github.com/message-dispatcher/dispatch/pkg/events v0.0.0 // indirect
-	github.com/message-dispatcher/dispatch/pkg/local v0.0.0 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
 	github.com/nats-io/nats-server/v2 v2.15.2 // indirect
-	github.com/nats-io/nats.go v1.55.0 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/nyaruka/phonenumbers v1.8.1 // indirect
@@ -70,6 +71,7 @@ require (
 	github.com/yusufpapurcu/wmi v1.2.4 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	go.yaml.in/yaml/v4 v4.0.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.25.0 // indirect

@@ -46,11 +46,8 @@ func main() {
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot()
+	root := newRoot(in, out, errOut)
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -74,7 +71,9 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	return exitFailed
 }
 
-func newRoot() *cobra.Command {
+// newRoot makes the command with its streams: the command for completions
+// takes them when it is made.
+func newRoot(in io.Reader, out, errOut io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dispatch",
 		Short: "Get messages out: stored in Postgres, paced, delivered to webhooks, none lost",
@@ -87,7 +86,12 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		Version:       service.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
 	}
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w\nSee \"%s --help\"", err, cmd.CommandPath()))
 	})
@@ -146,5 +150,8 @@ func checked(args cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 func usage(err error) error { return &exitError{exitUsage, err} }
+
+// errRefused is what a server answers that does not let us in.
+var errRefused = errors.New("refuses us")
 
 func unreachable(err error) error { return &exitError{exitUnreachable, err} }

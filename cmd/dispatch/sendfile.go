@@ -94,7 +94,9 @@ func (u *upload) run(ctx context.Context, next lines, progress func()) error {
 			if err := u.send(ctx, batch); err != nil {
 				return u.broken(err)
 			}
-			progress()
+			if !ended {
+				progress()
+			}
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("%w\n  %s", err, u.soFar())

@@ -2,11 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"net"
-	"net/http"
-	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -19,15 +14,21 @@ import (
 )
 
 func newIngest() *cobra.Command {
-	return serviceCommand("ingest", "Take messages in over HTTP and NATS, and answer questions about them", ingest.Run)
+	cmd := serviceCommand("ingest", "Take messages in over HTTP and NATS, and answer questions about them", ingest.Run)
+	cmd.Example = `  DATABASE_URL=postgres://… NATS_URL=nats://… API_KEYS=shop:key HTTP_ADDR=:8080 dispatch ingest`
+	return cmd
 }
 
 func newDispatcher() *cobra.Command {
-	return serviceCommand("dispatcher", "Emit messages at their pace, and record what became of them", dispatcher.Run)
+	cmd := serviceCommand("dispatcher", "Emit messages at their pace, and record what became of them", dispatcher.Run)
+	cmd.Example = `  DATABASE_URL=postgres://… NATS_URL=nats://… HEALTH_ADDR=:8081 dispatch dispatcher`
+	return cmd
 }
 
 func newSender() *cobra.Command {
-	return serviceCommand("sender", "Deliver emitted messages to the webhook", sender.Run)
+	cmd := serviceCommand("sender", "Deliver emitted messages to the webhook", sender.Run)
+	cmd.Example = `  DATABASE_URL=postgres://… NATS_URL=nats://… WEBHOOK_URL=https://… dispatch sender`
+	return cmd
 }
 
 func newProvision() *cobra.Command {
@@ -44,6 +45,7 @@ up to date. Run it before the services, and after each upgrade; it may run at
 any time. PROCESSING_INTERVAL and BATCH_SIZE are applied only where they differ
 from what was applied last, so that a pace set later by "dispatch configure" or
 PATCH /api/v1/messaging outlives a restart.`
+	cmd.Example = `  DATABASE_URL=postgres://… NATS_URL=nats://… NATS_REPLICAS=3 dispatch provision`
 	return cmd
 }
 
@@ -58,56 +60,4 @@ func serviceCommand[T any](name, short string, work func(context.Context, T, *za
 			return nil
 		},
 	}
-}
-
-func newHealth() *cobra.Command {
-	var url string
-	cmd := &cobra.Command{
-		Use: "health", Short: "Ask a service whether it is ready: exit 0 if it is", GroupID: "run",
-		Long: `Asks GET /health/ready of the service on this machine, at HEALTH_ADDR or else
-HTTP_ADDR. Made for container health checks.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if url == "" {
-				url = "http://" + localAddr()
-			}
-			return checkHealth(cmd.Context(), url)
-		},
-	}
-	cmd.Flags().StringVar(&url, "url", "", "base URL of the service")
-	return cmd
-}
-
-// localAddr is where the service on this machine answers. A service that
-// listens on every interface is asked on loopback.
-func localAddr() string {
-	addr := os.Getenv("HEALTH_ADDR")
-	if addr == "" {
-		addr = os.Getenv("HTTP_ADDR")
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "127.0.0.1:8080"
-	}
-	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
-}
-
-func checkHealth(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health/ready", nil)
-	if err != nil {
-		return usage(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return &exitError{exitUnreachable, err}
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: %s", response.Status)
-	}
-	return nil
 }

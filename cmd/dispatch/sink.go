@@ -31,6 +31,7 @@ func newSink() *cobra.Command {
 	f.DurationVar(&options.Delay, "delay", 0, "wait before each answer")
 	f.DurationVar(&options.RetryAfter, "retry-after", 0, "sent with failing answers")
 	f.BoolVar(&quiet, "quiet", false, "show nothing")
+	f.BoolVar(&options.JSON, "json", false, "print JSON lines: where it listens, then each request")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if options.FailRate < 0 || options.FailRate > 1 {
 			return usage(errors.New("--fail-rate must be from 0 to 1"))
@@ -61,7 +62,14 @@ func serveSink(cmd *cobra.Command, addr string, options sink.Options) error {
 		defer cancel()
 		_ = server.Shutdown(bounded)
 	}()
-	fmt.Fprintf(cmd.OutOrStdout(), "Receiving webhooks on http://%s\n", listener.Addr())
+	address := "http://" + listener.Addr().String()
+	if options.JSON {
+		if err := printJSON(cmd.OutOrStdout(), map[string]string{"listening": address}, ""); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(cmd.OutOrStdout(), "Receiving webhooks on "+address)
+	}
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 func newUp() *cobra.Command {
 	var dir string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "Run everything in one process, with nothing to set up", GroupID: "run",
 		Long: `Runs all three services in this process. What is not given by DATABASE_URL,
@@ -22,36 +23,56 @@ NATS_URL or REDIS_URL is started here: a NATS server in the process, a private
 PostgreSQL and a private Redis, whose data outlives the process. Without
 WEBHOOK_URL a built-in receiver shows what would be delivered. Ctrl-C drains
 and stops all of it.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			environment, err := service.ReadEnvironment(os.Environ(), ".env")
-			if err != nil {
-				return err
-			}
-			cfg, err := pipeline.ParseUp(environment, dir)
-			if err != nil {
-				return err
-			}
-			logConfig := cfg.Ingest.Log
-			if environment["LOG_LEVEL"] == "" {
-				logConfig.Level = "warn" // a terminal shows messages, not services
-			}
-			log := service.NewLogger(logConfig)
-			for _, warning := range service.Warnings(environment, &cfg) {
-				log.Warn(warning)
-			}
-			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
-			err = pipeline.Up(cmd.Context(), cfg, log, out, func(at pipeline.Addresses) {
-				welcome(cmd, out, at)
-			})
-			if err == nil {
-				fmt.Fprintln(out, "Stopped. Everything accepted is kept for the next start.")
-			}
-			return err
-		},
+		Example: `  dispatch up
+  PROCESSING_INTERVAL=2s BATCH_SIZE=10 dispatch up
+  WEBHOOK_URL=https://example.com/hook dispatch up --data /srv/dispatch`,
 	}
 	cmd.Flags().StringVar(&dir, "data", defaultDir(), "where the embedded servers keep their data")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON, when all is ready: where everything is")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		environment, err := service.ReadEnvironment(os.Environ(), ".env")
+		if err != nil {
+			return err
+		}
+		cfg, err := pipeline.ParseUp(environment, dir)
+		if err != nil {
+			return err
+		}
+		logConfig := cfg.Ingest.Log
+		if environment["LOG_LEVEL"] == "" {
+			logConfig.Level = "warn" // a terminal shows messages, not services
+		}
+		log := service.NewLogger(logConfig)
+		for _, warning := range service.Warnings(environment, &cfg) {
+			log.Warn(warning)
+		}
+		out := cmd.OutOrStdout()
+		if asJSON {
+			return pipeline.Up(cmd.Context(), cfg, log, nil, func(at pipeline.Addresses) { _ = printJSON(out, addressesOf(at), "") })
+		}
+		fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
+		err = pipeline.Up(cmd.Context(), cfg, log, out, func(at pipeline.Addresses) {
+			welcome(cmd, out, at)
+		})
+		if err == nil {
+			fmt.Fprintln(out, "Stopped. Everything accepted is kept for the next start.")
+		}
+		return err
+	}
 	return cmd
+}
+
+// addresses are pipeline.Addresses as JSON.
+type addresses struct {
+	API      string `json:"api"`
+	NATS     string `json:"nats"`
+	Postgres string `json:"postgres"`
+	Redis    string `json:"redis"` // empty: none is used
+	Webhook  string `json:"webhook"`
+}
+
+func addressesOf(at pipeline.Addresses) addresses {
+	return addresses{at.API, at.NATS, at.Postgres, at.Redis, at.Webhook}
 }
 
 func defaultDir() string {

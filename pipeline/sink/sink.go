@@ -19,6 +19,7 @@ import (
 // Options say how a sink behaves. The zero value accepts everything.
 type Options struct {
 	Out       io.Writer     // where a line for each request goes; nil for nowhere
+	JSON      bool          // the lines are JSON
 	FailFirst int           // so many first requests of each message fail
 	FailRate  float64       // this share of all requests fails, 0 to 1
 	Status    int           // what a failing request is answered with; 0: 503
@@ -111,6 +112,16 @@ func (s *Sink) count(id string) (count, nth int) {
 	return s.received, nth
 }
 
+// shown is a request as a line of JSON.
+type shown struct {
+	Time    time.Time `json:"time"`
+	Number  int       `json:"number"`
+	Status  int       `json:"status"` // what it was answered
+	Attempt string    `json:"attempt"`
+	ID      string    `json:"id"`
+	Body    string    `json:"body"` // a text: whether it is JSON is up to the sender
+}
+
 func (s *Sink) show(count, status int, r *http.Request, body []byte) {
 	if s.options.Out == nil {
 		return
@@ -122,6 +133,14 @@ func (s *Sink) show(count, status int, r *http.Request, body []byte) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.options.JSON {
+		encoder := json.NewEncoder(s.options.Out)
+		encoder.SetEscapeHTML(false)
+		_ = encoder.Encode(shown{
+			time.Now().UTC(), count, status, r.Header.Get("X-Dispatch-Attempt"), r.Header.Get("Idempotency-Key"), string(body),
+		}) // like the line for people: it is only shown
+		return
+	}
 	fmt.Fprintf(s.options.Out, "%s  #%-4d → %d  attempt %s  %s  %s\n",
 		time.Now().Format("15:04:05.000"), count, status, r.Header.Get("X-Dispatch-Attempt"), r.Header.Get("Idempotency-Key"), text)
 }

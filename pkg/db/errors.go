@@ -16,6 +16,9 @@ var (
 	// ErrNotMigrated means that the schema is missing or older than this
 	// program: `dispatch provision` brings it up to date.
 	ErrNotMigrated = errors.New("schema is not up to date")
+	// ErrUnfinished means that a step of the schema was begun and broke off: a
+	// person has to put it right before the next.
+	ErrUnfinished = errors.New("a migration was not finished")
 	// ErrNotProvisioned means that there is no schedule yet: `dispatch
 	// provision` makes it.
 	ErrNotProvisioned = errors.New("schedule is not provisioned")

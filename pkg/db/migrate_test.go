@@ -68,3 +68,28 @@ func TestASchemaThatWasLeftHalfDoneIsNotUpToDate(t *testing.T) {
 	exec(t, pool, "UPDATE schema_migrations SET dirty = true")
 	require.ErrorIs(t, db.CheckSchema(t.Context(), pool), db.ErrNotMigrated)
 }
+
+func TestMigrateDownTakesOneStepBack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	_, pool := provisioned(t, 0)
+	version, err := db.SchemaVersion(ctx, pool)
+	require.NoError(t, err)
+	require.Equal(t, db.LatestVersion(), version)
+	require.True(t, db.DownLosesData(1), "the first step makes the tables")
+	require.True(t, db.DownLosesData(version+1), "nobody knows what a later version keeps")
+
+	for ; version > 0; version-- {
+		require.NoError(t, db.MigrateDown(ctx, pool))
+		now, err := db.SchemaVersion(ctx, pool)
+		require.NoError(t, err)
+		require.Equal(t, version-1, now)
+	}
+	require.NoError(t, db.MigrateDown(ctx, pool), "there is nothing left to take back")
+	require.NoError(t, db.Migrate(ctx, pool))
+	require.NoError(t, db.CheckSchema(ctx, pool))
+
+	exec(t, pool, "UPDATE schema_migrations SET version = version + 1")
+	require.NoError(t, db.CheckSchema(ctx, pool), "a newer schema serves an older program")
+	require.ErrorContains(t, db.MigrateDown(ctx, pool), "newer")
+}

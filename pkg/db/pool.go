@@ -46,6 +46,24 @@ func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, erro
 	return pool, nil
 }
 
+// closeWait is how long Close waits.
+const closeWait = 3 * time.Second
+
+// Close closes a pool. Connections that a Postgres which stands still does not
+// let go are left to the end of the process: waiting for them would take
+// longer than a shutdown may.
+func Close(pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeWait):
+	}
+}
+
 // utcTimestamps reads every timestamptz in UTC, whatever the machine's zone.
 var utcTimestamps = &pgtype.Type{
 	Name:  "timestamptz",

@@ -23,6 +23,9 @@ const (
 	countsLate = 10 * time.Second
 	// checkEvery is how often Redis is asked whether it still holds the copy.
 	checkEvery = time.Second
+	// copyRest lies between two batches: a message's events come close
+	// together, and are one copy then.
+	copyRest = 50 * time.Millisecond
 )
 
 // copier copies states to Redis. What it copies it reads from Postgres once
@@ -77,6 +80,9 @@ func (c *copier) round(ctx context.Context) error {
 	batch, err := c.feed.Next(ctx)
 	if len(batch) > 0 {
 		err = errors.Join(err, c.copy(ctx, batch))
+		if len(batch) < feedBatch {
+			rest(ctx, copyRest, copyRest)
+		}
 	}
 	if err != nil {
 		return err

@@ -14,6 +14,13 @@ import (
 // recordWait bounds the recording of one batch.
 const recordWait = 10 * time.Second
 
+// minRecordRest and maxRecordRest bound the rest between two batches: nobody
+// waits for a record but a retry, and that for longer.
+const (
+	minRecordRest = 5 * time.Millisecond
+	maxRecordRest = 100 * time.Millisecond
+)
+
 // recorder writes the senders' outcomes to Postgres. It passes over all other
 // events: only so does its position say how far everybody's knowledge goes.
 // Several are harmless beside each other, and so is an event that comes twice
@@ -32,7 +39,11 @@ func (r *recorder) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		batch, err := r.feed.Next(ctx)
 		if len(batch) > 0 {
+			began := time.Now()
 			r.record(ctx, batch)
+			if len(batch) < feedBatch {
+				rest(ctx, max(time.Since(began), minRecordRest), maxRecordRest)
+			}
 		}
 		if err == nil {
 			continue

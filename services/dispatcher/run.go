@@ -37,7 +37,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	group.OnClose("postgres", pool.Close)
+	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
 	store := db.NewStore(pool)
 

@@ -28,6 +28,8 @@ const (
 	// maxQueued is how many ids may wait for the senders of a destination in
 	// the continuous mode.
 	maxQueued = 10_000
+	// maxRest bounds the rest between two ticks of the continuous mode.
+	maxRest = 50 * time.Millisecond
 )
 
 // ticker emits ids at the pace of the schedule.
@@ -148,7 +150,8 @@ func (t *ticker) room(ctx context.Context, pace db.Pace) (int, error) {
 // tick claims and publishes. It is not ended by ctx: it takes seconds at most,
 // and a claim that nobody publishes would hold up everyone for longer.
 func (t *ticker) tick(ctx context.Context, limit int) pause {
-	whole, cancel := context.WithDeadline(context.WithoutCancel(ctx), time.Now().Add(publishWithin))
+	began := time.Now()
+	whole, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(publishWithin))
 	defer cancel()
 	var entries []events.Entry // composed once, for the outbox and to be published
 	tick, err := t.store.Tick(whole, db.TickParams{
@@ -177,7 +180,21 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 		}
 		t.finish(ctx, tick)
 	}
+	if tick.Interval == 0 && tick.Size() > 0 && !tick.Full {
+		rest(ctx, time.Since(began), maxRest)
+	}
 	return t.after(ctx, tick)
+}
+
+// rest waits as long as the work took, and no longer than the bound. What
+// comes meanwhile is dealt with together: under load, when a batch takes
+// long, the batches grow, and each message costs less; a lone message after
+// a quiet time waits for nothing.
+func rest(ctx context.Context, took, bound time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(took, bound)):
+	}
 }
 
 // publish publishes a claim, as long as ctx lasts: a reconnect takes a moment,

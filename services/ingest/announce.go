@@ -20,7 +20,7 @@ const (
 	// it; then it is the dispatchers' to relay.
 	ownersTime = 5 * time.Second
 
-	deleteLinger = 50 * time.Millisecond // how long a published row waits for others
+	deleteLinger = 200 * time.Millisecond // how long a published row waits for others
 	deleteBatch  = 1000
 	deleteWait   = 5 * time.Second
 )

@@ -69,26 +69,36 @@ func checkHost(c *fiber.Ctx) error {
 	return nil
 }
 
-// demandJSON refuses a body that is not JSON.
+// demandType refuses a body that is of none of some types.
 //
 // An empty body may come without a type where none is needed. Without keys
 // that holds only for requests that no web page can have sent: browsers tell
 // the origin of whatever a page posts, and ask before they post JSON for it.
-func (a *api) demandJSON(c *fiber.Ctx, bodyNeeded bool) error {
+func (a *api) demandType(c *fiber.Ctx, bodyNeeded bool, types ...string) error {
 	given := c.Get(fiber.HeaderContentType)
 	if c.Request().Header.ContentLength() == 0 && !bodyNeeded {
 		if len(a.keys) > 0 || (given == "" && c.Get(fiber.HeaderOrigin) == "" && c.Get("Sec-Fetch-Site") == "") {
 			return nil
 		}
 	}
-	media, params, err := mime.ParseMediaType(given)
-	if charset := params["charset"]; err != nil || media != typeJSON || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
-		c.Set("Accept-Post", typeJSON)
-		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia, "Content-Type must be "+typeJSON)
+	if !slices.Contains(types, contentType(c)) {
+		types = slices.Compact(slices.Sorted(slices.Values(types)))
+		c.Set("Accept-Post", strings.Join(types, ", "))
+		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or "))
 	}
 	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
 		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia,
 			fmt.Sprintf("Content-Encoding %.40q is not supported", coding))
 	}
 	return nil
+}
+
+// contentType is the media type of a body, empty for one that is no type or
+// whose text is not UTF-8.
+func contentType(c *fiber.Ctx) string {
+	media, params, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
+	if charset := params["charset"]; err != nil || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
+		return ""
+	}
+	return media
 }

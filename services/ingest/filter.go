@@ -32,6 +32,7 @@ var limitPattern = regexp.MustCompile(`^[0-9]{1,4}$`)
 const (
 	codeUnknownParameter = "unknown_parameter"
 	codeInvalidValue     = "invalid_value"
+	codeNotSupported     = "not_supported"
 )
 
 // query is the parameters of a list, as HTTP gives them: every one may be

@@ -41,6 +41,7 @@ const (
 
 const (
 	typeJSON    = "application/json"
+	typeNDJSON  = "application/x-ndjson"
 	typeProblem = "application/problem+json"
 )
 
@@ -133,7 +134,7 @@ func (a *api) around(c *fiber.Ctx) error {
 func (a *api) guarded(c *fiber.Ctx) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.log.Error("panic", zap.String("requestId", requestID(c)), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			a.panicked(requestID(c), p)
 			err = newProblem(http.StatusInternalServerError, codeInternal, "an unexpected error; its cause is in the service's log")
 		}
 	}()
@@ -144,6 +145,10 @@ func (a *api) guarded(c *fiber.Ctx) (err error) {
 		return errNotReady
 	}
 	return c.Next()
+}
+
+func (a *api) panicked(requestID string, p any) {
+	a.log.Error("panic", zap.String("requestId", requestID), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 }
 
 // refuseUnread is where fasthttp's own errors end: of requests that it could
@@ -173,12 +178,19 @@ func (a *api) refuse(c *fiber.Ctx, err error) error {
 
 // report logs what the operator has to know: nobody else hears of the cause.
 func (a *api) report(c *fiber.Ctx, p *problem, err error) {
+	a.reportFrom(origin{requestID(c), c.Method(), routeOf(c)}, p, err)
+}
+
+// origin is the request that a report is about.
+type origin struct{ requestID, method, route string }
+
+func (a *api) reportFrom(o origin, p *problem, err error) {
 	var told *problem
 	if p.Status < http.StatusInternalServerError || errors.As(err, &told) {
 		return
 	}
 	fields := []zap.Field{
-		zap.String("requestId", requestID(c)), zap.String("method", c.Method()), zap.String("route", routeOf(c)), zap.Error(err),
+		zap.String("requestId", o.requestID), zap.String("method", o.method), zap.String("route", o.route), zap.Error(err),
 	}
 	if p.Code == codeInternal {
 		a.log.Error("request failed", fields...)

@@ -49,6 +49,24 @@ func (c *connections) drain() {
 	}
 }
 
+// extend gives the next read of a connection its time; none once a drain has
+// begun.
+func (c *connections) extend(conn net.Conn, wait time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining {
+		expire(conn)
+		return
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(wait)) // a broken connection shows at the read
+}
+
+func (c *connections) isDraining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining
+}
+
 func (c *connections) add(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

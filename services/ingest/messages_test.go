@@ -116,8 +116,6 @@ func TestABatchHasLimits(t *testing.T) {
 	i.send(http.MethodPost, batches, hello).problem(http.StatusBadRequest, "malformed")
 	i.send(http.MethodPost, batches, `null`).problem(http.StatusBadRequest, "malformed")
 	i.send(http.MethodPost, batches, `[`+hello+`]`, "Idempotency-Key", "k").mistakes("Idempotency-Key not_supported")
-	i.send(http.MethodPost, batches, hello+"\n"+hello, "Content-Type", "application/x-ndjson").
-		problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	i.send(http.MethodPost, batches, batchOf(1001)).mistakes(" out_of_range")
 
 	var got struct{ Accepted, Rejected int }

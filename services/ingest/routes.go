@@ -63,12 +63,15 @@ type itemAnswer struct {
 }
 
 func (a *api) createBatch(c *fiber.Ctx) error {
-	body, err := a.jsonBody(c, true)
+	if contentType(c) == typeNDJSON {
+		return a.createStream(c)
+	}
+	body, err := a.jsonBody(c, true, typeJSON, typeNDJSON)
 	if err != nil {
 		return err
 	}
-	if len(keyOf(c).values) > 0 {
-		return invalidField(headerIdempotencyKey, "not_supported", "is not for batches: give each item an idempotencyKey")
+	if err := noKey(c); err != nil {
+		return err
 	}
 	items, err := readItems(body)
 	if err != nil {
@@ -241,12 +244,13 @@ func (a *api) status(c *fiber.Ctx) error {
 }
 
 // jsonBody reads the JSON body of a request that takes no parameters; where
-// none is needed it may be empty.
-func (a *api) jsonBody(c *fiber.Ctx, needed bool) ([]byte, error) {
+// none is needed it may be empty. types are what the route takes, if that is
+// more than JSON.
+func (a *api) jsonBody(c *fiber.Ctx, needed bool, types ...string) ([]byte, error) {
 	if err := noParameters(c); err != nil {
 		return nil, err
 	}
-	if err := a.demandJSON(c, needed); err != nil {
+	if err := a.demandType(c, needed, append(types, typeJSON)...); err != nil {
 		return nil, err
 	}
 	body, err := readBody(c)

@@ -1,0 +1,124 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+)
+
+// Bounds of the lines that are read ahead of the one who stores them. They
+// are also the most that is stored together.
+const (
+	maxAheadLines = 500
+	maxAheadBytes = 1 << 20
+	lineOverhead  = 64 // what a line weighs besides its bytes
+	readSize      = 32 << 10
+)
+
+// line is one line of a stream that is not blank.
+type line struct {
+	data []byte
+	long bool // longer than a line may be, and therefore not kept
+}
+
+// readLines splits a stream at line feeds and hands each line over, until the
+// stream ends or each wants no more. Of a line that is longer than limit bytes
+// nothing is kept. The error is the stream's; what had come of a line by then
+// is dropped.
+func readLines(from io.Reader, limit int, each func(line) bool) error {
+	r := bufio.NewReaderSize(from, readSize)
+	for {
+		l, err := readLine(r, limit)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		l.data = bytes.Trim(l.data, " \t\r\n")
+		if (l.long || len(l.data) > 0) && !each(l) {
+			return nil
+		}
+		if err != nil {
+			return nil // the end, as it should be
+		}
+	}
+}
+
+// readLine reads to the next line feed, into memory of its own.
+func readLine(r *bufio.Reader, limit int) (l line, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(l.data)+len(bytes.TrimRight(part, "\r\n")) > limit {
+			l = line{long: true}
+		}
+		if !l.long {
+			l.data = append(l.data, part...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return l, err
+		}
+	}
+}
+
+// lineQueue passes lines from the one who reads to the one who stores, who
+// takes all that have come meanwhile. It holds up the reader when it is full.
+// It is safe for concurrent use by the two.
+type lineQueue struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	lines   []line
+	bytes   int
+	ended   bool // no more lines come
+	err     error
+	left    bool // nobody takes any more
+}
+
+func newLineQueue() *lineQueue {
+	q := new(lineQueue)
+	q.changed = sync.NewCond(&q.mu)
+	return q
+}
+
+// put adds a line once there is room. It is false when nobody takes any more.
+func (q *lineQueue) put(l line) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for !q.left && (len(q.lines) >= maxAheadLines || q.bytes >= maxAheadBytes) {
+		q.changed.Wait()
+	}
+	if q.left {
+		return false
+	}
+	q.lines, q.bytes = append(q.lines, l), q.bytes+len(l.data)+lineOverhead
+	q.changed.Broadcast()
+	return true
+}
+
+// end says that no more lines come, and why.
+func (q *lineQueue) end(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended, q.err = true, err
+	q.changed.Broadcast()
+}
+
+// take waits for lines and takes all. None means that no more come, and err
+// why.
+func (q *lineQueue) take() (lines []line, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.lines) == 0 && !q.ended {
+		q.changed.Wait()
+	}
+	lines, q.lines, q.bytes = q.lines, nil, 0
+	q.changed.Broadcast()
+	return lines, q.err
+}
+
+// leave says that nobody takes any more.
+func (q *lineQueue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.left = true
+	q.changed.Broadcast()
+}

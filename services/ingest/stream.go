@@ -1,0 +1,264 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// streamPause is how long a stream waits when it finds the queue full. It can
+// wait, unlike others: whoever sends it is held up meanwhile.
+const streamPause = 100 * time.Millisecond
+
+// lineRoom is what a line may hold besides its payload and its content: the
+// other fields at their longest, and some white space.
+const lineRoom = 64 << 10
+
+// bytesOfAnEscapedCharacter is how long one character of JSON may be: two
+// halves of a surrogate pair.
+const bytesOfAnEscapedCharacter = len(`\ud83d\ude00`)
+
+// createStream stores the messages of an NDJSON body while it is read, and
+// answers line by line. It returns at once: fasthttp reads the answer from
+// the stream, and closes it.
+func (a *api) createStream(c *fiber.Ctx) error {
+	if err := noParameters(c); err != nil {
+		return err
+	}
+	if err := a.demandType(c, true, typeJSON, typeNDJSON); err != nil {
+		return err
+	}
+	if err := noKey(c); err != nil {
+		return err
+	}
+	body := c.Context().RequestBodyStream()
+	if body == nil {
+		body = bytes.NewReader(bytes.Clone(c.Context().Request.Body()))
+	}
+	c.Locals(localBodyRead, true) // the stream's, from here on
+	rules := a.cases.rules
+	s := &stream{
+		api: a, scope: caller(c), requestID: requestID(c), route: routeOf(c),
+		conn: c.Context().Conn(), body: body, expected: c.Context().Request.Header.ContentLength(),
+		maxLine: rules.MaxPayloadBytes + bytesOfAnEscapedCharacter*rules.MaxContentLength + lineRoom,
+		queue:   newLineQueue(),
+	}
+	// A body that is not read to its end leaves nothing on the connection
+	// that could be told from the next request.
+	linger(s.conn)
+	c.Context().SetConnectionClose()
+	c.Set(fiber.HeaderContentType, typeNDJSON)
+	a.counts.inFlight.Inc()
+	c.Context().SetBodyStream(s, -1)
+	return nil
+}
+
+// stream is an NDJSON request that is being answered. One goroutine reads
+// lines ahead; the one that calls Read and Close stores what has come and
+// writes the answers. So a client that does not read its answers is not read
+// from either, and what a stream holds is bounded.
+type stream struct {
+	api              *api
+	scope            string
+	requestID, route string
+	conn             net.Conn
+	body             io.Reader
+	expected         int // bytes of the body; negative if that is not known
+	received         int
+	maxLine          int
+	queue            *lineQueue
+
+	reading chan struct{} // closed once nobody reads the body; nil before the first Read
+	mu      sync.Mutex
+	closed  bool
+
+	answers bytes.Buffer
+	index   int
+	lost    *problem // since an outage: the fate of all that still comes
+	ended   bool
+}
+
+// Read returns the answers to lines that have come, and stores lines when it
+// has none.
+func (s *stream) Read(p []byte) (n int, err error) {
+	defer func() {
+		if caught := recover(); caught != nil {
+			s.api.panicked(s.requestID, caught)
+			err = errors.New("panic")
+		}
+	}()
+	if s.reading == nil {
+		s.reading = make(chan struct{})
+		go s.readAhead()
+	}
+	for s.answers.Len() == 0 {
+		if s.ended {
+			return 0, io.EOF
+		}
+		s.advance()
+	}
+	_ = s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // a broken connection shows at the write
+	return s.answers.Read(p)
+}
+
+// Close ends the reading, and returns when it has ended: the body belongs to
+// a buffer that another connection gets next.
+func (s *stream) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.mu.Lock()
+	s.closed = true
+	if s.reading != nil && !s.ended {
+		expire(s.conn)
+	}
+	s.mu.Unlock()
+	s.queue.leave()
+	if s.reading != nil {
+		<-s.reading
+	}
+	s.api.counts.inFlight.Dec()
+	return nil
+}
+
+// readAhead fills the queue until the body ends.
+func (s *stream) readAhead() {
+	defer close(s.reading)
+	s.queue.end(readLines(bodyReader{s}, s.maxLine, s.queue.put))
+}
+
+// bodyReader reads a stream's body. Every read has its time: a stream may
+// last as long as it goes on.
+type bodyReader struct{ *stream }
+
+func (r bodyReader) Read(p []byte) (int, error) {
+	r.await()
+	n, err := r.body.Read(p)
+	r.received += n
+	if errors.Is(err, io.EOF) && r.received < r.expected {
+		err = io.ErrUnexpectedEOF // which fasthttp does not tell from the end
+	}
+	return n, err
+}
+
+// await gives the next read its time, none after Close.
+func (s *stream) await() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		expire(s.conn)
+		return
+	}
+	s.api.conns.extend(s.conn, readTimeout)
+}
+
+// advance stores the lines that have come, and answers them.
+func (s *stream) advance() {
+	lines, err := s.queue.take()
+	if len(lines) > 0 {
+		s.store(lines)
+		return
+	}
+	s.ended = true
+	if err == nil {
+		return
+	}
+	p := newProblem(http.StatusBadRequest, codeMalformed, "the body ended early, or did not go on in time; what came after the last line answered was not stored")
+	if s.api.conns.isDraining() {
+		p = later(http.StatusServiceUnavailable, codeUnavailable, "the service is stopping; what came after the last line answered was not stored", retrySoon)
+	}
+	p.RequestID = s.requestID
+	s.write(streamEnd{Error: p})
+}
+
+// streamEnd is the last line of an answer to a stream that broke off.
+type streamEnd struct {
+	Error *problem `json:"error"`
+}
+
+func (s *stream) write(answer any) {
+	s.answers.Write(encode(answer))
+	s.answers.WriteByte('\n')
+}
+
+// store stores the good ones of some lines and answers each.
+func (s *stream) store(lines []line) {
+	results := make([]result, len(lines))
+	drafts := make([]draft, 0, len(lines))
+	places := make([]int, 0, len(lines)) // of the drafts in lines
+	for i, l := range lines {
+		switch {
+		case s.lost != nil:
+			results[i].err = s.lost
+		case l.long:
+			results[i].err = newProblem(http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("the line must not be more than %d bytes", s.maxLine))
+		default:
+			drafts, places = append(drafts, draft{body: l.data, scope: s.scope}), append(places, i)
+		}
+	}
+	for n, r := range s.create(drafts) {
+		results[places[n]] = r
+	}
+	for _, r := range results {
+		s.answer(r)
+	}
+}
+
+// create stores drafts. Those that find the queue full are tried again for a
+// while.
+func (s *stream) create(drafts []draft) []result {
+	results := s.api.cases.CreateMany(context.Background(), drafts)
+	for began := time.Now(); time.Since(began) < queryWait; {
+		var waiting []draft
+		var places []int
+		for i, r := range results {
+			if errors.Is(r.err, errOverloaded) {
+				waiting, places = append(waiting, drafts[i]), append(places, i)
+			}
+		}
+		if len(waiting) == 0 {
+			break
+		}
+		time.Sleep(streamPause)
+		for n, r := range s.api.cases.CreateMany(context.Background(), waiting) {
+			results[places[n]] = r
+		}
+	}
+	return results
+}
+
+// answer writes the line about what became of the next message.
+func (s *stream) answer(r result) {
+	s.api.counts.accepted("http", r.repeated, r.err)
+	item := itemAnswer{Index: s.index}
+	s.index++
+	if r.err == nil {
+		item.ID, item.Repeated = &r.message.ID, r.repeated
+		s.write(item)
+		return
+	}
+	item.Error = problemOf(r.err)
+	s.api.reportFrom(origin{s.requestID, http.MethodPost, s.route}, item.Error, r.err)
+	if item.Error.Code == codeUnavailable && s.lost == nil {
+		s.lost = later(http.StatusServiceUnavailable, codeUnavailable,
+			"the database became unavailable during this request; the message was not stored", retryLater)
+	}
+	s.write(item)
+}
+
+// noKey refuses an idempotency key for a whole batch: each message has its
+// own.
+func noKey(c *fiber.Ctx) error {
+	if len(keyOf(c).values) > 0 {
+		return invalidField(headerIdempotencyKey, codeNotSupported, "is not taken for a batch; give each message its own idempotencyKey")
+	}
+	return nil
+}
