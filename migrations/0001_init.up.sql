@@ -39,6 +39,8 @@ CREATE TABLE messages (
 CREATE INDEX messages_due ON messages (destination, priority, deliver_at, id) WHERE status = 'PENDING';
 CREATE INDEX messages_lease ON messages (lease_until) WHERE status IN ('QUEUED', 'RETRYING');
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE status = 'PENDING' AND expires_at IS NOT NULL;
+-- The walk of a bulk retry. What was sent is not in it.
+CREATE INDEX messages_retryable ON messages (id) WHERE status IN ('FAILED', 'CANCELLED', 'EXPIRED');
 CREATE UNIQUE INDEX messages_idempotency ON messages (scope, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
 CREATE TABLE attempts (

@@ -77,16 +77,25 @@ func (p *problem) Error() string {
 	return text
 }
 
-// call sends a request and decodes the answer into answer. A body of []byte is
-// sent as it is, any other as its JSON. A refusal is a *problem; nobody who
-// answers, or one who can't work now, is an exitError with exitUnreachable.
-func (c *client) call(ctx context.Context, method, path string, body, answer any, headers ...string) error {
-	request, err := c.request(ctx, method, path, body)
+// request is what is asked of the API.
+type request struct {
+	method, path string
+	body         any    // []byte is sent as it is, anything else as its JSON; nil for none
+	key          string // the idempotency key; empty for none
+}
+
+// get asks for something without a body; otherwise it is call.
+func (c *client) get(ctx context.Context, path string, answer any) error {
+	return c.call(ctx, request{method: http.MethodGet, path: path}, answer)
+}
+
+// call sends a request and decodes the answer into answer. A refusal is a
+// *problem; nobody who answers, or one who can't work now, is an exitError
+// with exitUnreachable.
+func (c *client) call(ctx context.Context, r request, answer any) error {
+	request, err := c.httpRequest(ctx, r)
 	if err != nil {
 		return err
-	}
-	for i := 0; i < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -106,25 +115,28 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 	return nil
 }
 
-func (c *client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
+func (c *client) httpRequest(ctx context.Context, r request) (*http.Request, error) {
 	var reader io.Reader
-	switch b := body.(type) {
+	switch b := r.body.(type) {
 	case nil:
 	case []byte:
 		reader = bytes.NewReader(b)
 	default:
-		data, err := json.Marshal(body)
+		data, err := json.Marshal(b)
 		if err != nil {
 			return nil, err
 		}
 		reader = bytes.NewReader(data)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	request, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, reader)
 	if err != nil {
 		return nil, usage(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "dispatch/"+service.Version())
+	if r.key != "" {
+		request.Header.Set("Idempotency-Key", r.key)
+	}
 	if c.key != "" {
 		request.Header.Set("Authorization", "Bearer "+c.key)
 	}

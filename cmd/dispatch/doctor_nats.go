@@ -42,6 +42,11 @@ func (d *doctor) nats(ctx context.Context) {
 	}
 	d.good(check, fmt.Sprintf("JetStream is on, with %d streams", account.Streams))
 	topology := events.NewTopology(cfg.Prefix, cfg.Replicas)
+	sent := time.Now()
+	stream, err := js.Stream(bounded, topology.EventsStream())
+	if err == nil { // if not, there is more to say about it below
+		d.clock(check, stream.CachedInfo().TimeStamp, sent, time.Now())
+	}
 	for _, wanted := range topology.Streams() {
 		d.stream(bounded, js, wanted)
 	}
@@ -79,17 +84,12 @@ const provisionStreams = "run: dispatch provision, with the environment of the s
 
 func (d *doctor) stream(ctx context.Context, js jetstream.JetStream, wanted jetstream.StreamConfig) {
 	const check = "stream"
-	sent := time.Now()
 	stream, err := js.Stream(ctx, wanted.Name)
-	answered := time.Now()
 	if err != nil {
 		d.missing(check, wanted.Name, err, jetstream.ErrStreamNotFound)
 		return
 	}
 	info := stream.CachedInfo()
-	if wanted.Name == (events.NewTopology(d.cfg.Provision.NATS.Prefix, 1)).EventsStream() && !info.TimeStamp.IsZero() {
-		d.clock("nats", info.TimeStamp, sent, answered)
-	}
 	actual := info.Config
 	settings := []setting{
 		{"subjects", wanted.Subjects, actual.Subjects},

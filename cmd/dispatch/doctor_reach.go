@@ -119,7 +119,7 @@ func (d *doctor) service(ctx context.Context) {
 	}
 	var overview message.Overview
 	var refusal *problem
-	err = d.api.call(ctx, "GET", "/api/v1/messaging/status", nil, &overview)
+	err = d.api.get(ctx, "/api/v1/messaging/status", &overview)
 	switch {
 	case errors.As(err, &refusal) && refusal.Status == http.StatusUnauthorized:
 		d.wrong(check, "it does not take our key", "set "+service.EnvAPIKey+" to one of API_KEYS")
@@ -157,7 +157,7 @@ func (d *doctor) running(ctx context.Context, o message.Overview) {
 		case <-time.After(instancesLag / 10):
 		}
 		var later message.Overview
-		if d.api.call(ctx, "GET", "/api/v1/messaging/status", nil, &later) == nil {
+		if d.api.get(ctx, "/api/v1/messaging/status", &later) == nil {
 			o = later
 		}
 	}

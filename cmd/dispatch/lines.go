@@ -93,8 +93,9 @@ func withKeys(next lines, prefix string) lines {
 			return l, err
 		}
 		var members map[string]json.RawMessage
-		if json.Unmarshal(l.body, &members) != nil {
-			return l, nil // not an object: the API says so
+		_ = json.Unmarshal(l.body, &members) // not an object: the API says so
+		if members == nil {
+			return l, nil
 		}
 		if own := members["idempotencyKey"]; own != nil && string(own) != "null" {
 			return l, nil
@@ -106,7 +107,7 @@ func withKeys(next lines, prefix string) lines {
 		if rest[0] != '}' {
 			body = append(body, ',')
 		}
-		l.body = append(body, rest...)
+		l.body = slices.Concat(body, rest)
 		return l, nil
 	}
 }
@@ -173,7 +174,7 @@ func csvLines(in io.Reader) (lines, error) {
 		switch {
 		case errors.As(err, &broken):
 			return unreadable(broken.StartLine, "is not CSV: %v, at column %d", broken.Err, broken.Column), nil
-		case err == io.EOF: //nolint:errorlint // a reader's end is never wrapped
+		case err == io.EOF:
 			return line{}, io.EOF
 		case err != nil:
 			return line{}, fmt.Errorf("read CSV: %w", err)

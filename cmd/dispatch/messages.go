@@ -37,13 +37,13 @@ func newGet() *cobra.Command {
 			var answer struct {
 				Data []message.Attempt `json:"data"`
 			}
-			if err := client().call(cmd.Context(), "GET", path+"/attempts", nil, &answer); err != nil {
+			if err := client().get(cmd.Context(), path+"/attempts", &answer); err != nil {
 				return err
 			}
 			return show(out, asJSON, answer.Data, func(t *table) { fillAttempts(t, answer.Data) })
 		}
 		var m message.Message
-		if err := client().call(cmd.Context(), "GET", path, nil, &m); err != nil {
+		if err := client().get(cmd.Context(), path, &m); err != nil {
 			return err
 		}
 		return show(out, asJSON, m, func(t *table) { fillMessage(t, m) })
@@ -103,7 +103,7 @@ func newList() *cobra.Command {
 			Data       []message.Message `json:"data"`
 			NextCursor *string           `json:"nextCursor"`
 		}
-		if err := client().call(cmd.Context(), "GET", "/api/v1/messages?"+query.Encode(), nil, &page); err != nil {
+		if err := client().get(cmd.Context(), "/api/v1/messages?"+query.Encode(), &page); err != nil {
 			return err
 		}
 		out := cmd.OutOrStdout()

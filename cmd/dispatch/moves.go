@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -81,7 +82,9 @@ func moveCommand(verb, short string, body func() any) *cobra.Command {
 
 func move(cmd *cobra.Command, api *client, verb string, body any, result *moved) (refusal *problem, err error) {
 	var m message.Message
-	err = api.call(cmd.Context(), "POST", "/api/v1/messages/"+result.ID.String()+"/"+verb, body, &m)
+	err = api.call(cmd.Context(), request{
+		method: http.MethodPost, path: "/api/v1/messages/" + result.ID.String() + "/" + verb, body: body,
+	}, &m)
 	var exit *exitError
 	switch {
 	case err == nil:

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,20 +12,20 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	cmd := paceCommand("status", "Show the pace, how many messages are in each state, and who is running", "GET")
+	cmd := paceCommand("status", "Show the pace, how many messages are in each state, and who is running", http.MethodGet)
 	cmd.Example = `  dispatch status
   dispatch status --json | jq .counts`
 	return cmd
 }
 
 func newStart() *cobra.Command {
-	cmd := paceCommand("start", "Start emitting messages", "POST")
+	cmd := paceCommand("start", "Start emitting messages", http.MethodPost)
 	cmd.Example = `  dispatch start`
 	return cmd
 }
 
 func newStop() *cobra.Command {
-	cmd := paceCommand("stop", "Stop emitting messages; what is emitted is finished", "POST")
+	cmd := paceCommand("stop", "Stop emitting messages; what is emitted is finished", http.MethodPost)
 	cmd.Long = `Stops emitting messages. Once the command is done no further message is emitted
 until "dispatch start", also after a restart of everything. What was emitted
 before is still delivered.`
@@ -38,7 +39,7 @@ func paceCommand(verb, short, method string) *cobra.Command {
 	client := clientFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return showPace(cmd, client(), asJSON, request{method, "/api/v1/messaging/" + verb, nil})
+		return showPace(cmd, client(), asJSON, request{method: method, path: "/api/v1/messaging/" + verb})
 	}
 	return cmd
 }
@@ -77,21 +78,15 @@ earlier of its old time and the last tick plus the new interval. An interval of
 		if len(change) == 0 {
 			return usage(errors.New("--interval or --batch-size must be given, or both"))
 		}
-		return showPace(cmd, client(), asJSON, request{"PATCH", "/api/v1/messaging", change})
+		return showPace(cmd, client(), asJSON, request{method: http.MethodPatch, path: "/api/v1/messaging", body: change})
 	}
 	return cmd
-}
-
-// request is what is asked of the API.
-type request struct {
-	method, path string
-	body         any
 }
 
 // showPace asks for something that is answered with where everything stands.
 func showPace(cmd *cobra.Command, api *client, asJSON bool, r request) error {
 	var overview message.Overview
-	if err := api.call(cmd.Context(), r.method, r.path, r.body, &overview); err != nil {
+	if err := api.call(cmd.Context(), r, &overview); err != nil {
 		return err
 	}
 	return show(cmd.OutOrStdout(), asJSON, overview, func(t *table) { fillOverview(t, overview) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -104,12 +105,9 @@ func sendOne(cmd *cobra.Command, api *client, args []string, flags sendFlags) er
 	if err != nil {
 		return err
 	}
-	var headers []string
-	if flags.key != "" {
-		headers = []string{"Idempotency-Key", flags.key}
-	}
 	var m message.Message
-	if err := api.call(cmd.Context(), "POST", "/api/v1/messages", body, &m, headers...); err != nil {
+	err = api.call(cmd.Context(), request{method: http.MethodPost, path: "/api/v1/messages", body: body, key: flags.key}, &m)
+	if err != nil {
 		return err
 	}
 	if flags.wait {
@@ -196,7 +194,7 @@ func awaitFinal(ctx context.Context, api *client, m *message.Message) error {
 		case <-time.After(pause):
 		}
 		*m = message.Message{ID: m.ID}
-		if err := api.call(ctx, "GET", "/api/v1/messages/"+m.ID.String(), nil, m); err != nil {
+		if err := api.get(ctx, "/api/v1/messages/"+m.ID.String(), m); err != nil {
 			return err
 		}
 	}

@@ -186,7 +186,7 @@ func (u *upload) request(ctx context.Context, batch []line, told []fileLine, ope
 	}
 	body = append(body, ']')
 	var answer batchAnswer
-	err := u.api.call(ctx, "POST", "/api/v1/messages/batch", body, &answer)
+	err := u.api.call(ctx, request{method: http.MethodPost, path: "/api/v1/messages/batch", body: body}, &answer)
 	var refusal *problem
 	switch {
 	case errors.As(err, &refusal) && refusal.Status == http.StatusTooManyRequests:

@@ -157,7 +157,7 @@ func TestEveryLineGetsItsKey(t *testing.T) {
 		`{"to": "a"}`:               `{"idempotencyKey":"p1","to": "a"}`,
 		`{"idempotencyKey":"own"}`:  `{"idempotencyKey":"own"}`,
 		`{"IdempotencyKey":"what"}`: `{"idempotencyKey":"p1","IdempotencyKey":"what"}`,
-		`[1]`:                       `[1]`,
+		`5`:                         `5`,
 	} {
 		next, err := openLines(strings.NewReader(given), "a.ndjson", "", "p")
 		require.NoError(t, err)

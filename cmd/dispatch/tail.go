@@ -208,7 +208,8 @@ func (e told) line(colours bool) string {
 	parts := []cell{
 		plain(e.Time.Local().Format("15:04:05.000")),
 		{fmt.Sprintf("%-9s", kind), eventStyle[kind]},
-		plain(e.Subject), plain(e.Data.Destination), plain(e.Data.To), {e.Data.Code, styleBad},
+		plain(e.Subject), plain(e.Data.Destination), plain(e.Data.To),
+		{e.Data.Code, styleBad},
 	}
 	if e.Data.Outcome != nil && e.Data.Outcome.Attempt != nil {
 		attempt := e.Data.Outcome.Attempt

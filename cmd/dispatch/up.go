@@ -111,7 +111,7 @@ func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses) {
 
 	api := newClient(at.API, os.Getenv(service.EnvAPIKey))
 	var overview message.Overview
-	if err := api.call(cmd.Context(), "GET", "/api/v1/messaging/status", nil, &overview); err == nil {
+	if err := api.get(cmd.Context(), "/api/v1/messaging/status", &overview); err == nil {
 		line("Pace", pace(overview), false, "")
 		if overview.Interval > 0 {
 			line("", "faster: PROCESSING_INTERVAL=2s BATCH_SIZE=10, or PROCESSING_INTERVAL=0 for as fast as possible", false, "")

@@ -44,10 +44,12 @@ func NewInstances(nc *nats.Conn, topology Topology) *Instances {
 	return &Instances{nc: nc, prefix: topology.Prefix()}
 }
 
-// Metadata is what a service registers with, so that installations under
-// different prefixes on one NATS don't count each other's instances.
+// Metadata is what a service registers with: the prefix, so that
+// installations on one NATS don't count each other's instances, and since
+// when it runs. (Statistics tell that too, but the micro package sets it
+// after it has begun to answer, which is a race.)
 func (t Topology) Metadata() map[string]string {
-	return map[string]string{"prefix": t.prefix}
+	return map[string]string{"prefix": t.prefix, "since": time.Now().UTC().Format(time.RFC3339Nano)}
 }
 
 // List returns the services that answered last, dispatchers first. It is
@@ -82,7 +84,7 @@ func (i *Instances) ask(ctx context.Context) []message.Instance {
 	}
 	ctx, cancel := context.WithTimeout(ctx, instancesEvery)
 	defer cancel()
-	answers, err := natsext.RequestMany(ctx, i.nc, "$SRV.STATS", nil, natsext.RequestManyStall(instancesStall))
+	answers, err := natsext.RequestMany(ctx, i.nc, "$SRV.PING", nil, natsext.RequestManyStall(instancesStall))
 	if err != nil {
 		return list
 	}
@@ -90,12 +92,13 @@ func (i *Instances) ask(ctx context.Context) []message.Instance {
 		if err != nil {
 			break
 		}
-		var stats micro.Stats
-		if json.Unmarshal(answer.Data, &stats) != nil || stats.Metadata["prefix"] != i.prefix {
+		var found micro.Ping
+		if json.Unmarshal(answer.Data, &found) != nil || found.Metadata["prefix"] != i.prefix {
 			continue
 		}
-		if name, ours := serviceNames[stats.Name]; ours {
-			list = append(list, message.Instance{ID: stats.ID, Service: name, Since: stats.Started.UTC()})
+		since, err := time.Parse(time.RFC3339Nano, found.Metadata["since"])
+		if name, ours := serviceNames[found.Name]; ours && err == nil {
+			list = append(list, message.Instance{ID: found.ID, Service: name, Since: since})
 		}
 	}
 	slices.SortFunc(list, func(a, b message.Instance) int {

@@ -131,12 +131,12 @@ func TestAStreamTellsOfEachLine(t *testing.T) {
 	require.Equal(t, "application/json, application/x-ndjson", refused.header.Get("Accept-Post"))
 }
 
-// TestALongStreamNeedsLittleMemory sends 80 MB while reading the answers. It
+// TestALongStreamNeedsLittleMemory sends 32 MB while reading the answers. It
 // is not parallel: what others hold would count.
 func TestALongStreamNeedsLittleMemory(t *testing.T) {
-	const lines, allowed = 20_000, 24 << 20
+	const lines, allowed = 20_000, 16 << 20
 	i := start(t)
-	payload := strings.Repeat("x", 4000)
+	payload := strings.Repeat("x", 1500)
 	body, written := io.Pipe()
 	go func() {
 		for n := range lines {
@@ -172,6 +172,8 @@ func TestALongStreamNeedsLittleMemory(t *testing.T) {
 			last = *l.ID
 		}
 		if n%2000 == 1999 {
+			now := heap()
+			t.Logf("%d KiB more", (int64(now)-int64(before))>>10)
 			require.Less(t, heap(), before+allowed, "after %d lines", n)
 		}
 	}
@@ -247,10 +249,10 @@ func TestAClientThatLeavesMidwayEndsItsStream(t *testing.T) {
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s\n%s\n%s",
 		batches, ndjson, 20_000, hello, strings.Repeat(" ", 10_000), hello[:10])
 	require.NoError(t, conn.(interface{ CloseWrite() error }).CloseWrite())
-	require.Equal(t, "HTTP/1.1 200 OK", statusLine(t, conn))
-	rest, err := io.ReadAll(conn)
+	answered, err := io.ReadAll(conn)
 	require.NoError(t, err)
-	require.Contains(t, string(rest), "the body ended early")
+	require.Contains(t, string(answered), "HTTP/1.1 200 OK")
+	require.Contains(t, string(answered), "the body ended early")
 
 	require.Eventually(t, func() bool {
 		return strings.Contains(string(i.send(http.MethodGet, "/metrics", "").body), "dispatch_ingest_http_requests_in_flight 1")

@@ -61,6 +61,35 @@ func (q *Queries) CancelMessage(ctx context.Context, iD message.ID, before []str
 	return i, err
 }
 
+const countRetryable = `-- name: CountRetryable :one
+SELECT count(*) FROM messages AS m
+WHERE m.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
+  AND m.status::text = ANY($1::text[])
+  AND ($2::text IS NULL OR m.destination = $2)
+  AND ($3::timestamptz IS NULL OR m.created_at >= $3)
+  AND ($4::timestamptz IS NULL OR m.created_at < $4)
+`
+
+type CountRetryableParams struct {
+	Before        []string
+	Destination   *string
+	CreatedAfter  *time.Time
+	CreatedBefore *time.Time
+}
+
+// The list of states is what lets messages_retryable answer.
+func (q *Queries) CountRetryable(ctx context.Context, arg CountRetryableParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countRetryable,
+		arg.Before,
+		arg.Destination,
+		arg.CreatedAfter,
+		arg.CreatedBefore,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const retryMessage = `-- name: RetryMessage :one
 UPDATE messages AS m SET
     status = 'PENDING',
@@ -110,4 +139,69 @@ func (q *Queries) RetryMessage(ctx context.Context, expiresAt *time.Time, iD mes
 		&i.BodyHash,
 	)
 	return i, err
+}
+
+const retryMessages = `-- name: RetryMessages :many
+WITH batch AS (
+    SELECT m.id FROM messages AS m
+    WHERE m.id > $2
+      AND m.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
+      AND m.status::text = ANY($1::text[])
+      AND ($3::text IS NULL OR m.destination = $3)
+      AND ($4::timestamptz IS NULL OR m.created_at >= $4)
+      AND ($5::timestamptz IS NULL OR m.created_at < $5)
+    ORDER BY m.id LIMIT $6 FOR UPDATE SKIP LOCKED
+)
+UPDATE messages AS m SET
+    status = 'PENDING',
+    version = m.version + 1,
+    updated_at = clock_timestamp(),
+    deliver_at = clock_timestamp(),
+    expires_at = NULL,
+    budget_start = m.attempts,
+    fruitless = 0,
+    next_attempt_at = NULL,
+    lease_until = NULL
+FROM batch
+WHERE m.id = batch.id AND m.status::text = ANY($1::text[])
+RETURNING m.id
+`
+
+type RetryMessagesParams struct {
+	Before        []string
+	After         message.ID
+	Destination   *string
+	CreatedAfter  *time.Time
+	CreatedBefore *time.Time
+	BatchLimit    int32
+}
+
+// A batch of a walk along messages_retryable: a message that fails again
+// meanwhile lies behind it. A row that is locked is having an outcome recorded
+// or is being retried by somebody else.
+func (q *Queries) RetryMessages(ctx context.Context, arg RetryMessagesParams) ([]message.ID, error) {
+	rows, err := q.db.Query(ctx, retryMessages,
+		arg.Before,
+		arg.After,
+		arg.Destination,
+		arg.CreatedAfter,
+		arg.CreatedBefore,
+		arg.BatchLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []message.ID
+	for rows.Next() {
+		var id message.ID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

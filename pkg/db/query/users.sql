@@ -25,3 +25,40 @@ UPDATE messages AS m SET
     lease_until = NULL
 WHERE m.id = @id AND m.status::text = ANY(@before::text[])
 RETURNING m.*;
+
+-- name: CountRetryable :one
+-- The list of states is what lets messages_retryable answer.
+SELECT count(*) FROM messages AS m
+WHERE m.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
+  AND m.status::text = ANY(@before::text[])
+  AND (sqlc.narg(destination)::text IS NULL OR m.destination = sqlc.narg(destination))
+  AND (sqlc.narg(created_after)::timestamptz IS NULL OR m.created_at >= sqlc.narg(created_after))
+  AND (sqlc.narg(created_before)::timestamptz IS NULL OR m.created_at < sqlc.narg(created_before));
+
+-- name: RetryMessages :many
+-- A batch of a walk along messages_retryable: a message that fails again
+-- meanwhile lies behind it. A row that is locked is having an outcome recorded
+-- or is being retried by somebody else.
+WITH batch AS (
+    SELECT m.id FROM messages AS m
+    WHERE m.id > @after
+      AND m.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
+      AND m.status::text = ANY(@before::text[])
+      AND (sqlc.narg(destination)::text IS NULL OR m.destination = sqlc.narg(destination))
+      AND (sqlc.narg(created_after)::timestamptz IS NULL OR m.created_at >= sqlc.narg(created_after))
+      AND (sqlc.narg(created_before)::timestamptz IS NULL OR m.created_at < sqlc.narg(created_before))
+    ORDER BY m.id LIMIT @batch_limit FOR UPDATE SKIP LOCKED
+)
+UPDATE messages AS m SET
+    status = 'PENDING',
+    version = m.version + 1,
+    updated_at = clock_timestamp(),
+    deliver_at = clock_timestamp(),
+    expires_at = NULL,
+    budget_start = m.attempts,
+    fruitless = 0,
+    next_attempt_at = NULL,
+    lease_until = NULL
+FROM batch
+WHERE m.id = batch.id AND m.status::text = ANY(@before::text[])
+RETURNING m.id;
