@@ -48,6 +48,10 @@ type Result struct {
 	CPU           map[string]float64 `json:"cpuSeconds"`
 	Memory        map[string]uint64  `json:"memoryBytes"` // at the end
 	Repeated      int                `json:"repeated"`    // requests beyond those that were needed
+	// RawHTTP is how many bare requests a second this machine answered to the
+	// same connections just before: what the other figures are to be seen
+	// beside, since machines differ, and one machine from minute to minute.
+	RawHTTP float64 `json:"rawHTTPPerSecond"`
 }
 
 // run is one measurement in progress.
@@ -122,6 +126,10 @@ func (r *run) within(ctx context.Context, cfg pipeline.UpConfig) (Result, error)
 }
 
 func (r *run) measure(ctx context.Context) (Result, error) {
+	raw, err := r.receiver.raw(ctx, r.options.Connections)
+	if err != nil {
+		return Result{}, err
+	}
 	if r.options.WarmUp > 0 {
 		warm := *r
 		warm.options.Rate, warm.options.Messages = 0, r.options.WarmUp
@@ -136,6 +144,7 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	after := measureUsage()
+	result.RawHTTP = raw
 	result.CPU, result.Memory = map[string]float64{}, after.memory
 	for name, seconds := range after.cpu {
 		result.CPU[name] = seconds - before.cpu[name]

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,6 +55,9 @@ func (r *receiver) reset(expected int) {
 func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	now := time.Now()
 	_, _ = io.Copy(io.Discard, request.Body) // the length is ours
+	if request.URL.Path == rawPath {
+		return
+	}
 	if r.delay > 0 {
 		select {
 		case <-time.After(r.delay):
@@ -123,4 +128,42 @@ func (r *receiver) await(ctx context.Context, n int, progress func(int)) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// rawPath answers at once and counts nothing.
+const rawPath = "/raw"
+
+// raw returns how many requests a second the receiver answers to so many
+// connections, for a second.
+func (r *receiver) raw(ctx context.Context, connections int) (float64, error) {
+	const length = time.Second
+	bounded, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	var answered atomic.Int64
+	var workers sync.WaitGroup
+	began := time.Now()
+	for range connections {
+		workers.Go(func() {
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+			defer client.CloseIdleConnections()
+			for bounded.Err() == nil {
+				request, err := http.NewRequestWithContext(bounded, http.MethodPost, r.url+rawPath, strings.NewReader(body(0)))
+				if err != nil {
+					return
+				}
+				response, err := client.Do(request)
+				if err != nil {
+					return // the second is over
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				answered.Add(1)
+			}
+		})
+	}
+	workers.Wait()
+	if answered.Load() == 0 {
+		return 0, errors.New("the receiver does not answer")
+	}
+	return float64(answered.Load()) / time.Since(began).Seconds(), ctx.Err()
 }

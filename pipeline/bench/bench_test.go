@@ -1,0 +1,48 @@
+package bench_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pipeline/bench"
+	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
+)
+
+// TestEveryLoadAndScenarioCounts measures a little in every way and checks
+// that the books balance; how fast it was is no matter of a test.
+func TestEveryLoadAndScenarioCounts(t *testing.T) {
+	t.Parallel()
+	base := bench.Options{
+		Load: bench.LoadSingle, Messages: 60, Connections: 4, BatchSize: 10, WarmUp: 10, Concurrency: 8,
+		Progress: func(int, int) {}, Log: zap.NewNop(),
+	}
+	for name, edit := range map[string]func(*bench.Options){
+		"single":  func(*bench.Options) {},
+		"batch":   func(o *bench.Options) { o.Load = bench.LoadBatch },
+		"nats":    func(o *bench.Options) { o.Load = bench.LoadNATS },
+		"light":   func(o *bench.Options) { o.Rate = 100 },
+		"slow":    func(o *bench.Options) { o.Delay = 5 * time.Millisecond },
+		"failing": func(o *bench.Options) { o.FailFirst = true },
+		"backlog": func(o *bench.Options) { o.Backlog = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			options := base
+			options.Dir = localtest.Dir(t)
+			edit(&options)
+			result, err := bench.Run(t.Context(), options)
+			require.NoError(t, err)
+			require.Positive(t, result.Delivered)
+			require.Positive(t, result.RawHTTP)
+			require.Positive(t, result.CPUPerMessage)
+			require.Zero(t, result.Repeated)
+			if options.Load != bench.LoadNATS {
+				require.Positive(t, result.P50)
+				require.GreaterOrEqual(t, result.Max, result.P99)
+			}
+		})
+	}
+}
