@@ -58,7 +58,7 @@ func compare(t *testing.T, golden string, value any) {
 	require.NoError(t, err)
 	got = append(got, '\n')
 	if *update {
-		require.NoError(t, os.WriteFile(golden, got, 0o644)) //nolint:gosec // a public file
+		require.NoError(t, os.WriteFile(golden, got, 0o644))
 	}
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)

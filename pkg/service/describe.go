@@ -65,7 +65,7 @@ func Warnings(environment Environment, cfgs ...any) []string {
 // settings, and nobody's mistake in a service's environment.
 const (
 	EnvAPIURL = "DISPATCH_URL"
-	EnvAPIKey = "DISPATCH_API_KEY" //nolint:gosec // a name, not a key
+	EnvAPIKey = "DISPATCH_API_KEY"
 )
 
 func isKnown(name string, known []Variable) bool {
