@@ -28,15 +28,32 @@ GOFLAGS ?= -buildvcs=false
 export GOFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help run deps build test lint fmt vet generate tidy vuln image clean
+.PHONY: help run dev dev-up dev-down deps build test test-unit test-integration test-coverage \
+	lint fmt vet generate tidy vuln migrate-up migrate-down migrate-create docker-build clean
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## Install what is missing, build, and run everything on this machine
 	@scripts/deps run
 	@$(MAKE) --no-print-directory build
 	bin/dispatch up $(ARGS)
+
+# A pace to watch: a batch every two seconds. What the environment sets wins.
+DEV := PROCESSING_INTERVAL=$${PROCESSING_INTERVAL-2s} BATCH_SIZE=$${BATCH_SIZE-10}
+
+dev: ## Like run, at a faster pace
+	@scripts/deps run
+	@$(MAKE) --no-print-directory build
+	$(DEV) bin/dispatch up $(ARGS)
+
+dev-up: ## Like dev, in the background (log: bin/dev.log); returns when all is ready
+	@scripts/deps run
+	@$(MAKE) --no-print-directory build
+	@$(DEV) scripts/dev up $(ARGS)
+
+dev-down: ## Stop what dev-up started; data stays
+	@scripts/dev down
 
 deps: ## Install what is missing to run and to test (PostgreSQL, Redis, a C compiler)
 	@scripts/deps test
@@ -48,6 +65,24 @@ build: ## Build bin/dispatch, one static binary
 test: ## Install what is missing and run every test of every module, with the race detector
 	@scripts/deps test
 	CGO_ENABLED=1 go test -race -timeout 15m $(TESTFLAGS) work
+
+# What starts servers imports pkg/local or pkg/db/dbtest, or is part of them.
+WITH_IMPORTS := go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' work
+SERVERS      := pkg/local|pkg/db/dbtest
+
+test-unit: ## Run the tests that need nothing: no servers, no C compiler
+	CGO_ENABLED=0 go test $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -Ev '$(SERVERS)' | cut -d' ' -f1)
+
+test-integration: ## Run the tests on real Postgres, NATS and Redis, with the race detector
+	@scripts/deps test
+	CGO_ENABLED=1 go test -race -timeout 15m $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -E '$(SERVERS)' | cut -d' ' -f1)
+
+test-coverage: ## Run every test and tell how much of the code they reach (bin/coverage.out)
+	@scripts/deps test
+	@mkdir -p bin
+	CGO_ENABLED=0 go test -timeout 15m -coverpkg=$(MODULE)/... -coverprofile=bin/coverage.out $(TESTFLAGS) work
+	@go tool cover -func=bin/coverage.out | tail -1
+	@echo 'line by line: go tool cover -html=bin/coverage.out'
 
 # Each module is checked alone too (GOWORK=off): that is how images are built,
 # and how a missing requirement or replacement shows.
@@ -88,10 +123,21 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities (before a release; needs 
 		(cd "$$dir" && GOWORK=off $(GOVULNCHECK) ./...) || exit 1; \
 	done
 
-image: ## Build the container image message-dispatcher
+migrate-up: build ## Bring the schema of DATABASE_URL up to date
+	@bin/dispatch migrate up
+
+migrate-down: build ## Take the last step of the schema back; ARGS=--yes also if data goes with it
+	@bin/dispatch migrate down $(ARGS)
+
+migrate-create: ## Make the two files of the next step of the schema: NAME=add_something
+	@scripts/migration '$(NAME)'
+
+docker-build: ## Build the container image message-dispatcher
+	@command -v docker >/dev/null || { echo 'docker-build needs docker, and there is none here' >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo 'docker-build needs a running docker engine, and none answers (docker info says why)' >&2; exit 1; }
 	docker build -f infra/Dockerfile --build-arg VERSION=$(VERSION) -t message-dispatcher:latest .
 
-clean: ## Remove everything built, the tools too; data stays
+clean: dev-down ## Remove everything built, the tools too; data stays
 	rm -rf bin
 
 # go install can't name its file, so each tool is installed beside and moved.

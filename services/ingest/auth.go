@@ -11,8 +11,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// openPaths need no key: probes have none.
-var openPaths = []string{"/health", "/health/ready"}
+// openPaths need no key: probes have none, and how the API is used is no
+// secret.
+var openPaths = []string{"/health", "/health/ready", "/openapi.yaml", "/docs"}
 
 // localHosts are the names by which a service without keys may be called. A
 // web page that has its own name resolved to this machine sends another.
@@ -24,7 +25,7 @@ func (a *api) admit(c *fiber.Ctx) error {
 	if len(a.keys) == 0 {
 		return checkHost(c)
 	}
-	if slices.Contains(openPaths, c.Path()) {
+	if slices.Contains(openPaths, c.Path()) || strings.HasPrefix(c.Path(), "/docs/") {
 		return nil
 	}
 	presented := presentedKey(c)

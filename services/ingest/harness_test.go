@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zaptest"
 
@@ -31,7 +32,8 @@ type installation struct {
 	url    string
 	client *http.Client
 	store  *db.Store
-	stop   func() // drains it; the test fails if that fails. Idempotent
+	pool   *pgxpool.Pool // what store works on
+	stop   func()        // drains it; the test fails if that fails. Idempotent
 }
 
 // start runs an ingest and returns once it is ready.
@@ -63,7 +65,7 @@ func launch(t testing.TB, settings ...string) *installation {
 	ended := make(chan error, 1)
 	go func() { ended <- ingest.Run(ctx, cfg, zaptest.NewLogger(t)) }()
 	i := &installation{
-		t: t, url: "http://" + env["HTTP_ADDR"], store: db.NewStore(pool),
+		t: t, url: "http://" + env["HTTP_ADDR"], store: db.NewStore(pool), pool: pool,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
 	}
 	i.stop = sync.OnceFunc(func() {

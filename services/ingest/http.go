@@ -3,7 +3,6 @@ package ingest
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -99,6 +98,7 @@ func (a *api) routes(app *fiber.App) {
 	v1.Post("/messages", a.createMessage)
 	v1.Get("/messages", a.listMessages)
 	v1.Post("/messages/batch", a.createBatch)
+	v1.Post("/messages/retry", a.retryMany)
 	v1.Get("/messages/:id", a.getMessage)
 	v1.Get("/messages/:id/attempts", a.listAttempts)
 	v1.Post("/messages/:id/cancel", a.cancelMessage)
@@ -111,6 +111,9 @@ func (a *api) routes(app *fiber.App) {
 
 	app.Get("/health", func(c *fiber.Ctx) error { return probe(c, a.health.Live) })
 	app.Get("/health/ready", func(c *fiber.Ctx) error { return probe(c, a.health.Ready) })
+	app.Get("/openapi.yaml", serveOpenAPI)
+	app.Get("/docs", serveDocs)
+	app.Get("/docs/:file", serveDocsFile)
 	app.Get("/metrics", adaptor.HTTPHandler(a.metrics.Handler()))
 }
 
@@ -246,43 +249,6 @@ func routeOf(c *fiber.Ctx) string {
 		return path
 	}
 	return "none"
-}
-
-// readBody reads a body of up to maxBody bytes into memory of its own.
-func readBody(c *fiber.Ctx) ([]byte, error) {
-	stream := c.Context().RequestBodyStream()
-	if stream == nil {
-		return slices.Clone(c.Context().Request.Body()), nil
-	}
-	if c.Context().Request.Header.ContentLength() > maxBody {
-		return nil, errTooLarge()
-	}
-	body, err := io.ReadAll(io.LimitReader(stream, maxBody+1))
-	switch {
-	case err != nil:
-		c.Context().SetConnectionClose()
-		c.Locals(localBodyRead, true) // there is nothing left that could be read
-		return nil, &message.Malformed{Detail: "the body ended early, or did not arrive in time"}
-	case len(body) > maxBody:
-		return nil, errTooLarge()
-	}
-	c.Locals(localBodyRead, true)
-	return body, nil
-}
-
-// discardBody reads what the handler left of a body: what follows on the
-// connection is the next request. From a body without an end the connection
-// is closed.
-func discardBody(c *fiber.Ctx) {
-	stream := c.Context().RequestBodyStream()
-	if stream == nil || c.Locals(localBodyRead) != nil {
-		return
-	}
-	n, err := io.Copy(io.Discard, io.LimitReader(stream, maxDiscarded))
-	if err != nil || n == maxDiscarded {
-		linger(c.Context().Conn())
-		c.Context().SetConnectionClose()
-	}
 }
 
 func probe(c *fiber.Ctx, ask func() (int, []byte)) error {

@@ -1,0 +1,47 @@
+package ingest
+
+import (
+	"io"
+	"slices"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// readBody reads a body of up to maxBody bytes into memory of its own.
+func readBody(c *fiber.Ctx) ([]byte, error) {
+	stream := c.Context().RequestBodyStream()
+	if stream == nil {
+		return slices.Clone(c.Context().Request.Body()), nil
+	}
+	if c.Context().Request.Header.ContentLength() > maxBody {
+		return nil, errTooLarge()
+	}
+	body, err := io.ReadAll(io.LimitReader(stream, maxBody+1))
+	switch {
+	case err != nil:
+		c.Context().SetConnectionClose()
+		c.Locals(localBodyRead, true) // there is nothing left that could be read
+		return nil, &message.Malformed{Detail: "the body ended early, or did not arrive in time"}
+	case len(body) > maxBody:
+		return nil, errTooLarge()
+	}
+	c.Locals(localBodyRead, true)
+	return body, nil
+}
+
+// discardBody reads what the handler left of a body: what follows on the
+// connection is the next request. From a body without an end the connection
+// is closed.
+func discardBody(c *fiber.Ctx) {
+	stream := c.Context().RequestBodyStream()
+	if stream == nil || c.Locals(localBodyRead) != nil {
+		return
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(stream, maxDiscarded))
+	if err != nil || n == maxDiscarded {
+		linger(c.Context().Conn())
+		c.Context().SetConnectionClose()
+	}
+}
