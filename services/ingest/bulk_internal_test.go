@@ -1,0 +1,20 @@
+package ingest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+)
+
+func TestABulkRetryThatRunsOutOfTimeSaysSo(t *testing.T) {
+	t.Parallel()
+	cases := &useCases{store: db.NewStore(dbtest.Pool(t))}
+	done, err := cases.RetryMany(t.Context(), bulkRetry{}, time.Now())
+	require.NoError(t, err)
+	require.True(t, done.More)
+	require.JSONEq(t, `{"matched":0,"retried":0,"dryRun":false,"more":true}`, string(encode(done)))
+}
