@@ -110,6 +110,7 @@ func measure(ctx context.Context, options bench.Options, runs int, progress io.W
 // fillResults shows median, least and most of each figure.
 func fillResults(t *table, results []bench.Result) {
 	t.head("", "MEDIAN", "LEAST", "MOST")
+	fillFigure(t, "bare HTTP requests/s", "%.0f", results, func(r bench.Result) float64 { return r.RawHTTP })
 	fillFigure(t, "delivered/s", "%.0f", results, func(r bench.Result) float64 { return r.Delivered })
 	fillFigure(t, "accepted/s", "%.0f", results, func(r bench.Result) float64 { return r.Accepted })
 	fillFigure(t, "p50", "%s", results, func(r bench.Result) time.Duration { return r.P50.Round(10 * time.Microsecond) })

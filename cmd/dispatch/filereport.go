@@ -48,7 +48,6 @@ func newFileReport(cmd *cobra.Command, asJSON bool, size int64) *fileReport {
 	if isTerminal(r.errOut) {
 		r.bar = progressbar.NewOptions64(size,
 			progressbar.OptionSetWriter(r.errOut),
-			progressbar.OptionShowBytes(true),
 			progressbar.OptionFullWidth(),
 			progressbar.OptionClearOnFinish(),
 			progressbar.OptionUseANSICodes(coloured(r.errOut)),

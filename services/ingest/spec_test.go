@@ -25,8 +25,9 @@ import (
 // does not name. It notes which of its fields answers held.
 type spec struct {
 	*openapi3.T
-	mu   sync.Mutex
-	seen map[string]bool // "Schema.field"
+	names map[*openapi3.Schema]string
+	mu    sync.Mutex
+	seen  map[string]bool // "Schema.field"
 }
 
 // readSpec reads the description that a running ingest serves.
@@ -40,13 +41,15 @@ func readSpec(i *installation) *spec {
 	// Examples are held against the schemas below: some are bad on purpose.
 	require.NoError(i.t, doc.Validate(i.t.Context(), openapi3.DisableExamplesValidation()))
 	strict := false
-	for _, ref := range doc.Components.Schemas {
+	names := map[*openapi3.Schema]string{}
+	for name, ref := range doc.Components.Schemas {
 		s := ref.Value
+		names[s] = name
 		if len(s.Properties) > 0 && s.AdditionalProperties.Has == nil && s.AdditionalProperties.Schema == nil {
 			s.AdditionalProperties.Has = &strict
 		}
 	}
-	return &spec{T: doc, seen: map[string]bool{}}
+	return &spec{T: doc, names: names, seen: map[string]bool{}}
 }
 
 // check holds a value against a schema.
@@ -74,7 +77,7 @@ func (s *spec) note(schema *openapi3.SchemaRef, value any) {
 		case map[string]any:
 			for name, field := range value {
 				if of := schema.Value.Properties[name]; of != nil {
-					s.seen[nameOf(schema)+"."+name] = true
+					s.seen[s.names[schema.Value]+"."+name] = true
 					walk(of, field)
 				} else if of := schema.Value.AdditionalProperties.Schema; of != nil {
 					walk(of, field)
@@ -83,10 +86,6 @@ func (s *spec) note(schema *openapi3.SchemaRef, value any) {
 		}
 	}
 	walk(schema, value)
-}
-
-func nameOf(schema *openapi3.SchemaRef) string {
-	return strings.TrimPrefix(schema.Ref, "#/components/schemas/")
 }
 
 // answered holds an answer against what its operation may answer.
