@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"net/http"
+
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -9,7 +11,7 @@ import (
 func Routes() []string {
 	var routes []string
 	for _, r := range (&api{metrics: service.NewMetrics()}).app().GetRoutes(true) {
-		if r.Method != "HEAD" {
+		if r.Method != http.MethodHead {
 			routes = append(routes, r.Method+" "+r.Path)
 		}
 	}

@@ -38,8 +38,8 @@ func readLines(from io.Reader, limit int, each func(line) bool) error {
 		if (l.long || len(l.data) > 0) && !each(l) {
 			return nil
 		}
-		if err != nil {
-			return nil // the end, as it should be
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
 	}
 }

@@ -62,7 +62,7 @@ func probes(t *testing.T, path string, op *openapi3.Operation) []probe {
 			for name, example := range content.Examples {
 				p := plain
 				p.name, p.media, p.status = op.OperationID+" with "+media+" "+name, media, wanted(t, example.Value)
-				if p.body = text(example.Value.Value); media != ndjson {
+				if p.body = text(example.Value.Value); media != lineType {
 					encoded, err := json.Marshal(example.Value.Value)
 					require.NoError(t, err)
 					p.body = string(encoded)
@@ -92,10 +92,10 @@ func probes(t *testing.T, path string, op *openapi3.Operation) []probe {
 }
 
 func order(p probe) string {
-	switch {
-	case p.status == http.StatusCreated:
+	switch p.status {
+	case http.StatusCreated:
 		return "1"
-	case p.status == http.StatusOK:
+	case http.StatusOK:
 		return "2"
 	}
 	return "3"
@@ -215,7 +215,7 @@ func (s *spec) checkResponseExamples(t *testing.T) {
 	for name, op := range s.operations() {
 		for status, ref := range op.Responses.Map() {
 			for media, content := range ref.Value.Content {
-				if media == ndjson {
+				if media == lineType {
 					continue
 				}
 				for example, ref := range content.Examples {

@@ -103,7 +103,7 @@ func (s *spec) answered(t *testing.T, op *openapi3.Operation, r reply) {
 	switch media {
 	case "application/json", "application/problem+json":
 		require.NoError(t, s.check(content.Schema, decode(t, r.body)), "%s answered %d: %s", op.OperationID, r.status, r.body)
-	case ndjson:
+	case lineType:
 		for text := range strings.Lines(string(r.body)) {
 			require.NoError(t, s.check(s.Components.Schemas["LineResult"], decode(t, []byte(text))), "%s answered %s", op.OperationID, text)
 		}

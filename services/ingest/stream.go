@@ -216,7 +216,9 @@ func (s *stream) store(lines []line) {
 // while.
 func (s *stream) create(drafts []draft) []result {
 	results := s.api.cases.CreateMany(context.Background(), drafts)
-	for began := time.Now(); time.Since(began) < queryWait; {
+	ctx, cancel := context.WithTimeout(context.Background(), queryWait)
+	defer cancel()
+	for ctx.Err() == nil {
 		var waiting []draft
 		var places []int
 		for i, r := range results {
@@ -227,7 +229,10 @@ func (s *stream) create(drafts []draft) []result {
 		if len(waiting) == 0 {
 			break
 		}
-		time.Sleep(streamPause)
+		select {
+		case <-time.After(streamPause):
+		case <-ctx.Done():
+		}
 		for n, r := range s.api.cases.CreateMany(context.Background(), waiting) {
 			results[places[n]] = r
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-const ndjson = "application/x-ndjson"
+const lineType = "application/x-ndjson"
 
 // lineAnswer is one line of the answer to a stream.
 type lineAnswer struct {
@@ -42,12 +42,12 @@ func (i *installation) converse(first string) *conversation {
 	ctx, cancel := context.WithCancel(i.t.Context())
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.url+batches, body)
 	require.NoError(i.t, err)
-	request.Header.Set("Content-Type", ndjson)
+	request.Header.Set("Content-Type", lineType)
 	go fmt.Fprintln(lines, first)
-	response, err := i.client.Do(request)
+	response, err := i.client.Do(request) //nolint:bodyclose // the conversation closes it
 	require.NoError(i.t, err)
 	require.Equal(i.t, http.StatusOK, response.StatusCode)
-	require.Equal(i.t, ndjson, response.Header.Get("Content-Type"))
+	require.Equal(i.t, lineType, response.Header.Get("Content-Type"))
 	c := &conversation{t: i.t, lines: lines, answer: bufio.NewReader(response.Body), close: func() {
 		cancel()
 		response.Body.Close()
@@ -82,7 +82,7 @@ func (c *conversation) hearTheEnd() {
 func stream(t testing.TB, r reply) []lineAnswer {
 	t.Helper()
 	require.Equal(t, http.StatusOK, r.status, "%s", r.body)
-	require.Equal(t, ndjson, r.header.Get("Content-Type"))
+	require.Equal(t, lineType, r.header.Get("Content-Type"))
 	var all []lineAnswer
 	for text := range strings.Lines(string(r.body)) {
 		var l lineAnswer
@@ -108,7 +108,7 @@ func TestAStreamTellsOfEachLine(t *testing.T) {
 		`{"to":"+905551111111",`,
 		`{"to":"+905551111111","content":"two","idempotencyKey":"k"}`,
 		`{"to":"+905551111111","payload":[1]}`,
-	}, "\n"), "Content-Type", ndjson))
+	}, "\n"), "Content-Type", lineType))
 	require.Len(t, got, 8)
 	for n, l := range got {
 		require.Equal(t, n, *l.Index)
@@ -122,10 +122,10 @@ func TestAStreamTellsOfEachLine(t *testing.T) {
 	}
 	require.Len(t, i.list("").Data, 2)
 
-	require.Empty(t, stream(t, i.send(http.MethodPost, batches, "\n\n", "Content-Type", ndjson)))
-	i.send(http.MethodPost, batches, hello, "Content-Type", ndjson, "Idempotency-Key", "k").mistakes("Idempotency-Key not_supported")
-	i.send(http.MethodPost, batches+"?x=1", hello, "Content-Type", ndjson).problem(http.StatusBadRequest, "invalid_parameters")
-	i.send(http.MethodPost, messages, hello, "Content-Type", ndjson).problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
+	require.Empty(t, stream(t, i.send(http.MethodPost, batches, "\n\n", "Content-Type", lineType)))
+	i.send(http.MethodPost, batches, hello, "Content-Type", lineType, "Idempotency-Key", "k").mistakes("Idempotency-Key not_supported")
+	i.send(http.MethodPost, batches+"?x=1", hello, "Content-Type", lineType).problem(http.StatusBadRequest, "invalid_parameters")
+	i.send(http.MethodPost, messages, hello, "Content-Type", lineType).problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	refused := i.send(http.MethodPost, batches, hello, "Content-Type", "text/plain")
 	refused.problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	require.Equal(t, "application/json, application/x-ndjson", refused.header.Get("Accept-Post"))
@@ -153,10 +153,11 @@ func TestALongStreamNeedsLittleMemory(t *testing.T) {
 	before := heap()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, i.url+batches, body)
 	require.NoError(t, err)
-	request.Header.Set("Content-Type", ndjson)
+	request.Header.Set("Content-Type", lineType)
 	response, err := i.client.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
+	require.Equal(t, http.StatusOK, response.StatusCode)
 	answers := bufio.NewScanner(response.Body)
 	var last message.ID
 	n := 0
@@ -247,7 +248,7 @@ func TestAClientThatLeavesMidwayEndsItsStream(t *testing.T) {
 	// What was sent without an end is stored up to its last whole line.
 	conn := i.dial()
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s\n%s\n%s",
-		batches, ndjson, 20_000, hello, strings.Repeat(" ", 10_000), hello[:10])
+		batches, lineType, 20_000, hello, strings.Repeat(" ", 10_000), hello[:10])
 	require.NoError(t, conn.(interface{ CloseWrite() error }).CloseWrite())
 	answered, err := io.ReadAll(conn)
 	require.NoError(t, err)
@@ -282,7 +283,7 @@ func TestAClientThatDoesNotListenIsNotListenedTo(t *testing.T) {
 	i := start(t)
 	conn := i.dial()
 	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(2*time.Second)))
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", batches, ndjson, 1<<30)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", batches, lineType, 1<<30)
 	block := []byte(strings.Repeat("{}\n", 10_000))
 	sent := 0
 	for {
