@@ -21,9 +21,6 @@ const (
 	poolSize = 4
 	// teardown is what a drain leaves for everything that is closed after it.
 	teardown = 2 * time.Second
-	// announcedVersion is that of the sender's place in the contract; NATS
-	// micro wants a semantic version, which a build need not have.
-	announcedVersion = "1.0.0"
 )
 
 // loader reads the rows of ids; *db.Store is the one.
@@ -109,7 +106,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	stop, err := events.Announce(js, topology, events.SenderService, announcedVersion, "Delivers messages to the webhook")
+	stop, err := events.Announce(js, topology, events.SenderService, events.ServiceVersion(service.Version()), "Delivers messages to the webhook")
 	if err != nil {
 		return err
 	}
