@@ -47,7 +47,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	group.OnClose("postgres", pool.Close)
+	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
 
 	js, err := events.Connect(cfg.NATS.URL, "dispatch-ingest")

@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	group.OnClose("postgres", pool.Close)
+	group.OnClose("postgres", func() { db.Close(pool) })
 	js, err := events.Connect(cfg.NATS.URL, "dispatch-sender")
 	if err != nil {
 		return err
