@@ -168,9 +168,9 @@ func (r *run) once(ctx context.Context, progress func(int, int)) (*sent, Result,
 	if err := r.fill(ctx, n, sent); err != nil {
 		return nil, Result{}, err
 	}
-	accepted := time.Now()
+	accepting := time.Since(began)
 	if r.options.Backlog {
-		began = accepted
+		began = time.Now()
 		if err := r.control(ctx, "start"); err != nil {
 			return nil, Result{}, err
 		}
@@ -184,7 +184,7 @@ func (r *run) once(ctx context.Context, progress func(int, int)) (*sent, Result,
 	}
 	return sent, Result{
 		Delivered:  float64(n) / last.Sub(began).Seconds(),
-		Accepted:   float64(n) / accepted.Sub(began).Seconds(),
+		Accepted:   float64(n) / accepting.Seconds(),
 		FinalAfter: time.Since(last),
 	}, nil
 }

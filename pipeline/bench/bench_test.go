@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ func TestEveryLoadAndScenarioCounts(t *testing.T) {
 			require.NoError(t, err)
 			require.Positive(t, result.Delivered)
 			require.Positive(t, result.RawHTTP)
+			_, err = json.Marshal(result)
+			require.NoError(t, err, "every figure is a number")
 			require.Positive(t, result.CPUPerMessage)
 			require.Zero(t, result.Repeated)
 			if options.Load != bench.LoadNATS {
