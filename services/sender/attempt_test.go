@@ -86,7 +86,7 @@ func TestARequestIsThatOfTheContract(t *testing.T) {
 	require.Empty(t, got.Header.Get("traceparent"))
 }
 
-// FACTS: net/http repeats a POST by itself when it has an Idempotency-Key and
+// net/http repeats a POST by itself when it has an Idempotency-Key and
 // a kept connection closes before the answer.
 func TestAConnectionThatClosesWithoutAnAnswerCostsOnePost(t *testing.T) {
 	t.Parallel()
