@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,7 @@ func newBench() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&name, "scenario", "saturate", "what to measure")
-	f.StringVar(&options.Load, "load", bench.LoadSingle, "how messages go in: single, batch or nats")
+	f.StringVar(&options.Load, "load", bench.LoadSingle, "how messages go in: "+strings.Join(bench.Loads, ", "))
 	f.IntVar(&options.Messages, "messages", 20_000, "how many")
 	f.IntVar(&options.Connections, "connections", options.Connections, "connections of the load")
 	f.IntVar(&options.Concurrency, "concurrency", 64, "requests of the sender in flight")
@@ -61,8 +62,8 @@ func newBench() *cobra.Command {
 		if at < 0 {
 			return usage(fmt.Errorf("no scenario %q; see --help", name))
 		}
-		if !slices.Contains([]string{bench.LoadSingle, bench.LoadBatch, bench.LoadNATS}, options.Load) {
-			return usage(fmt.Errorf("no load %q: single, batch or nats", options.Load))
+		if !slices.Contains(bench.Loads, options.Load) {
+			return usage(fmt.Errorf("no load %q: %s", options.Load, strings.Join(bench.Loads, ", ")))
 		}
 		if runs < 1 || options.Messages < 1 || options.Connections < 1 {
 			return usage(errors.New("--runs, --messages and --connections must be 1 or more"))

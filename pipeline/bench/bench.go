@@ -20,10 +20,10 @@ import (
 
 // Options say what to measure.
 type Options struct {
-	Load        string // LoadSingle, LoadBatch or LoadNATS
+	Load        string // one of Loads
 	Messages    int
 	Connections int           // of the load
-	BatchSize   int           // of LoadBatch
+	BatchSize   int           // of LoadBatch; LoadNDJSON sends ten times as many at once
 	Rate        int           // messages a second; 0: as fast as they are taken
 	Delay       time.Duration // of the webhook
 	FailFirst   bool          // every message fails once
@@ -60,7 +60,7 @@ type run struct {
 	receiver *receiver
 	api      string
 	nats     string
-	client   *http.Client // for everything but the load
+	client   *http.Client // for questions
 }
 
 // Run measures once, on the embedded default in a fresh data directory below
@@ -75,7 +75,7 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if r.receiver, err = startReceiver(ctx, options.Delay, options.FailFirst); err != nil {
 		return Result{}, err
 	}
-	defer r.receiver.server.Close()
+	defer r.receiver.close()
 
 	environment, err := r.environment(ctx)
 	if err != nil {
@@ -233,8 +233,20 @@ func (r *run) status(ctx context.Context, overview *message.Overview) error {
 }
 
 func (r *run) control(ctx context.Context, verb string) error {
-	var overview message.Overview
-	return r.post(ctx, r.client, call{path: "/api/v1/messaging/" + verb}, &overview)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.api+"/api/v1/messaging/"+verb, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", contentJSON)
+	response, err := r.client.Do(request)
+	if err != nil {
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", verb, response.Status)
+	}
+	return nil
 }
 
 func (r *run) latencies(sent *sent, result *Result) {

@@ -23,6 +23,7 @@ func TestEveryLoadAndScenarioCounts(t *testing.T) {
 	for name, edit := range map[string]func(*bench.Options){
 		"single":  func(*bench.Options) {},
 		"batch":   func(o *bench.Options) { o.Load = bench.LoadBatch },
+		"ndjson":  func(o *bench.Options) { o.Load = bench.LoadNDJSON },
 		"nats":    func(o *bench.Options) { o.Load = bench.LoadNATS },
 		"light":   func(o *bench.Options) { o.Rate = 100 },
 		"slow":    func(o *bench.Options) { o.Delay = 5 * time.Millisecond },

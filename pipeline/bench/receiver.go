@@ -4,19 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
-// receiver is the webhook: it notes when each message first arrived.
+// receiver is the webhook: it notes when each message first arrived. Like the
+// load it is made to cost as little as it can, since it shares the machine
+// with what is measured.
 type receiver struct {
 	url    string
-	server *http.Server
+	server *fasthttp.Server
 	delay  time.Duration // before each answer
 	// failFirst has the first request of every message answered with 503.
 	failFirst bool
@@ -38,10 +39,17 @@ func startReceiver(ctx context.Context, delay time.Duration, failFirst bool) (*r
 		more: make(chan struct{}, 1),
 	}
 	r.reset(0)
-	r.server = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = r.server.Serve(listener) }() // ends with Close
+	r.server = &fasthttp.Server{Handler: r.serve, Name: "receiver", CloseOnShutdown: true, Logger: nothing{}}
+	go func() { _ = r.server.Serve(listener) }() // ends with close
 	return r, nil
 }
+
+// nothing logs nothing: a connection that is reset at the end is no news.
+type nothing struct{}
+
+func (nothing) Printf(string, ...any) {}
+
+func (r *receiver) close() { _ = r.server.Shutdown() }
 
 func (r *receiver) reset(expected int) {
 	r.mu.Lock()
@@ -51,27 +59,21 @@ func (r *receiver) reset(expected int) {
 	r.arrived = make(map[string]time.Time, expected)
 }
 
-// ServeHTTP takes one webhook.
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+// serve takes one webhook.
+func (r *receiver) serve(c *fasthttp.RequestCtx) {
 	now := time.Now()
-	_, _ = io.Copy(io.Discard, request.Body) // the length is ours
-	if request.URL.Path == rawPath {
+	if string(c.Path()) == rawPath {
 		return
 	}
 	if r.delay > 0 {
-		select {
-		case <-time.After(r.delay):
-		case <-request.Context().Done():
-			return
-		}
+		time.Sleep(r.delay)
 	}
-	if !r.note(request.Header.Get("Idempotency-Key"), now) {
-		w.WriteHeader(http.StatusServiceUnavailable)
+	if !r.note(string(c.Request.Header.Peek("Idempotency-Key")), now) {
+		c.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK)
-	_, _ = io.WriteString(w, `{"messageId":"accepted"}`)
+	c.SetContentType("application/json")
+	c.SetBodyString(`{"messageId":"accepted"}`)
 }
 
 // note counts a request and says whether to accept it.
@@ -137,26 +139,17 @@ const rawPath = "/raw"
 // connections, for a second.
 func (r *receiver) raw(ctx context.Context, connections int) (float64, error) {
 	const length = time.Second
-	bounded, cancel := context.WithTimeout(ctx, length)
-	defer cancel()
 	var answered atomic.Int64
 	var workers sync.WaitGroup
 	began := time.Now()
 	for range connections {
 		workers.Go(func() {
-			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+			client := newClient(r.url)
 			defer client.CloseIdleConnections()
-			for bounded.Err() == nil {
-				request, err := http.NewRequestWithContext(bounded, http.MethodPost, r.url+rawPath, strings.NewReader(body(0)))
-				if err != nil {
+			for time.Since(began) < length && ctx.Err() == nil {
+				if _, err := client.post(call{rawPath, body(0), contentJSON}); err != nil {
 					return
 				}
-				response, err := client.Do(request)
-				if err != nil {
-					return // the second is over
-				}
-				_, _ = io.Copy(io.Discard, response.Body)
-				response.Body.Close()
 				answered.Add(1)
 			}
 		})
