@@ -1,19 +1,20 @@
 package events
 
 import (
-	"encoding/json"
+	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
 )
 
-// Entry is one message to publish, in the form in which the outbox keeps it.
+// Entry is one message to publish.
 type Entry struct {
-	Subject string            `json:"s"`
-	MsgID   string            `json:"i"` // Nats-Msg-Id: publishing again within the stream's window is harmless
-	Headers map[string]string `json:"h,omitempty"`
-	Data    json.RawMessage   `json:"d"`
+	Subject string
+	MsgID   string // Nats-Msg-Id: publishing again within the stream's window is harmless
+	Headers map[string]string
+	Data    []byte
 }
 
 func (e Entry) msg() *nats.Msg {
@@ -25,10 +26,36 @@ func (e Entry) msg() *nats.Msg {
 	return &nats.Msg{Subject: e.Subject, Header: header, Data: e.Data}
 }
 
-// Encode packs entries for the outbox. A batch's events resemble each other,
-// so that compression leaves little of them.
+// batchFormat is the first byte of an unpacked batch. A later form gets
+// another, so that rows which an older release has left can still be read.
+const batchFormat = 1
+
+// errBatch means that what the outbox holds is not what Encode wrote.
+var errBatch = errors.New("not a batch of entries")
+
+// Encode packs entries for the outbox: each one's texts, with their lengths
+// before them, and the whole compressed. A batch's events resemble each
+// other, so that compression leaves little of them.
 func Encode(entries []Entry) []byte {
-	return s2.Encode(nil, marshal(entries))
+	size := 1
+	for _, e := range entries {
+		size += len(e.Subject) + len(e.MsgID) + len(e.Data) + 16 + 64*len(e.Headers)
+	}
+	plain := append(make([]byte, 0, size), batchFormat)
+	for _, e := range entries {
+		plain = appendPart(plain, e.Subject)
+		plain = appendPart(plain, e.MsgID)
+		plain = binary.AppendUvarint(plain, uint64(len(e.Headers)))
+		for name, value := range e.Headers {
+			plain = appendPart(appendPart(plain, name), value)
+		}
+		plain = appendPart(plain, e.Data)
+	}
+	return s2.Encode(nil, plain)
+}
+
+func appendPart[T string | []byte](b []byte, part T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(part))), part...)
 }
 
 // Decode unpacks what Encode packed.
@@ -37,9 +64,54 @@ func Decode(batch []byte) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpack outbox batch: %w", err)
 	}
+	if len(plain) == 0 || plain[0] != batchFormat {
+		return nil, fmt.Errorf("decode outbox batch: %w", errBatch)
+	}
 	var entries []Entry
-	if err := json.Unmarshal(plain, &entries); err != nil {
-		return nil, fmt.Errorf("decode outbox batch: %w", err)
+	for rest := (parts{rest: plain[1:]}); len(rest.rest) > 0; {
+		e := Entry{Subject: string(rest.next()), MsgID: string(rest.next())}
+		if headers := rest.number(); headers > 0 && !rest.broken {
+			e.Headers = make(map[string]string)
+			for range headers {
+				name, value := rest.next(), rest.next()
+				if rest.broken {
+					break
+				}
+				e.Headers[string(name)] = string(value)
+			}
+		}
+		e.Data = rest.next()
+		if rest.broken {
+			return nil, fmt.Errorf("decode outbox batch: %w", errBatch)
+		}
+		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// parts reads what appendPart wrote.
+type parts struct {
+	rest   []byte
+	broken bool // something was missing; what was read since is empty
+}
+
+func (p *parts) number() uint64 {
+	n, size := binary.Uvarint(p.rest)
+	if size <= 0 {
+		p.rest, p.broken = nil, true
+		return 0
+	}
+	p.rest = p.rest[size:]
+	return n
+}
+
+func (p *parts) next() []byte {
+	length := p.number()
+	if length > uint64(len(p.rest)) {
+		p.rest, p.broken = nil, true
+		return nil
+	}
+	part := p.rest[:length:length]
+	p.rest = p.rest[length:]
+	return part
 }

@@ -1,10 +1,9 @@
 package events
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -64,7 +63,7 @@ func NewComposer(topology Topology, fullContent bool) Composer {
 func (c Composer) Moved(kind message.EventType, moved []message.Message) []Entry {
 	entries := make([]Entry, 0, len(moved))
 	for _, m := range moved {
-		id := fmt.Sprintf("%s.v%d.%s", m.ID, m.Version, kind)
+		id := m.ID.String() + ".v" + strconv.FormatInt(m.Version, 10) + "." + string(kind)
 		entries = append(entries, c.entry(kind, id, m.UpdatedAt, Data{Message: m}))
 	}
 	return entries
@@ -87,7 +86,7 @@ func (c Composer) Delivery(origin string, m message.Message) Entry {
 		Subject: c.topology.Deliver(m.Destination, m.ID),
 		MsgID:   m.ID.String() + "." + claim,
 		Headers: map[string]string{HeaderClaim: claim, HeaderOrigin: origin},
-		Data:    json.RawMessage(`{"id":"` + m.ID.String() + `","claim":` + claim + `}`),
+		Data:    []byte(`{"id":"` + m.ID.String() + `","claim":` + claim + `}`),
 	}
 }
 
@@ -98,7 +97,9 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 	if outcome.Attempt != nil {
 		number = outcome.Attempt.Number
 	}
-	id := fmt.Sprintf("%s.%d.%d.%d.%s", m.ID, outcome.Claim, number, outcome.Delivery, kind)
+	id := strings.Join([]string{
+		m.ID.String(), strconv.FormatInt(outcome.Claim, 10), strconv.Itoa(number), strconv.Itoa(outcome.Delivery), string(kind),
+	}, ".")
 	entry := c.entry(kind, id, m.UpdatedAt, Data{Message: m, Outcome: &outcome})
 	entry.Headers = map[string]string{HeaderOutcome: "1"}
 	return entry
@@ -117,10 +118,10 @@ func (c Composer) entry(kind message.EventType, id string, at time.Time, data Da
 	}
 	event := Event{Envelope: c.envelope(kind, id, at), Data: data}
 	event.Subject, event.Sequence = data.ID.String(), Sequence(data.Version)
-	body := marshal(event)
+	body := event.appendJSON(make([]byte, 0, usualEvent))
 	if c.fullContent && len(body) > largestEvent {
 		event.Data.Message = data.WithoutContent()
-		body = marshal(event)
+		body = event.appendJSON(make([]byte, 0, usualEvent))
 	}
 	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Data: body}
 }
@@ -136,19 +137,49 @@ func (c Composer) envelope(kind message.EventType, id string, at time.Time) Enve
 	}
 }
 
-// marshal writes JSON without making six bytes of every '<': a payload must
-// not grow on its way.
-func marshal(v any) []byte {
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
-		panic(fmt.Sprintf("events: what is published is valid JSON: %v", err))
+// usualEvent is the room that an event without content takes.
+const usualEvent = 1024
+
+// appendJSON writes what encoding/json would, without escaping HTML: a
+// payload must not grow on its way.
+func (e *Event) appendJSON(b []byte) []byte {
+	b = append(b, `{"specversion":"`...)
+	b = append(b, e.SpecVersion...)
+	b = append(b, `","id":"`...)
+	b = append(b, e.ID...)
+	b = append(b, `","source":"`...)
+	b = append(b, e.Source...)
+	b = append(b, `","type":"`...)
+	b = append(b, e.Type...)
+	b = append(b, `","subject":"`...)
+	b = append(b, e.Subject...)
+	b = append(b, `","time":"`...)
+	b = e.Time.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","datacontenttype":"`...)
+	b = append(b, e.DataContentType...)
+	b = append(b, `","sequence":"`...)
+	b = append(b, e.Sequence...)
+	b = e.Data.appendJSON(append(b, `","data":`...))
+	return append(b, '}')
+}
+
+func (d *Data) appendJSON(b []byte) []byte {
+	b = d.AppendJSON(b)
+	if d.Outcome == nil {
+		return b
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	b = append(b[:len(b)-1], `,"outcome":{"claim":`...)
+	b = strconv.AppendInt(b, d.Outcome.Claim, 10)
+	b = strconv.AppendInt(append(b, `,"nextClaim":`...), d.Outcome.NextClaim, 10)
+	b = strconv.AppendInt(append(b, `,"delivery":`...), int64(d.Outcome.Delivery), 10)
+	if d.Outcome.Attempt != nil {
+		b = d.Outcome.Attempt.AppendJSON(append(b, `,"attempt":`...))
+	}
+	return append(b, "}}"...)
 }
 
 // Sequence writes a version so that versions order as text.
 func Sequence(version int64) string {
-	return fmt.Sprintf("%010d", version)
+	digits := strconv.FormatInt(version, 10)
+	return "0000000000"[min(len(digits), 10):] + digits
 }

@@ -1,10 +1,12 @@
 package events_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -31,11 +33,42 @@ func TestAnEventIsAsReviewed(t *testing.T) {
 		Number: 1, StartedAt: m.CreatedAt, Duration: 1500 * time.Microsecond, Outcome: message.OutcomeRetry,
 		HTTPStatus: 503, Error: "status 503", Response: "busy",
 	}}
-	compare(t, "testdata/events.json", []events.Entry{
+	type published struct {
+		Subject string            `json:"s"`
+		MsgID   string            `json:"i"`
+		Headers map[string]string `json:"h,omitempty"`
+		Data    json.RawMessage   `json:"d"`
+	}
+	var list []published
+	for _, e := range []events.Entry{
 		composer.Moved(message.EventCreated, []message.Message{m})[0],
 		composer.Finished(message.EventAttempted, m, outcome),
 		composer.Delivery(events.OriginTick, m),
-	})
+	} {
+		list = append(list, published{e.Subject, e.MsgID, e.Headers, e.Data})
+	}
+	compare(t, "testdata/events.json", list)
+}
+
+// TestAnEventIsWhatEncodingJSONWouldWrite fails for a field of the envelope
+// or the outcome that only one of the two knows.
+func TestAnEventIsWhatEncodingJSONWouldWrite(t *testing.T) {
+	t.Parallel()
+	composer := events.NewComposer(events.NewTopology("dispatch", 1), true)
+	m := sample(t)
+	for _, outcome := range []events.Outcome{
+		{Claim: 1, NextClaim: 2, Delivery: 3},
+		{Claim: 1, NextClaim: 2, Delivery: 3, Attempt: &message.Attempt{Number: 1, StartedAt: m.CreatedAt, Response: "<busy>"}},
+	} {
+		entry := composer.Finished(message.EventAttempted, m, outcome)
+		var event events.Event
+		require.NoError(t, json.Unmarshal(entry.Data, &event))
+		var want bytes.Buffer
+		encoder := json.NewEncoder(&want)
+		encoder.SetEscapeHTML(false)
+		require.NoError(t, encoder.Encode(event))
+		require.JSONEq(t, want.String(), string(entry.Data))
+	}
 }
 
 func TestContentIsToldOnlyWhenAskedFor(t *testing.T) {
@@ -79,6 +112,26 @@ func TestTheOutboxGivesBackWhatItWasGiven(t *testing.T) {
 	require.Error(t, err)
 	_, err = events.Decode([]byte("nonsense"))
 	require.Error(t, err)
+}
+
+func TestABrokenBatchIsRefused(t *testing.T) {
+	t.Parallel()
+	entries := events.NewComposer(events.NewTopology("dispatch", 1), false).Claimed(events.OriginTick, []message.Message{sample(t)})
+	plain, err := s2.Decode(nil, events.Encode(entries))
+	require.NoError(t, err)
+	whole := 0
+	for length := range plain {
+		got, err := events.Decode(s2.Encode(nil, plain[:length]))
+		if err == nil { // it was cut between two entries
+			whole++
+			require.Equal(t, entries[:len(got)], append([]events.Entry{}, got...))
+		}
+	}
+	require.Equal(t, len(entries), whole)
+	_, err = events.Decode(s2.Encode(nil, append([]byte{99}, plain[1:]...)))
+	require.Error(t, err, "a later format")
+	_, err = events.Decode(s2.Encode(nil, []byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}))
+	require.Error(t, err, "more headers than there can be")
 }
 
 func TestSequencesOrderAsText(t *testing.T) {

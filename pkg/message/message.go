@@ -86,11 +86,7 @@ const ResponseKept = 1024
 // MarshalJSON adds durationMs, the duration in milliseconds with three
 // decimals.
 func (a Attempt) MarshalJSON() ([]byte, error) {
-	type plain Attempt
-	return json.Marshal(struct {
-		plain
-		DurationMs float64 `json:"durationMs"`
-	}{plain(a), float64(a.Duration.Microseconds()) / 1000})
+	return a.AppendJSON(nil), nil
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.

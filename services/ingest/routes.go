@@ -16,6 +16,8 @@ const (
 	headerIdempotencyKey = "Idempotency-Key"
 	// headerReplayed marks an answer that repeats an earlier request's.
 	headerReplayed = "Idempotent-Replayed"
+	// usualAnswer is the room that a message takes besides what came with it.
+	usualAnswer = 512
 )
 
 // The handlers work under contexts of their own, not fasthttp's: that one
@@ -35,9 +37,9 @@ func (a *api) createMessage(c *fiber.Ctx) error {
 	c.Location("/api/v1/messages/" + done.message.ID.String())
 	if done.repeated {
 		c.Set(headerReplayed, "true")
-		return answer(c, http.StatusOK, done.message)
+		return answerRaw(c, http.StatusOK, done.message.AppendJSON(nil))
 	}
-	return answer(c, http.StatusCreated, done.message)
+	return answerRaw(c, http.StatusCreated, done.message.AppendJSON(make([]byte, 0, usualAnswer+len(body))))
 }
 
 func keyOf(c *fiber.Ctx) givenKey {
