@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pipeline/bench"
+	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 // scenario is a named set of options.
@@ -69,6 +70,7 @@ func newBench() *cobra.Command {
 			return usage(errors.New("--runs, --messages and --connections must be 1 or more"))
 		}
 		scenarios[at].set(&options)
+		service.TuneMemory()
 		if profile != "" {
 			file, err := os.Create(profile)
 			if err != nil {

@@ -42,6 +42,7 @@ and stops all of it.`,
 		if environment["LOG_LEVEL"] == "" {
 			logConfig.Level = "warn" // a terminal shows messages, not services
 		}
+		service.TuneMemory()
 		log := service.NewLogger(logConfig)
 		for _, warning := range service.Warnings(environment, &cfg) {
 			log.Warn(warning)

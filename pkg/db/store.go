@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
@@ -27,19 +26,12 @@ func NewStore(pool *pgxpool.Pool) *Store {
 // called within the transaction, so it must not block.
 type Box func(moved []message.Message) []byte
 
-// inTx runs work in one transaction, which is rolled back when work fails.
-func (s *Store) inTx(ctx context.Context, work func(*dbsqlc.Queries) error) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		return work(s.queries.WithTx(tx))
-	})
-}
-
 // put writes the outbox row of a move, if it moved anything.
 func put(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, box Box) (int64, error) {
 	if len(moved) == 0 {
 		return 0, nil
 	}
-	id, err := q.InsertOutbox(ctx, false, box(moved))
+	id, err := q.InsertOutbox(ctx, box(moved))
 	if err != nil {
 		return 0, fmt.Errorf("write outbox: %w", err)
 	}

@@ -126,10 +126,10 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 			tick.Wait = schedule.TickInterval
 			return q.EmptyTick(ctx)
 		}
-		if tick.OutboxID, err = q.InsertOutbox(ctx, true, p.Box(tick.Claim)); err != nil {
+		if tick.OutboxID, err = q.OpenTick(ctx, p.Box(tick.Claim)); err != nil {
 			return fmt.Errorf("write outbox: %w", err)
 		}
-		return q.OpenTick(ctx)
+		return nil
 	})
 	if err != nil {
 		return Tick{}, fmt.Errorf("tick: %w", err)

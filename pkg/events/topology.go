@@ -84,6 +84,11 @@ func (t Topology) stream(name string) string {
 	return strings.ToUpper(t.prefix) + "_" + name
 }
 
+// Wake is where a transaction that made something due says so: a plain
+// message without a body, kept in no stream. In the continuous mode the
+// dispatchers wait for it.
+func (t Topology) Wake() string { return t.prefix + ".wake" }
+
 // IntakeStream holds what other systems publish directly, until it is stored.
 func (t Topology) IntakeStream() string { return t.stream("INTAKE") }
 
@@ -233,6 +238,7 @@ func (t Topology) Consumers(destinations []string, webhookTimeout time.Duration)
 			AckWait:       recorderAckWait,
 			MaxDeliver:    -1,
 			MaxAckPending: maxAckPending,
+			HeadersOnly:   true, // their ids are there: what is copied is read from Postgres
 		}},
 	}
 	for _, destination := range destinations {

@@ -26,6 +26,7 @@ func Main[T any](name string, run func(ctx context.Context, cfg T, log *zap.Logg
 
 // Execute is Main without the exit: it returns the code.
 func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.Logger) error) int {
+	TuneMemory()
 	ctx, cancel := SignalContext(context.Background())
 	defer cancel()
 	cfg, warnings, err := Load[T]()

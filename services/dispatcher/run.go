@@ -130,7 +130,7 @@ func (p parts) start() error {
 	ticker := &ticker{
 		store: p.store, js: p.js, topology: p.topology, composer: p.composer, publisher: p.publisher,
 		lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
-		poked: make(chan struct{}, 1), created: make(chan struct{}, 1),
+		poked: make(chan struct{}, 1), woken: make(chan struct{}, 1),
 		trouble: newTrouble(p.log, "tick"),
 	}
 	p.group.Go("tick", ticker.Run)

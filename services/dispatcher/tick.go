@@ -28,6 +28,10 @@ const (
 	// maxQueued is how many ids may wait for the senders of a destination in
 	// the continuous mode.
 	maxQueued = 10_000
+	// leaseOfRoom and leaseOfLook are how many ids may be emitted, and for how
+	// long, without asking again how many wait, when less than half do.
+	leaseOfRoom = maxQueued / 4
+	leaseOfLook = time.Second
 	// maxRest bounds the rest between two ticks of the continuous mode.
 	maxRest = 50 * time.Millisecond
 )
@@ -45,9 +49,14 @@ type ticker struct {
 	log       *zap.Logger
 
 	poked   chan struct{} // somebody changed the schedule
-	created chan struct{} // a message was stored
-	unwatch func() error  // ends the watch for created events; nil: there is none
+	woken   chan struct{} // something may have become due
+	unwatch func() error  // ends the watch for that; nil: there is none
 	trouble *trouble
+
+	// In the continuous mode, while nothing stood in the way a moment ago:
+	// how many ids may be emitted without another look, and until when.
+	room      int
+	roomUntil time.Time
 }
 
 // Poke has the schedule looked at now.
@@ -63,7 +72,7 @@ func signal(to chan<- struct{}) {
 // pause is what the loop does between two turns.
 type pause struct {
 	length time.Duration
-	listen bool // end it at a created event
+	listen bool // end it when something may have become due
 }
 
 // soon is the pause when another dispatcher is at it.
@@ -76,15 +85,15 @@ func (t *ticker) Run(ctx context.Context) error {
 	defer t.watch(false)
 	for {
 		next := t.turn(ctx)
-		created := t.created
+		woken := t.woken
 		if !next.listen {
-			created = nil // who looks at each event while nothing can be done about it burns a core
+			woken = nil // who looks each time while nothing can be done about it burns a core
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.poked:
-		case <-created:
+		case <-woken:
 		case <-time.After(next.length):
 		}
 	}
@@ -96,6 +105,10 @@ func (t *ticker) turn(ctx context.Context) pause {
 	if !t.js.Conn().IsConnected() {
 		return pause{length: jitter(lookEvery / 2)}
 	}
+	if t.room > 0 && time.Now().Before(t.roomUntil) {
+		return t.tick(ctx, t.room)
+	}
+	t.room = 0
 	pace, err := t.pace(ctx)
 	if err != nil {
 		t.trouble.is(err)
@@ -112,7 +125,7 @@ func (t *ticker) turn(ctx context.Context) pause {
 	}
 	// Due; or further away than an interval, since Postgres' clock was set
 	// back: then the tick pulls it back.
-	limit, err := t.room(ctx, pace)
+	limit, err := t.measure(ctx, pace)
 	if err != nil {
 		t.trouble.is(err)
 		return pause{length: jitter(lookEvery / 2)}
@@ -129,9 +142,9 @@ func (t *ticker) pace(ctx context.Context) (db.Pace, error) {
 	return t.store.Pace(ctx)
 }
 
-// room is how many ids may be emitted now. With an interval the pace is the
-// limit; the question then just shows whether JetStream answers.
-func (t *ticker) room(ctx context.Context, pace db.Pace) (int, error) {
+// measure returns how many ids may be emitted now. With an interval the pace
+// is the limit; the question then just shows whether JetStream answers.
+func (t *ticker) measure(ctx context.Context, pace db.Pace) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
 	consumer, err := t.js.Consumer(ctx, t.topology.DeliveriesStream(), t.topology.SenderConsumer(message.DefaultDestination))
@@ -143,6 +156,9 @@ func (t *ticker) room(ctx context.Context, pace db.Pace) (int, error) {
 	t.metrics.queued.Set(float64(queued))
 	if pace.Interval > 0 {
 		return message.MaxBatchSize, nil
+	}
+	if queued < maxQueued/2 {
+		t.room, t.roomUntil = leaseOfRoom, time.Now().Add(leaseOfLook)
 	}
 	return maxQueued - queued, nil
 }
@@ -166,6 +182,7 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 		},
 	})
 	t.trouble.is(err)
+	t.used(tick)
 	switch {
 	case err != nil:
 		return pause{length: jitter(lookEvery / 2)}
@@ -176,6 +193,7 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	if tick.OutboxID != 0 {
 		if err := t.publish(whole, entries); err != nil {
 			t.log.Warn("a claim is left to the relay", zap.Int("messages", tick.Size()), zap.Error(err))
+			t.room = 0
 			return soon()
 		}
 		t.finish(ctx, tick)
@@ -184,6 +202,16 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 		rest(ctx, time.Since(began), maxRest)
 	}
 	return t.after(ctx, tick)
+}
+
+// used takes what a tick emitted off the room. Whatever stood in its way is
+// worth a look, and so is the end of the room: a batch is not to be cut short
+// by it.
+func (t *ticker) used(tick db.Tick) {
+	t.room -= tick.Size()
+	if !tick.Ran || tick.Interval > 0 || t.room < leaseOfRoom/2 {
+		t.room = 0
+	}
 }
 
 // rest waits as long as the work took, and no longer than the bound. What
@@ -233,10 +261,10 @@ func (t *ticker) after(ctx context.Context, tick db.Tick) pause {
 	switch {
 	case tick.Interval > 0:
 		return pause{length: min(tick.Interval, lookEvery)}
-	case tick.Full || len(t.created) > 0:
+	case tick.Full || len(t.woken) > 0:
 		return pause{listen: true}
 	}
-	// A retry by a user has no event, and deliverAt comes silently.
+	// deliverAt comes silently.
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	wait, found, err := t.store.NextDue(ctx, message.DefaultDestination)
@@ -246,11 +274,11 @@ func (t *ticker) after(ctx context.Context, tick db.Tick) pause {
 	return pause{length: min(max(wait, 20*time.Millisecond), lookEvery), listen: true}
 }
 
-// watch has created events end the pauses of the continuous mode.
+// watch has whatever may become due end the pauses of the continuous mode.
 func (t *ticker) watch(wanted bool) {
 	switch {
 	case wanted && t.unwatch == nil:
-		stop, err := events.Watch(t.js, t.topology.Events(message.EventCreated), func() { signal(t.created) })
+		stop, err := events.Watch(t.js, t.topology, func() { signal(t.woken) })
 		if err != nil {
 			t.log.Warn("watch for new messages, looking every second instead", zap.Error(err))
 			return

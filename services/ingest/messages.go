@@ -29,6 +29,7 @@ type useCases struct {
 	commit   *committer
 	composer events.Composer
 	announce func(committed)
+	wake     func()                // tells the dispatchers that something may be due
 	unpark   func(message.Message) // takes the schedule of a cancelled message off its stream
 }
 
@@ -240,7 +241,11 @@ func (u *useCases) Retry(ctx context.Context, id message.ID, body []byte) (messa
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
-	return u.store.Retry(ctx, id, expiresAt)
+	m, err := u.store.Retry(ctx, id, expiresAt)
+	if err == nil {
+		u.wake()
+	}
+	return m, err
 }
 
 // recipient brings a recipient that is looked for into the form in which it

@@ -112,14 +112,18 @@ func (p parts) useCases() *useCases {
 	commit.compose = func(created []message.Message) []events.Entry {
 		return composer.Moved(message.EventCreated, created)
 	}
-	commit.announce = announcer.Announce
+	wake := func() { events.Wake(p.js, p.topology) }
+	commit.announce = func(c committed) {
+		wake()
+		announcer.Announce(c)
+	}
 	commit.observe = func(size int) { p.counts.groups.Observe(float64(size)) }
 	p.counts.watchQueue(p.metrics, commit)
 	p.group.Go("committer", commit.Run)
 
 	return &useCases{
 		rules: p.cfg.rules(), store: p.store, commit: commit, composer: composer,
-		announce: announcer.Announce, unpark: p.unpark,
+		announce: announcer.Announce, wake: wake, unpark: p.unpark,
 	}
 }
 
