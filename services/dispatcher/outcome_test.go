@@ -29,8 +29,8 @@ func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
 	ended := time.Now().UTC()
 	next := ended.Add(time.Minute)
 	m := claimed(3)
-	m.Attempts, m.Version, m.UpdatedAt, m.LastError, m.NextAttemptAt = 2, 7, ended, "503", &next
-	attempt := &message.Attempt{Number: 2, StartedAt: ended.Add(-time.Second), Duration: time.Second, Outcome: message.OutcomeRetry, HTTPStatus: 503}
+	m.Attempts, m.Version, m.UpdatedAt, m.LastError, m.NextAttemptAt, m.ExternalID = 2, 7, ended, "503", &next, "x7"
+	attempt := &message.Attempt{Number: 2, StartedAt: ended.Add(-time.Second), Duration: time.Second, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: "status 503", Response: "<busy>"}
 	entry := composer().Finished(message.EventAttempted, m, events.Outcome{Claim: 3, NextClaim: 4, Delivery: 5, Attempt: attempt})
 
 	outcome, err := outcomeOf(entry.Data)
@@ -38,7 +38,7 @@ func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, db.Outcome{
 		ID: m.ID, Move: message.Defer, Version: 7, Claim: 3, NextClaim: 4, Delivery: 5, Attempts: 2,
-		Attempt: attempt, EndedAt: ended, NextAttemptAt: next, Error: "503",
+		Attempt: attempt, EndedAt: ended, NextAttemptAt: next, Error: "503", ExternalID: "x7",
 	}, outcome)
 }
 

@@ -16,6 +16,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -93,8 +96,13 @@ func retryAfter(value string, now time.Time) time.Duration {
 // messageID finds the top-level messageId of a JSON object, a string or a
 // number as it is written. The body may break off behind it.
 func messageID(body []byte) string {
+	var whole struct {
+		MessageID jsontext.Value `json:"messageId"`
+	}
+	if jsonv2.Unmarshal(body, &whole) == nil {
+		return idText(json.RawMessage(whole.MessageID))
+	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber() // 12345678901234567890 is no float
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
 		return ""
 	}
@@ -103,24 +111,32 @@ func messageID(body []byte) string {
 		if err != nil {
 			return ""
 		}
-		if name != "messageId" {
-			var skipped json.RawMessage
-			if decoder.Decode(&skipped) != nil {
-				return ""
-			}
-			continue
-		}
-		var value any
+		var value json.RawMessage
 		if decoder.Decode(&value) != nil {
 			return ""
 		}
-		switch value := value.(type) {
-		case string:
-			return clean([]byte(value), maxExternalID)
-		case json.Number:
-			return clean([]byte(value), maxExternalID)
+		if name == "messageId" {
+			return idText(value)
 		}
+	}
+	return ""
+}
+
+// idText is a string or a number as it is written; 12345678901234567890 is no
+// float.
+func idText(value json.RawMessage) string {
+	if len(value) == 0 {
 		return ""
+	}
+	switch first := value[0]; {
+	case first == '"':
+		var text string
+		if json.Unmarshal(value, &text) != nil {
+			return ""
+		}
+		return clean([]byte(text), maxExternalID)
+	case first == '-', first >= '0' && first <= '9':
+		return clean(value, maxExternalID)
 	}
 	return ""
 }
