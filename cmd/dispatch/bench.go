@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -34,7 +35,7 @@ var scenarios = []scenario{
 }
 
 func newBench() *cobra.Command {
-	var name, profile string
+	var name, profile, page string
 	var runs int
 	var asJSON bool
 	options := bench.Options{Connections: 32, BatchSize: 100, WarmUp: 2000, Log: zap.NewNop()}
@@ -46,7 +47,8 @@ func newBench() *cobra.Command {
 		Use: "bench", Short: "Measure how fast this machine gets messages out", Long: long, GroupID: "run",
 		Example: `  dispatch bench
   dispatch bench --scenario light --runs 5
-  dispatch bench --load batch --messages 50000`,
+  dispatch bench --load batch --messages 50000
+  dispatch bench --html bench.html`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&name, "scenario", "saturate", "what to measure")
@@ -57,6 +59,7 @@ func newBench() *cobra.Command {
 	f.IntVar(&runs, "runs", 3, "how often; the median counts")
 	f.StringVar(&options.Dir, "dir", "", "where data is kept meanwhile (default: the system's temporary directory)")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile of this process here, for go tool pprof")
+	f.StringVar(&page, "html", "", "write a page with plots here: latencies, throughput, CPU and memory of each program")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		at := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
@@ -86,6 +89,11 @@ func newBench() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if page != "" {
+			if err := writePage(page, results); err != nil {
+				return err
+			}
+		}
 		return show(cmd.OutOrStdout(), asJSON, results, func(t *table) { fillResults(t, results) })
 	}
 	return cmd
@@ -94,20 +102,52 @@ func newBench() *cobra.Command {
 func measure(ctx context.Context, options bench.Options, runs int, progress io.Writer) ([]bench.Result, error) {
 	var results []bench.Result
 	for i := range runs {
-		last := time.Now()
-		options.Progress = func(done, of int) {
-			if time.Since(last) > time.Second {
-				last = time.Now()
-				fmt.Fprintf(progress, "run %d of %d: %d of %d delivered\n", i+1, runs, done, of)
-			}
-		}
+		watch := watchRun(progress, fmt.Sprintf("run %d of %d", i+1, runs), options.Messages)
+		options.Progress = watch.set
 		result, err := bench.Run(ctx, options)
+		watch.end()
 		if err != nil {
 			return nil, fmt.Errorf("run %d: %w", i+1, err)
 		}
 		results = append(results, result)
 	}
 	return results, nil
+}
+
+// runWatch shows how far a run is: as a bar on a terminal, else as a line a
+// second.
+type runWatch struct {
+	out  io.Writer
+	name string
+	bar  *progressbar.ProgressBar // nil unless somebody watches
+	last time.Time
+}
+
+func watchRun(out io.Writer, name string, messages int) *runWatch {
+	w := &runWatch{out: out, name: name, last: time.Now()}
+	if isTerminal(out) {
+		w.bar = progressbar.NewOptions(messages,
+			progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(name), progressbar.OptionFullWidth(),
+			progressbar.OptionClearOnFinish(), progressbar.OptionShowCount(), progressbar.OptionUseANSICodes(coloured(out)))
+	}
+	return w
+}
+
+func (w *runWatch) set(done, of int) {
+	if w.bar != nil {
+		_ = w.bar.Set(done) // a bar that can't be drawn is no reason to stop
+		return
+	}
+	if time.Since(w.last) > time.Second {
+		w.last = time.Now()
+		fmt.Fprintf(w.out, "%s: %d of %d delivered\n", w.name, done, of)
+	}
+}
+
+func (w *runWatch) end() {
+	if w.bar != nil {
+		_ = w.bar.Finish() // as above
+	}
 }
 
 // fillResults shows median, least and most of each figure.

@@ -52,6 +52,9 @@ type Result struct {
 	// same connections just before: what the other figures are to be seen
 	// beside, since machines differ, and one machine from minute to minute.
 	RawHTTP float64 `json:"rawHTTPPerSecond"`
+	// Latencies and Samples are what plots are drawn from.
+	Latencies []Bucket `json:"latencies,omitempty"`
+	Samples   []Sample `json:"samples,omitempty"`
 }
 
 // run is one measurement in progress.
@@ -138,12 +141,18 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 		}
 	}
 	r.receiver.reset(r.options.Messages)
-	before := measureUsage()
+	sampling, stopSampling := context.WithCancel(ctx)
+	defer stopSampling()
+	samples, began := make(chan []Sample, 1), time.Now()
+	go func() { samples <- r.sample(sampling, began) }()
+	before := findFamily().usage()
 	sent, result, err := r.once(ctx, r.options.Progress)
 	if err != nil {
 		return Result{}, err
 	}
-	after := measureUsage()
+	stopSampling()
+	result.Samples = <-samples
+	after := findFamily().usage()
 	result.RawHTTP = raw
 	result.CPU, result.Memory = map[string]float64{}, after.memory
 	for name, seconds := range after.cpu {
@@ -265,6 +274,7 @@ func (r *run) latencies(sent *sent, result *Result) {
 		return
 	}
 	slices.Sort(took)
+	result.Latencies = histogram(took)
 	result.P50, result.P99, result.Max = took[len(took)/2], took[len(took)*99/100], took[len(took)-1]
 }
 

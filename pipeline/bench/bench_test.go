@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,10 +44,30 @@ func TestEveryLoadAndScenarioCounts(t *testing.T) {
 			require.NoError(t, err, "every figure is a number")
 			require.Positive(t, result.CPUPerMessage)
 			require.Zero(t, result.Repeated)
+			require.Contains(t, result.Samples[0].Memory, "postgres")
+			requireAPage(t, result)
 			if options.Load != bench.LoadNATS {
+				counted := 0
+				for _, bucket := range result.Latencies {
+					counted += bucket.Count
+				}
+				require.Equal(t, options.Messages, counted)
 				require.Positive(t, result.P50)
 				require.GreaterOrEqual(t, result.Max, result.P99)
 			}
 		})
 	}
+}
+
+// requireAPage expects one file that needs nothing from elsewhere.
+func requireAPage(t *testing.T, result bench.Result) {
+	t.Helper()
+	var html strings.Builder
+	require.NoError(t, bench.Page{
+		Title: "a </title> title", Results: []bench.Result{result}, Figures: [][]string{{"", "MEDIAN"}, {"p50", "1ms"}},
+	}.Write(&html))
+	require.NotContains(t, html.String(), "a </title>")
+	require.Contains(t, html.String(), "<td>1ms</td>")
+	require.NotRegexp(t, `(src|href)=`, html.String())
+	require.Contains(t, html.String(), `"delivered":`)
 }

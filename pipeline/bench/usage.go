@@ -9,45 +9,57 @@ import (
 // usage is what this process and its children have used.
 type usage struct {
 	cpu    map[string]float64 // seconds, by program
-	memory map[string]uint64  // bytes resident now, by program
+	memory map[string]uint64  // bytes resident now, by program; what processes share counts for each
 }
 
-// measureUsage looks at this process and everything below it. Programs that
-// ended since are not in it, so what counts is the difference over a time in
-// which none does.
-func measureUsage() usage {
-	u := usage{cpu: map[string]float64{}, memory: map[string]uint64{}}
-	self, err := process.NewProcess(int32(os.Getpid()))
-	if err != nil {
-		return u
-	}
-	u.add("dispatch", self)
-	u.addChildren(self)
-	return u
+// family is this process and everything below it.
+type family []member
+
+type member struct {
+	program string
+	process *process.Process
 }
 
-func (u usage) addChildren(of *process.Process) {
-	children, err := of.Children()
+// findFamily looks through all processes once, which costs some milliseconds.
+func findFamily() family {
+	all, err := process.Processes()
 	if err != nil {
-		return // it has none
+		return nil
 	}
-	for _, child := range children {
-		name, err := child.Name()
-		if err != nil {
-			continue // it has just ended
+	children := map[int32][]*process.Process{}
+	for _, p := range all {
+		if parent, err := p.Ppid(); err == nil {
+			children[parent] = append(children[parent], p)
 		}
-		u.add(name, child)
-		u.addChildren(child)
 	}
+	self := &process.Process{Pid: int32(os.Getpid())}
+	found := family{{"dispatch", self}}
+	for next := []*process.Process{self}; len(next) > 0; next = next[1:] {
+		for _, child := range children[next[0].Pid] {
+			name, err := child.Name()
+			if err != nil {
+				continue // it has just ended
+			}
+			found = append(found, member{name, child})
+			next = append(next, child)
+		}
+	}
+	return found
 }
 
-func (u usage) add(name string, p *process.Process) {
-	if times, err := p.Times(); err == nil {
-		u.cpu[name] += times.User + times.System
+// usage adds up what the family has used. What has ended is not in it, so
+// that what counts is the difference over a time in which nothing does.
+func (f family) usage() usage {
+	u := usage{cpu: map[string]float64{}, memory: map[string]uint64{}}
+	for _, m := range f {
+		if times, err := m.process.Times(); err == nil {
+			u.cpu[m.program] += times.User + times.System
+		}
+		if memory, err := m.process.MemoryInfo(); err == nil {
+			u.memory[m.program] += memory.RSS
+		}
 	}
-	if memory, err := p.MemoryInfo(); err == nil {
-		u.memory[name] += memory.RSS
-	}
+	return u
 }
 
 func (u usage) total() float64 {
