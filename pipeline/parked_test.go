@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -48,8 +49,10 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	took := make([]time.Duration, fresh)
 	for i := range took {
 		began := time.Now()
-		id := w.insert(draft())[0]
-		require.NoError(t, w.js.Conn().Publish(w.top.Event(message.EventCreated, message.DefaultDestination), nil)) // what an ingest tells
+		m := draft()
+		id := w.insert(m)[0]
+		m.Status, m.Version = message.Pending, 1
+		w.publish(events.NewComposer(w.top, false).Moved(message.EventCreated, []message.Message{m})...) // what an ingest tells
 		require.Eventually(t, func() bool { return len(w.webhook.received(id.String())) == 1 }, patience, time.Millisecond)
 		took[i] = time.Since(began)
 	}
