@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -30,7 +31,7 @@ type asyncAPI struct {
 	schemas  map[string]*jsonschema.Schema // of components
 
 	mu   sync.Mutex
-	seen map[string]bool // schemas' locations and fields
+	seen map[string]bool // messages of channels; fields by their schemas' locations
 }
 
 // channel is a subject with a meaning, or a kind of answers.
@@ -172,8 +173,8 @@ func (a *asyncAPI) channelOf(subject string) *channel {
 	return nil
 }
 
-// check holds a message against a channel's; it returns the one that it is.
-func (a *asyncAPI) check(c *channel, headers map[string][]string, data []byte) (*described, error) {
+// check holds a message against those of a channel.
+func (a *asyncAPI) check(c *channel, headers map[string][]string, data []byte) error {
 	given := make(map[string]any, len(headers))
 	for name, values := range headers {
 		given[name] = strings.Join(values, ", ")
@@ -182,19 +183,25 @@ func (a *asyncAPI) check(c *channel, headers map[string][]string, data []byte) (
 	for _, m := range c.messages {
 		err := a.checkAs(m, given, data)
 		if err == nil {
-			return m, nil
+			return nil
 		}
 		problems = append(problems, fmt.Sprintf("as %s: %v", m.name, err))
 	}
-	return nil, fmt.Errorf("%s", strings.Join(problems, "\n"))
+	return errors.New(strings.Join(problems, "\n"))
 }
 
 func (a *asyncAPI) checkAs(m *described, headers map[string]any, data []byte) error {
 	if err := m.headers.Validate(headers); err != nil {
 		return fmt.Errorf("headers: %w", err)
 	}
+	if err := a.checkPayload(m, data); err != nil {
+		return err
+	}
 	a.note(m.headers, headers)
-	return a.checkPayload(m, data)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen[m.name] = true
+	return nil
 }
 
 func (a *asyncAPI) checkPayload(m *described, data []byte) error {
@@ -243,7 +250,7 @@ func (a *asyncAPI) walk(schema *jsonschema.Schema, value any) {
 	}
 }
 
-// unseen lists the fields that only the description knows.
+// unseen lists the messages and fields that only the description knows.
 func (a *asyncAPI) unseen() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -252,6 +259,13 @@ func (a *asyncAPI) unseen() []string {
 		for field := range schema.Properties {
 			if !a.seen[schema.Location+" "+field] {
 				missing = append(missing, name+"."+field)
+			}
+		}
+	}
+	for _, c := range a.channels {
+		for _, m := range c.messages {
+			if !a.seen[m.name] {
+				missing = append(missing, m.name)
 			}
 		}
 	}

@@ -91,7 +91,9 @@ func TestUpAnswersForAllItsServices(t *testing.T) {
 	_, _, page := u.api.request(t, http.MethodGet, "/metrics", "")
 	status, _, answer := u.api.request(t, http.MethodGet, "/health/ready", "")
 	require.Equal(t, http.StatusOK, status, "%s", answer)
-	var health struct{ Checks map[string]struct{ Status string } }
+	var health struct {
+		Checks map[string]struct{ Status string }
+	}
 	require.NoError(t, json.Unmarshal(answer, &health))
 	for _, service := range []string{"", "dispatcher.", "sender."} {
 		for _, dependency := range []string{"postgres", "nats"} {
