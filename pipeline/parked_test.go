@@ -49,10 +49,8 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	took := make([]time.Duration, fresh)
 	for i := range took {
 		began := time.Now()
-		m := draft()
-		id := w.insert(m)[0]
-		m.Status, m.Version = message.Pending, 1
-		w.publish(events.NewComposer(w.top, false).Moved(message.EventCreated, []message.Message{m})...) // what an ingest tells
+		id := w.insert(draft())[0]
+		events.Wake(w.js, w.top) // as an ingest does
 		require.Eventually(t, func() bool { return len(w.webhook.received(id.String())) == 1 }, patience, time.Millisecond)
 		took[i] = time.Since(began)
 	}

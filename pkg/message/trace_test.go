@@ -65,6 +65,13 @@ func TestALongTracestateLosesItsOldestMembers(t *testing.T) {
 	require.Equal(t, long("a")+","+long("b"), message.ReadTrace([]string{traceparent}, []string{long("a"), long("b"), long("c"), "d=1"}).State)
 }
 
+func TestATraceIsWrittenAsMembersOfAnObject(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, message.Trace{}.AppendMembers(nil))
+	require.Equal(t, `,"traceparent":"`+traceparent+`"`, string(message.Trace{Parent: traceparent}.AppendMembers(nil)))
+	require.Equal(t, `,"traceparent":"`+traceparent+`","tracestate":"a=\"\\<"`, string(message.Trace{Parent: traceparent, State: `a="\<`}.AppendMembers(nil)))
+}
+
 func TestNoTraceCostsNothing(t *testing.T) { // not parallel: it counts allocations
 	require.Zero(t, testing.AllocsPerRun(100, func() { message.ReadTrace(nil, nil) }))
 }
