@@ -54,7 +54,7 @@ type contract struct {
 func newContract(t *testing.T, spec *asyncAPI, content string) *contract {
 	t.Helper()
 	w := newWorld(t, "EVENT_CONTENT", content, "RETRY_BASE", "1h", "RETRY_MAX", "1h", "LOG_LEVEL", "error")
-	c := &contract{world: w, wire: watch(t, w.connect(), spec), full: content == "full"}
+	c := &contract{world: w, wire: watch(t, w.connect(), spec, ">"), full: content == "full"}
 	w.webhook.answers(func(n int, sent call, rw http.ResponseWriter, _ *http.Request) {
 		switch body := string(sent.Body); {
 		case strings.Contains(body, "later"):

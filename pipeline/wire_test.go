@@ -24,8 +24,8 @@ const (
 	rarely     = 100
 )
 
-// wire listens to everything that goes over a NATS server and holds it against
-// the description. What the system itself publishes must be as described;
+// wire listens to what goes over a NATS server and holds it against the
+// description. What the system itself publishes must be as described;
 // what others publish may be anything, but what is accepted must be too.
 type wire struct {
 	t    testing.TB
@@ -48,14 +48,33 @@ type question struct {
 // sharedSpec is the description for all tests that don't ask what was seen.
 var sharedSpec = sync.OnceValues(readAsyncAPI)
 
-// watch listens until the test's end, and fails the test then if something
-// was not as described. NATS may stop and start meanwhile.
-func watch(t testing.TB, js jetstream.JetStream, spec *asyncAPI) *wire {
+// told lists the subjects on which the system, or an intake, tells something.
+// Requests are not among them: to the server, who listens to them is one who
+// answers, and nobody would learn any more that there is none.
+func (a *asyncAPI) told() []string {
+	var subjects []string
+	for _, c := range a.channels {
+		if c.address != "" && c.reply == nil {
+			kind, _, more := strings.Cut(c.address, ".{")
+			if more {
+				kind += ".>"
+			}
+			subjects = append(subjects, kind)
+		}
+	}
+	return subjects
+}
+
+// watch listens to subjects until the test's end, and fails the test then if
+// something was not as described. NATS may stop and start meanwhile.
+func watch(t testing.TB, js jetstream.JetStream, spec *asyncAPI, subjects ...string) *wire {
 	t.Helper()
 	x := &wire{t: t, spec: spec, nc: js.Conn(), count: map[string]int{}, asked: map[string]question{}}
-	subscription, err := x.nc.Subscribe(">", x.take)
-	require.NoError(t, err)
-	require.NoError(t, subscription.SetPendingLimits(-1, -1))
+	for _, subject := range subjects {
+		subscription, err := x.nc.Subscribe(subject, x.take)
+		require.NoError(t, err)
+		require.NoError(t, subscription.SetPendingLimits(-1, -1))
+	}
 	require.NoError(t, x.nc.Flush())
 	t.Cleanup(x.finish)
 	return x
@@ -109,6 +128,14 @@ func (x *wire) take(msg *nats.Msg) {
 	case err != nil && !c.incoming:
 		x.problem(msg, err)
 	}
+}
+
+// exchange checks a request that the test made itself, and its answer.
+func (x *wire) exchange(request, answer *nats.Msg) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := x.spec.channelOf(request.Subject)
+	x.answered(question{c, x.check(c, request), request.Data}, answer)
 }
 
 func (x *wire) answered(q question, msg *nats.Msg) {
