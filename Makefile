@@ -87,7 +87,7 @@ test-coverage: ## Run every test and tell how much of the code they reach (bin/c
 # Each module is checked alone too (GOWORK=off): that is how images are built,
 # and how a missing requirement or replacement shows.
 lint: export CGO_ENABLED = 0
-lint: $(GOLANGCI_LINT) $(SQLC) ## Check the format, the linters, each module by itself, and generated code
+lint: $(GOLANGCI_LINT) $(SQLC) ## Check the format, the linters, each module by itself, generated code and the AsyncAPI document
 	@echo 'gofmt'; unformatted=$$(gofmt -l $(MODULE_DIRS)); \
 		[ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; } >&2
 	@echo 'no test sleeps'; sleeping=$$(grep -rl --include='*_test.go' 'time\.Sleep(' $(MODULE_DIRS) | xargs grep -L '"testing/synctest"' /dev/null | grep -v /dev/null); \
@@ -98,6 +98,7 @@ lint: $(GOLANGCI_LINT) $(SQLC) ## Check the format, the linters, each module by 
 		(cd "$$dir" && GOWORK=off go mod tidy -diff && GOWORK=off go vet ./...) || exit 1; \
 	done
 	@scripts/check-generated
+	@echo 'docs/asyncapi.yaml'; scripts/check-asyncapi
 
 fmt: $(GOLANGCI_LINT) ## Format all Go code
 	$(GOLANGCI_LINT) fmt $(MODULE_DIRS)

@@ -46,6 +46,7 @@ type world struct {
 	top     events.Topology
 	store   *db.Store
 	webhook *webhook
+	heard   *wire
 }
 
 // newWorld makes an installation with the given settings on top of fast
@@ -71,6 +72,9 @@ func newWorld(t testing.TB, settings ...string) *world {
 	t.Cleanup(w.stopNATS)
 	w.top = events.NewTopology("dispatch", 1)
 	w.js = w.connect()
+	spec, err := sharedSpec()
+	require.NoError(t, err)
+	w.heard = watch(t, w.connect(), spec, spec.told()...)
 	pool, err := db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)

@@ -39,6 +39,7 @@ func (w *world) askMessages(verb, body string, headers ...string) *nats.Msg {
 		answer, err = w.js.Conn().RequestMsg(msg, patience)
 		return err == nil
 	}, patience, 10*time.Millisecond)
+	w.heard.exchange(msg, answer)
 	return answer
 }
 

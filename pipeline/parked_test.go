@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -49,7 +50,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	for i := range took {
 		began := time.Now()
 		id := w.insert(draft())[0]
-		require.NoError(t, w.js.Conn().Publish(w.top.Event(message.EventCreated, message.DefaultDestination), nil)) // what an ingest tells
+		events.Wake(w.js, w.top) // as an ingest does
 		require.Eventually(t, func() bool { return len(w.webhook.received(id.String())) == 1 }, patience, time.Millisecond)
 		took[i] = time.Since(began)
 	}

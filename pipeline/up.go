@@ -108,6 +108,7 @@ func Up(ctx context.Context, cfg UpConfig, log *zap.Logger, received io.Writer, 
 			return err
 		}
 	}
+	observe(&cfg)
 	runServices(group, cfg, stack, log)
 	group.Go("welcome", func(ctx context.Context) error {
 		api := "http://" + cfg.Ingest.HTTPAddr
@@ -156,6 +157,20 @@ func runServices(group *service.Group, cfg UpConfig, stack *local.Stack, log *za
 	group.Go("ingest", func(ctx context.Context) error {
 		return ingest.Run(ctx, cfg.Ingest, log.Named("ingest"))
 	})
+}
+
+// observe has ingest, which alone listens, show the health and the metrics of
+// all three.
+func observe(cfg *UpConfig) {
+	metrics, health := service.NewMetrics(), service.NewHealth()
+	cfg.Ingest.Lifecycle.Metrics, cfg.Ingest.Lifecycle.Health = metrics, health
+	for name, lifecycle := range map[string]*service.Lifecycle{
+		"dispatcher": &cfg.Dispatcher.Lifecycle,
+		"sender":     &cfg.Sender.Lifecycle,
+	} {
+		lifecycle.Metrics, lifecycle.Health = metrics, service.NewHealth()
+		health.Include(name, lifecycle.Health)
+	}
 }
 
 // startSink starts the built-in webhook receiver and returns its URL.

@@ -126,6 +126,8 @@ func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
 		p.Scopes = append(p.Scopes, m.Scope)
 		p.IdempotencyKeys = append(p.IdempotencyKeys, m.IdempotencyKey)
 		p.BodyHashes = append(p.BodyHashes, orEmpty(m.BodyHash))
+		p.Traceparents = append(p.Traceparents, m.Trace.Parent)
+		p.Tracestates = append(p.Tracestates, m.Trace.State)
 	}
 	return p
 }

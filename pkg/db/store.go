@@ -75,6 +75,7 @@ func toMessage(row dbsqlc.Message) message.Message {
 		IdempotencyKey: value(row.IdempotencyKey),
 		Scope:          value(row.Scope),
 		BodyHash:       row.BodyHash,
+		Trace:          message.Trace{Parent: value(row.Traceparent), State: value(row.Tracestate)},
 	}
 }
 

@@ -12,9 +12,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// HeaderTrace is W3C's traceparent, which a copy may carry on to the webhook.
-const HeaderTrace = "traceparent"
-
 // Copy is one delivery of an id: the right to work on it, for as long as it
 // is held. It is settled once, by Ack, DoubleAck or Nak, or else left to the
 // server, which delivers it anew after its ack wait. All methods are safe for
@@ -26,7 +23,6 @@ type Copy struct {
 	// First says that nobody can have had this claim before: a tick
 	// published it, and it was never delivered until now.
 	First bool
-	Trace string // the traceparent that came with it, if any
 
 	sequence uint64
 	msg      jetstream.Msg
@@ -58,7 +54,6 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 		Claim:    body.Claim,
 		Delivery: int(meta.NumDelivered),
 		First:    meta.NumDelivered == 1 && header.Get(HeaderOrigin) == OriginTick,
-		Trace:    header.Get(HeaderTrace),
 		sequence: meta.Sequence.Stream,
 		msg:      msg,
 		until:    until,

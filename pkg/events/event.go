@@ -22,6 +22,10 @@ type Envelope struct {
 	// Sequence is the message's version, padded so that it orders as text
 	// (the CloudEvents sequence extension asks for that).
 	Sequence string `json:"sequence"`
+	// Traceparent and Tracestate are the CloudEvents extension for
+	// distributed tracing: the context that the message came in with.
+	Traceparent string `json:"traceparent,omitempty"`
+	Tracestate  string `json:"tracestate,omitempty"`
 }
 
 // Event is a CloudEvent that tells of a message.
@@ -85,7 +89,7 @@ func (c Composer) Delivery(origin string, m message.Message) Entry {
 	return Entry{
 		Subject: c.topology.Deliver(m.Destination, m.ID),
 		MsgID:   m.ID.String() + "." + claim,
-		Headers: map[string]string{HeaderClaim: claim, HeaderOrigin: origin},
+		Headers: withTrace(map[string]string{HeaderClaim: claim, HeaderOrigin: origin}, m.Trace),
 		Data:    []byte(`{"id":"` + m.ID.String() + `","claim":` + claim + `}`),
 	}
 }
@@ -101,7 +105,7 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 		m.ID.String(), strconv.FormatInt(outcome.Claim, 10), strconv.Itoa(number), strconv.Itoa(outcome.Delivery), string(kind),
 	}, ".")
 	entry := c.entry(kind, id, m.UpdatedAt, Data{Message: m, Outcome: &outcome})
-	entry.Headers = map[string]string{HeaderOutcome: "1"}
+	entry.Headers = withTrace(map[string]string{HeaderOutcome: "1"}, m.Trace)
 	return entry
 }
 
@@ -118,12 +122,13 @@ func (c Composer) entry(kind message.EventType, id string, at time.Time, data Da
 	}
 	event := Event{Envelope: c.envelope(kind, id, at), Data: data}
 	event.Subject, event.Sequence = data.ID.String(), Sequence(data.Version)
+	event.Traceparent, event.Tracestate = data.Trace.Parent, data.Trace.State
 	body := event.appendJSON(make([]byte, 0, usualEvent))
 	if c.fullContent && len(body) > largestEvent {
 		event.Data.Message = data.WithoutContent()
 		body = event.appendJSON(make([]byte, 0, usualEvent))
 	}
-	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Data: body}
+	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Headers: withTrace(nil, data.Trace), Data: body}
 }
 
 func (c Composer) envelope(kind message.EventType, id string, at time.Time) Envelope {
@@ -159,7 +164,9 @@ func (e *Event) appendJSON(b []byte) []byte {
 	b = append(b, e.DataContentType...)
 	b = append(b, `","sequence":"`...)
 	b = append(b, e.Sequence...)
-	b = e.Data.appendJSON(append(b, `","data":`...))
+	b = append(b, '"')
+	b = message.Trace{Parent: e.Traceparent, State: e.Tracestate}.AppendMembers(b)
+	b = e.Data.appendJSON(append(b, `,"data":`...))
 	return append(b, '}')
 }
 

@@ -9,19 +9,15 @@ import (
 )
 
 // Parked returns the schedule that puts a message's id back on the work queue
-// at its NextAttemptAt, under its Claim; trace is the traceparent to carry
-// along, if any. There is one schedule a message: publishing it again
-// replaces it.
+// at its NextAttemptAt, under its Claim. There is one schedule a message:
+// publishing it again replaces it.
 //
 // The time goes into the header by hand, because jetstream.WithScheduleAt
 // cuts it to whole seconds and so fires up to a second early.
-func (c Composer) Parked(m message.Message, trace string) Entry {
+func (c Composer) Parked(m message.Message) Entry {
 	entry := c.Delivery(OriginRetry, m)
 	entry.Headers[jetstream.ScheduleHeader] = "@at " + m.NextAttemptAt.UTC().Format(time.RFC3339Nano)
 	entry.Headers[jetstream.ScheduleTargetHeader] = entry.Subject
-	if trace != "" {
-		entry.Headers[HeaderTrace] = trace
-	}
 	entry.Subject = c.topology.Park(m.Destination, m.ID)
 	entry.MsgID += ".retry" // the emission of a reclaim under the same claim is another message
 	return entry

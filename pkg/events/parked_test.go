@@ -14,20 +14,25 @@ func TestAParkedMessageComesBackUnderItsClaim(t *testing.T) {
 	t.Parallel()
 	topology := events.NewTopology("dispatch", 1)
 	next := time.Date(2026, 3, 1, 12, 0, 0, 123_456_000, time.FixedZone("", 3600))
-	m := message.Message{ID: message.NewID(next), Destination: "default", Claim: 4, NextAttemptAt: &next}
+	m := message.Message{
+		ID: message.NewID(next), Destination: "default", Claim: 4, NextAttemptAt: &next,
+		Trace: message.Trace{Parent: "00-trace", State: "a=1"},
+	}
 	composer := events.NewComposer(topology, false)
 
-	entry := composer.Parked(m, "00-trace")
+	entry := composer.Parked(m)
 	require.Equal(t, topology.Park("default", m.ID), entry.Subject)
 	require.Equal(t, map[string]string{
 		"Nats-Schedule":        "@at 2026-03-01T11:00:00.123456Z",
 		"Nats-Schedule-Target": topology.Deliver("default", m.ID),
 		events.HeaderClaim:     "4",
 		events.HeaderOrigin:    events.OriginRetry,
-		events.HeaderTrace:     "00-trace",
+		"traceparent":          "00-trace",
+		"tracestate":           "a=1",
 	}, entry.Headers)
 	require.JSONEq(t, `{"id":"`+m.ID.String()+`","claim":4}`, string(entry.Data))
 	require.NotEqual(t, composer.Delivery(events.OriginReclaim, m).MsgID, entry.MsgID,
 		"a reclaim under the same number must not count as its repeat")
-	require.NotContains(t, composer.Parked(m, "").Headers, events.HeaderTrace)
+	m.Trace = message.Trace{}
+	require.NotContains(t, composer.Parked(m).Headers, "traceparent")
 }

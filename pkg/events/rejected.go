@@ -127,11 +127,13 @@ func (c Composer) rejectedEvent(r Rejection, id, destination string) Entry {
 	}
 	envelope := c.envelope(message.EventRejected, id+"."+string(message.EventRejected), r.Stored)
 	envelope.Subject, envelope.Sequence = id, Sequence(1)
+	trace := TraceOf(r.Headers)
+	envelope.Traceparent, envelope.Tracestate = trace.Parent, trace.State
 	body := marshal(struct {
 		Envelope
 		Data data `json:"data"`
 	}{envelope, data{destination, r.Code, r.Problem, r.Sequence}})
-	return Entry{Subject: c.topology.Event(message.EventRejected, destination), MsgID: envelope.ID, Data: body}
+	return Entry{Subject: c.topology.Event(message.EventRejected, destination), MsgID: envelope.ID, Headers: withTrace(nil, trace), Data: body}
 }
 
 // marshal writes JSON without making six bytes of every '<': a problem must

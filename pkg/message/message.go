@@ -60,6 +60,8 @@ type Message struct {
 	IdempotencyKey string `json:"-"`
 	Scope          string `json:"-"`
 	BodyHash       []byte `json:"-"`
+	// Trace came in with the message and goes out with all that it leads to.
+	Trace Trace `json:"-"`
 }
 
 // WithoutContent returns a copy that carries neither content, payload nor

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -81,10 +82,17 @@ type Health struct {
 	mu     sync.Mutex // guards the fields below; never held while checks run
 	checks []*healthCheck
 	phase  string // why the service is not ready whatever its checks say; empty: serving
+	others []other
 
 	running chan struct{} // holds a token while a caller runs the checks
 	report  map[string]Status
 	expires time.Time
+}
+
+// other is the Health of another service of the process.
+type other struct {
+	name   string
+	health *Health
 }
 
 type healthCheck struct {
@@ -109,6 +117,16 @@ func (h *Health) Add(name string, worst State, check Check) {
 	h.checks = append(h.checks, &healthCheck{name: name, worst: worst, check: check})
 }
 
+// Include shows the entries of another service of the same process beside
+// one's own, as "name.entry". A dependency of the other that is down makes this
+// one degraded and no worse: what does not need it goes on. While the other
+// starts or stops, this one is down too.
+func (h *Health) Include(name string, included *Health) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.others = append(h.others, other{name, included})
+}
+
 // Serving ends the start: from now on the checks alone decide.
 func (h *Health) Serving() { h.setPhase("") }
 
@@ -122,25 +140,48 @@ func (h *Health) setPhase(phase string) {
 	h.phase = phase
 }
 
+// phaseEntry is the name of the entry that is there while a service starts or
+// stops.
+const phaseEntry = "service"
+
 // Report runs the checks, all at once, or returns what they said within the
 // last second. It takes a second at most.
 func (h *Health) Report() Report {
-	results := h.results()
-	report := Report{State: StateOK, Checks: make(map[string]Status, len(results)+1)}
-	for name, status := range results {
-		report.Checks[name] = status
-	}
 	h.mu.Lock()
-	if h.phase != "" {
-		report.Checks["service"] = Down(h.phase)
-	}
+	others := h.others[:len(h.others):len(h.others)]
 	h.mu.Unlock()
+	reports := make([]map[string]Status, len(others))
+	var asking sync.WaitGroup
+	for i, o := range others {
+		asking.Go(func() { reports[i] = o.health.own() })
+	}
+	report := Report{State: StateOK, Checks: h.own()}
+	asking.Wait()
+	for i, o := range others {
+		for name, status := range reports[i] {
+			if status.State == StateDown && name != phaseEntry {
+				status.State = StateDegraded
+			}
+			report.Checks[o.name+"."+name] = status
+		}
+	}
 	for _, status := range report.Checks {
 		if status.State.rank() > report.State.rank() {
 			report.State = status.State
 		}
 	}
 	return report
+}
+
+// own is what the checks say, and the phase, without what is included.
+func (h *Health) own() map[string]Status {
+	entries := maps.Clone(h.results())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.phase != "" {
+		entries[phaseEntry] = Down(h.phase)
+	}
+	return entries
 }
 
 // results does not depend on the caller's context: a probe that hangs up must

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -94,6 +95,43 @@ func TestReadyOnlyWhileServing(t *testing.T) {
 	code, body = h.Live()
 	assert.Equal(t, 200, code)
 	assert.JSONEq(t, `{"status":"ok"}`, string(body))
+}
+
+func TestAnotherServiceOfTheProcessIsShownAndHarmsLittle(t *testing.T) {
+	t.Parallel()
+	h, sender := NewHealth(), NewHealth()
+	h.Include("sender", sender)
+	h.Add("nats", StateDegraded, always(OK()))
+	sender.Add("nats", StateDown, always(Down("not connected")))
+	sender.Add("postgres", StateDown, always(OK()))
+	h.Serving()
+
+	code, body := h.Ready()
+	assert.Equal(t, http.StatusServiceUnavailable, code, "not before it has started")
+	assert.JSONEq(t, `{"status":"down","checks":{"nats":{"status":"ok"},"sender.nats":{"status":"degraded","detail":"not connected"},
+		"sender.postgres":{"status":"ok"},"sender.service":{"status":"down","detail":"starting"}}}`, string(body))
+
+	sender.Serving()
+	code, _ = h.Ready()
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, StateDegraded, h.Report().State)
+	assert.Equal(t, StateDown, sender.Report().State, "of its own it is down")
+
+	metrics := NewMetrics()
+	metrics.WatchHealth("ingest", h)
+	metrics.WatchHealth("sender", sender)
+	assert.NoError(t, testutil.GatherAndCompare(metrics, strings.NewReader(`# HELP dispatch_dependency_state 1 for the state that the dependency is in: ok, degraded or down.
+# TYPE dispatch_dependency_state gauge
+dispatch_dependency_state{dependency="nats",service="ingest",state="degraded"} 0
+dispatch_dependency_state{dependency="nats",service="ingest",state="down"} 0
+dispatch_dependency_state{dependency="nats",service="ingest",state="ok"} 1
+dispatch_dependency_state{dependency="nats",service="sender",state="degraded"} 0
+dispatch_dependency_state{dependency="nats",service="sender",state="down"} 1
+dispatch_dependency_state{dependency="nats",service="sender",state="ok"} 0
+dispatch_dependency_state{dependency="postgres",service="sender",state="degraded"} 0
+dispatch_dependency_state{dependency="postgres",service="sender",state="down"} 0
+dispatch_dependency_state{dependency="postgres",service="sender",state="ok"} 1
+`), "dispatch_dependency_state"), "each under its own name alone")
 }
 
 func TestProbesDoNotHammer(t *testing.T) {

@@ -54,7 +54,7 @@ type healthCollector struct {
 func (c *healthCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
 func (c *healthCollector) Collect(to chan<- prometheus.Metric) {
-	for name, status := range c.health.Report().Checks {
+	for name, status := range c.health.own() {
 		for _, state := range []State{StateOK, StateDegraded, StateDown} {
 			value := 0.0
 			if status.State == state {

@@ -56,7 +56,24 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 	registry.MustRegister(m.ticks, m.claimed, m.queued, m.relays, m.outboxRows, m.outboxOldest, m.recorderBatch,
 		m.recorderResults, m.recorderRefused, m.leases, m.expired, m.redisCopied, m.redisLag)
+	m.begin()
 	return m
+}
+
+// begin shows every series from the start, as 0: a rate can't be taken of one
+// that is not there, nor an alarm raised.
+func (m *metrics) begin() {
+	for vec, values := range map[*prometheus.CounterVec][]string{
+		m.ticks:           {"claimed", "empty"},
+		m.claimed:         {"fresh", "reclaimed"},
+		m.relays:          {"claim", "events"},
+		m.recorderResults: {"moved", "none"},
+		m.leases:          {"renewed", "lost", "given_up"},
+	} {
+		for _, value := range values {
+			vec.WithLabelValues(value)
+		}
+	}
 }
 
 func (m *metrics) ticked(tick db.Tick) {

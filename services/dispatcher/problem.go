@@ -14,6 +14,15 @@ import (
 // errUnpublished is a stop that could not yet publish what was claimed before.
 var errUnpublished = errors.New("a claim made before the stop is not yet published")
 
+// The codes of problems: stable words for programs.
+const (
+	codeMalformed        = "malformed"
+	codeInvalid          = "invalid"
+	codeClaimUnpublished = "claim_unpublished"
+	codeUnavailable      = "unavailable"
+	codeInternal         = "internal"
+)
+
 // problem is an RFC 9457 document: the body of a refusal.
 type problem struct {
 	Type      string               `json:"type"`
@@ -42,20 +51,20 @@ func problemOf(err error) (p *problem, foreseen bool) {
 	var invalid *message.Invalid
 	switch {
 	case errors.As(err, &malformed):
-		return newProblem(http.StatusBadRequest, "malformed", malformed.Detail), true
+		return newProblem(http.StatusBadRequest, codeMalformed, malformed.Detail), true
 	case errors.As(err, &invalid):
-		p := newProblem(http.StatusUnprocessableEntity, "invalid", invalid.Error())
+		p := newProblem(http.StatusUnprocessableEntity, codeInvalid, invalid.Error())
 		p.Errors = invalid.Errors
 		return p, true
 	case errors.Is(err, errUnpublished):
-		return newProblem(http.StatusServiceUnavailable, "claim_unpublished",
+		return newProblem(http.StatusServiceUnavailable, codeClaimUnpublished,
 			"it is stopped, but "+errUnpublished.Error()+"; it will be as soon as NATS allows, and a repeated stop tells when"), true
 	case errors.Is(err, db.ErrNotProvisioned), errors.Is(err, db.ErrNotMigrated):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the installation is not provisioned"), true
+		return newProblem(http.StatusServiceUnavailable, codeUnavailable, "the installation is not provisioned"), true
 	case db.Unavailable(err):
-		return newProblem(http.StatusServiceUnavailable, "unavailable", "the database is not available"), true
+		return newProblem(http.StatusServiceUnavailable, codeUnavailable, "the database is not available"), true
 	}
-	return newProblem(http.StatusInternalServerError, "internal", "an unexpected error; its cause is in the service's log"), false
+	return newProblem(http.StatusInternalServerError, codeInternal, "an unexpected error; its cause is in the service's log"), false
 }
 
 // refusal is the problem as a micro service answers it.

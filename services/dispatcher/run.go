@@ -22,8 +22,7 @@ const maxConns = 10
 // the senders still finish. It waits for Postgres, the schema, NATS and the
 // streams, and says what to run when one is missing.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
-	health, registry := service.NewHealth(), service.NewMetrics()
-	registry.WatchHealth("dispatcher", health)
+	health, registry := cfg.Lifecycle.Observe("dispatcher")
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
 	defer group.Stop()
 

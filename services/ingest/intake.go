@@ -209,6 +209,7 @@ func (in *intake) draft(msg jetstream.Msg) (draft, error) {
 		destination: in.topology.IntakeDestination(msg.Subject()),
 		id:          message.DerivedID(meta.Timestamp, meta.Sequence.Stream, msg.Subject()),
 		at:          meta.Timestamp,
+		trace:       events.TraceOf(msg.Headers()),
 	}, nil
 }
 

@@ -41,6 +41,7 @@ type draft struct {
 	destination string     // the one it was sent to; empty for the body's
 	id          message.ID // zero: a fresh one
 	at          time.Time  // what counts as now for its deadlines
+	trace       message.Trace
 }
 
 // givenKey is an idempotency key that came in a header.
@@ -140,7 +141,9 @@ func (u *useCases) read(d draft, index int) (message.Message, error) {
 	if d.id == (message.ID{}) {
 		d.id = message.NewID(d.at.Add(time.Duration(index) * idStep))
 	}
-	return request.Message(d.id, d.scope), nil
+	m := request.Message(d.id, d.scope)
+	m.Trace = d.trace
+	return m, nil
 }
 
 // outside returns what came beside the body, and what is wrong with it.

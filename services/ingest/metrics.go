@@ -51,6 +51,11 @@ func newCounters(metrics *service.Metrics) *counters {
 		}),
 	}
 	metrics.MustRegister(c.requests, c.seconds, c.inFlight, c.messages, c.groups, c.relayed)
+	for _, source := range []string{"http", "micro", "intake"} {
+		for _, result := range []string{"stored", "repeated", "rejected", "failed"} {
+			c.messages.WithLabelValues(source, result) // shown from the start, as 0
+		}
+	}
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -29,7 +30,7 @@ func (a *api) createMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	done, err := a.cases.Create(context.Background(), draft{body: body, scope: caller(c), key: keyOf(c)})
+	done, err := a.cases.Create(context.Background(), draft{body: body, scope: caller(c), key: keyOf(c), trace: traceOf(c)})
 	a.counts.accepted("http", done.repeated, err)
 	if err != nil {
 		return err
@@ -43,11 +44,25 @@ func (a *api) createMessage(c *fiber.Ctx) error {
 }
 
 func keyOf(c *fiber.Ctx) givenKey {
-	key := givenKey{header: headerIdempotencyKey}
-	for _, value := range c.Request().Header.PeekAll(headerIdempotencyKey) {
-		key.values = append(key.values, string(value))
+	return givenKey{header: headerIdempotencyKey, values: copied(c.Request().Header.PeekAll(headerIdempotencyKey))}
+}
+
+// traceOf reads the trace context that came with a request.
+func traceOf(c *fiber.Ctx) message.Trace {
+	header := &c.Request().Header
+	parents := header.PeekAll(events.HeaderTraceparent)
+	if len(parents) == 0 {
+		return message.Trace{}
 	}
-	return key
+	return message.ReadTrace(copied(parents), copied(header.PeekAll(events.HeaderTracestate)))
+}
+
+func copied(values [][]byte) []string {
+	texts := make([]string, len(values))
+	for i, value := range values {
+		texts[i] = string(value)
+	}
+	return texts
 }
 
 // batchAnswer tells what became of each item of a batch.
@@ -80,8 +95,9 @@ func (a *api) createBatch(c *fiber.Ctx) error {
 		return err
 	}
 	drafts := make([]draft, len(items))
+	trace := traceOf(c)
 	for i, item := range items {
-		drafts[i] = draft{body: item, scope: caller(c)}
+		drafts[i] = draft{body: item, scope: caller(c), trace: trace}
 	}
 	results := a.cases.CreateMany(context.Background(), drafts)
 	reply := batchAnswer{Results: make([]itemAnswer, len(results))}

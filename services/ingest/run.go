@@ -32,8 +32,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err // Validate has told already
 	}
-	health, metrics := service.NewHealth(), service.NewMetrics()
-	metrics.WatchHealth("ingest", health)
+	health, metrics := cfg.Lifecycle.Observe("ingest")
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
 	defer group.Stop()
 

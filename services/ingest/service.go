@@ -106,6 +106,7 @@ func (s *microService) create(data []byte, headers micro.Headers) (answer any, r
 		body:  data,
 		scope: natsScope(s.topology),
 		key:   givenKey{header: headerMsgID, values: headers.Values(headerMsgID)},
+		trace: events.TraceOf(headers),
 	})
 	s.counts.accepted("micro", done.repeated, err)
 	return done.message, done.repeated, err

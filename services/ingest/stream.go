@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // streamPause is how long a stream waits when it finds the queue full. It can
@@ -46,7 +48,7 @@ func (a *api) createStream(c *fiber.Ctx) error {
 	c.Locals(localBodyRead, true) // the stream's, from here on
 	rules := a.cases.rules
 	s := &stream{
-		api: a, scope: caller(c), requestID: requestID(c), route: routeOf(c),
+		api: a, scope: caller(c), requestID: requestID(c), route: routeOf(c), trace: traceOf(c),
 		conn: c.Context().Conn(), body: body, expected: c.Context().Request.Header.ContentLength(),
 		maxLine: rules.MaxPayloadBytes + bytesOfAnEscapedCharacter*rules.MaxContentLength + lineRoom,
 		queue:   newLineQueue(),
@@ -69,6 +71,7 @@ type stream struct {
 	api              *api
 	scope            string
 	requestID, route string
+	trace            message.Trace
 	conn             net.Conn
 	body             io.Reader
 	expected         int // bytes of the body; negative if that is not known
@@ -201,7 +204,7 @@ func (s *stream) store(lines []line) {
 		case l.long:
 			results[i].err = newProblem(http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("the line must not be more than %d bytes", s.maxLine))
 		default:
-			drafts, places = append(drafts, draft{body: l.data, scope: s.scope}), append(places, i)
+			drafts, places = append(drafts, draft{body: l.data, scope: s.scope, trace: s.trace}), append(places, i)
 		}
 	}
 	for n, r := range s.create(drafts) {

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -92,14 +91,14 @@ func (w *webhook) close() {
 // attempt sends a message once and tells what came of it. The webhook's
 // timeout covers everything up to the response's header; the body has 2 s
 // more. The end of ctx cuts it off.
-func (w *webhook) attempt(ctx context.Context, m message.Message, number int, trace string) answer {
+func (w *webhook) attempt(ctx context.Context, m message.Message, number int) answer {
 	started := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	limit := time.AfterFunc(w.timeout, func() { cancel(errTimeout) })
 	defer limit.Stop()
 
-	request, err := w.request(ctx, m, number, trace, started)
+	request, err := w.request(ctx, m, number, started)
 	if err != nil {
 		return answer{started: started, verdict: refused, text: "the request can't be made: " + clean([]byte(err.Error()), maxErrorText)}
 	}
@@ -120,9 +119,7 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int, tr
 	return classify(response, body, started, time.Now())
 }
 
-var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-
-func (w *webhook) request(ctx context.Context, m message.Message, number int, trace string, at time.Time) (*http.Request, error) {
+func (w *webhook) request(ctx context.Context, m message.Message, number int, at time.Time) (*http.Request, error) {
 	body, err := requestBody(m)
 	if err != nil {
 		return nil, err
@@ -147,8 +144,11 @@ func (w *webhook) request(ctx context.Context, m message.Message, number int, tr
 	if len(w.keys) > 0 {
 		header.Set("Webhook-Signature", signature(w.keys, id, at, body))
 	}
-	if traceparent.MatchString(trace) {
-		header.Set("Traceparent", trace)
+	if m.Trace.Parent != "" {
+		header.Set("Traceparent", m.Trace.Parent)
+	}
+	if m.Trace.State != "" {
+		header.Set("Tracestate", m.Trace.State)
 	}
 	return request, nil
 }

@@ -59,8 +59,8 @@ func TestARequestIsThatOfTheContract(t *testing.T) {
 		c.WebhookHeaders = "X-Tenant: 7"
 	})
 	m := testMessage()
-	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	a := w.attempt(t.Context(), m, 3, trace)
+	m.Trace = message.Trace{Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", State: "a=1"}
+	a := w.attempt(t.Context(), m, 3)
 	require.Equal(t, succeeded, a.verdict)
 
 	require.Equal(t, http.MethodPost, got.Method)
@@ -73,7 +73,8 @@ func TestARequestIsThatOfTheContract(t *testing.T) {
 	require.Len(t, strings.Fields(got.Header.Get("webhook-signature")), 2)
 	require.Regexp(t, `^message-dispatcher/\S+$`, got.Header.Get("User-Agent"))
 	require.Equal(t, "3", got.Header.Get("X-Dispatch-Attempt"))
-	require.Equal(t, trace, got.Header.Get("traceparent"))
+	require.Equal(t, m.Trace.Parent, got.Header.Get("traceparent"))
+	require.Equal(t, m.Trace.State, got.Header.Get("tracestate"))
 	require.Equal(t, "7", got.Header.Get("X-Tenant"))
 	user, password, ok := got.BasicAuth()
 	require.True(t, ok)
@@ -81,7 +82,8 @@ func TestARequestIsThatOfTheContract(t *testing.T) {
 	require.EqualValues(t, len(body), got.ContentLength)
 
 	m.Payload = []byte("{ \"as\":\t\"it is\" }")
-	w.attempt(t.Context(), m, 1, "nonsense")
+	m.Trace = message.Trace{}
+	w.attempt(t.Context(), m, 1)
 	require.Equal(t, string(m.Payload), string(body))
 	require.Empty(t, got.Header.Get("traceparent"))
 }
@@ -101,8 +103,8 @@ func TestAConnectionThatClosesWithoutAnAnswerCostsOnePost(t *testing.T) {
 			_ = conn.Close()
 		}
 	})
-	require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1, "").verdict)
-	a := w.attempt(t.Context(), testMessage(), 1, "")
+	require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1).verdict)
+	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, retryable, a.verdict)
 	require.Equal(t, "connection closed without an answer", a.text)
 	require.Zero(t, a.status)
@@ -116,7 +118,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		posts.Add(1)
 		http.Redirect(rw, r, "/elsewhere", http.StatusTemporaryRedirect)
 	})
-	a := w.attempt(t.Context(), testMessage(), 1, "")
+	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, refused, a.verdict)
 	require.Equal(t, "status 307: redirects are not followed", a.text)
 	require.EqualValues(t, 1, posts.Load())
@@ -127,7 +129,7 @@ func TestTheTimeoutCoversTheHeader(t *testing.T) {
 	release := make(chan struct{})
 	w := hook(t, func(http.ResponseWriter, *http.Request) { <-release }, timeout(50*time.Millisecond))
 	t.Cleanup(func() { close(release) })
-	a := w.attempt(t.Context(), testMessage(), 1, "")
+	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, retryable, a.verdict)
 	require.Equal(t, "timeout after 50ms", a.text)
 	require.GreaterOrEqual(t, a.took, 50*time.Millisecond)
@@ -143,7 +145,7 @@ func TestABodyThatHangsIsRead2s(t *testing.T) {
 		<-release
 	}, timeout(500*time.Millisecond))
 	t.Cleanup(func() { close(release) })
-	a := w.attempt(t.Context(), testMessage(), 1, "")
+	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, succeeded, a.verdict)
 	require.Equal(t, "early", a.externalID)
 	require.GreaterOrEqual(t, a.took, responseWait)
@@ -165,7 +167,7 @@ func TestHugeAndEndlessBodiesCostLittle(t *testing.T) {
 			})
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			a := w.attempt(t.Context(), testMessage(), 1, "")
+			a := w.attempt(t.Context(), testMessage(), 1)
 			runtime.ReadMemStats(&after)
 			require.Equal(t, succeeded, a.verdict)
 			require.Len(t, a.response, message.ResponseKept)
@@ -190,7 +192,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	t.Cleanup(server.Close)
 	w := hookTo(t, server.URL)
 	for range 20 {
-		require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1, "").verdict)
+		require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1).verdict)
 	}
 	require.EqualValues(t, 1, opened.Load())
 }
@@ -211,7 +213,7 @@ func TestWhatGoesWrongIsSaidWithoutSecrets(t *testing.T) {
 		"http://user:hunter2@" + garbage(t, "HTTP/1.1 abc\r\n\r\n"): "malformed HTTP",
 		"http://user:hunter2@" + garbage(t, ""):                     "connection closed without an answer",
 	} {
-		a := hookTo(t, url).attempt(t.Context(), testMessage(), 1, "")
+		a := hookTo(t, url).attempt(t.Context(), testMessage(), 1)
 		require.Equal(t, retryable, a.verdict, url)
 		require.Contains(t, a.text, want, url)
 		require.NotContains(t, a.text, "hunter2")
@@ -247,7 +249,7 @@ func TestAnAttemptEndsWithItsContext(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-arrived; cancel() }()
-	a := w.attempt(ctx, testMessage(), 1, "")
+	a := w.attempt(ctx, testMessage(), 1)
 	require.Zero(t, a.status)
 	require.Equal(t, retryable, a.verdict)
 }
@@ -261,7 +263,7 @@ func TestHTTP2IsUsedWhereItIsOffered(t *testing.T) {
 	t.Cleanup(server.Close)
 	w := hookTo(t, server.URL)
 	w.transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	a := w.attempt(t.Context(), testMessage(), 1, "")
+	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, succeeded, a.verdict, a.text)
 	require.Equal(t, "HTTP/2.0", proto)
 }

@@ -86,7 +86,7 @@ func (c Config) backoff() message.Backoff {
 // again by itself.
 var ownHeaders = []string{
 	"Idempotency-Key", "X-Idempotency-Key", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
-	"X-Dispatch-Attempt", "Traceparent", "Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer",
+	"X-Dispatch-Attempt", "Traceparent", "Tracestate", "Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer",
 	"Upgrade", "Te", "Keep-Alive", "Proxy-Connection", "Expect",
 }
 

@@ -31,7 +31,7 @@ func (s *sender) deliver(ctx context.Context, it *item) {
 	}
 	s.metrics.inFlight.Inc()
 	number := it.row.Attempts + 1
-	a := s.webhook.attempt(ctx, it.row, number, it.Trace)
+	a := s.webhook.attempt(ctx, it.row, number)
 	s.metrics.inFlight.Dec()
 	if ctx.Err() != nil && a.status == 0 {
 		s.log.Warn("request cut off by the shutdown; it is made again", zap.Stringer("message", it.ID))
@@ -56,7 +56,7 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 	case nak:
 		s.wait(ctx, it, *out.message.NextAttemptAt)
 	case park:
-		if s.tell(ctx, s.composer.Parked(out.message, it.Trace)) {
+		if s.tell(ctx, s.composer.Parked(out.message)) {
 			confirm(ctx, it)
 		}
 	case leave:

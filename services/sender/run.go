@@ -61,8 +61,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	defer s.webhook.close()
-	health, metrics := service.NewHealth(), service.NewMetrics()
-	metrics.WatchHealth("sender", health)
+	health, metrics := cfg.Lifecycle.Observe("sender")
 	s.metrics = newMeters(metrics, message.DefaultDestination, s.hand.size)
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
 	defer group.Stop()

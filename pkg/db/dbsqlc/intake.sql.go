@@ -15,7 +15,8 @@ import (
 const insertMessages = `-- name: InsertMessages :many
 INSERT INTO messages (
     id, created_at, updated_at, deliver_at, expires_at, priority, destination,
-    recipient, content, payload, type, metadata, scope, idempotency_key, body_hash
+    recipient, content, payload, type, metadata, scope, idempotency_key, body_hash,
+    traceparent, tracestate
 )
 SELECT
     n.id, now(), now(),
@@ -23,7 +24,8 @@ SELECT
     nullif(n.expires_at, '0001-01-01 00:00:00+00'),
     n.priority, n.destination, n.recipient,
     nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
-    CASE WHEN n.idempotency_key <> '' THEN n.scope END, nullif(n.idempotency_key, ''), nullif(n.body_hash, '')
+    CASE WHEN n.idempotency_key <> '' THEN n.scope END, nullif(n.idempotency_key, ''), nullif(n.body_hash, ''),
+    nullif(n.traceparent, ''), nullif(n.tracestate, '')
 FROM (
     SELECT
         unnest($1::uuid[]) AS id,
@@ -38,7 +40,9 @@ FROM (
         unnest($10::text[]) AS metadata,
         unnest($11::text[]) AS scope,
         unnest($12::text[]) AS idempotency_key,
-        unnest($13::bytea[]) AS body_hash
+        unnest($13::bytea[]) AS body_hash,
+        unnest($14::text[]) AS traceparent,
+        unnest($15::text[]) AS tracestate
 ) AS n
 ON CONFLICT DO NOTHING
 RETURNING id, created_at, deliver_at
@@ -58,6 +62,8 @@ type InsertMessagesParams struct {
 	Scopes          []string
 	IdempotencyKeys []string
 	BodyHashes      [][]byte
+	Traceparents    []string
+	Tracestates     []string
 }
 
 type InsertMessagesRow struct {
@@ -85,6 +91,8 @@ func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) 
 		arg.Scopes,
 		arg.IdempotencyKeys,
 		arg.BodyHashes,
+		arg.Traceparents,
+		arg.Tracestates,
 	)
 	if err != nil {
 		return nil, err
@@ -105,7 +113,7 @@ func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) 
 }
 
 const messagesByID = `-- name: MessagesByID :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash FROM messages AS m WHERE m.id = ANY($1::uuid[])
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m WHERE m.id = ANY($1::uuid[])
 `
 
 func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message, error) {
@@ -145,6 +153,8 @@ func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
+			&i.Traceparent,
+			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}
@@ -157,7 +167,7 @@ func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message
 }
 
 const messagesByKey = `-- name: MessagesByKey :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash FROM messages AS m
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m
 JOIN (
     SELECT unnest($1::text[]) AS scope, unnest($2::text[]) AS idempotency_key
 ) AS k ON m.scope = k.scope AND m.idempotency_key = k.idempotency_key
@@ -201,6 +211,8 @@ func (q *Queries) MessagesByKey(ctx context.Context, scopes []string, idempotenc
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
+			&i.Traceparent,
+			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}

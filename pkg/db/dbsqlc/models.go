@@ -51,4 +51,6 @@ type Message struct {
 	Scope          *string
 	IdempotencyKey *string
 	BodyHash       []byte
+	Traceparent    *string
+	Tracestate     *string
 }

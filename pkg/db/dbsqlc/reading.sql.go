@@ -54,7 +54,7 @@ func (q *Queries) CopyStates(ctx context.Context, ids []message.ID) ([]CopyState
 }
 
 const getMessage = `-- name: GetMessage :one
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash FROM messages AS m WHERE id = $1
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m WHERE id = $1
 `
 
 func (q *Queries) GetMessage(ctx context.Context, id message.ID) (Message, error) {
@@ -88,6 +88,8 @@ func (q *Queries) GetMessage(ctx context.Context, id message.ID) (Message, error
 		&i.Scope,
 		&i.IdempotencyKey,
 		&i.BodyHash,
+		&i.Traceparent,
+		&i.Tracestate,
 	)
 	return i, err
 }
@@ -128,7 +130,7 @@ func (q *Queries) ListAttempts(ctx context.Context, messageID message.ID) ([]Att
 }
 
 const listMessages = `-- name: ListMessages :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash FROM messages AS m
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m
 WHERE ($1::uuid IS NULL OR m.id < $1::uuid)
   AND (cardinality($2::text[]) = 0 OR m.status::text = ANY($2::text[]))
   AND ($3::text IS NULL OR m.destination = $3)
@@ -203,6 +205,8 @@ func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]M
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
+			&i.Traceparent,
+			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}

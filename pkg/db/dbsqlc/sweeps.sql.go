@@ -23,7 +23,7 @@ FROM (
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) AS late
 WHERE m.id = late.id AND m.status::text = ANY($1::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
 `
 
 func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int32) ([]Message, error) {
@@ -63,6 +63,8 @@ func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
+			&i.Traceparent,
+			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}
@@ -90,7 +92,7 @@ FROM (
     FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id AND m.status::text = ANY($1::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
 `
 
 // Claimed again and again, and never an outcome. A row that is locked is
@@ -132,6 +134,8 @@ func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID,
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
+			&i.Traceparent,
+			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}

@@ -35,7 +35,7 @@ UPDATE messages AS m SET
     lease_until = clock_timestamp() + $1::interval
 FROM picked
 WHERE m.id = picked.id AND m.status::text = ANY($2::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
 `
 
 type ClaimDueParams struct {
@@ -90,6 +90,8 @@ func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]Message, 
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
+			&i.Traceparent,
+			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}
@@ -205,7 +207,7 @@ FROM (
     LIMIT $4 FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
 `
 
 type ReclaimParams struct {
@@ -260,6 +262,8 @@ func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]Message, er
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
+			&i.Traceparent,
+			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}

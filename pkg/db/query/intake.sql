@@ -5,7 +5,8 @@
 -- Time is Postgres': an ingest whose clock is ahead would delay its messages.
 INSERT INTO messages (
     id, created_at, updated_at, deliver_at, expires_at, priority, destination,
-    recipient, content, payload, type, metadata, scope, idempotency_key, body_hash
+    recipient, content, payload, type, metadata, scope, idempotency_key, body_hash,
+    traceparent, tracestate
 )
 SELECT
     n.id, now(), now(),
@@ -13,7 +14,8 @@ SELECT
     nullif(n.expires_at, '0001-01-01 00:00:00+00'),
     n.priority, n.destination, n.recipient,
     nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
-    CASE WHEN n.idempotency_key <> '' THEN n.scope END, nullif(n.idempotency_key, ''), nullif(n.body_hash, '')
+    CASE WHEN n.idempotency_key <> '' THEN n.scope END, nullif(n.idempotency_key, ''), nullif(n.body_hash, ''),
+    nullif(n.traceparent, ''), nullif(n.tracestate, '')
 FROM (
     SELECT
         unnest(@ids::uuid[]) AS id,
@@ -28,7 +30,9 @@ FROM (
         unnest(@metadatas::text[]) AS metadata,
         unnest(@scopes::text[]) AS scope,
         unnest(@idempotency_keys::text[]) AS idempotency_key,
-        unnest(@body_hashes::bytea[]) AS body_hash
+        unnest(@body_hashes::bytea[]) AS body_hash,
+        unnest(@traceparents::text[]) AS traceparent,
+        unnest(@tracestates::text[]) AS tracestate
 ) AS n
 ON CONFLICT DO NOTHING
 RETURNING id, created_at, deliver_at;
