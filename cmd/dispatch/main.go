@@ -143,7 +143,7 @@ func checked(args cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 	return func(cmd *cobra.Command, given []string) error {
 		if err := args(cmd, given); err != nil {
-			return usage(fmt.Errorf("%w\nSee \"%s --help\"", err, cmd.CommandPath()))
+			return usage(fmt.Errorf("%w\nUsage: %s\nSee \"%s --help\"", err, cmd.UseLine(), cmd.CommandPath()))
 		}
 		return nil
 	}

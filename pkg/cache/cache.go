@@ -59,6 +59,15 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
 
+// CheckURL returns what the driver finds wrong with a Redis URL, as the end of
+// a sentence that begins with its name. It repeats nothing of it.
+func CheckURL(url string) error {
+	if _, err := redis.ParseURL(url); err != nil {
+		return errors.New("must be a URL that the Redis driver takes, such as redis://user:password@host:6379/0")
+	}
+	return nil
+}
+
 // Open returns a Cache for a redis:// URL whose keys start with prefix. It
 // does not connect: a Redis that is away shows at the first call.
 func Open(url, prefix string) (*Cache, error) {

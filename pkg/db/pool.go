@@ -2,10 +2,12 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -19,6 +21,20 @@ type Options struct {
 // idleInTransaction ends the transaction of a process that stopped in the
 // middle of it, so that a frozen dispatcher holds no lock for long.
 const idleInTransaction = 5 * time.Second
+
+// CheckURL returns what the driver finds wrong with a postgres:// URL, as the
+// end of a sentence that begins with its name. It repeats nothing of it.
+func CheckURL(url string) error {
+	_, err := pgxpool.ParseConfig(url)
+	if err == nil {
+		return nil
+	}
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) && errors.Unwrap(parse) != nil {
+		return fmt.Errorf("must be a URL that the PostgreSQL driver takes: %w", errors.Unwrap(parse))
+	}
+	return errors.New("must be a URL that the PostgreSQL driver takes")
+}
 
 // Open returns a pool for a postgres:// URL. It does not connect: a Postgres
 // that is away shows at the first query.

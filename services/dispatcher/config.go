@@ -2,8 +2,12 @@ package dispatcher
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -25,13 +29,14 @@ type Config struct {
 	Log       service.Log
 	Lifecycle service.Lifecycle
 
-	Lease        time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
-	EventContent string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	Lease          time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
+	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
+	EventContent   string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
 }
 
 // Validate reports every mistake of the dispatcher's own settings.
 func (c Config) Validate() error {
-	var errs []error
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL), service.ValidWebhookTimeout(c.WebhookTimeout)}
 	if c.Lease < minLease {
 		errs = append(errs, service.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
 	}
@@ -39,4 +44,12 @@ func (c Config) Validate() error {
 		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
 	}
 	return errors.Join(errs...)
+}
+
+// Warnings says what works and is hardly meant.
+func (c Config) Warnings() []string {
+	if wait := events.SenderAckWait(c.WebhookTimeout); c.Lease < wait {
+		return []string{fmt.Sprintf("LEASE=%s is shorter than what a slow webhook may take (%s, by WEBHOOK_TIMEOUT): requests in flight are looked for", c.Lease, wait)}
+	}
+	return nil
 }

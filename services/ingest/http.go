@@ -167,6 +167,9 @@ func (a *api) refuse(c *fiber.Ctx, err error) error {
 	var p *problem
 	if errors.As(err, &routing) {
 		p = problemOfFiber(routing)
+		if p.Status == http.StatusMethodNotAllowed {
+			p.Detail = "this path takes " + c.GetRespHeader(fiber.HeaderAllow)
+		}
 	} else {
 		p = problemOf(err)
 		a.report(c, p, err)
@@ -208,9 +211,9 @@ func (a *api) reportFrom(o origin, p *problem, err error) {
 func problemOfFiber(err *fiber.Error) *problem {
 	switch err.Code {
 	case http.StatusNotFound:
-		return newProblem(err.Code, codeNotFound, "there is nothing at this path")
+		return newProblem(err.Code, codeNotFound, "there is nothing at this path; /docs shows what there is")
 	case http.StatusMethodNotAllowed:
-		return newProblem(err.Code, codeMethodNotAllowed, "the Allow header lists the methods of this path")
+		return newProblem(err.Code, codeMethodNotAllowed, "this path takes other methods")
 	case http.StatusRequestEntityTooLarge:
 		return errTooLarge()
 	case http.StatusRequestTimeout:

@@ -49,6 +49,7 @@ type problem struct {
 	Code      string               `json:"code"`
 	RequestID string               `json:"requestId,omitempty"`
 	Errors    []message.FieldError `json:"errors,omitempty"`
+	Retried   *int64               `json:"retried,omitempty"` // of a bulk retry that broke off
 
 	retryAfter int // seconds; 0 for none
 }

@@ -28,8 +28,8 @@ const unparkWait = 2 * time.Second
 // Postgres and the schema while it answers 503. It returns a
 // *service.ConfigError for a setting that can't be, or what made it fail.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
-	keys, err := parseAPIKeys(cfg.APIKeys)
-	if err != nil {
+	keys, mistakes := parseAPIKeys(cfg.APIKeys)
+	if err := errors.Join(mistakes...); err != nil {
 		return err // Validate has told already
 	}
 	health, metrics := cfg.Lifecycle.Observe("ingest")

@@ -168,6 +168,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.check(s.Components.Schemas["Overview"], decode(t, overview)))
 	require.NoError(t, s.check(s.Components.Schemas["BulkRetryResult"], decode(t, []byte(`{"matched":1,"retried":0,"dryRun":false,"more":true}`))))
+	require.NoError(t, s.check(s.Components.Schemas["Problem"], decode(t, []byte(`{"type":"t","title":"t","status":503,"code":"unavailable","retried":7}`))))
 
 	for name, schema := range s.Components.Schemas {
 		for field := range schema.Value.Properties {
