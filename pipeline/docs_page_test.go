@@ -134,8 +134,8 @@ func script[T any](b *browser, body string) T {
 	return result
 }
 
-// described lists every operation of the description as "method /path".
-func described(t *testing.T, api *running) []string {
+// operationsOf lists every operation of the description as "method /path".
+func operationsOf(t *testing.T, api *running) []string {
 	t.Helper()
 	_, _, text := api.request(t, "GET", "/openapi.yaml", "")
 	doc, err := openapi3.NewLoader().LoadFromData(text)
@@ -159,7 +159,7 @@ func TestThePageInABrowser(t *testing.T) {
 	b := newBrowser(t)
 
 	b.do(wanted("light"), chromedp.Navigate(api.url+"/docs"))
-	operations := described(t, api)
+	operations := operationsOf(t, api)
 	shown := script[[]string](b, `await until(() => requests().length >= 1); await until(() => requests().every(r => r.shadowRoot.querySelector('[part~="btn-try"]')))
 		return requests().filter(r => r.shadowRoot.textContent.includes('REQUEST')).map(r => r.method + ' ' + r.path)`)
 	require.ElementsMatch(t, operations, shown)
