@@ -56,7 +56,7 @@ func newBrowser(t *testing.T) *browser {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise
 	}
 	b := &browser{t: t}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
@@ -113,7 +113,7 @@ const reader = document.querySelector('rapi-doc')
 const root = reader.shadowRoot
 const requests = () => [...root.querySelectorAll('api-request')]
 const named = name => requests().find(r => r.method + ' ' + r.path === name)
-const until = async (what) => { for (;;) { const got = what(); if (got) return got; await new Promise(next => setTimeout(next, 20)) } }
+const until = async (what) => { for (;;) { const got = what(); if (got) return got; await new Promise(next => setTimeout(next, 100)) } }
 const change = (input, value) => { input.value = value; input.dispatchEvent(new Event('input', { bubbles: true })); input.dispatchEvent(new Event('change', { bubbles: true })) }
 const attempt = async (name) => {
 	const request = await until(() => named(name)), inner = request.shadowRoot
