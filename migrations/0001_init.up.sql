@@ -2,7 +2,7 @@ CREATE TYPE message_status AS ENUM ('PENDING', 'QUEUED', 'RETRYING', 'SENT', 'FA
 
 CREATE TABLE messages (
     id              uuid PRIMARY KEY, -- UUIDv7: the order of ids is the order of creation
-    created_at      timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL, -- the id's time: a range of it is a range of ids
     updated_at      timestamptz NOT NULL,
     deliver_at      timestamptz NOT NULL,
     expires_at      timestamptz,
@@ -41,7 +41,14 @@ CREATE INDEX messages_lease ON messages (lease_until) WHERE status IN ('QUEUED',
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE status = 'PENDING' AND expires_at IS NOT NULL;
 -- The walk of a bulk retry. What was sent is not in it.
 CREATE INDEX messages_retryable ON messages (id) WHERE status IN ('FAILED', 'CANCELLED', 'EXPIRED');
-CREATE UNIQUE INDEX messages_idempotency ON messages (scope, idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- The lists: each filter by itself is one walk, newest first.
+CREATE INDEX messages_status ON messages (status, id);
+CREATE INDEX messages_recipient ON messages (recipient, id);
+CREATE INDEX messages_type ON messages (type, id) WHERE type IS NOT NULL;
+CREATE INDEX messages_external ON messages (external_id, id) WHERE external_id IS NOT NULL;
+-- An installation that has one destination pays nothing for this one.
+CREATE INDEX messages_destination ON messages (destination, id) WHERE destination <> 'default';
+CREATE UNIQUE INDEX messages_idempotency ON messages (idempotency_key, scope) WHERE idempotency_key IS NOT NULL;
 
 CREATE TABLE attempts (
     message_id  uuid        NOT NULL,
