@@ -8,14 +8,20 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// CountRecipient returns how many messages to a recipient there are, and how
-// many attempts. It returns ErrTooSlow when that takes too long.
-func (s *Store) CountRecipient(ctx context.Context, recipient string) (messages, attempts int64, err error) {
-	row, err := s.queries.CountRecipient(ctx, recipient)
+// Recipient is what there is of a recipient.
+type Recipient struct {
+	Messages int64
+	Open     int64 // of them, not yet final
+	Attempts int64
+}
+
+// CountRecipient returns what there is of a recipient.
+func (s *Store) CountRecipient(ctx context.Context, recipient string) (Recipient, error) {
+	row, err := s.queries.CountRecipient(ctx, recipient, texts(finalStatuses()))
 	if err != nil {
-		return 0, 0, fmt.Errorf("count a recipient's messages: %w", err)
+		return Recipient{}, fmt.Errorf("count a recipient's messages: %w", err)
 	}
-	return row.Messages, row.Attempts, nil
+	return Recipient(row), nil
 }
 
 // Erased is what a batch of an erasure did.

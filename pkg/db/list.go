@@ -35,7 +35,7 @@ type Filter struct {
 // several, one is walked and the others are looked at on the way. It returns
 // ErrTooSlow when that takes too long.
 func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
-	var found []message.Message
+	found := []message.Message{}
 	statuses := slices.Compact(slices.Sorted(slices.Values(f.Statuses)))
 	if len(statuses) == 0 || len(statuses) == len(message.Statuses()) {
 		statuses = []message.Status{""} // any

@@ -14,18 +14,20 @@ import (
 const countRecipient = `-- name: CountRecipient :one
 SELECT
     (SELECT count(*) FROM messages AS m WHERE m.recipient = $1) AS messages,
+    (SELECT count(*) FROM messages AS m WHERE m.recipient = $1 AND m.status::text <> ALL($2::text[])) AS open,
     (SELECT count(*) FROM attempts AS a JOIN messages AS m ON a.message_id = m.id WHERE m.recipient = $1) AS attempts
 `
 
 type CountRecipientRow struct {
 	Messages int64 `db:"messages"`
+	Open     int64 `db:"open"`
 	Attempts int64 `db:"attempts"`
 }
 
-func (q *Queries) CountRecipient(ctx context.Context, recipient string) (CountRecipientRow, error) {
-	row := q.db.QueryRow(ctx, countRecipient, recipient)
+func (q *Queries) CountRecipient(ctx context.Context, recipient string, final []string) (CountRecipientRow, error) {
+	row := q.db.QueryRow(ctx, countRecipient, recipient, final)
 	var i CountRecipientRow
-	err := row.Scan(&i.Messages, &i.Attempts)
+	err := row.Scan(&i.Messages, &i.Open, &i.Attempts)
 	return i, err
 }
 

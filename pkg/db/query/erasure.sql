@@ -1,6 +1,7 @@
 -- name: CountRecipient :one
 SELECT
     (SELECT count(*) FROM messages AS m WHERE m.recipient = @recipient) AS messages,
+    (SELECT count(*) FROM messages AS m WHERE m.recipient = @recipient AND m.status::text <> ALL(@final::text[])) AS open,
     (SELECT count(*) FROM attempts AS a JOIN messages AS m ON a.message_id = m.id WHERE m.recipient = @recipient) AS attempts;
 
 -- name: EraseMessages :many
