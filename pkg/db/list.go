@@ -78,6 +78,7 @@ type querier interface {
 // walk is a filter, and what the index along which it is walked demands.
 type walk struct {
 	column, value string
+	beside        bool   // the index is that of lookups
 	index         string // the rest of its condition
 	scoped        bool   // the index is by scope, not by id: as few rows have a value as there are scopes
 }
@@ -87,12 +88,12 @@ type walk struct {
 func (f Filter) walks(status message.Status) []walk {
 	state := walk{column: "status", value: string(status)}
 	all := []walk{
-		{column: "external_id", value: f.ExternalID, index: " AND m.external_id IS NOT NULL"},
+		{column: "external_id", value: f.ExternalID, index: " AND %s.external_id IS NOT NULL"},
 		{column: "idempotency_key", value: f.IdempotencyKey, scoped: true},
-		{column: "recipient", value: f.To},
+		{column: "recipient", value: f.To, beside: true},
 		state,
-		{column: "type", value: f.Type, index: " AND m.type IS NOT NULL"},
-		{column: "destination", value: f.Destination, index: " AND m.destination <> 'default'"},
+		{column: "type", value: f.Type, beside: true, index: " AND %s.type IS NOT NULL"},
+		{column: "destination", value: f.Destination, beside: true, index: " AND %s.destination <> 'default'"},
 	}
 	if status == message.Sent { // nearly everything is
 		all[3], all[4] = all[4], all[3]
@@ -143,19 +144,26 @@ func listStatement(f Filter, status message.Status) (sql string, args []any) {
 		return "$" + strconv.Itoa(len(args))
 	}
 	from, before := f.idRange()
+	table, order, limit := "messages AS m", "m.id DESC", &f.Limit
 	where := fmt.Sprintf("m.id < %s AND m.id >= %s", arg(before), arg(from))
-	order, limit := "m.id DESC", &f.Limit
 	for i, w := range f.walks(status) {
 		switch {
-		case i > 0 || w == walk{column: "destination", value: message.DefaultDestination, index: w.index}:
+		case i > 0 || w.column == "destination" && w.value == message.DefaultDestination:
 			where += fmt.Sprintf(" AND m.%s = %s", w.column, arg(w.value))
 		case w.scoped:
 			where += fmt.Sprintf(" AND m.%[1]s >= %[2]s AND m.%[1]s <= %[2]s", w.column, arg(w.value))
 			order, limit = "m."+w.column+" DESC, m.scope DESC", nil
 		default:
-			where = fmt.Sprintf("(m.%[1]s, m.id) < (%[2]s, $1) AND (m.%[1]s, m.id) >= (%[2]s, $2)%[3]s", w.column, arg(w.value), w.index)
-			order = "m." + w.column + " DESC, m.id DESC"
+			of := "m"
+			if w.beside {
+				of, table = "l", "lookups AS l JOIN messages AS m ON m.id = l.id"
+			}
+			where = fmt.Sprintf("(%[1]s.%[2]s, %[1]s.id) < (%[3]s, $1) AND (%[1]s.%[2]s, %[1]s.id) >= (%[3]s, $2)", of, w.column, arg(w.value))
+			if w.index != "" {
+				where += fmt.Sprintf(w.index, of)
+			}
+			order = fmt.Sprintf("%[1]s.%[2]s DESC, %[1]s.id DESC", of, w.column)
 		}
 	}
-	return "SELECT " + columns + " FROM messages AS m WHERE " + where + " ORDER BY " + order + " LIMIT " + arg(limit), args
+	return "SELECT " + columns + " FROM " + table + " WHERE " + where + " ORDER BY " + order + " LIMIT " + arg(limit), args
 }

@@ -13,9 +13,10 @@ import (
 
 const countRecipient = `-- name: CountRecipient :one
 SELECT
-    (SELECT count(*) FROM messages AS m WHERE m.recipient = $1) AS messages,
-    (SELECT count(*) FROM messages AS m WHERE m.recipient = $1 AND m.status::text <> ALL($2::text[])) AS open,
-    (SELECT count(*) FROM attempts AS a JOIN messages AS m ON a.message_id = m.id WHERE m.recipient = $1) AS attempts
+    (SELECT count(*) FROM lookups AS l WHERE l.recipient = $1) AS messages,
+    (SELECT count(*) FROM lookups AS l JOIN messages AS m ON m.id = l.id
+     WHERE l.recipient = $1 AND m.status::text <> ALL($2::text[])) AS open,
+    (SELECT count(*) FROM lookups AS l JOIN attempts AS a ON a.message_id = l.id WHERE l.recipient = $1) AS attempts
 `
 
 type CountRecipientRow struct {
@@ -45,10 +46,10 @@ func (q *Queries) EraseAttempts(ctx context.Context, ids []message.ID) (int64, e
 
 const eraseMessages = `-- name: EraseMessages :many
 DELETE FROM messages AS m USING (
-    SELECT held.id FROM messages AS held
-    WHERE (held.recipient, held.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
-      AND (held.recipient, held.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    ORDER BY held.recipient, held.id LIMIT $2 FOR UPDATE SKIP LOCKED
+    SELECT held.id FROM lookups AS l JOIN messages AS held ON held.id = l.id
+    WHERE (l.recipient, l.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (l.recipient, l.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY l.recipient, l.id LIMIT $2 FOR UPDATE OF held SKIP LOCKED
 ) AS batch
 WHERE m.id = batch.id
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
@@ -56,7 +57,7 @@ RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued
 
 // A batch of a recipient's messages, whatever their state. A row that is
 // locked comes with a later batch: to wait for it could end in a deadlock.
-// The pairs keep the planner on messages_recipient, whatever it believes about
+// The pairs keep the planner on lookups_recipient, whatever it believes about
 // how many there are (see listStatement).
 func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimit int32) ([]Message, error) {
 	rows, err := q.db.Query(ctx, eraseMessages, recipient, batchLimit)
@@ -108,10 +109,10 @@ func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimi
 
 const hasRecipient = `-- name: HasRecipient :one
 SELECT count(*) > 0 AS has FROM (
-    SELECT m.id FROM messages AS m
-    WHERE (m.recipient, m.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
-      AND (m.recipient, m.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    ORDER BY m.recipient, m.id LIMIT 1
+    SELECT l.id FROM lookups AS l
+    WHERE (l.recipient, l.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (l.recipient, l.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY l.recipient, l.id LIMIT 1
 ) AS first
 `
 

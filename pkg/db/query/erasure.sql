@@ -1,19 +1,20 @@
 -- name: CountRecipient :one
 SELECT
-    (SELECT count(*) FROM messages AS m WHERE m.recipient = @recipient) AS messages,
-    (SELECT count(*) FROM messages AS m WHERE m.recipient = @recipient AND m.status::text <> ALL(@final::text[])) AS open,
-    (SELECT count(*) FROM attempts AS a JOIN messages AS m ON a.message_id = m.id WHERE m.recipient = @recipient) AS attempts;
+    (SELECT count(*) FROM lookups AS l WHERE l.recipient = @recipient) AS messages,
+    (SELECT count(*) FROM lookups AS l JOIN messages AS m ON m.id = l.id
+     WHERE l.recipient = @recipient AND m.status::text <> ALL(@final::text[])) AS open,
+    (SELECT count(*) FROM lookups AS l JOIN attempts AS a ON a.message_id = l.id WHERE l.recipient = @recipient) AS attempts;
 
 -- name: EraseMessages :many
 -- A batch of a recipient's messages, whatever their state. A row that is
 -- locked comes with a later batch: to wait for it could end in a deadlock.
--- The pairs keep the planner on messages_recipient, whatever it believes about
+-- The pairs keep the planner on lookups_recipient, whatever it believes about
 -- how many there are (see listStatement).
 DELETE FROM messages AS m USING (
-    SELECT held.id FROM messages AS held
-    WHERE (held.recipient, held.id) >= (@recipient, '00000000-0000-0000-0000-000000000000'::uuid)
-      AND (held.recipient, held.id) <= (@recipient, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    ORDER BY held.recipient, held.id LIMIT @batch_limit FOR UPDATE SKIP LOCKED
+    SELECT held.id FROM lookups AS l JOIN messages AS held ON held.id = l.id
+    WHERE (l.recipient, l.id) >= (@recipient, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (l.recipient, l.id) <= (@recipient, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY l.recipient, l.id LIMIT @batch_limit FOR UPDATE OF held SKIP LOCKED
 ) AS batch
 WHERE m.id = batch.id
 RETURNING m.*;
@@ -23,10 +24,10 @@ DELETE FROM attempts AS a WHERE a.message_id = ANY(@ids::uuid[]);
 
 -- name: HasRecipient :one
 SELECT count(*) > 0 AS has FROM (
-    SELECT m.id FROM messages AS m
-    WHERE (m.recipient, m.id) >= (@recipient, '00000000-0000-0000-0000-000000000000'::uuid)
-      AND (m.recipient, m.id) <= (@recipient, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    ORDER BY m.recipient, m.id LIMIT 1
+    SELECT l.id FROM lookups AS l
+    WHERE (l.recipient, l.id) >= (@recipient, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (l.recipient, l.id) <= (@recipient, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY l.recipient, l.id LIMIT 1
 ) AS first;
 
 -- name: LockOutbox :many

@@ -37,24 +37,35 @@ const (
 )
 
 // lists are the indexes of which only reading has a use.
-const lists = `messages_status, messages_recipient, messages_type, messages_external, messages_destination`
+const lists = `DROP INDEX messages_status, messages_external`
+
+// noLookups takes away what stands beside the messages.
+const noLookups = `DROP TABLE lookups; DROP TRIGGER messages_look_up ON messages; DROP TRIGGER messages_forget ON messages`
 
 // designs are compared in turns, on the same server. Each begins with the
 // tables of the migrations, empty.
 func designs() []design {
-	single := design{
-		name:   "one table",
+	lookups := design{
+		name:   "one table, and one beside for what lists look up",
 		insert: `INSERT INTO messages (id, created_at, updated_at, deliver_at, destination, recipient, content, type) SELECT id, at, at, at, 'default', recipient, content, 'order.shipped' FROM (` + fresh + `) AS f`,
 		claim:  `WITH picked AS (` + fmt.Sprintf(walks, "messages") + `) UPDATE messages AS m SET ` + queue + ` FROM picked WHERE m.id = picked.id RETURNING m.*`,
 		outcome: `WITH flying AS (` + fmt.Sprintf(inFlight, "messages") + `), done AS (UPDATE messages AS m SET ` + sent +
 			` FROM flying WHERE m.id = flying.id RETURNING m.id) ` + try,
 	}
-	bare := single
-	bare.name, bare.setup = "one table without indexes for lists", []string{"DROP INDEX " + lists}
+	single := lookups
+	single.name = "one table"
+	single.setup = []string{
+		noLookups,
+		`CREATE INDEX ON messages (recipient, id)`,
+		`CREATE INDEX ON messages (type, id) WHERE type IS NOT NULL`,
+	}
+	bare := lookups
+	bare.name, bare.setup = "one table without indexes for lists", []string{lists, noLookups}
 
 	partitioned := single
 	partitioned.name = "31 partitions by id, keys in a table of their own"
 	partitioned.setup = []string{
+		noLookups,
 		`ALTER TABLE messages RENAME TO plain`,
 		`CREATE TABLE messages (LIKE plain INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE (id)`,
 		`ALTER TABLE messages ADD PRIMARY KEY (id)`,
@@ -75,7 +86,7 @@ func designs() []design {
 	split := single
 	split.name = "a narrow table of states beside the texts"
 	split.setup = []string{
-		`DROP INDEX messages_recipient, messages_type`,
+		noLookups,
 		`ALTER TABLE messages DROP COLUMN content CASCADE, DROP COLUMN payload, DROP COLUMN recipient, DROP COLUMN type, DROP COLUMN metadata, DROP COLUMN scope, DROP COLUMN idempotency_key, DROP COLUMN body_hash`,
 		`CREATE TABLE texts (id uuid PRIMARY KEY, recipient text NOT NULL, content text, payload bytea, type text, metadata jsonb, scope text, idempotency_key text, body_hash bytea)`,
 		`CREATE INDEX ON texts (recipient, id)`,
@@ -85,7 +96,7 @@ func designs() []design {
 		INSERT INTO messages (id, created_at, updated_at, deliver_at, destination) SELECT id, at, at, at, 'default' FROM f`
 	split.claim = `WITH picked AS (` + fmt.Sprintf(walks, "messages") + `), m AS (UPDATE messages AS m SET ` + queue +
 		` FROM picked WHERE m.id = picked.id RETURNING m.*) SELECT * FROM m JOIN texts USING (id)`
-	return []design{single, bare, partitioned, split}
+	return []design{lookups, single, bare, split, partitioned}
 }
 
 // compare takes messages through their life in each design, in turns.
