@@ -45,7 +45,9 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = rw.Write([]byte(`{"messageId":"who +905552222222"}`))
+		if string(c.Body) == `{"to":"+905552222222","content":"hello"}` {
+			_, _ = rw.Write([]byte(`{"messageId":"who +905552222222"}`))
+		}
 	})
 	w.runDispatcher()
 	sender := w.runSender()
