@@ -155,7 +155,7 @@ func startServers(ctx context.Context, cfg UpConfig, log *zap.Logger) (*local.St
 // dispatcher last, so that the recorder writes what the sender still finishes.
 func runServices(group *service.Group, cfg UpConfig, stack *local.Stack, log *zap.Logger) {
 	cfg.Dispatcher.Postgres.DatabaseURL, cfg.Dispatcher.NATS.URL = stack.DatabaseURL, stack.NATSURL
-	cfg.Dispatcher.Redis.RedisURL = stack.RedisURL
+	cfg.Dispatcher.Redis.RedisURL, cfg.Ingest.Redis.RedisURL = stack.RedisURL, stack.RedisURL
 	cfg.Sender.Postgres.DatabaseURL, cfg.Sender.NATS.URL = stack.DatabaseURL, stack.NATSURL
 	cfg.Ingest.Postgres.DatabaseURL, cfg.Ingest.NATS.URL = stack.DatabaseURL, stack.NATSURL
 

@@ -194,6 +194,22 @@ func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
 	return nil
 }
 
+// Forget removes states. It returns how many there were.
+func (c *Cache) Forget(ctx context.Context, ids []message.ID) (int64, error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = c.messageKey(id)
+	}
+	n, err := c.client.Unlink(ctx, keys...).Result()
+	if err != nil {
+		return 0, fmt.Errorf("forget %d states: %w", len(ids), err)
+	}
+	return n, nil
+}
+
 // PutCounts copies how many messages there are by status.
 func (c *Cache) PutCounts(ctx context.Context, counts map[message.Status]int64) error {
 	fields := make(map[string]any, len(counts))

@@ -81,6 +81,7 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 			return done, err
 		}
 		done.Retried += int64(moved)
+		u.wake()
 	}
 	return done, nil
 }

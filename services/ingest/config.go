@@ -30,6 +30,7 @@ const (
 type Config struct {
 	Postgres  service.Postgres
 	NATS      service.NATS
+	Redis     service.Redis // holds what an erasure must reach
 	Log       service.Log
 	Lifecycle service.Lifecycle
 

@@ -47,6 +47,7 @@ const (
 // api is the HTTP side of the service.
 type api struct {
 	cases   *useCases
+	eraser  *eraser
 	control *control
 	keys    apiKeys
 	health  *service.Health
@@ -97,6 +98,7 @@ func (a *api) routes(app *fiber.App) {
 	v1 := app.Group("/api/v1")
 	v1.Post("/messages", a.createMessage)
 	v1.Get("/messages", a.listMessages)
+	v1.Delete("/messages", a.eraseMessages)
 	v1.Post("/messages/batch", a.createBatch)
 	v1.Post("/messages/retry", a.retryMany)
 	v1.Get("/messages/:id", a.getMessage)
