@@ -68,7 +68,7 @@ test: ## Install what is missing and run every test of every module, with the ra
 
 # What starts servers imports pkg/local or pkg/db/dbtest, or is part of them.
 WITH_IMPORTS := go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' work
-SERVERS      := pkg/local|pkg/db/dbtest
+SERVERS      := pkg/local|pkg/db/dbtest|pipeline/rig
 
 test-unit: ## Run the tests that need nothing: no servers, no C compiler
 	CGO_ENABLED=0 go test $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -Ev '$(SERVERS)' | cut -d' ' -f1)
