@@ -123,6 +123,7 @@ func (r *Rig) services(service string, count int, linked bool) []*Unit {
 				r.detour(env, name, setting)
 			}
 		}
+		env["WEBHOOK_URL"] += "/" + name // tells the webhook who it is
 		list[i] = NewService(r.t, name, r.Program, env, service)
 	}
 	return list

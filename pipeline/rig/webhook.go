@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ type Call struct {
 	ID      string // its Idempotency-Key
 	Attempt string // its X-Dispatch-Attempt
 	Number  int    // calls with this ID so far, from 1
+	Path    string // of a Rig's services: their names
 	At      time.Time
 	Header  http.Header
 	Body    []byte
@@ -82,7 +84,7 @@ func (h *Webhook) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &Call{
 		ID: r.Header.Get("Idempotency-Key"), Attempt: r.Header.Get("X-Dispatch-Attempt"),
-		At: at, Header: r.Header.Clone(), Body: body,
+		Path: strings.TrimPrefix(r.URL.Path, "/"), At: at, Header: r.Header.Clone(), Body: body,
 	}
 	h.mu.Lock()
 	h.calls = append(h.calls, c)
