@@ -75,7 +75,7 @@ func ways() [][2]string {
 func plan(seed uint64, duration time.Duration) []step {
 	p := planner{random: rand.New(rand.NewPCG(seed, 2)), busy: map[string]time.Duration{}}
 	var steps []step
-	for at := 3 * time.Second; at < duration-2*time.Second; at += p.between(time.Second, 4*time.Second) {
+	for at := 3 * time.Second; at < duration-2*time.Second; at += p.between(300*time.Millisecond, 3*time.Second) {
 		s := p.draw(at)
 		s.until = min(s.until, duration)
 		key := s.target + s.other
@@ -100,7 +100,7 @@ func (p planner) between(least, most time.Duration) time.Duration {
 // short is mostly short, and now and then as long as it may be.
 func (p planner) short(most time.Duration) time.Duration {
 	part := p.random.Float64()
-	return 200*time.Millisecond + time.Duration(part*part*part*float64(most))
+	return 200*time.Millisecond + time.Duration(part*part*float64(most))
 }
 
 func (p planner) draw(at time.Duration) step {
