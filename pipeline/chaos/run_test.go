@@ -22,6 +22,7 @@ type run struct {
 	book  *ledger.Book
 	began time.Time
 
+	pacing  sync.Mutex // one stops and starts at a time
 	mu      sync.Mutex
 	doubted time.Time // a start that was never answered may take effect until then
 }
@@ -120,6 +121,10 @@ const lateStart = 3 * longest
 // stopAndStart stops the messaging for a while. The time counts only if the
 // stop was answered, and if no start is under way that was never answered.
 func (c *run) stopAndStart(hold func()) {
+	if !c.pacing.TryLock() {
+		return // the last one is still being answered
+	}
+	defer c.pacing.Unlock()
 	stopped := c.control("stop")
 	from := time.Now()
 	c.mu.Lock()
@@ -144,7 +149,7 @@ var controlClient = &http.Client{Timeout: 10 * time.Second}
 
 // control asks an ingest to start or to stop.
 func (c *run) control(verb string) bool {
-	request, err := http.NewRequest(http.MethodPost, c.rig.Ingests[time.Now().Nanosecond()%ingests].URL+"/api/v1/messaging/"+verb, http.NoBody)
+	request, err := http.NewRequest(http.MethodPost, c.rig.Ingests[time.Now().Nanosecond()%len(c.rig.Ingests)].URL+"/api/v1/messaging/"+verb, http.NoBody)
 	if err != nil {
 		return false
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 // was cut off.
 func (j *judge) repeats() {
 	for id, list := range j.requests {
+		// By attempts: one that the network held back arrives after the next.
+		list = slices.SortedStableFunc(slices.Values(list), func(a, b Request) int { return cmp.Compare(a.Attempt, b.Attempt) })
 		for i := 1; i < len(list); i++ {
 			first, second := list[i-1], list[i]
 			if !first.succeeded() && second.Attempt > first.Attempt {

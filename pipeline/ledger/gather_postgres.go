@@ -58,12 +58,14 @@ func counts(ctx context.Context, tx pgx.Tx, query string) (map[string]int64, err
 	if err != nil {
 		return nil, err
 	}
+	type count struct {
+		Status string
+		N      int64
+	}
+	counted, err := pgx.CollectRows(rows, pgx.RowToStructByPos[count])
 	list := map[string]int64{}
-	var status string
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&status, &n}, func() error {
-		list[status] = n
-		return nil
-	})
+	for _, c := range counted {
+		list[c.Status] = c.N
+	}
 	return list, err
 }

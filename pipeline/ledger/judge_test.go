@@ -196,6 +196,23 @@ func TestARequestInFlightAtAKillMayBeRepeated(t *testing.T) {
 	}
 }
 
+// TestARequestThatTheNetworkHeldBackMayArriveLate: its sender has long given
+// it up and made the next attempt.
+func TestARequestThatTheNetworkHeldBackMayArriveLate(t *testing.T) {
+	t.Parallel()
+	late := func(d ...ledger.Disturbance) ledger.Verdict {
+		record := truth()
+		record.Requests[1] = request("two", "k2", 1, 9, 202)
+		record.Attempts[1].Status = 0
+		record.Disturbances = d
+		return ledger.Judge(record, promises)
+	}
+	verdict := late(ledger.Disturbance{What: ledger.Fault, Target: "sender-1", Other: "webhook", From: at(2), Until: at(8.95)})
+	require.Empty(t, verdict.Findings)
+	require.Len(t, verdict.Doubles, 1)
+	require.NotEmpty(t, late().Findings)
+}
+
 func TestAFindingTellsTheWholeHistory(t *testing.T) {
 	t.Parallel()
 	record := truth()
