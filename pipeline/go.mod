@@ -110,3 +110,5 @@ replace (
 	github.com/message-dispatcher/dispatch/services/ingest => ../services/ingest
 	github.com/message-dispatcher/dispatch/services/sender => ../services/sender
 )
+
+tool github.com/nats-io/nats-server/v2
