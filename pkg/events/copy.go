@@ -29,6 +29,7 @@ type Copy struct {
 	Trace string // the traceparent that came with it, if any
 
 	sequence uint64
+	stored   time.Time // by the server
 	msg      jetstream.Msg
 
 	mu      sync.Mutex
@@ -60,6 +61,7 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 		First:    meta.NumDelivered == 1 && header.Get(HeaderOrigin) == OriginTick,
 		Trace:    header.Get(HeaderTrace),
 		sequence: meta.Sequence.Stream,
+		stored:   meta.Timestamp,
 		msg:      msg,
 		until:    until,
 	}, nil
