@@ -86,7 +86,6 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 		"PROCESSING_INTERVAL": "0",
 		"RETRY_BASE":          "200ms",
 		"RETRY_FACTOR":        "2",
-		"LEASE":               "2s",
 		"LOG_LEVEL":           "warn",
 		"GOMAXPROCS":          "1",
 	}

@@ -16,7 +16,9 @@ import (
 func dispatcherScenarios() []scenario {
 	claimed := []crash.Point{crash.TickClaimed}
 	slow := map[string]string{"PROCESSING_INTERVAL": "1h"}
-	single := map[string]string{"BATCH_SIZE": "1"}
+	// Elsewhere the lease is long: it would bring back what another step lost.
+	short := map[string]string{"LEASE": "2s"}
+	single := map[string]string{"LEASE": "2s", "BATCH_SIZE": "1"}
 	list := []scenario{
 		{point: crash.RelayTaken, how: "of a claim", before: claimed, work: four},
 		{point: crash.RelayPublished, how: "of a claim", before: claimed, work: four},
@@ -30,14 +32,14 @@ func dispatcherScenarios() []scenario {
 		{point: crash.PublishPartAcked, passing: ":2", work: four},
 		{point: crash.TickPublished, work: four},
 
-		{point: crash.SweepAsked, prepare: senderAway, work: one, after: senderBack},
-		{point: crash.SweepRenewed, prepare: senderAway, work: one, after: senderBack},
-		{point: crash.SweepFound, prepare: senderAway, work: lost, after: senderBack},
+		{point: crash.SweepAsked, settings: short, prepare: senderAway, work: one, after: senderBack},
+		{point: crash.SweepRenewed, settings: short, prepare: senderAway, work: one, after: senderBack},
+		{point: crash.SweepFound, settings: short, prepare: senderAway, work: lost, after: senderBack},
 		{point: crash.TickClaimed, how: "of what was lost", prepare: senderAway, before: []crash.Point{crash.SweepFound}, settings: single, work: lost, after: senderBack},
 		{point: crash.MovesCommitted, how: "of an expiry", settings: slow, work: expires},
 		{point: crash.MovesPublished, how: "of an expiry", settings: slow, work: expires},
-		{point: crash.MovesCommitted, how: "of a giving up", prepare: senderAway, work: hopeless, after: senderBack},
-		{point: crash.MovesPublished, how: "of a giving up", prepare: senderAway, work: hopeless, after: senderBack},
+		{point: crash.MovesCommitted, how: "of a giving up", settings: short, prepare: senderAway, work: hopeless, after: senderBack},
+		{point: crash.MovesPublished, how: "of a giving up", settings: short, prepare: senderAway, work: hopeless, after: senderBack},
 		{point: crash.CountsFolded, work: waits},
 
 		{point: crash.RecorderTaken, work: four},

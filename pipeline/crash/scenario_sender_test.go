@@ -28,6 +28,7 @@ func senderScenarios() []scenario {
 		{point: crash.SenderHolding, ownNATS: true, repeats: doubles{1, 1}, work: loseNATS, between: natsBack},
 		{point: crash.SenderExpired, settings: map[string]string{"SENDER_CONCURRENCY": "1"}, work: expiresInHand},
 		{point: crash.SenderTold, work: one},
+		{point: crash.SenderTold, how: "while nobody records", work: unrecorded},
 		{point: crash.SenderTold, how: "of a short wait", work: naks},
 		{point: crash.SenderEnded, work: one},
 		{point: crash.SenderEnded, how: "and the ack has arrived", passing: "+100ms", work: one},
@@ -74,6 +75,26 @@ func expiresInHand(i *installation) {
 	i.eventually("the slow one is being sent", func() bool { return len(i.webhook.Received("")) > 0 })
 	p := i.post(body("hello", inSeconds("expiresAt", 2)))
 	p.status, p.calls = message.Expired, 0
+}
+
+// unrecorded has the id delivered again before its outcome is recorded.
+func unrecorded(i *installation) {
+	i.dispatcher.Start()
+	i.webhook.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) {
+		i.dispatcher.Kill()
+		rig.Accept(c, w, r)
+	})
+	before := i.delivered()
+	i.post(body("hello"))
+	i.eventually("the id is delivered again", func() bool { return i.delivered() >= before+2 })
+	i.dispatcher.Start()
+}
+
+// delivered counts deliveries of ids to senders.
+func (i *installation) delivered() uint64 {
+	consumer, err := i.js.Consumer(i.t.Context(), i.top.DeliveriesStream(), i.top.SenderConsumer(message.DefaultDestination))
+	require.NoError(i.t, err)
+	return consumer.CachedInfo().Delivered.Consumer
 }
 
 // terminates asks the sender to end while it has requests in flight and ids
