@@ -28,7 +28,7 @@ GOFLAGS ?= -buildvcs=false
 export GOFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev dev-up dev-down deps build test test-unit test-integration test-coverage \
+.PHONY: help run dev dev-up dev-down deps build test test-unit test-integration test-coverage chaos \
 	lint fmt vet generate tidy vuln migrate-up migrate-down migrate-create docker-build clean
 
 help: ## Show this list
@@ -68,7 +68,7 @@ test: ## Install what is missing and run every test of every module, with the ra
 
 # What starts servers imports pkg/local or pkg/db/dbtest, or is part of them.
 WITH_IMPORTS := go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' work
-SERVERS      := pkg/local|pkg/db/dbtest
+SERVERS      := pkg/local|pkg/db/dbtest|pipeline/rig
 
 test-unit: ## Run the tests that need nothing: no servers, no C compiler
 	CGO_ENABLED=0 go test $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -Ev '$(SERVERS)' | cut -d' ' -f1)
@@ -76,6 +76,14 @@ test-unit: ## Run the tests that need nothing: no servers, no C compiler
 test-integration: ## Run the tests on real Postgres, NATS and Redis, with the race detector
 	@scripts/deps test
 	CGO_ENABLED=1 go test -race -timeout 15m $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -E '$(SERVERS)' | cut -d' ' -f1)
+
+# Reproduce a schedule with the SEED that a run prints; 0 is another one each time.
+DURATION ?= 10m
+SEED     ?= 0
+
+chaos: ## Break everything at random and judge: DURATION=10m, SEED=0 (another each time)
+	@scripts/deps test
+	CGO_ENABLED=0 go test ./pipeline/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args -duration $(DURATION) -seed $(SEED)
 
 test-coverage: ## Run every test and tell how much of the code they reach (bin/coverage.out)
 	@scripts/deps test

@@ -54,10 +54,10 @@ func TestADispatcherStopsAlthoughEverythingIsAway(t *testing.T) {
 	w := newWorld(t)
 	w.withRedis()
 	postgres, redis := w.behind("DATABASE_URL"), w.behind("REDIS_URL")
-	running := w.runDispatcher("DATABASE_URL", postgres.url, "REDIS_URL", redis.url)
+	running := w.runDispatcher("DATABASE_URL", postgres.URL, "REDIS_URL", redis.URL)
 	w.awaitControl()
-	postgres.cut()
-	redis.cut()
+	postgres.Cut()
+	redis.Cut()
 	w.stopNATS()
 	running.stop()
 }

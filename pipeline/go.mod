@@ -7,6 +7,7 @@ require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/getkin/kin-openapi v0.153.0
 	github.com/google/uuid v1.6.0
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/message-dispatcher/dispatch/pkg/db v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/events v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/local v0.0.0
@@ -49,7 +50,6 @@ require (
 	github.com/jackc/pgerrcode v0.0.0-20220416144525-469b46aa5efa // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/pgx/v5 v5.12.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/joho/godotenv v1.5.1 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
@@ -108,3 +108,5 @@ replace (
 	github.com/message-dispatcher/dispatch/services/ingest => ../services/ingest
 	github.com/message-dispatcher/dispatch/services/sender => ../services/sender
 )
+
+tool github.com/nats-io/nats-server/v2

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -20,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/message-dispatcher/dispatch/pipeline"
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -33,7 +32,7 @@ import (
 
 // patience bounds every wait of a test: far above what a loaded machine
 // takes, so that it is reached only when something is broken.
-const patience = 60 * time.Second
+const patience = rig.Patience
 
 // world is one installation: a database, a NATS server and a webhook of its
 // own, provisioned, with no service running yet.
@@ -53,7 +52,7 @@ type world struct {
 // ones: continuous mode and short retries.
 func newWorld(t testing.TB, settings ...string) *world {
 	t.Helper()
-	w := &world{t: t, natsDir: t.TempDir(), webhook: newWebhook(t)}
+	w := &world{t: t, natsDir: t.TempDir(), webhook: &webhook{rig.NewWebhook(t)}}
 	w.env = service.Environment{
 		"DATABASE_URL":        dbtest.URL(t),
 		"NATS_URL":            "nats://" + freeAddr(t),
@@ -268,73 +267,37 @@ func draft(edits ...func(*message.Message)) message.Message {
 }
 
 // call is one request that reached the webhook.
-type call struct {
-	ID      string
-	Attempt string
-	At      time.Time
-	Header  http.Header
-	Body    []byte
-}
+type call = rig.Call
 
-// webhook is the far end: it keeps what arrives and answers what it is told.
-type webhook struct {
-	*httptest.Server
-	mu     sync.Mutex
-	calls  []call
-	count  map[string]int                                              // calls of each message
-	answer func(n int, c call, w http.ResponseWriter, r *http.Request) // n counts the calls for the id, from 1
-}
+// webhook is the far end.
+type webhook struct{ *rig.Webhook }
 
-func newWebhook(t testing.TB) *webhook {
-	hook := &webhook{count: map[string]int{}}
-	hook.Server = httptest.NewServer(http.HandlerFunc(hook.serve))
-	t.Cleanup(hook.Close)
-	return hook
-}
-
-func (h *webhook) serve(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
-	c := call{
-		ID: r.Header.Get("Idempotency-Key"), Attempt: r.Header.Get("X-Dispatch-Attempt"),
-		At: time.Now(), Header: r.Header.Clone(), Body: body,
-	}
-	h.mu.Lock()
-	h.calls = append(h.calls, c)
-	h.count[c.ID]++
-	n := h.count[c.ID]
-	answer := h.answer
-	h.mu.Unlock()
-	if answer != nil {
-		answer(n, c, w, r)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusAccepted)
-	_, _ = w.Write([]byte(`{"message":"Accepted","messageId":"ext-` + c.ID + `"}`))
-}
-
-// answers sets what the webhook does from now on; nil accepts everything.
+// answers sets what the webhook does from now on; nil accepts everything. n
+// counts the calls for the id, from 1.
 func (h *webhook) answers(answer func(n int, c call, w http.ResponseWriter, r *http.Request)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.answer = answer
+	if answer == nil {
+		h.Answers(nil)
+		return
+	}
+	h.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) { answer(c.Number, c, w, r) })
 }
 
 // received returns the calls so far, of one message or of all ("").
-func (h *webhook) received(id string) []call {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(h.calls), func(c call) bool { return id != "" && c.ID != id })
+func (h *webhook) received(id string) []call { return h.Received(id) }
+
+// process is the program, or one of its services, as a process of its own.
+type process = rig.Unit
+
+// spawn starts one service as a process, with w's settings and the given
+// ones on top. It ends with the test, or with the test process.
+func (w *world) spawn(name string, settings ...string) *process {
+	w.t.Helper()
+	env := maps.Clone(w.env)
+	for i := 0; i < len(settings); i += 2 {
+		env[settings[i]] = settings[i+1]
+	}
+	return rig.Service(w.t, env, name)
 }
 
 // freeAddr returns a loopback address that nobody listens on.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
-}
+func freeAddr(t testing.TB) string { return rig.FreeAddr(t) }

@@ -244,11 +244,11 @@ func TestIntakeWaitsForPostgres(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	postgres := w.behind("DATABASE_URL")
-	api := w.runIngest("DATABASE_URL", postgres.url)
+	api := w.runIngest("DATABASE_URL", postgres.URL)
 	w.publishIntake("dispatch.intake.default", hello)
 	w.awaitIntakeEmpty()
 
-	postgres.cut()
+	postgres.Cut()
 	for n := range 50 {
 		w.publishIntake("dispatch.intake.default", hello, "Nats-Msg-Id", fmt.Sprint("away-", n))
 	}
@@ -257,7 +257,7 @@ func TestIntakeWaitsForPostgres(t *testing.T) {
 	require.NotEmpty(t, header.Get("Retry-After"))
 	w.refusedOverNATS(w.askMessages("create", hello), http.StatusServiceUnavailable, "unavailable")
 
-	postgres.mend()
+	postgres.Mend()
 	w.awaitIntakeEmpty()
 	require.Len(t, w.storedMessages(), 51)
 	require.Empty(t, w.rejectedMessages())

@@ -47,7 +47,7 @@ func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
 		}
 		<-time.After(time.Duration(random.Int64N(int64(interval))))
 		victim := random.IntN(dispatcher)
-		running[victim].kill()
+		running[victim].Kill()
 		running[victim] = w.spawn("dispatcher")
 	}
 
@@ -92,13 +92,13 @@ func TestASenderKilledEightTimesDeliversEverything(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	})
-	w.spawn("dispatcher").ready()
+	w.spawn("dispatcher").Ready()
 	ids := w.insert(drafts(count)...)
 
 	for range 8 {
 		sender := w.spawn("sender")
 		<-time.After(1500 * time.Millisecond)
-		sender.kill()
+		sender.Kill()
 	}
 	w.spawn("sender")
 
@@ -118,14 +118,14 @@ func TestKillingAServiceUnderLoadLosesNothing(t *testing.T) {
 			w.webhook.answers(slowly(20 * time.Millisecond))
 			services := map[string]*process{}
 			for _, name := range []string{"ingest", "dispatcher", "sender"} {
-				services[name] = w.spawn(name).ready()
+				services[name] = w.spawn(name).Ready()
 			}
-			addr := strings.TrimPrefix(services["ingest"].health, "http://")
+			addr := strings.TrimPrefix(services["ingest"].URL, "http://")
 
-			load := startLoad(t, services["ingest"].health, 8)
+			load := startLoad(t, services["ingest"].URL, 8)
 			for range 3 {
 				load.await(200)
-				services[victim].kill()
+				services[victim].Kill()
 				if victim == "ingest" {
 					services[victim] = w.spawn(victim, "HTTP_ADDR", addr)
 				} else {
@@ -152,14 +152,14 @@ func TestSIGTERMUnderLoadDrainsAndRepeatsNothing(t *testing.T) {
 	w.webhook.answers(slowly(50 * time.Millisecond))
 	services := map[string]*process{}
 	for _, name := range []string{"ingest", "dispatcher", "sender"} {
-		services[name] = w.spawn(name).ready()
+		services[name] = w.spawn(name).Ready()
 	}
-	addr := strings.TrimPrefix(services["ingest"].health, "http://")
+	addr := strings.TrimPrefix(services["ingest"].URL, "http://")
 
-	load := startLoad(t, services["ingest"].health, 8)
+	load := startLoad(t, services["ingest"].URL, 8)
 	for _, name := range []string{"sender", "dispatcher", "ingest", "sender", "dispatcher", "ingest"} {
 		load.await(100)
-		services[name].terminate()
+		require.NoError(t, services[name].Terminate())
 		if name == "ingest" {
 			services[name] = w.spawn(name, "HTTP_ADDR", addr)
 		} else {

@@ -32,7 +32,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	dispatcher, sender := w.spawn("dispatcher").ready(), w.spawn("sender").ready()
+	dispatcher, sender := w.spawn("dispatcher").Ready(), w.spawn("sender").Ready()
 	for range parked / chunk {
 		list := drafts(chunk)
 		for i := range list {
@@ -79,7 +79,7 @@ var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 // peakMemory returns the most memory that a process ever had resident.
 func peakMemory(t *testing.T, p *process) int64 {
 	t.Helper()
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.child.Pid()) + "/status")
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.Pid()) + "/status")
 	require.NoError(t, err)
 	found := peakLine.FindSubmatch(status)
 	require.NotNil(t, found)

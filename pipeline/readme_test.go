@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -57,7 +58,7 @@ func shellCommand(t *testing.T, script string, env ...string) *exec.Cmd {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
-	require.NoError(t, os.Symlink(program(t), filepath.Join(dir, "bin", "dispatch")))
+	require.NoError(t, os.Symlink(rig.Build(t), filepath.Join(dir, "bin", "dispatch")))
 	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), append(env,
@@ -69,7 +70,7 @@ func TestTheFirstMessagesOfTheREADME(t *testing.T) {
 	t.Parallel()
 	u := startUp(t, localtest.Dir(t))
 	api := u.api.url
-	nats := regexp.MustCompile(`nats://\S+`).FindString(u.out.String())
+	nats := regexp.MustCompile(`nats://\S+`).FindString(u.Output.String())
 	env := []string{"NATS_URL=" + nats, "DISPATCH_URL=" + api}
 
 	for _, block := range readmeBlocks(t)["A first message"] {
@@ -82,10 +83,10 @@ func TestTheFirstMessagesOfTheREADME(t *testing.T) {
 	}
 
 	for _, content := range []string{"Your order is on its way", "hello from NATS", "stored when this is answered", "hello from the command"} {
-		require.Eventually(t, func() bool { return strings.Contains(u.out.String(), content) }, patience, 10*time.Millisecond,
+		require.Eventually(t, func() bool { return strings.Contains(u.Output.String(), content) }, patience, 10*time.Millisecond,
 			"%q does not arrive at the built-in receiver", content)
 	}
-	u.terminate()
+	require.NoError(t, u.Terminate())
 }
 
 func TestTheServicesOfTheREADME(t *testing.T) {
@@ -139,7 +140,7 @@ func TestMakeRunIsTheOneCommand(t *testing.T) {
 	dir, addr := localtest.Dir(t), freeAddr(t)
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)
-	out := &output{}
+	out := &rig.Output{}
 	ctx := t.Context()
 	cmd := exec.CommandContext(ctx, "make", "run", "ARGS=--data "+dir)
 	cmd.Dir = root

@@ -91,12 +91,12 @@ func TestOutcomesAreKeptWhilePostgresIsAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "PROCESSING_INTERVAL", "1h")
 	postgres := w.behind("DATABASE_URL")
-	w.runDispatcher("DATABASE_URL", postgres.url)
+	w.runDispatcher("DATABASE_URL", postgres.URL)
 	w.awaitControl()
 	w.awaitRecorded()
 	claimed := w.claimed1h(3)
 
-	postgres.cut()
+	postgres.Cut()
 	for _, m := range claimed {
 		w.publish(w.success(m))
 	}
@@ -107,7 +107,7 @@ func TestOutcomesAreKeptWhilePostgresIsAway(t *testing.T) {
 		info, err := consumer.Info(t.Context())
 		return err != nil || info.NumRedelivered > 0
 	}, 17*time.Second, 100*time.Millisecond)
-	postgres.mend()
+	postgres.Mend()
 
 	w.awaitRecorded()
 	for _, m := range claimed {

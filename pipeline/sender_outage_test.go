@@ -39,16 +39,16 @@ func TestIDsAreKeptWhilePostgresIsAway(t *testing.T) {
 	w := newWorld(t)
 	w.runDispatcher()
 	postgres := w.behind("DATABASE_URL")
-	w.runSender("DATABASE_URL", postgres.url)
+	w.runSender("DATABASE_URL", postgres.URL)
 	w.awaitSenders(1)
 	w.await(w.insert(draft())[0], message.Sent)
 
-	postgres.cut()
+	postgres.Cut()
 	ids := w.insert(drafts(3)...)
 	w.awaitAckPending(3)
 	w.runSender() // would get them after the ack wait of 15 s, were they not kept
 	require.Never(t, func() bool { return len(w.webhook.received("")) > 1 }, 17*time.Second, 100*time.Millisecond)
-	postgres.mend()
+	postgres.Mend()
 
 	w.requireAllSent(ids)
 	require.Empty(t, w.webhook.repeated())
@@ -62,7 +62,7 @@ func TestWhatWaitsInTheHandsOfASenderThatIsCutOffIsSentOnce(t *testing.T) {
 	w := newWorld(t)
 	w.runDispatcher()
 	nats := w.behind("NATS_URL")
-	w.runSender("NATS_URL", nats.url, "SENDER_CONCURRENCY", "1")
+	w.runSender("NATS_URL", nats.URL, "SENDER_CONCURRENCY", "1")
 	w.awaitSenders(1)
 	answer, release := held(t)
 	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
@@ -75,12 +75,12 @@ func TestWhatWaitsInTheHandsOfASenderThatIsCutOffIsSentOnce(t *testing.T) {
 	w.awaitAckPending(2)
 	require.Eventually(t, func() bool { return len(w.webhook.received("")) == 1 }, patience, 5*time.Millisecond)
 	flying := w.webhook.received("")[0].ID
-	nats.cut()
+	nats.Cut()
 	release()
 
 	w.runSender()
 	w.requireAllSent(ids)
-	nats.mend()
+	nats.Mend()
 	w.awaitSenders(2)
 	w.requireNothingLeft()
 	for _, id := range w.webhook.repeated() {

@@ -2,10 +2,7 @@ package pipeline_test
 
 import (
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -134,76 +132,8 @@ func numbers(calls []call) []string {
 	return list
 }
 
-// link is a TCP connection's way to a server that can be cut: nothing is
-// refused or closed then, it just does not arrive.
-type link struct {
-	url  string
-	mu   sync.Mutex
-	open chan struct{} // closed while the link works
-}
-
 // behind puts a link before the server of a setting.
-func (w *world) behind(setting string) *link {
+func (w *world) behind(setting string) *rig.Link {
 	w.t.Helper()
-	target, err := url.Parse(w.env[setting])
-	require.NoError(w.t, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(w.t, err)
-	l := &link{open: make(chan struct{})}
-	close(l.open)
-	w.t.Cleanup(func() { _ = listener.Close(); l.mend() })
-	l.url = strings.Replace(w.env[setting], target.Host, listener.Addr().String(), 1)
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", target.Host)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			go l.pass(client, server)
-			go l.pass(server, client)
-		}
-	}()
-	return l
-}
-
-func (l *link) pass(from, to net.Conn) {
-	defer from.Close()
-	defer to.Close()
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		l.mu.Lock()
-		open := l.open
-		l.mu.Unlock()
-		<-open
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (l *link) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open = make(chan struct{})
-}
-
-func (l *link) mend() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case <-l.open:
-	default:
-		close(l.open)
-	}
+	return rig.NewLink(w.t, setting, w.env[setting])
 }

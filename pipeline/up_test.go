@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -32,19 +33,10 @@ func startUp(t *testing.T, dir string, settings ...string) up {
 	for i := 0; i < len(settings); i += 2 {
 		env[settings[i]] = settings[i+1]
 	}
-	p := startProcess(t, env, "up", "--data", dir)
-	require.Eventually(t, func() bool { return strings.Contains(p.out.String(), "Ready.") || ended(p) }, patience, 10*time.Millisecond)
-	require.Contains(t, p.out.String(), "http://"+addr, "it says where it listens")
+	p := rig.Process(t, env, "up", "--data", dir)
+	require.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "Ready.") || p.Ended() }, patience, 10*time.Millisecond)
+	require.Contains(t, p.Output.String(), "http://"+addr, "it says where it listens")
 	return up{process: p, api: &running{url: "http://" + addr}}
-}
-
-func ended(p *process) bool {
-	select {
-	case <-p.child.Done():
-		return true
-	default:
-		return false
-	}
 }
 
 func (u up) awaitSent(t *testing.T, id message.ID) message.Message {
@@ -105,25 +97,24 @@ func TestUpNeedsNothingAndLeavesNothing(t *testing.T) {
 	first := startUp(t, dir)
 	id := first.api.post(t, hello)
 	m := first.awaitSent(t, id)
-	require.Contains(t, first.out.String(), id.String(), "the built-in receiver shows what arrives")
+	require.Contains(t, first.Output.String(), id.String(), "the built-in receiver shows what arrives")
 	require.NotEmpty(t, m.ExternalID, "the receiver's messageId")
 	require.NotEmpty(t, processesOf(t, dir))
 
-	first.signal(syscall.SIGINT)
-	<-first.child.Done()
-	require.Equal(t, 0, first.child.ExitCode(), "%s", first.out)
+	require.NoError(t, first.Signal(syscall.SIGINT))
+	require.Equal(t, 0, first.Wait(), "%s", first.Output)
 	require.Empty(t, processesOf(t, dir), "Ctrl-C leaves no process behind")
 
 	second := startUp(t, dir)
 	require.Equal(t, message.Sent, second.api.get(t, id).Status, "the data outlives the process")
 	pending := second.api.post(t, fmt.Sprintf(`{"to":"+905551111111","content":"later","deliverAt":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
-	second.kill()
+	second.Kill()
 	require.Eventually(t, func() bool { return len(processesOf(t, dir)) == 0 }, patience, 20*time.Millisecond, "kill -9 leaves no process behind")
 
 	third := startUp(t, dir)
 	require.Equal(t, message.Pending, third.api.get(t, pending).Status)
 	third.awaitSent(t, third.api.post(t, hello))
-	third.terminate()
+	require.NoError(t, third.Terminate())
 	require.Empty(t, processesOf(t, dir))
 }
 
@@ -131,31 +122,29 @@ func TestUpSaysWhenTheNextTickComes(t *testing.T) {
 	t.Parallel()
 	u := startUp(t, localtest.Dir(t), "PROCESSING_INTERVAL", "2m")
 	require.Eventually(t, func() bool {
-		return regexp.MustCompile(`2 messages every 2m0s; next tick (now|at \d\d:\d\d:\d\d)`).MatchString(u.out.String())
-	}, patience, 10*time.Millisecond, "%s", u.out)
-	require.Contains(t, u.out.String(), "PROCESSING_INTERVAL=0")
+		return regexp.MustCompile(`2 messages every 2m0s; next tick (now|at \d\d:\d\d:\d\d)`).MatchString(u.Output.String())
+	}, patience, 10*time.Millisecond, "%s", u.Output)
+	require.Contains(t, u.Output.String(), "PROCESSING_INTERVAL=0")
 }
 
 func TestATakenNATSPortNamesTheVariable(t *testing.T) {
 	t.Parallel()
 	first := startUp(t, localtest.Dir(t))
-	taken := regexp.MustCompile(`nats://(\S+)`).FindStringSubmatch(first.out.String())[1]
+	taken := regexp.MustCompile(`nats://(\S+)`).FindStringSubmatch(first.Output.String())[1]
 
-	second := startProcess(t, map[string]string{"HTTP_ADDR": freeAddr(t), "NATS_LISTEN": taken}, "up", "--data", localtest.Dir(t))
-	<-second.child.Done()
-	require.NotZero(t, second.child.ExitCode())
-	require.Contains(t, second.out.String(), "NATS_LISTEN")
+	second := rig.Process(t, map[string]string{"HTTP_ADDR": freeAddr(t), "NATS_LISTEN": taken}, "up", "--data", localtest.Dir(t))
+	require.NotZero(t, second.Wait())
+	require.Contains(t, second.Output.String(), "NATS_LISTEN")
 }
 
 func TestEveryMistakeInTheConfigurationIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
-	p := startProcess(t, map[string]string{
+	p := rig.Process(t, map[string]string{
 		"HTTP_ADDR": "nowhere", "BATCH_SIZE": "-1", "MAX_RETRIES": "x", "RETRY_BASE": "2h", "WEBHOOK_URL": "ftp://x",
 		"WEBHOOK_TIMEOUT": "40s", "NATS_LISTEN": "1", "LOG_LEVEL": "loud",
 	}, "up", "--data", localtest.Dir(t))
-	<-p.child.Done()
-	require.Equal(t, 2, p.child.ExitCode())
+	require.Equal(t, 2, p.Wait())
 	for _, name := range []string{"HTTP_ADDR", "BATCH_SIZE", "MAX_RETRIES", "RETRY_MAX", "WEBHOOK_URL", "SHUTDOWN_TIMEOUT", "NATS_LISTEN", "LOG_LEVEL"} {
-		require.Contains(t, p.out.String(), name)
+		require.Contains(t, p.Output.String(), name)
 	}
 }

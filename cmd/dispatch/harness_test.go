@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -18,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/message-dispatcher/dispatch/pipeline"
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -26,23 +25,8 @@ import (
 // patience bounds every wait of a test.
 const patience = 60 * time.Second
 
-// output gathers what a command prints. It is safe for concurrent use.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
+// output gathers what a command prints.
+type output = rig.Output
 
 // ended is a command line that has been run.
 type ended struct {
@@ -181,13 +165,7 @@ func (w *webhook) received() []string {
 }
 
 // freeAddr returns a loopback address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
-}
+func freeAddr(t *testing.T) string { return rig.FreeAddr(t) }
 
 var (
 	anID     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)

@@ -115,21 +115,26 @@ func (c *Copy) settle(err error) error {
 	return nil
 }
 
-// inProgress renews the hold, unless the copy is settled or just being so: a
-// sign of life that comes after a nak would undo its delay.
+// inProgress renews the hold, unless the copy is settled or just being so (a
+// sign of life that comes after a nak would undo its delay), or has lapsed:
+// somebody else may hold it then.
 func (c *Copy) inProgress() (done bool, err error) {
 	if !c.mu.TryLock() {
 		return true, nil
 	}
 	defer c.mu.Unlock()
-	if c.settled {
+	if c.settled || c.lapsed() {
 		return true, nil
 	}
 	return false, c.msg.InProgress()
 }
 
+// extend notes that the server has had the sign of life. If that took so long
+// that the copy has lapsed, it may have come too late.
 func (c *Copy) extend(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.until = until
+	if !c.lapsed() {
+		c.until = until
+	}
 }

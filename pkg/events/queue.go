@@ -126,6 +126,31 @@ func (q *Queue) Keep(ctx context.Context, copies []*Copy) error {
 	return nil
 }
 
+// Unparked says that no retry of a copy's message waits or has come back: the
+// copy is the last on its subject, and there is no schedule. The schedule is
+// asked for first: one that fires in between has replaced the copy by then.
+func (q *Queue) Unparked(ctx context.Context, c *Copy, destination string) (bool, error) {
+	stream, err := q.js.Stream(ctx, q.topology.DeliveriesStream())
+	if err != nil {
+		return false, fmt.Errorf("look for the schedule of message %s: %w", c.ID, err)
+	}
+	_, err = stream.GetLastMsgForSubject(ctx, q.topology.Park(destination, c.ID))
+	if !errors.Is(err, jetstream.ErrMsgNotFound) {
+		if err != nil {
+			err = fmt.Errorf("look for the schedule of message %s: %w", c.ID, err)
+		}
+		return false, err
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, q.topology.Deliver(destination, c.ID))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for a newer copy of message %s: %w", c.ID, err)
+	}
+	return last.Sequence == c.sequence, nil
+}
+
 // Flush returns once the server has everything that was sent before: acks
 // and naks are sent without an answer.
 func (q *Queue) Flush(ctx context.Context) error {

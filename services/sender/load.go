@@ -59,9 +59,35 @@ func (s *sender) loadDoubtful(ctx context.Context) {
 		}
 		for _, it := range batch {
 			row, found := rows[it.ID]
+			if found && row.Status == message.Retrying && row.Claim == it.Claim+1 {
+				s.overtaken(ctx, it, row)
+				continue
+			}
 			s.gate(it, row, found)
 		}
 	}
+}
+
+// overtaken ends a copy whose attempt is recorded, and whose retry is to come
+// under the next claim. A sender that died between telling of the retry and
+// parking it leaves such a copy as the last on its subject; then the retry is
+// parked now, and does not wait for its lease.
+func (s *sender) overtaken(ctx context.Context, it *item, row message.Message) {
+	try, cancel := context.WithTimeout(ctx, publishTry)
+	unparked, err := s.queue.Unparked(try, it.Copy, row.Destination)
+	cancel()
+	if err != nil {
+		s.log.Debug("look for the schedule of a retry", zap.String("error", service.Redact(err.Error())))
+		s.giveBack(it, recorderPatience, reasonOvertaken)
+		return
+	}
+	if unparked {
+		if !s.tell(ctx, s.composer.Parked(row, it.Trace)) {
+			return // the drain gives the copy back
+		}
+		s.log.Info("parked a retry that its sender had only told of", zap.Stringer("message", it.ID))
+	}
+	s.discard(it, reasonOvertaken)
 }
 
 // afterElders returns those items that have no older copy in this hand. The

@@ -1,0 +1,196 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Told is what a client was told about a message that it handed in.
+type Told struct {
+	Key      string // the idempotency key, unique over all clients
+	Via      string // http or nats
+	Tried    time.Time
+	Accepted time.Time // zero: never answered, so that it may exist or not
+	ID       string    // as answered; a publish ack tells none
+}
+
+// Request is one request that the webhook saw.
+type Request struct {
+	Sender  string // who sent it, as in Disturbance.Target
+	ID      string // its Idempotency-Key
+	Key     string // the client's key, from the body
+	Attempt int
+	Arrived time.Time
+	Done    time.Time // zero while the webhook has not done with it
+	Status  int       // what it answered; 0: nothing
+	Written bool      // the answer was handed to the connection whole
+}
+
+// succeeded says whether a 2xx was answered, be it on its way or lost.
+func (r Request) succeeded() bool { return r.Status >= 200 && r.Status < 300 }
+
+// What can be done to a process or a link.
+const (
+	Kill      = "kill"
+	Freeze    = "freeze"
+	Terminate = "terminate"
+	Fault     = "fault" // of a link: cut, reset, slow …
+)
+
+// Disturbance is something that was broken, from From until Until.
+type Disturbance struct {
+	What   string // Kill, Freeze, Terminate or Fault
+	Target string // a process, such as sender-2 or nats
+	Other  string // of a Fault: the process at the far end
+	Detail string
+	From   time.Time
+	Until  time.Time // when it ran, or worked, again
+}
+
+func (d Disturbance) String() string {
+	text := d.What + " " + d.Target
+	if d.Other != "" {
+		text += " → " + d.Other
+	}
+	if d.Detail != "" {
+		text += " (" + d.Detail + ")"
+	}
+	return fmt.Sprintf("%s for %s", text, d.Until.Sub(d.From).Round(time.Millisecond))
+}
+
+// Stop is a time in which nothing may be emitted: from the answer to a stop
+// to the next request to start.
+type Stop struct{ From, Until time.Time }
+
+// Event is one message of the event stream.
+type Event struct {
+	Stored   time.Time // by the server
+	Position uint64    // in the stream
+	ID       string
+	Type     string // the last word of its type: created, queued …
+	Message  string
+	Sequence int64
+	Status   string
+	Attempt  int // of an outcome that tells of one
+	Claim    int64
+	Delivery int
+}
+
+// Row is a message as Postgres holds it.
+type Row struct {
+	ID, Key, Scope, Status, ExternalID, LastError string
+	Version, Claim                                int64
+	Attempts, BudgetStart, Fruitless              int
+	Created, Updated                              time.Time
+}
+
+// Attempt is a row of the attempts.
+type Attempt struct {
+	Message  string
+	Number   int
+	Claim    int64
+	Delivery int
+	Started  time.Time
+	Status   int // 0: no answer
+	Outcome  string
+	Error    string
+}
+
+// Copy is what another place says of a message.
+type Copy struct {
+	ID, Status, ExternalID string
+	Version                int64 // 0: it does not say
+	Attempts               int   // of the API alone
+}
+
+// Left is something that should be gone.
+type Left struct{ Where, What string }
+
+// Record is everything that is known.
+type Record struct {
+	Told         []Told
+	Requests     []Request
+	Disturbances []Disturbance
+	Stops        []Stop
+
+	Events   []Event
+	Rows     []Row
+	Attempts []Attempt
+	Left     []Left
+
+	// The counts by status: what count(*) says, and what others keep.
+	Counted, Kept, APICounts, RedisCounts map[string]int64
+
+	API   map[string]Copy
+	Redis map[string]Copy
+}
+
+// Book gathers a Record while things happen. It is safe for concurrent use.
+type Book struct {
+	mu     sync.Mutex
+	record Record
+	told   map[string]int
+}
+
+// NewBook returns an empty Book.
+func NewBook() *Book { return &Book{told: map[string]int{}} }
+
+// Try notes that a client hands in a message; it is unknown until Accept.
+func (b *Book) Try(key, via string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.told[key]; known {
+		return
+	}
+	b.told[key] = len(b.record.Told)
+	b.record.Told = append(b.record.Told, Told{Key: key, Via: via, Tried: time.Now()})
+}
+
+// Accept notes a 201, a 200 or a publish ack.
+func (b *Book) Accept(key, id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told := &b.record.Told[b.told[key]]
+	if told.Accepted.IsZero() {
+		told.Accepted = time.Now()
+	}
+	told.ID = id
+}
+
+// Disturb notes a disturbance that is over.
+func (b *Book) Disturb(d Disturbance) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.record.Disturbances = append(b.record.Disturbances, d)
+}
+
+// Stopped notes a time between the answer to a stop and the next start.
+func (b *Book) Stopped(from, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.record.Stops = append(b.record.Stops, Stop{from, until})
+}
+
+// Count says how many messages were handed in, and how many of those were
+// accepted.
+func (b *Book) Count() (tried, accepted int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, told := range b.record.Told {
+		if !told.Accepted.IsZero() {
+			accepted++
+		}
+	}
+	return len(b.record.Told), accepted
+}
+
+// Record returns what was noted so far.
+func (b *Book) Record() Record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.record
+	r.Told, r.Disturbances, r.Stops = slices.Clone(r.Told), slices.Clone(r.Disturbances), slices.Clone(r.Stops)
+	return r
+}
