@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"flag"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,10 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 )
+
+// Half of rapid's own number: each step takes several round trips to Postgres.
+// -rapid.checks on the command line wins.
+var _ = flag.Set("rapid.checks", "50")
 
 // Whatever several dispatchers, their crashes, relays, users and Postgres'
 // clock do in any order: between the end of one emission and the beginning of

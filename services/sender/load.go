@@ -82,7 +82,7 @@ func (s *sender) overtaken(ctx context.Context, it *item, row message.Message) {
 		return
 	}
 	if unparked {
-		if !s.tell(ctx, s.composer.Parked(row, it.Trace)) {
+		if !s.tell(ctx, s.composer.Parked(row)) {
 			return // the drain gives the copy back
 		}
 		s.log.Info("parked a retry that its sender had only told of", zap.Stringer("message", it.ID))
