@@ -2,7 +2,7 @@ CREATE TYPE message_status AS ENUM ('PENDING', 'QUEUED', 'RETRYING', 'SENT', 'FA
 
 CREATE TABLE messages (
     id              uuid PRIMARY KEY, -- UUIDv7: the order of ids is the order of creation
-    created_at      timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL, -- the id's time: a range of it is a range of ids
     updated_at      timestamptz NOT NULL,
     deliver_at      timestamptz NOT NULL,
     expires_at      timestamptz,
@@ -41,7 +41,25 @@ CREATE INDEX messages_lease ON messages (lease_until) WHERE status IN ('QUEUED',
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE status = 'PENDING' AND expires_at IS NOT NULL;
 -- The walk of a bulk retry. What was sent is not in it.
 CREATE INDEX messages_retryable ON messages (id) WHERE status IN ('FAILED', 'CANCELLED', 'EXPIRED');
-CREATE UNIQUE INDEX messages_idempotency ON messages (scope, idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- The lists: each filter by itself is one walk, newest first. These change with
+-- every move; what does not change is in lookups.
+CREATE INDEX messages_status ON messages (status, id);
+CREATE INDEX messages_external ON messages (external_id, id) WHERE external_id IS NOT NULL;
+CREATE UNIQUE INDEX messages_idempotency ON messages (idempotency_key, scope) WHERE idempotency_key IS NOT NULL;
+
+-- What lists look for and what never changes, kept by the triggers below. It
+-- stands beside the messages because every move of a message writes all of its
+-- table's indexes anew, and that of the recipients at a random place.
+CREATE TABLE lookups (
+    id          uuid NOT NULL,
+    destination text NOT NULL,
+    recipient   text NOT NULL,
+    type        text
+);
+CREATE INDEX lookups_recipient ON lookups (recipient, id);
+CREATE INDEX lookups_type ON lookups (type, id) WHERE type IS NOT NULL;
+-- An installation that has one destination pays nothing for this one.
+CREATE INDEX lookups_destination ON lookups (destination, id) WHERE destination <> 'default';
 
 CREATE TABLE attempts (
     message_id  uuid        NOT NULL,
@@ -121,3 +139,20 @@ CREATE TRIGGER messages_count_updated AFTER UPDATE ON messages
     REFERENCING NEW TABLE AS new_rows OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_updated();
 CREATE TRIGGER messages_count_deleted AFTER DELETE ON messages
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_deleted();
+
+CREATE FUNCTION look_up() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO lookups SELECT id, destination, recipient, type FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM lookups AS l USING old_rows AS o WHERE l.recipient = o.recipient AND l.id = o.id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER messages_look_up AFTER INSERT ON messages
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION look_up();
+CREATE TRIGGER messages_forget AFTER DELETE ON messages
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION forget();

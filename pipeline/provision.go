@@ -21,18 +21,18 @@ type ProvisionConfig struct {
 	Log      service.Log
 
 	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0 emits continuously, as soon as messages are due"`
-	BatchSize          int           `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
+	BatchSize          *int          `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
 	WebhookTimeout     time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
 }
 
 // Validate reports every mistake of the pace.
 func (c ProvisionConfig) Validate() error {
-	var errs []error
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), service.ValidWebhookTimeout(c.WebhookTimeout)}
 	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
 		errs = append(errs, service.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
 	}
-	if c.BatchSize < 0 || c.BatchSize > message.MaxBatchSize {
-		errs = append(errs, service.Invalid("BATCH_SIZE", c.BatchSize, fmt.Sprintf("must be from 1 to %d", message.MaxBatchSize)))
+	if c.BatchSize != nil && (*c.BatchSize < 1 || *c.BatchSize > message.MaxBatchSize) {
+		errs = append(errs, service.Invalid("BATCH_SIZE", *c.BatchSize, fmt.Sprintf("must be from 1 to %d", message.MaxBatchSize)))
 	}
 	return errors.Join(errs...)
 }
@@ -70,5 +70,9 @@ func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger
 	if err := db.Migrate(ctx, pool); err != nil {
 		return err
 	}
-	return db.NewStore(pool).ProvisionSchedule(ctx, cfg.ProcessingInterval, cfg.BatchSize)
+	size := 0 // unset
+	if cfg.BatchSize != nil {
+		size = *cfg.BatchSize
+	}
+	return db.NewStore(pool).ProvisionSchedule(ctx, cfg.ProcessingInterval, size)
 }

@@ -18,32 +18,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// readmeBlocks returns the shell commands of the README by the title of
-// their section.
-func readmeBlocks(t *testing.T) map[string][]string {
-	t.Helper()
-	text, err := os.ReadFile("../README.md")
-	require.NoError(t, err)
-	blocks := map[string][]string{}
-	for _, section := range strings.Split(string(text), "\n## ")[1:] {
-		title, body, _ := strings.Cut(section, "\n")
-		for _, match := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(body, -1) {
-			blocks[title] = append(blocks[title], match[1])
-		}
-	}
-	return blocks
-}
-
-// TestEveryCommandOfTheREADMEIsRun fails when a section with commands is
-// added that no test runs.
-func TestEveryCommandOfTheREADMEIsRun(t *testing.T) {
-	t.Parallel()
-	tested := map[string]bool{"Run it": true, "A first message": true, "On several machines": true}
-	for title := range readmeBlocks(t) {
-		require.True(t, tested[title], "section %q", title)
-	}
-}
-
 // shell runs commands of the README, with the program in bin/ and the nats
 // tool in the PATH.
 func shell(t *testing.T, script string, env ...string) {
@@ -73,7 +47,7 @@ func TestTheFirstMessagesOfTheREADME(t *testing.T) {
 	nats := regexp.MustCompile(`nats://\S+`).FindString(u.Output.String())
 	env := []string{"NATS_URL=" + nats, "DISPATCH_URL=" + api}
 
-	for _, block := range readmeBlocks(t)["A first message"] {
+	for _, block := range commandsOf(t) {
 		script := strings.ReplaceAll(block, "http://127.0.0.1:8080", api)
 		if strings.Contains(script, "nats sub") {
 			// It shows the next event, so there has to be one.
@@ -92,15 +66,13 @@ func TestTheFirstMessagesOfTheREADME(t *testing.T) {
 func TestTheServicesOfTheREADME(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	blocks := readmeBlocks(t)["On several machines"]
-	require.Contains(t, blocks[0], "docker compose up")
 	env := []string{"SHUTDOWN_TIMEOUT=20s", "LOG_LEVEL=warn"}
 	for _, name := range []string{"DATABASE_URL", "NATS_URL", "WEBHOOK_URL", "WEBHOOK_TIMEOUT", "PROCESSING_INTERVAL"} {
 		env = append(env, name+"="+w.env[name])
 	}
 
 	var script strings.Builder
-	for line := range strings.Lines(blocks[1]) {
+	for line := range strings.Lines(commandsOf(t)[0]) {
 		command, _, _ := strings.Cut(strings.TrimSpace(line), "#")
 		if strings.Contains(command, "provision") {
 			script.WriteString(command + "\n")
@@ -135,8 +107,12 @@ func TestTheServicesOfTheREADME(t *testing.T) {
 // TestMakeRunIsTheOneCommand is the front door as a newcomer finds it.
 func TestMakeRunIsTheOneCommand(t *testing.T) {
 	t.Parallel()
-	require.Contains(t, readmeBlocks(t)["Run it"][0], "make run")
-	require.Contains(t, readmeBlocks(t)["Run it"][0], "make test")
+	var front []string
+	for line := range strings.Lines(commandsOf(t)[0]) {
+		command, _, _ := strings.Cut(line, "#")
+		front = append(front, strings.TrimSpace(command))
+	}
+	require.Equal(t, []string{"make run", "make test"}, front)
 	dir, addr := localtest.Dir(t), freeAddr(t)
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)

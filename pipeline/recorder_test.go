@@ -41,6 +41,7 @@ func (w *world) awaitRecorded() {
 func TestAnEventThatComesAgainIsRecordedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.heard.ignore()
 	m := w.claimed(draft())[0]
 	again := w.success(m)
 	w.publish(again)
@@ -64,6 +65,7 @@ func TestAnEventThatComesAgainIsRecordedOnce(t *testing.T) {
 func TestEventsThatCantBeRecordedHoldUpNoOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.heard.ignore()
 	claimed := w.claimed(drafts(9)...)
 	broken := w.success(claimed[0])
 	broken.Data, broken.MsgID = []byte("no JSON"), "broken"

@@ -33,6 +33,9 @@ type UpConfig struct {
 	own struct{ postgres, nats, redis, webhook bool } // what was not given
 }
 
+// defaultNATSListen is the default in UpConfig's tag.
+const defaultNATSListen = "127.0.0.1:4222"
+
 // placeholder stands for an address that is known only once the embedded
 // server runs, so that everything else can be validated before.
 const placeholder = "127.0.0.1:1"
@@ -65,6 +68,14 @@ func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
 // Validate reports a mistake in the embedded server's address.
 func (c UpConfig) Validate() error {
 	return service.ValidAddr("NATS_LISTEN", c.NATSListen)
+}
+
+// Warnings says what is set to no effect.
+func (c UpConfig) Warnings() []string {
+	if !c.own.nats && c.NATSListen != defaultNATSListen {
+		return []string{"NATS_LISTEN is ignored, because NATS_URL is set: no NATS server is started here"}
+	}
+	return nil
 }
 
 // Addresses tell where everything is.
@@ -144,7 +155,7 @@ func startServers(ctx context.Context, cfg UpConfig, log *zap.Logger) (*local.St
 // dispatcher last, so that the recorder writes what the sender still finishes.
 func runServices(group *service.Group, cfg UpConfig, stack *local.Stack, log *zap.Logger) {
 	cfg.Dispatcher.Postgres.DatabaseURL, cfg.Dispatcher.NATS.URL = stack.DatabaseURL, stack.NATSURL
-	cfg.Dispatcher.Redis.RedisURL = stack.RedisURL
+	cfg.Dispatcher.Redis.RedisURL, cfg.Ingest.Redis.RedisURL = stack.RedisURL, stack.RedisURL
 	cfg.Sender.Postgres.DatabaseURL, cfg.Sender.NATS.URL = stack.DatabaseURL, stack.NATSURL
 	cfg.Ingest.Postgres.DatabaseURL, cfg.Ingest.NATS.URL = stack.DatabaseURL, stack.NATSURL
 

@@ -80,8 +80,14 @@ func watch(t testing.TB, js jetstream.JetStream, spec *asyncAPI, subjects ...str
 	return x
 }
 
+// ignore stops listening, for a test that itself publishes what must not be.
+func (x *wire) ignore() { x.nc.Close() }
+
 // finish takes what is still under way.
 func (x *wire) finish() {
+	if x.nc.IsClosed() {
+		return
+	}
 	closed := make(chan struct{})
 	x.nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
 	if x.nc.Drain() != nil {

@@ -129,8 +129,8 @@ func (c *client) httpRequest(ctx context.Context, r request) (*http.Request, err
 		reader = bytes.NewReader(data)
 	}
 	request, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, reader)
-	if err != nil {
-		return nil, usage(err)
+	if err != nil || (request.URL.Scheme != "http" && request.URL.Scheme != "https") || request.URL.Host == "" {
+		return nil, usage(fmt.Errorf("--url or %s must be a URL such as http://127.0.0.1:8080, is %q", service.EnvAPIURL, service.Redact(c.base)))
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "dispatch/"+service.Version())

@@ -105,7 +105,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		newUp(), newIngest(), newDispatcher(), newSender(), newProvision(), newHealth(), newSink(), newBench(),
 		newSend(), newGet(), newList(), newRetry(), newCancel(), newTail(),
 		newStatus(), newStart(), newStop(), newConfigure(),
-		newDoctor(), newMigrate(),
+		newDoctor(), newMigrate(), newErase(),
 	)
 	root.Args = cobra.ArbitraryArgs
 	root.RunE = func(cmd *cobra.Command, args []string) error {
@@ -143,7 +143,7 @@ func checked(args cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 	return func(cmd *cobra.Command, given []string) error {
 		if err := args(cmd, given); err != nil {
-			return usage(fmt.Errorf("%w\nSee \"%s --help\"", err, cmd.CommandPath()))
+			return usage(fmt.Errorf("%w\nUsage: %s\nSee \"%s --help\"", err, cmd.UseLine(), cmd.CommandPath()))
 		}
 		return nil
 	}

@@ -171,6 +171,18 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 	}
 }
 
+// TestEveryCommandPrintsJSON leaves out what prints its log alone.
+func TestEveryCommandPrintsJSON(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range everyCommand(newRoot(nil, nil, nil)) {
+		switch cmd.Name() {
+		case "ingest", "dispatcher", "sender", "provision", "completion": // LOG_FORMAT=json; a script for a shell
+		default:
+			require.True(t, cmd.HasSubCommands() || cmd.Flags().Lookup("json") != nil, cmd.CommandPath())
+		}
+	}
+}
+
 func TestTheCommandItself(t *testing.T) {
 	t.Parallel()
 	require.Contains(t, dispatch(t).ok(t), "Exit codes: 0 done")
@@ -178,6 +190,10 @@ func TestTheCommandItself(t *testing.T) {
 	dispatch(t, "stauts").fails(t, 2, `"stauts"`, "Did you mean start or status?")
 	dispatch(t, "nonsense").fails(t, 2, "dispatch --help")
 	dispatch(t, "--colour").fails(t, 2, "--colour")
+	dispatch(t, "cancel").fails(t, 2, "Usage: dispatch cancel ID…")
+	for _, url := range []string{"nowhere", "localhost:8080", "http://", "ftp://x", "http://a b"} {
+		dispatch(t, "list", "--url", url).fails(t, 2, "must be a URL such as http://127.0.0.1:8080")
+	}
 }
 
 func TestCompletion(t *testing.T) {

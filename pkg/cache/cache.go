@@ -59,6 +59,15 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
 
+// CheckURL returns what the driver finds wrong with a Redis URL, as the end of
+// a sentence that begins with its name. It repeats nothing of it.
+func CheckURL(url string) error {
+	if _, err := redis.ParseURL(url); err != nil {
+		return errors.New("must be a URL that the Redis driver takes, such as redis://user:password@host:6379/0")
+	}
+	return nil
+}
+
 // Open returns a Cache for a redis:// URL whose keys start with prefix. It
 // does not connect: a Redis that is away shows at the first call.
 func Open(url, prefix string) (*Cache, error) {
@@ -183,6 +192,22 @@ func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
 		return errors.Join(ErrIncomplete, err)
 	}
 	return nil
+}
+
+// Forget removes states. It returns how many there were.
+func (c *Cache) Forget(ctx context.Context, ids []message.ID) (int64, error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = c.messageKey(id)
+	}
+	n, err := c.client.Unlink(ctx, keys...).Result()
+	if err != nil {
+		return 0, fmt.Errorf("forget %d states: %w", len(ids), err)
+	}
+	return n, nil
 }
 
 // PutCounts copies how many messages there are by status.

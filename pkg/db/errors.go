@@ -6,6 +6,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// queryCanceled is the code of a statement that was ended by its timeout.
+const queryCanceled = "57014"
+
 // What the methods of Store return besides errors of the database itself.
 var (
 	// ErrNotFound means that there is no message under the id.
@@ -22,13 +25,25 @@ var (
 	// ErrNotProvisioned means that there is no schedule yet: `dispatch
 	// provision` makes it.
 	ErrNotProvisioned = errors.New("schedule is not provisioned")
+	// ErrTooSlow means that Postgres did not finish a statement in the time
+	// that the pool allows it.
+	ErrTooSlow = errors.New("the statement takes too long")
 )
+
+// tooSlow makes ErrTooSlow of a statement timeout.
+func tooSlow(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == queryCanceled {
+		return ErrTooSlow
+	}
+	return err
+}
 
 // Unavailable reports whether err says that Postgres can't be reached or
 // can't work now, so that the same call may succeed later. An error that
 // Postgres has of the data itself is none.
 func Unavailable(err error) bool {
-	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrWrongState) {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrWrongState) || errors.Is(err, ErrTooSlow) {
 		return false
 	}
 	var refused *pgconn.PgError

@@ -40,7 +40,7 @@ func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([
 				continue
 			}
 			m.Status, m.Version = message.Pending, 1
-			m.CreatedAt, m.UpdatedAt, m.DeliverAt = row.CreatedAt, row.CreatedAt, row.DeliverAt
+			m.CreatedAt, m.UpdatedAt, m.DeliverAt = row.CreatedAt, row.UpdatedAt, row.DeliverAt
 			results[i] = Stored{Message: m, Created: true}
 			created = append(created, m)
 			delete(fresh, m.ID) // the same id twice in a group is stored once
@@ -114,6 +114,7 @@ func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
 	var p dbsqlc.InsertMessagesParams
 	for _, m := range sorted {
 		p.Ids = append(p.Ids, m.ID)
+		p.CreatedAts = append(p.CreatedAts, m.ID.Time())
 		p.DeliverAts = append(p.DeliverAts, m.DeliverAt)
 		p.ExpiresAts = append(p.ExpiresAts, value(m.ExpiresAt))
 		p.Priorities = append(p.Priorities, int16(m.Priority))

@@ -1,11 +1,14 @@
 package db
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -14,11 +17,34 @@ import (
 type Options struct {
 	Name     string // what pg_stat_activity shows
 	MaxConns int32  // 0: pgxpool's default, or pool_max_conns of the URL
+	// Lists makes the pool one for Store.WithReads: a statement is ended after
+	// StatementTimeout, ListTimeout if that is 0, and the planner keeps to
+	// indexes that are in the order of the list. For few rows it would rather
+	// sort, and how many there are it can be badly wrong about.
+	Lists            bool
+	StatementTimeout time.Duration // 0 for none
 }
+
+// ListTimeout is how long a list may take.
+const ListTimeout = 3 * time.Second
 
 // idleInTransaction ends the transaction of a process that stopped in the
 // middle of it, so that a frozen dispatcher holds no lock for long.
 const idleInTransaction = 5 * time.Second
+
+// CheckURL returns what the driver finds wrong with a postgres:// URL, as the
+// end of a sentence that begins with its name. It repeats nothing of it.
+func CheckURL(url string) error {
+	_, err := pgxpool.ParseConfig(url)
+	if err == nil {
+		return nil
+	}
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) && errors.Unwrap(parse) != nil {
+		return fmt.Errorf("must be a URL that the PostgreSQL driver takes: %w", errors.Unwrap(parse))
+	}
+	return errors.New("must be a URL that the PostgreSQL driver takes")
+}
 
 // Open returns a pool for a postgres:// URL. It does not connect: a Postgres
 // that is away shows at the first query.
@@ -31,6 +57,15 @@ func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, erro
 	params["application_name"] = options.Name
 	params["idle_in_transaction_session_timeout"] = fmt.Sprint(idleInTransaction.Milliseconds())
 	params["timezone"] = "UTC"
+	if options.Lists {
+		for _, detour := range []string{"enable_sort", "enable_bitmapscan", "enable_seqscan"} {
+			params[detour] = "off"
+		}
+		options.StatementTimeout = cmp.Or(options.StatementTimeout, ListTimeout)
+	}
+	if options.StatementTimeout > 0 {
+		params["statement_timeout"] = fmt.Sprint(options.StatementTimeout.Milliseconds())
+	}
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	if options.MaxConns > 0 {
 		config.MaxConns = options.MaxConns

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -22,40 +21,6 @@ func (s *Store) Get(ctx context.Context, id message.ID) (message.Message, error)
 		return message.Message{}, fmt.Errorf("get message %s: %w", id, err)
 	}
 	return toMessage(row), nil
-}
-
-// Filter narrows a List; a zero field does not filter.
-type Filter struct {
-	Statuses       []message.Status
-	Destination    string
-	To             string
-	Type           string
-	ExternalID     string
-	IdempotencyKey string
-	CreatedAfter   *time.Time  // inclusive
-	CreatedBefore  *time.Time  // exclusive
-	Before         *message.ID // a page begins below this id
-	Limit          int
-}
-
-// List returns messages newest first, at most Limit of them.
-func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
-	rows, err := s.queries.ListMessages(ctx, dbsqlc.ListMessagesParams{
-		BeforeID:       f.Before,
-		Statuses:       texts(f.Statuses),
-		Destination:    set(f.Destination),
-		Recipient:      set(f.To),
-		Type:           set(f.Type),
-		ExternalID:     set(f.ExternalID),
-		IdempotencyKey: set(f.IdempotencyKey),
-		CreatedAfter:   f.CreatedAfter,
-		CreatedBefore:  f.CreatedBefore,
-		PageLimit:      int32(f.Limit),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list messages: %w", err)
-	}
-	return toMessages(rows), nil
 }
 
 // Attempts returns a message's attempts, oldest first, or ErrNotFound when

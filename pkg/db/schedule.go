@@ -92,7 +92,7 @@ func (s *Store) Overview(ctx context.Context) (message.Overview, error) {
 	if err != nil {
 		return message.Overview{}, fmt.Errorf("read counts: %w", err)
 	}
-	oldest, err := s.queries.OldestPending(ctx, message.DefaultDestination)
+	oldest, err := s.queries.OldestPending(ctx, message.DefaultDestination, everywhere, claimMargin)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return message.Overview{}, fmt.Errorf("look up oldest pending message: %w", err)
 	}

@@ -14,12 +14,19 @@ import (
 // Store reads and moves messages. It is safe for concurrent use.
 type Store struct {
 	pool    *pgxpool.Pool
+	reads   *pgxpool.Pool // of List
 	queries *dbsqlc.Queries
 }
 
 // NewStore returns a Store over a pool.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, queries: dbsqlc.New(pool)}
+	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(pool)}
+}
+
+// WithReads returns a Store that lists over a pool of its own, so that slow
+// lists take no connection from anything else.
+func (s *Store) WithReads(pool *pgxpool.Pool) *Store {
+	return &Store{pool: s.pool, reads: pool, queries: s.queries}
 }
 
 // Box makes of moved messages what the outbox is to hold about them. It is

@@ -38,9 +38,10 @@ func (s *Store) Pace(ctx context.Context) (Pace, error) {
 
 // NextDue returns how long it is until something pending is due, by Postgres'
 // clock; not above 0 when something is. found is false when nothing is
-// pending.
-func (s *Store) NextDue(ctx context.Context, destination string) (wait time.Duration, found bool, err error) {
-	row, err := s.queries.OldestPending(ctx, destination)
+// pending. It looks where a claim would, above the floor; nil for everywhere.
+func (s *Store) NextDue(ctx context.Context, destination string, floor *Floor) (wait time.Duration, found bool, err error) {
+	floors, _ := floor.begin(time.Now())
+	row, err := s.queries.OldestPending(ctx, destination, floors, claimMargin)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -64,6 +65,7 @@ type TickParams struct {
 	Limit       int           // no more than this, whatever the schedule's batch size is
 	Lease       time.Duration // how long an emitted id may be without an outcome
 	Lost        []Lost        // claimed anew before anything else
+	Floor       *Floor        // of this dispatcher's claims; nil for none
 	// BatchSize turns the schedule's batch size, 0 for unset, into a number.
 	BatchSize func(interval time.Duration, configured int) int
 	// Box makes of the claim what the outbox is to hold about it.
@@ -134,6 +136,7 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 	if err != nil {
 		return Tick{}, fmt.Errorf("tick: %w", err)
 	}
+	p.Floor.raise(tick.Fresh)
 	return tick, nil
 }
 
@@ -151,9 +154,15 @@ func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick
 		tick.Reclaimed = inOrder(rows)
 	}
 	if left := limit - len(tick.Reclaimed); left > 0 {
+		began := time.Now()
+		floors, full := p.Floor.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
+			Floors: floors, Margin: claimMargin,
 		})
+		if full {
+			p.Floor.looked(began, time.Since(began))
+		}
 		if err != nil {
 			return fmt.Errorf("claim: %w", err)
 		}

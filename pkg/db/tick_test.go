@@ -13,7 +13,7 @@ import (
 
 func TestAClaimTakesWhatIsDueByPriorityAndAge(t *testing.T) {
 	t.Parallel()
-	store, _ := provisioned(t, 0)
+	store, pool := provisioned(t, 0)
 	now := time.Now()
 	at := func(priority int, due, expires time.Duration) func(*message.Message) {
 		return func(m *message.Message) {
@@ -31,6 +31,9 @@ func TestAClaimTakesWhatIsDueByPriorityAndAge(t *testing.T) {
 	insert(t, store, at(9, time.Hour, 0))             // not yet due
 	insert(t, store, at(9, -time.Hour, -time.Second)) // expired
 	insert(t, store, at(9, -time.Hour, 0), func(m *message.Message) { m.Destination = "other" })
+
+	// What is stored is due now at the earliest.
+	exec(t, pool, `UPDATE messages SET deliver_at = deliver_at - interval '1 minute' WHERE id = ANY($1)`, []message.ID{early.ID, last.ID})
 
 	tick := claim(t, store, 2)
 	require.True(t, tick.Full)
@@ -242,13 +245,13 @@ func TestTheScheduleDecides(t *testing.T) {
 func TestTheNextDueMessageIsKnown(t *testing.T) {
 	t.Parallel()
 	store, _ := provisioned(t, 0)
-	_, found, err := store.NextDue(t.Context(), message.DefaultDestination)
+	_, found, err := store.NextDue(t.Context(), message.DefaultDestination, nil)
 	require.NoError(t, err)
 	require.False(t, found)
 
 	insert(t, store, func(m *message.Message) { m.Priority, m.DeliverAt = 9, time.Now().Add(time.Hour) })
 	insert(t, store, func(m *message.Message) { m.Priority, m.DeliverAt = 1, time.Now().Add(time.Minute) })
-	wait, found, err := store.NextDue(t.Context(), message.DefaultDestination)
+	wait, found, err := store.NextDue(t.Context(), message.DefaultDestination, nil)
 	require.NoError(t, err)
 	require.True(t, found)
 	require.InDelta(t, time.Minute, wait, float64(10*time.Second))

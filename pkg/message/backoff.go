@@ -1,7 +1,6 @@
 package message
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -15,24 +14,6 @@ type Backoff struct {
 	Factor     float64       // what each further failure multiplies it by
 	Max        time.Duration // the longest wait, also for a Retry-After
 	MaxRetries int           // attempts after the first
-}
-
-// Validate reports every setting that can't be meant.
-func (b Backoff) Validate() error {
-	var errs []error
-	if b.Base <= 0 {
-		errs = append(errs, errors.New("RETRY_BASE must be more than 0"))
-	}
-	if b.Factor < 1 || math.IsInf(b.Factor, 0) || math.IsNaN(b.Factor) {
-		errs = append(errs, errors.New("RETRY_FACTOR must be 1 or more"))
-	}
-	if b.Max < b.Base {
-		errs = append(errs, errors.New("RETRY_MAX must not be less than RETRY_BASE"))
-	}
-	if b.MaxRetries < 0 {
-		errs = append(errs, errors.New("MAX_RETRIES must be 0 or more"))
-	}
-	return errors.Join(errs...)
 }
 
 // Exhausted reports whether no retry is left after the n-th failed attempt

@@ -53,11 +53,27 @@ func (id *ID) stamp(t time.Time) {
 	id[8] = id[8]&0x3f | 0x80
 }
 
-// Time returns the creation time that the ID carries, to the millisecond.
+// Time returns the creation time that the ID carries, to a quarter of a
+// microsecond.
 func (id ID) Time() time.Time {
 	var head [8]byte
 	copy(head[2:], id[:6])
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(head[:]))).UTC()
+	fraction := time.Duration(binary.BigEndian.Uint16(id[6:8])&0x0fff) * time.Millisecond / 4096
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(head[:]))).Add(fraction).UTC()
+}
+
+// FirstID returns the lowest ID whose Time is not before t; no earlier one
+// than that of 1970.
+func FirstID(t time.Time) ID {
+	var id ID
+	if t.UnixMilli() < 0 {
+		return id
+	}
+	id.stamp(t)
+	if id.Time().Before(t) {
+		id.stamp(t.Add(time.Millisecond / 4096))
+	}
+	return id
 }
 
 // String returns the canonical lower-case text, 36 bytes long.

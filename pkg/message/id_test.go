@@ -24,8 +24,21 @@ func TestIDsOrderAsTheirTimes(t *testing.T) {
 		later := earlier.Add(time.Duration(rapid.Int64Range(245, int64(time.Hour)).Draw(t, "by"))) // 1 ms / 4096
 		a, b := NewID(earlier), NewID(later)
 		require.Less(t, a.String(), b.String())
-		require.Equal(t, earlier.UTC().Truncate(time.Millisecond), a.Time())
+		require.Equal(t, earlier.UTC().Truncate(time.Millisecond), a.Time().Truncate(time.Millisecond))
 	})
+}
+
+func TestTheFirstIDOfATimeIsTheLowest(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		from, at := anyTime.Draw(t, "from"), anyTime.Draw(t, "at")
+		if rapid.Bool().Draw(t, "close") {
+			at = from.Add(time.Duration(rapid.Int64Range(-300, 300).Draw(t, "by")))
+		}
+		id := NewID(at)
+		require.Equal(t, !id.Time().Before(from), id.String() >= FirstID(from).String())
+	})
+	assert.Zero(t, FirstID(time.Time{}))
 }
 
 func TestIDsOfOneMomentDiffer(t *testing.T) {
@@ -43,7 +56,8 @@ func TestAnIDIsAUUIDv7(t *testing.T) {
 		at := anyTime.Draw(t, "at")
 		for _, id := range []ID{NewID(at), DerivedID(at, rapid.Uint64().Draw(t, "sequence"), rapid.String().Draw(t, "subject"))} {
 			require.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, id.String())
-			require.Equal(t, at.UTC().Truncate(time.Millisecond), id.Time())
+			require.False(t, id.Time().After(at))
+			require.Less(t, at.Sub(id.Time()), 245*time.Nanosecond) // 1 ms / 4096
 		}
 	})
 }

@@ -67,12 +67,30 @@ func (p Postgres) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Warnings says what is set to no effect.
-func (p Postgres) Warnings() []string {
-	if p.DatabaseURL != "" && p.Host != "" {
-		return []string{"DB_HOST is ignored, because DATABASE_URL is set"}
+// ValidateWith reports what only the driver finds wrong with the URL: check
+// says it as the end of a sentence, and never repeats a secret.
+func (p Postgres) ValidateWith(check func(url string) error) error {
+	if p.Validate() != nil {
+		return nil // that is told already
+	}
+	if err := check(p.URL()); err != nil {
+		return Invalid("DATABASE_URL", Hidden, err.Error())
 	}
 	return nil
+}
+
+// Warnings says what is set to no effect.
+func (p Postgres) Warnings() []string {
+	if p.DatabaseURL == "" {
+		return nil
+	}
+	var warnings []string
+	for _, f := range []struct{ name, value string }{{"DB_HOST", p.Host}, {"DB_USER", p.User}, {"DB_PASSWORD", p.Password}} {
+		if f.value != "" {
+			warnings = append(warnings, f.name+" is ignored, because DATABASE_URL is set")
+		}
+	}
+	return warnings
 }
 
 // NATS says where the NATS servers are and how everything kept there is named.
@@ -134,6 +152,17 @@ func (r Redis) Validate() error {
 		}
 	case r.Host != "" && r.Port == 0:
 		return Invalid("REDIS_PORT", r.Port, "must be from 1 to 65535")
+	}
+	return nil
+}
+
+// ValidateWith is Postgres.ValidateWith for Redis.
+func (r Redis) ValidateWith(check func(url string) error) error {
+	if !r.Enabled() || r.Validate() != nil {
+		return nil
+	}
+	if err := check(r.URL()); err != nil {
+		return Invalid("REDIS_URL", Hidden, err.Error())
 	}
 	return nil
 }
@@ -200,6 +229,19 @@ func (l Lifecycle) Validate() error {
 		errs = append(errs, ValidAddr("HEALTH_ADDR", l.HealthAddr))
 	}
 	return errors.Join(errs...)
+}
+
+// MaxWebhookTimeout bounds WEBHOOK_TIMEOUT: an id is with its sender for up to
+// three times that.
+const MaxWebhookTimeout = 10 * time.Minute
+
+// ValidWebhookTimeout reports a mistake in WEBHOOK_TIMEOUT, which several
+// services read.
+func ValidWebhookTimeout(d time.Duration) error {
+	if d < time.Millisecond || d > MaxWebhookTimeout {
+		return Invalid("WEBHOOK_TIMEOUT", d, "must be from 1ms to "+MaxWebhookTimeout.String())
+	}
+	return nil
 }
 
 // ValidAddr reports a mistake if addr is no host:port that can be listened on.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -193,6 +195,10 @@ func (c *copier) tryCopy(ctx context.Context, batch []jetstream.Msg) (last uint6
 	states := make([]cache.State, len(rows))
 	for i, row := range rows {
 		states[i] = cache.State(row)
+		delete(seen, row.ID)
+	}
+	if _, err := c.cache.Forget(ctx, slices.Collect(maps.Keys(seen))); err != nil { // erased, or past its retention
+		return 0, err
 	}
 	if err := c.cache.Put(ctx, states, cache.Position{Epoch: c.at.Epoch, Sequence: last}); err != nil {
 		return 0, err

@@ -2,8 +2,12 @@ package dispatcher
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -17,6 +21,10 @@ const (
 // lost.
 const minLease = time.Second
 
+// minRetention is the shortest retention but 0, which is for ever: what
+// streams deliver again must find the message that it is about.
+const minRetention = time.Hour
+
 // Config is the configuration of a dispatcher.
 type Config struct {
 	Postgres  service.Postgres
@@ -25,18 +33,31 @@ type Config struct {
 	Log       service.Log
 	Lifecycle service.Lifecycle
 
-	Lease        time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
-	EventContent string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	Lease          time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
+	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
+	Retention      time.Duration `env:"RETENTION" envDefault:"720h" help:"how long messages and their attempts are kept once they are SENT, FAILED, CANCELLED or EXPIRED, at least 1h; 0: for ever"`
+	EventContent   string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
 }
 
 // Validate reports every mistake of the dispatcher's own settings.
 func (c Config) Validate() error {
-	var errs []error
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL), service.ValidWebhookTimeout(c.WebhookTimeout)}
 	if c.Lease < minLease {
 		errs = append(errs, service.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
+	}
+	if c.Retention != 0 && c.Retention < minRetention {
+		errs = append(errs, service.Invalid("RETENTION", c.Retention, "must be 0, for ever, or at least "+minRetention.String()))
 	}
 	if c.EventContent != eventContentNone && c.EventContent != eventContentFull {
 		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
 	}
 	return errors.Join(errs...)
+}
+
+// Warnings says what works and is hardly meant.
+func (c Config) Warnings() []string {
+	if wait := events.SenderAckWait(c.WebhookTimeout); c.Lease < wait {
+		return []string{fmt.Sprintf("LEASE=%s is shorter than what a slow webhook may take (%s, by WEBHOOK_TIMEOUT): requests in flight are looked for", c.Lease, wait)}
+	}
+	return nil
 }

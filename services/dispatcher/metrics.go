@@ -21,6 +21,7 @@ type metrics struct {
 	recorderRefused prometheus.Counter
 	leases          *prometheus.CounterVec
 	expired         prometheus.Counter
+	deleted         *prometheus.CounterVec
 	redisCopied     prometheus.Counter
 	redisLag        prometheus.Gauge
 }
@@ -51,11 +52,12 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		recorderRefused: prometheus.NewCounter(counter("refused_outcomes_total", "Outcomes that could not be recorded and were left out.")),
 		leases:          vec("leases_total", "Leases that ran out, by what was found: renewed, lost or given_up.", "found"),
 		expired:         prometheus.NewCounter(counter("expired_messages_total", "Messages that this dispatcher expired before they were emitted.")),
+		deleted:         vec("deleted_rows_total", "Rows that this dispatcher deleted because they were past RETENTION, by table: messages or attempts.", "table"),
 		redisCopied:     prometheus.NewCounter(counter("redis_copied_states_total", "States that this dispatcher copied to Redis.")),
 		redisLag:        gauge("redis_lag_events", "Events that are not yet copied to Redis, as this dispatcher saw it last."),
 	}
 	registry.MustRegister(m.ticks, m.claimed, m.queued, m.relays, m.outboxRows, m.outboxOldest, m.recorderBatch,
-		m.recorderResults, m.recorderRefused, m.leases, m.expired, m.redisCopied, m.redisLag)
+		m.recorderResults, m.recorderRefused, m.leases, m.expired, m.deleted, m.redisCopied, m.redisLag)
 	m.begin()
 	return m
 }
@@ -69,6 +71,7 @@ func (m *metrics) begin() {
 		m.relays:          {"claim", "events"},
 		m.recorderResults: {"moved", "none"},
 		m.leases:          {"renewed", "lost", "given_up"},
+		m.deleted:         {"messages", "attempts"},
 	} {
 		for _, value := range values {
 			vec.WithLabelValues(value)

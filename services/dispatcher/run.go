@@ -116,6 +116,11 @@ func (p parts) start() error {
 		store: p.store, composer: p.composer, announcer: announcer, metrics: p.metrics,
 		trouble: newTrouble(p.log, "expiry and counting"),
 	}).Run)
+	if p.cfg.Retention > 0 {
+		p.group.Go("retention", (&retention{
+			store: p.store, keep: p.cfg.Retention, metrics: p.metrics, log: p.log, trouble: newTrouble(p.log, "retention"),
+		}).Run)
+	}
 	relay := &relay{
 		store: p.store, js: p.js, topology: p.topology, publisher: p.publisher, positions: p.positions,
 		lease: p.cfg.Lease, metrics: p.metrics, log: p.log,

@@ -45,6 +45,7 @@ type ticker struct {
 	publisher events.Publisher
 	lease     time.Duration
 	lost      *shelf // what the sweep found, to be claimed anew
+	floor     db.Floor
 	metrics   *metrics
 	log       *zap.Logger
 
@@ -175,6 +176,7 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 		Limit:       limit,
 		Lease:       t.lease,
 		Lost:        t.lost.take(),
+		Floor:       &t.floor,
 		BatchSize:   db.DefaultBatchSize,
 		Box: func(claim db.Claim) []byte {
 			entries = t.entries(claim)
@@ -267,7 +269,7 @@ func (t *ticker) after(ctx context.Context, tick db.Tick) pause {
 	// deliverAt comes silently.
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	wait, found, err := t.store.NextDue(ctx, message.DefaultDestination)
+	wait, found, err := t.store.NextDue(ctx, message.DefaultDestination, &t.floor)
 	if err != nil || !found {
 		return pause{length: lookEvery, listen: true}
 	}

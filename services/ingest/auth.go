@@ -85,13 +85,21 @@ func (a *api) demandType(c *fiber.Ctx, bodyNeeded bool, types ...string) error {
 	if !slices.Contains(types, contentType(c)) {
 		types = slices.Compact(slices.Sorted(slices.Values(types)))
 		c.Set("Accept-Post", strings.Join(types, ", "))
-		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or "))
+		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or ")+isType(given))
 	}
 	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
 		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia,
 			fmt.Sprintf("Content-Encoding %.40q is not supported", coding))
 	}
 	return nil
+}
+
+// isType ends the sentence about a content type that is not taken.
+func isType(given string) string {
+	if given == "" {
+		return "; there is none"
+	}
+	return fmt.Sprintf(", is %.80q", given)
 }
 
 // contentType is the media type of a body, empty for one that is no type or

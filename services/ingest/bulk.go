@@ -1,13 +1,11 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -20,9 +18,6 @@ import (
 const (
 	bulkBatch  = 1000 // messages of a transaction
 	bulkBudget = 10 * time.Second
-	// maxBulkMistakes is how many mistakes are named one by one: an answer
-	// must not grow with a request of a million fields.
-	maxBulkMistakes = 20
 )
 
 // bulkRetry is a request to retry all that a filter matches.
@@ -50,9 +45,21 @@ func (a *api) retryMany(c *fiber.Ctx) error {
 	}
 	done, err := a.cases.RetryMany(context.Background(), request, time.Now().Add(bulkBudget))
 	if err != nil {
-		return err
+		return a.brokenOff(c, done, err)
 	}
 	return answer(c, http.StatusOK, done)
+}
+
+// brokenOff is the problem of a bulk retry that could not be finished. Its
+// last batch may count or not: whether it was committed was not answered.
+func (a *api) brokenOff(c *fiber.Ctx, done bulkAnswer, err error) error {
+	p := problemOf(err)
+	a.report(c, p, err)
+	if !done.DryRun {
+		p.Retried = &done.Retried
+		p.Detail += fmt.Sprintf("; %d messages were brought back before that, and the same request goes on with the rest", done.Retried)
+	}
+	return p
 }
 
 // RetryMany brings back all that a filter matches, in batches of their own
@@ -74,6 +81,7 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 			return done, err
 		}
 		done.Retried += int64(moved)
+		u.wake()
 	}
 	return done, nil
 }
@@ -105,53 +113,10 @@ func readBulkRetry(body []byte) (bulkRetry, error) {
 	if after, before := r.request.filter.CreatedAfter, r.request.filter.CreatedBefore; after != nil && before != nil && !after.Before(*before) {
 		r.wrong("createdBefore", message.CodeOutOfRange, "must be later than createdAfter")
 	}
-	if more := len(r.errs) - maxBulkMistakes; more > 0 {
-		r.errs = r.errs[:maxBulkMistakes]
-		r.wrong("", message.CodeUnknownField, fmt.Sprintf("and %d more mistakes", more))
-	}
-	if len(r.errs) > 0 {
-		return bulkRetry{}, &message.Invalid{Errors: r.errs}
+	if mistakes := atMost(r.errs); len(mistakes) > 0 {
+		return bulkRetry{}, &message.Invalid{Errors: mistakes}
 	}
 	return r.request, nil
-}
-
-// bodyField is a field of a JSON object.
-type bodyField struct {
-	name  string
-	value json.RawMessage
-}
-
-// readFields takes a JSON object apart, in its order, and names the fields
-// that it has more than once.
-func readFields(body []byte) (fields []bodyField, repeated []message.FieldError, err error) {
-	malformed := &message.Malformed{Detail: "the body must be a JSON object"}
-	if !json.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return nil, nil, malformed
-	}
-	seen := map[string]bool{}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	_, err = decoder.Token()
-	for err == nil && decoder.More() {
-		var name json.Token
-		var f bodyField
-		if name, err = decoder.Token(); err != nil {
-			break
-		}
-		f.name, _ = name.(string) // in an object it is
-		if err = decoder.Decode(&f.value); err != nil {
-			break
-		}
-		if seen[f.name] {
-			repeated = append(repeated, message.FieldError{Field: shortened(f.name), Code: message.CodeDuplicateField, Message: "must not be given more than once"})
-			continue
-		}
-		seen[f.name] = true
-		fields = append(fields, f)
-	}
-	if err != nil {
-		return nil, nil, malformed
-	}
-	return fields, repeated, nil
 }
 
 // bulkReader gathers a request and every mistake in it.
@@ -230,17 +195,8 @@ func (r *bulkReader) time(name string, value json.RawMessage) *time.Time {
 	}
 	t, err := message.ParseTime(text)
 	if err != nil {
-		r.wrong(name, message.CodeInvalidFormat, err.Error())
+		r.wrong(name, timeCode(err), err.Error())
 		return nil
 	}
 	return &t
-}
-
-// shortened makes a name from a request short enough for an answer.
-func shortened(name string) string {
-	const most = 64
-	if len(name) <= most {
-		return name
-	}
-	return strings.ToValidUTF8(name[:most], "") + "…"
 }

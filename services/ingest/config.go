@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -21,12 +23,14 @@ const (
 	maxContentLength    = 100_000
 	maxPayloadBytes     = 8 << 20
 	maxPayloadOfAnEvent = 512 << 10
+	maxNATSMessage      = 1 << 20
 )
 
 // Config is the configuration of ingest.
 type Config struct {
 	Postgres  service.Postgres
 	NATS      service.NATS
+	Redis     service.Redis // holds what an erasure must reach
 	Log       service.Log
 	Lifecycle service.Lifecycle
 
@@ -40,16 +44,7 @@ type Config struct {
 
 // Validate reports every mistake of ingest's own settings.
 func (c Config) Validate() error {
-	var errs []error
-	if err := service.ValidAddr("HTTP_ADDR", c.HTTPAddr); err != nil {
-		errs = append(errs, err)
-	} else if c.APIKeys == "" && !isLoopback(c.HTTPAddr) {
-		errs = append(errs, service.Invalid("HTTP_ADDR", c.HTTPAddr,
-			"must be a loopback address such as 127.0.0.1:8080 as long as API_KEYS is not set"))
-	}
-	if _, err := parseAPIKeys(c.APIKeys); err != nil {
-		errs = append(errs, service.Invalid("API_KEYS", service.Hidden, err.Error()))
-	}
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.validateAddrs(), c.validateKeys()}
 	if c.MaxContentLength < 1 || c.MaxContentLength > maxContentLength {
 		errs = append(errs, service.Invalid("MAX_CONTENT_LENGTH", c.MaxContentLength, fmt.Sprintf("must be from 1 to %d", maxContentLength)))
 	}
@@ -67,6 +62,41 @@ func (c Config) Validate() error {
 			fmt.Sprintf("must be none when MAX_PAYLOAD_BYTES is more than %d: the events would not fit NATS' max_payload", maxPayloadOfAnEvent)))
 	}
 	return errors.Join(errs...)
+}
+
+// validateAddrs reports every mistake in where is listened.
+func (c Config) validateAddrs() error {
+	health := c.Lifecycle.HealthAddr
+	if err := service.ValidAddr("HTTP_ADDR", c.HTTPAddr); err != nil {
+		return err
+	}
+	var errs []error
+	if c.APIKeys == "" && !isLoopback(c.HTTPAddr) {
+		errs = append(errs, service.Invalid("HTTP_ADDR", c.HTTPAddr,
+			"must be a loopback address such as 127.0.0.1:8080 as long as API_KEYS is not set"))
+	}
+	if health == c.HTTPAddr && !strings.HasSuffix(health, ":0") {
+		errs = append(errs, service.Invalid("HEALTH_ADDR", health, "must not be HTTP_ADDR, which answers /health too"))
+	}
+	return errors.Join(errs...)
+}
+
+// validateKeys reports every mistake in the API keys, without repeating one.
+func (c Config) validateKeys() error {
+	_, mistakes := parseAPIKeys(c.APIKeys)
+	var errs []error
+	for _, mistake := range mistakes {
+		errs = append(errs, service.Invalid("API_KEYS", service.Hidden, mistake.Error()))
+	}
+	return errors.Join(errs...)
+}
+
+// Warnings says what works and is perhaps not meant.
+func (c Config) Warnings() []string {
+	if c.MaxPayloadBytes > maxNATSMessage {
+		return []string{fmt.Sprintf("MAX_PAYLOAD_BYTES=%d is more than a NATS server takes by default (max_payload, %d): larger messages come in over HTTP alone", c.MaxPayloadBytes, maxNATSMessage)}
+	}
+	return nil
 }
 
 // rules are the limits of a request that the settings give.

@@ -17,16 +17,20 @@ var (
 	openAPI []byte
 	//go:embed docs/index.html
 	docsPage []byte
+	//go:embed docs/page.js
+	docsCode []byte
 	//go:embed docs/rapidoc-min.js.gz
 	docsScript []byte
 	//go:embed docs/LICENSE.rapidoc.txt
 	docsLicense []byte
 )
 
-// docsPolicy lets the page run its one script and talk to this service alone.
+// docsPolicy lets the page run its two scripts and talk to this service alone.
 // Styles are inline because the reader writes them so.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+const typeScript = "text/javascript; charset=utf-8"
 
 // docsCaching is long enough for a visit and short enough for an upgrade.
 const docsCaching = "public, max-age=300"
@@ -43,6 +47,8 @@ func serveDocs(c *fiber.Ctx) error {
 
 func serveDocsFile(c *fiber.Ctx) error {
 	switch c.Params("file") {
+	case "page.js":
+		return sendFile(c, typeScript, docsCode)
 	case "rapidoc-min.js":
 		return serveScript(c)
 	case "LICENSE.rapidoc.txt":
@@ -54,11 +60,10 @@ func serveDocsFile(c *fiber.Ctx) error {
 // serveScript sends the script as it is kept, compressed, to all who
 // understand that.
 func serveScript(c *fiber.Ctx) error {
-	const script = "text/javascript; charset=utf-8"
 	c.Vary(fiber.HeaderAcceptEncoding)
 	if strings.Contains(c.Get(fiber.HeaderAcceptEncoding), "gzip") {
 		c.Set(fiber.HeaderContentEncoding, "gzip")
-		return sendFile(c, script, docsScript)
+		return sendFile(c, typeScript, docsScript)
 	}
 	unpacked, err := gzip.NewReader(bytes.NewReader(docsScript))
 	if err != nil {
@@ -68,7 +73,7 @@ func serveScript(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return sendFile(c, script, text)
+	return sendFile(c, typeScript, text)
 }
 
 func sendFile(c *fiber.Ctx, contentType string, body []byte) error {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -128,12 +127,11 @@ func (r *filterReader) readText(name, value string) string {
 
 func (r *filterReader) readTime(name, value string) {
 	// A '+' that was not escaped arrives as a space.
-	t, err := time.Parse(time.RFC3339, strings.Replace(value, " ", "+", 1))
-	if err != nil || t.Year() < 1 || t.Year() > 9999 {
-		r.bad(name, message.CodeInvalidFormat, "must be a time in RFC 3339, such as 2026-01-31T15:04:05Z")
+	t, err := message.ParseTime(strings.Replace(value, " ", "+", 1))
+	if err != nil {
+		r.bad(name, timeCode(err), err.Error())
 		return
 	}
-	t = t.UTC()
 	if name == "createdAfter" {
 		r.filter.CreatedAfter = &t
 	} else {
@@ -181,21 +179,20 @@ func readQuery(body []byte) (query, error) {
 	if len(body) == 0 {
 		return query{}, nil
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return nil, &message.Malformed{Detail: "the body must be a JSON object"}
+	fields, errs, err := readFields(body)
+	if err != nil {
+		return nil, err
 	}
 	q := make(query, len(fields))
-	var errs []message.FieldError
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		values, ok := readValues(fields[name])
+	for _, f := range fields {
+		values, ok := readValues(f.value)
 		if !ok {
-			errs = append(errs, message.FieldError{Field: name, Code: message.CodeWrongType, Message: "must be a text, a number or a list of texts"})
+			errs = append(errs, message.FieldError{Field: shortened(f.name), Code: message.CodeWrongType, Message: "must be a text, a number or a list of texts"})
 			continue
 		}
-		q[name] = values
+		q[f.name] = values
 	}
-	if len(errs) > 0 {
+	if errs = atMost(errs); len(errs) > 0 {
 		return nil, badParameters(errs)
 	}
 	return q, nil

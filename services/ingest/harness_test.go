@@ -110,6 +110,7 @@ type problem struct {
 	Code      string               `json:"code"`
 	RequestID string               `json:"requestId"`
 	Errors    []message.FieldError `json:"errors"`
+	Retried   *int                 `json:"retried"`
 }
 
 // send sends a request; a body comes as JSON unless a header says otherwise.

@@ -47,6 +47,7 @@ const (
 // api is the HTTP side of the service.
 type api struct {
 	cases   *useCases
+	eraser  *eraser
 	control *control
 	keys    apiKeys
 	health  *service.Health
@@ -97,6 +98,7 @@ func (a *api) routes(app *fiber.App) {
 	v1 := app.Group("/api/v1")
 	v1.Post("/messages", a.createMessage)
 	v1.Get("/messages", a.listMessages)
+	v1.Delete("/messages", a.eraseMessages)
 	v1.Post("/messages/batch", a.createBatch)
 	v1.Post("/messages/retry", a.retryMany)
 	v1.Get("/messages/:id", a.getMessage)
@@ -167,6 +169,9 @@ func (a *api) refuse(c *fiber.Ctx, err error) error {
 	var p *problem
 	if errors.As(err, &routing) {
 		p = problemOfFiber(routing)
+		if p.Status == http.StatusMethodNotAllowed {
+			p.Detail = "this path takes " + c.GetRespHeader(fiber.HeaderAllow)
+		}
 	} else {
 		p = problemOf(err)
 		a.report(c, p, err)
@@ -208,9 +213,9 @@ func (a *api) reportFrom(o origin, p *problem, err error) {
 func problemOfFiber(err *fiber.Error) *problem {
 	switch err.Code {
 	case http.StatusNotFound:
-		return newProblem(err.Code, codeNotFound, "there is nothing at this path")
+		return newProblem(err.Code, codeNotFound, "there is nothing at this path; /docs shows what there is")
 	case http.StatusMethodNotAllowed:
-		return newProblem(err.Code, codeMethodNotAllowed, "the Allow header lists the methods of this path")
+		return newProblem(err.Code, codeMethodNotAllowed, "this path takes other methods")
 	case http.StatusRequestEntityTooLarge:
 		return errTooLarge()
 	case http.StatusRequestTimeout:

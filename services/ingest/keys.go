@@ -24,26 +24,27 @@ var (
 	keyHashPattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 )
 
-// parseAPIKeys reads API_KEYS. Its errors are the end of a sentence and never
+// parseAPIKeys reads API_KEYS. Its mistakes are the ends of sentences and never
 // repeat a key.
-func parseAPIKeys(text string) (apiKeys, error) {
+func parseAPIKeys(text string) (keys apiKeys, mistakes []error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
-	var keys apiKeys
 	names := map[[sha256.Size]byte]string{}
 	for i, entry := range strings.Split(text, ",") {
 		key, err := parseAPIKey(strings.TrimSpace(entry))
 		if err != nil {
-			return nil, fmt.Errorf("must be a list of name:key, name:sha256hex or key: entry %d %w", i+1, err)
+			mistakes = append(mistakes, fmt.Errorf("must be a list of name:key, name:sha256hex or key: entry %d %w", i+1, err))
+			continue
 		}
 		if name, known := names[key.hash]; known && name != key.name {
-			return nil, fmt.Errorf("must not give one key to two names: entry %d is the key of %s", i+1, name)
+			mistakes = append(mistakes, fmt.Errorf("must not give one key to two names: entry %d is the key of %s", i+1, name))
+			continue
 		}
 		names[key.hash] = key.name
 		keys = append(keys, key)
 	}
-	return keys, nil
+	return keys, mistakes
 }
 
 func parseAPIKey(entry string) (apiKey, error) {

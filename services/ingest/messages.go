@@ -3,11 +3,8 @@ package ingest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -215,42 +212,6 @@ func (u *useCases) List(ctx context.Context, q query) (page, error) {
 	return page{Data: found[:limit], NextCursor: &cursor}, nil
 }
 
-// Cancel calls a message back.
-func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
-	defer cancel()
-	began := time.Now()
-	var entries []events.Entry
-	m, outboxID, err := u.store.Cancel(ctx, id, func(moved []message.Message) []byte {
-		entries = u.composer.Moved(message.EventCancelled, moved)
-		return events.Encode(entries)
-	})
-	if err != nil {
-		return message.Message{}, err
-	}
-	u.announce(committed{outboxID: outboxID, entries: entries, began: began})
-	if m.Claim > 0 {
-		u.unpark(m)
-	}
-	return m, nil
-}
-
-// Retry brings a message back that is FAILED, CANCELLED or EXPIRED; body is
-// empty or {"expiresAt":…}.
-func (u *useCases) Retry(ctx context.Context, id message.ID, body []byte) (message.Message, error) {
-	expiresAt, err := readRetry(body, time.Now())
-	if err != nil {
-		return message.Message{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
-	defer cancel()
-	m, err := u.store.Retry(ctx, id, expiresAt)
-	if err == nil {
-		u.wake()
-	}
-	return m, err
-}
-
 // recipient brings a recipient that is looked for into the form in which it
 // is stored: E.164, where recipients are phone numbers. A '+' that was not
 // escaped arrives as a space.
@@ -265,36 +226,6 @@ func (u *useCases) recipient(text string) string {
 		return number
 	}
 	return text
-}
-
-// readRetry reads the body of a retry: nothing, or {"expiresAt":…}.
-func readRetry(body []byte, now time.Time) (expiresAt *time.Time, err error) {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
-	}
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(body, &fields) != nil || fields == nil {
-		return nil, &message.Malformed{Detail: "the body must be a JSON object, or empty"}
-	}
-	raw := fields["expiresAt"]
-	delete(fields, "expiresAt")
-	var mistakes []message.FieldError
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		mistakes = append(mistakes, message.FieldError{Field: name, Code: message.CodeUnknownField, Message: "is not a field of this request; expiresAt is"})
-	}
-	if raw != nil && string(raw) != "null" {
-		expiresAt = new(time.Time)
-		switch {
-		case json.Unmarshal(raw, expiresAt) != nil:
-			mistakes = append(mistakes, message.FieldError{Field: "expiresAt", Code: message.CodeInvalidFormat, Message: `must be a time as in RFC 3339, such as "2030-01-31T12:00:00Z"`})
-		case !expiresAt.After(now):
-			mistakes = append(mistakes, message.FieldError{Field: "expiresAt", Code: message.CodeOutOfRange, Message: "must be in the future"})
-		}
-	}
-	if len(mistakes) > 0 {
-		return nil, &message.Invalid{Errors: mistakes}
-	}
-	return expiresAt, nil
 }
 
 // readID reads the id of a message as it stands in a path or a body.

@@ -44,7 +44,11 @@ func TestCancelAndRetry(t *testing.T) {
 
 	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2001-01-01T00:00:00Z","deliverAt":1}`).
 		mistakes("expiresAt out_of_range", "deliverAt unknown_field")
-	i.send(http.MethodPost, path+"/retry", `{"expiresAt":7}`).mistakes("expiresAt invalid_format")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":7}`).mistakes("expiresAt wrong_type")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"tomorrow"}`).mistakes("expiresAt invalid_format")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2096-01-31T1:00:00Z"}`).mistakes("expiresAt invalid_format")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"9999-12-31T23:59:59-01:00"}`).mistakes("expiresAt out_of_range")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2096-01-31T12:00:00Z","expiresAt":null}`).mistakes("expiresAt duplicate_field")
 	i.send(http.MethodPost, path+"/retry", `[]`).problem(http.StatusBadRequest, "malformed")
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	m := i.send(http.MethodPost, path+"/retry", `{"expiresAt":"`+until.Format(time.RFC3339Nano)+`"}`).message(http.StatusOK)
@@ -64,7 +68,10 @@ func TestWhatIsNotThereIs404(t *testing.T) {
 	i.send(http.MethodPost, path+"/cancel", "").problem(http.StatusNotFound, "not_found")
 	i.send(http.MethodPost, path+"/retry", "").problem(http.StatusNotFound, "not_found")
 	i.send(http.MethodGet, "/api/v1/nothing", "").problem(http.StatusNotFound, "not_found")
-	i.send(http.MethodGet, "/", "").problem(http.StatusNotFound, "not_found")
+	require.Contains(t, i.send(http.MethodGet, "/", "").problem(http.StatusNotFound, "not_found").Detail, "/docs")
+	require.Contains(t, i.send(http.MethodDelete, messages, "").problem(http.StatusMethodNotAllowed, "method_not_allowed").Detail, "this path takes GET, HEAD, POST")
+	require.Contains(t, i.send(http.MethodPost, messages, hello, "Content-Type", "application/x-www-form-urlencoded").
+		problem(http.StatusUnsupportedMediaType, "unsupported_media_type").Detail, `is "application/x-www-form-urlencoded"`)
 	i.send(http.MethodGet, messages+"/seven", "").problem(http.StatusBadRequest, "invalid_parameters")
 	i.send(http.MethodPost, messages+"/seven/cancel", "").problem(http.StatusBadRequest, "invalid_parameters")
 }

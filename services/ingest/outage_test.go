@@ -11,6 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/local/postgres"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // server is a Postgres that a test may take away.
@@ -102,4 +103,33 @@ func TestItCanBeStoppedWhileItWaits(t *testing.T) {
 	i := launch(t, "DATABASE_URL", "postgres://127.0.0.1:1/nothing")
 	i.awaitReady(http.StatusServiceUnavailable)
 	i.stop()
+}
+
+// TestABulkRetryThatBreaksOffSaysHowFarItCame has the database's connection
+// die under the second batch.
+func TestABulkRetryThatBreaksOffSaysHowFarItCame(t *testing.T) {
+	t.Parallel()
+	i := start(t)
+	for range 2 {
+		i.send(http.MethodPost, batches, batchOf(1000)).into(http.StatusOK, new(any))
+	}
+	i.put(message.Failed)
+	_, err := i.pool.Exec(t.Context(), `
+		CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
+		CREATE TABLE last AS SELECT id FROM messages ORDER BY id DESC LIMIT 1;
+		CREATE FUNCTION is_last(uuid) RETURNS boolean LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM last WHERE id = $1)';
+		CREATE TRIGGER die BEFORE UPDATE ON messages FOR EACH ROW WHEN (is_last(NEW.id)) EXECUTE FUNCTION die()`)
+	require.NoError(t, err)
+
+	broken := i.send(http.MethodPost, bulkRetry, `{}`)
+	p := broken.problem(http.StatusServiceUnavailable, "unavailable")
+	require.NotEmpty(t, broken.header.Get("Retry-After"))
+	require.NotNil(t, p.Retried)
+	require.Equal(t, 1000, *p.Retried)
+	require.Contains(t, p.Detail, "1000 messages were brought back")
+	_, err = i.pool.Exec(t.Context(), `DROP TRIGGER die ON messages`)
+	require.NoError(t, err)
+
+	matched, retried := i.retryAll(`{}`)
+	require.Equal(t, []int{1000, 1000}, []int{matched, retried}, "the same request goes on with the rest")
 }

@@ -26,6 +26,7 @@ const (
 	codeUnsupportedMedia   = "unsupported_media_type"
 	codeOverloaded         = "overloaded"
 	codeUnavailable        = "unavailable"
+	codeQueryTooSlow       = "query_too_slow"
 	codeControlUnavailable = "control_unavailable"
 	codeRequestTimeout     = "request_timeout"
 	codeHeadersTooLarge    = "headers_too_large"
@@ -49,6 +50,7 @@ type problem struct {
 	Code      string               `json:"code"`
 	RequestID string               `json:"requestId,omitempty"`
 	Errors    []message.FieldError `json:"errors,omitempty"`
+	Retried   *int64               `json:"retried,omitempty"` // of a bulk retry that broke off
 
 	retryAfter int // seconds; 0 for none
 }
@@ -108,6 +110,9 @@ func problemOf(err error) *problem {
 		return newProblem(http.StatusConflict, codeKeyReused, "this idempotency key was used before, with another body")
 	case errors.Is(err, db.ErrNotFound):
 		return newProblem(http.StatusNotFound, codeNotFound, "there is no such message")
+	case errors.Is(err, db.ErrTooSlow):
+		return later(http.StatusServiceUnavailable, codeQueryTooSlow,
+			"the database did not find it in time: narrow the request by a time range, or by one filter that fits little", retryLater)
 	case errors.As(err, &state):
 		return newProblem(http.StatusConflict, codeWrongState, stateDetail(state))
 	case errors.Is(err, errOverloaded):

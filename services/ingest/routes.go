@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -218,7 +219,11 @@ func (a *api) retryMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.cases.Retry(context.Background(), id, body)
+	expiresAt, err := readRetry(body, time.Now())
+	if err != nil {
+		return err
+	}
+	m, err := a.cases.Retry(context.Background(), id, expiresAt)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -20,6 +21,9 @@ import (
 // for questions.
 const maxConns = 16
 
+// listConns is how many lists are made at once; more wait.
+const listConns = 6
+
 // unparkWait bounds the removal of a cancelled message's schedule.
 const unparkWait = 2 * time.Second
 
@@ -28,8 +32,8 @@ const unparkWait = 2 * time.Second
 // Postgres and the schema while it answers 503. It returns a
 // *service.ConfigError for a setting that can't be, or what made it fail.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
-	keys, err := parseAPIKeys(cfg.APIKeys)
-	if err != nil {
+	keys, mistakes := parseAPIKeys(cfg.APIKeys)
+	if err := errors.Join(mistakes...); err != nil {
 		return err // Validate has told already
 	}
 	health, metrics := cfg.Lifecycle.Observe("ingest")
@@ -57,13 +61,25 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
 
+	lists, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest-lists", MaxConns: listConns, Lists: true})
+	if err != nil {
+		return err
+	}
+	group.OnClose("postgres for lists", func() { db.Close(lists) })
+
 	p := parts{
 		cfg: cfg, log: log, group: group, metrics: metrics,
-		store: db.NewStore(pool), js: js, topology: topology, counts: newCounters(metrics),
+		store: db.NewStore(pool).WithReads(lists), js: js, topology: topology, counts: newCounters(metrics),
+	}
+	if cfg.Redis.Enabled() {
+		if p.cache, err = cache.Open(cfg.Redis.URL(), topology.Prefix()); err != nil {
+			return err
+		}
+		group.OnStop("redis", func(context.Context) error { return p.cache.Close() })
 	}
 	cases := p.useCases()
 	a := &api{
-		cases: cases, control: p.control(), keys: keys,
+		cases: cases, eraser: p.eraser(cases), control: p.control(), keys: keys,
 		health: health, metrics: metrics, counts: p.counts, log: log, failing: new(throttle),
 	}
 	if err := p.serve(a); err != nil {
@@ -96,6 +112,11 @@ type parts struct {
 	js       jetstream.JetStream
 	topology events.Topology
 	counts   *counters
+	cache    *cache.Cache // nil when there is no Redis
+}
+
+func (p parts) eraser(cases *useCases) *eraser {
+	return &eraser{useCases: cases, js: p.js, topology: p.topology, cache: p.cache}
 }
 
 // useCases makes the use cases, and what stores and announces for them. It is

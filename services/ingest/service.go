@@ -122,61 +122,79 @@ func (s *microService) list(data []byte, _ micro.Headers) (answer any, replayed 
 }
 
 func (s *microService) get(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
-	id, rest, err := readTarget(data)
+	to, err := readTarget(data)
 	if err == nil {
-		err = nothingElse(rest)
+		err = to.alone()
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.Get(context.Background(), id)
+	answer, err = s.cases.Get(context.Background(), to.id)
 	return answer, false, err
 }
 
 func (s *microService) cancel(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
-	id, rest, err := readTarget(data)
+	to, err := readTarget(data)
 	if err == nil {
-		err = nothingElse(rest)
+		err = to.alone()
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.Cancel(context.Background(), id)
+	answer, err = s.cases.Cancel(context.Background(), to.id)
 	return answer, false, err
 }
 
 func (s *microService) retry(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
-	id, rest, err := readTarget(data)
+	to, err := readTarget(data)
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.Retry(context.Background(), id, encode(rest))
+	expiresAt, err := readExpiresAt(to.rest, to.mistakes, time.Now())
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = s.cases.Retry(context.Background(), to.id, expiresAt)
 	return answer, false, err
 }
 
-// readTarget reads {"id":…} and returns what else is in it.
-func readTarget(body []byte) (message.ID, map[string]json.RawMessage, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return message.ID{}, nil, &message.Malformed{Detail: `the body must be a JSON object with an id`}
-	}
-	raw, given := fields["id"]
-	delete(fields, "id")
-	var text string
-	if !given || json.Unmarshal(raw, &text) != nil {
-		return message.ID{}, nil, invalidField("id", message.CodeRequired, "must be the id of a message")
-	}
-	id, err := readID(text)
-	return id, fields, err
+// target is the message that a request is about, and what else it holds.
+type target struct {
+	id       message.ID
+	rest     []bodyField
+	mistakes []message.FieldError // fields that are there more than once
 }
 
-func nothingElse(rest map[string]json.RawMessage) error {
-	var errs []message.FieldError
-	for name := range rest {
-		errs = append(errs, message.FieldError{Field: name, Code: message.CodeUnknownField, Message: "is not a field of this request"})
+// readTarget reads {"id":…}.
+func readTarget(body []byte) (target, error) {
+	fields, mistakes, err := readFields(body)
+	if err != nil {
+		return target{}, &message.Malformed{Detail: `the body must be a JSON object with an id`}
 	}
-	if len(errs) > 0 {
-		return &message.Invalid{Errors: errs}
+	t := target{mistakes: mistakes}
+	var text string
+	for _, f := range fields {
+		if f.name != "id" {
+			t.rest = append(t.rest, f)
+			continue
+		}
+		_ = json.Unmarshal(f.value, &text) // what is no text stays empty
+	}
+	if text == "" {
+		return target{}, invalidField("id", message.CodeRequired, "must be the id of a message")
+	}
+	t.id, err = readID(text)
+	return t, err
+}
+
+// alone refuses what stands beside the id.
+func (t target) alone() error {
+	mistakes := t.mistakes
+	for _, f := range t.rest {
+		mistakes = append(mistakes, message.FieldError{Field: shortened(f.name), Code: message.CodeUnknownField, Message: "is not a field of this request; id is"})
+	}
+	if mistakes = atMost(mistakes); len(mistakes) > 0 {
+		return &message.Invalid{Errors: mistakes}
 	}
 	return nil
 }

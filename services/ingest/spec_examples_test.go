@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -51,7 +52,11 @@ type probe struct {
 func probes(t *testing.T, path string, op *openapi3.Operation) []probe {
 	t.Helper()
 	plain := probe{name: op.OperationID, path: path, status: http.StatusOK}
+	required := url.Values{}
 	for _, p := range op.Parameters {
+		if p.Value.In == openapi3.ParameterInQuery && p.Value.Required {
+			required.Set(p.Value.Name, text(firstGood(t, p.Value.Examples)))
+		}
 		if p.Value.In == openapi3.ParameterInPath {
 			plain.path = strings.ReplaceAll(plain.path, "{"+p.Value.Name+"}", text(firstGood(t, p.Value.Examples)))
 		}
@@ -71,7 +76,9 @@ func probes(t *testing.T, path string, op *openapi3.Operation) []probe {
 			}
 		}
 	} else {
-		all = append(all, plain)
+		p := plain
+		p.path += queryOf(required, "", nil)
+		all = append(all, p)
 	}
 	for _, parameter := range op.Parameters {
 		for name, example := range parameter.Value.Examples {
@@ -81,7 +88,7 @@ func probes(t *testing.T, path string, op *openapi3.Operation) []probe {
 			case openapi3.ParameterInPath:
 				p.path = strings.ReplaceAll(path, "{"+parameter.Value.Name+"}", text(example.Value.Value))
 			case openapi3.ParameterInQuery:
-				p.path += "?" + queryOf(parameter.Value.Name, example.Value.Value)
+				p.path += queryOf(required, parameter.Value.Name, example.Value.Value)
 			}
 			all = append(all, p)
 		}
@@ -119,21 +126,26 @@ func text(value any) string {
 	return fmt.Sprint(value)
 }
 
-func queryOf(name string, value any) string {
-	q := url.Values{}
+// queryOf is the query of a request that sets a parameter, if it has a name,
+// besides those that are required.
+func queryOf(required url.Values, name string, value any) string {
+	q := maps.Clone(required)
 	if list, ok := value.([]any); ok {
 		for _, item := range list {
 			q.Add(name, text(item))
 		}
-	} else {
+	} else if name != "" {
 		q.Set(name, text(value))
 	}
-	return q.Encode()
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
 }
 
-// needsDispatcher are the operations that a dispatcher carries out. There is
-// none here, so that what it would do is a 503; pipeline has one.
-var needsDispatcher = []string{"start", "stop", "configure"}
+// needsNATS are the operations that need NATS, or a dispatcher. There is none
+// here, so that what they would do is a 503; pipeline has them.
+var needsNATS = []string{"start", "stop", "configure", "eraseMessages"}
 
 // TestTheServiceDoesWhatItsDescriptionSays sends every example of every
 // operation, and holds each answer against the description: its status, its
@@ -148,7 +160,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 		method, path, _ := strings.Cut(name, " ")
 		for _, p := range probes(t, path, op) {
 			i.prepare(op.OperationID)
-			if p.status == http.StatusOK && slices.Contains(needsDispatcher, op.OperationID) {
+			if p.status == http.StatusOK && slices.Contains(needsNATS, op.OperationID) {
 				p.status = http.StatusServiceUnavailable
 			}
 			r := i.send(method, p.path, p.body, "Content-Type", p.media)
@@ -159,6 +171,8 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 	s.checkRequestExamples(t)
 	s.checkResponseExamples(t)
 
+	erasure := `{"dryRun":false,"erased":1,"cancelled":1,"attempts":1,"cached":1,"unpublished":1,"intake":1,"rejected":1,"eventsUntil":"2026-02-07T12:00:00Z","more":true}`
+	require.NoError(t, s.check(s.Components.Schemas["ErasureResult"], decode(t, []byte(erasure))))
 	// What only a dispatcher, several instances and a lack of time bring.
 	changed := true
 	overview, err := json.Marshal(message.Overview{
@@ -168,6 +182,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.check(s.Components.Schemas["Overview"], decode(t, overview)))
 	require.NoError(t, s.check(s.Components.Schemas["BulkRetryResult"], decode(t, []byte(`{"matched":1,"retried":0,"dryRun":false,"more":true}`))))
+	require.NoError(t, s.check(s.Components.Schemas["Problem"], decode(t, []byte(`{"type":"t","title":"t","status":503,"code":"unavailable","retried":7}`))))
 
 	for name, schema := range s.Components.Schemas {
 		for field := range schema.Value.Properties {

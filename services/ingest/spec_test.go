@@ -67,6 +67,31 @@ func TestTheDescriptionKnowsEveryRouteAndNoOther(t *testing.T) {
 	require.ElementsMatch(t, there, described)
 }
 
+// TestTheDescriptionLeavesNothingUnsaid wants words for every operation and
+// parameter, and an example of every body that goes in or comes out.
+func TestTheDescriptionLeavesNothingUnsaid(t *testing.T) {
+	t.Parallel()
+	for name, op := range readSpec(start(t)).operations() {
+		require.NotEmpty(t, op.Summary, name)
+		require.NotEmpty(t, op.Description, name)
+		for _, parameter := range op.Parameters {
+			require.NotEmpty(t, parameter.Value.Description, "%s: parameter %s", name, parameter.Value.Name)
+		}
+		if op.RequestBody != nil {
+			for media, content := range op.RequestBody.Value.Content {
+				require.NotEmpty(t, content.Examples, "%s: a request of type %s", name, media)
+			}
+		}
+		for status, response := range op.Responses.Map() {
+			require.NotEmpty(t, *response.Value.Description, "%s: %s", name, status)
+			require.NotEmpty(t, response.Value.Content, "%s: %s", name, status)
+			for media, content := range response.Value.Content {
+				require.NotEmpty(t, content.Examples, "%s: a %s of type %s", name, status, media)
+			}
+		}
+	}
+}
+
 // TestTheDescriptionKnowsEveryCode compares it with the constants.
 func TestTheDescriptionKnowsEveryCode(t *testing.T) {
 	t.Parallel()

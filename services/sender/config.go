@@ -3,6 +3,7 @@ package sender
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -22,8 +24,7 @@ const (
 
 // Bounds of what can be configured.
 const (
-	maxConcurrency    = 2048
-	maxWebhookTimeout = 10 * time.Minute
+	maxConcurrency = 2048
 	// drainReserve is what a shutdown needs beyond the longest request: to
 	// read its answer, to publish the status event and to give ids back.
 	drainReserve = 10 * time.Second
@@ -54,9 +55,7 @@ func (c Config) Validate() error {
 	if u, err := url.Parse(c.WebhookURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
 		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must be a URL like https://host/path"))
 	}
-	if c.WebhookTimeout < time.Millisecond || c.WebhookTimeout > maxWebhookTimeout {
-		errs = append(errs, service.Invalid("WEBHOOK_TIMEOUT", c.WebhookTimeout, fmt.Sprintf("must be from 1ms to %s", maxWebhookTimeout)))
-	}
+	errs = append(errs, c.Postgres.ValidateWith(db.CheckURL), service.ValidWebhookTimeout(c.WebhookTimeout))
 	if c.Lifecycle.ShutdownTimeout < c.WebhookTimeout+drainReserve {
 		errs = append(errs, service.Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout,
 			fmt.Sprintf("must exceed WEBHOOK_TIMEOUT by %s, so that requests in flight can finish: at least %s", drainReserve, c.WebhookTimeout+drainReserve)))
@@ -67,12 +66,30 @@ func (c Config) Validate() error {
 	if _, err := parseHeaders(c.WebhookHeaders); err != nil {
 		errs = append(errs, service.Invalid("WEBHOOK_HEADERS", service.Hidden, err.Error()))
 	}
-	errs = append(errs, c.backoff().Validate())
+	errs = append(errs, c.validateRetries())
 	if c.Concurrency < 1 || c.Concurrency > maxConcurrency {
 		errs = append(errs, service.Invalid("SENDER_CONCURRENCY", c.Concurrency, fmt.Sprintf("must be from 1 to %d", maxConcurrency)))
 	}
 	if c.EventContent != eventContentNone && c.EventContent != eventContentFull {
 		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
+	}
+	return errors.Join(errs...)
+}
+
+// validateRetries reports every mistake in when and how often is tried again.
+func (c Config) validateRetries() error {
+	var errs []error
+	if c.MaxRetries < 0 {
+		errs = append(errs, service.Invalid("MAX_RETRIES", c.MaxRetries, "must be 0 or more"))
+	}
+	if c.RetryBase <= 0 {
+		errs = append(errs, service.Invalid("RETRY_BASE", c.RetryBase, "must be more than 0"))
+	}
+	if c.RetryFactor < 1 || math.IsInf(c.RetryFactor, 0) || math.IsNaN(c.RetryFactor) {
+		errs = append(errs, service.Invalid("RETRY_FACTOR", c.RetryFactor, "must be 1 or more"))
+	}
+	if c.RetryMax < c.RetryBase {
+		errs = append(errs, service.Invalid("RETRY_MAX", c.RetryMax, fmt.Sprintf("must not be less than RETRY_BASE, which is %s", c.RetryBase)))
 	}
 	return errors.Join(errs...)
 }

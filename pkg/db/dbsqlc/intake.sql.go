@@ -19,8 +19,7 @@ INSERT INTO messages (
     traceparent, tracestate
 )
 SELECT
-    n.id, now(), now(),
-    coalesce(nullif(n.deliver_at, '0001-01-01 00:00:00+00'), now()),
+    n.id, n.created_at, now(), greatest(n.deliver_at, now()),
     nullif(n.expires_at, '0001-01-01 00:00:00+00'),
     n.priority, n.destination, n.recipient,
     nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
@@ -29,56 +28,62 @@ SELECT
 FROM (
     SELECT
         unnest($1::uuid[]) AS id,
-        unnest($2::timestamptz[]) AS deliver_at,
-        unnest($3::timestamptz[]) AS expires_at,
-        unnest($4::smallint[]) AS priority,
-        unnest($5::text[]) AS destination,
-        unnest($6::text[]) AS recipient,
-        unnest($7::text[]) AS content,
-        unnest($8::bytea[]) AS payload,
-        unnest($9::text[]) AS type,
-        unnest($10::text[]) AS metadata,
-        unnest($11::text[]) AS scope,
-        unnest($12::text[]) AS idempotency_key,
-        unnest($13::bytea[]) AS body_hash,
-        unnest($14::text[]) AS traceparent,
-        unnest($15::text[]) AS tracestate
+        unnest($2::timestamptz[]) AS created_at,
+        unnest($3::timestamptz[]) AS deliver_at,
+        unnest($4::timestamptz[]) AS expires_at,
+        unnest($5::smallint[]) AS priority,
+        unnest($6::text[]) AS destination,
+        unnest($7::text[]) AS recipient,
+        unnest($8::text[]) AS content,
+        unnest($9::bytea[]) AS payload,
+        unnest($10::text[]) AS type,
+        unnest($11::text[]) AS metadata,
+        unnest($12::text[]) AS scope,
+        unnest($13::text[]) AS idempotency_key,
+        unnest($14::bytea[]) AS body_hash,
+        unnest($15::text[]) AS traceparent,
+        unnest($16::text[]) AS tracestate
 ) AS n
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, deliver_at
+RETURNING id, created_at, updated_at, deliver_at
 `
 
 type InsertMessagesParams struct {
-	Ids             []message.ID
-	DeliverAts      []time.Time
-	ExpiresAts      []time.Time
-	Priorities      []int16
-	Destinations    []string
-	Recipients      []string
-	Contents        []string
-	Payloads        [][]byte
-	Types           []string
-	Metadatas       []string
-	Scopes          []string
-	IdempotencyKeys []string
-	BodyHashes      [][]byte
-	Traceparents    []string
-	Tracestates     []string
+	Ids             []message.ID `db:"ids"`
+	CreatedAts      []time.Time  `db:"created_ats"`
+	DeliverAts      []time.Time  `db:"deliver_ats"`
+	ExpiresAts      []time.Time  `db:"expires_ats"`
+	Priorities      []int16      `db:"priorities"`
+	Destinations    []string     `db:"destinations"`
+	Recipients      []string     `db:"recipients"`
+	Contents        []string     `db:"contents"`
+	Payloads        [][]byte     `db:"payloads"`
+	Types           []string     `db:"types"`
+	Metadatas       []string     `db:"metadatas"`
+	Scopes          []string     `db:"scopes"`
+	IdempotencyKeys []string     `db:"idempotency_keys"`
+	BodyHashes      [][]byte     `db:"body_hashes"`
+	Traceparents    []string     `db:"traceparents"`
+	Tracestates     []string     `db:"tracestates"`
 }
 
 type InsertMessagesRow struct {
-	ID        message.ID
-	CreatedAt time.Time
-	DeliverAt time.Time
+	ID        message.ID `db:"id"`
+	CreatedAt time.Time  `db:"created_at"`
+	UpdatedAt time.Time  `db:"updated_at"`
+	DeliverAt time.Time  `db:"deliver_at"`
 }
 
 // A group of new messages. Empty strings and the zero time stand for NULL,
 // since an array parameter can't hold both. A conflict on id (a redelivery
 // from the intake stream) or on the idempotency key inserts nothing.
-// Time is Postgres': an ingest whose clock is ahead would delay its messages.
+// What is due is Postgres' time: an ingest whose clock is ahead would delay its
+// messages. Nothing is due before it is stored: the claim passes over what
+// lies far behind it (see Floor).
 func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) ([]InsertMessagesRow, error) {
 	rows, err := q.db.Query(ctx, insertMessages,
 		arg.Ids,
+		arg.CreatedAts,
 		arg.DeliverAts,
 		arg.ExpiresAts,
 		arg.Priorities,
@@ -101,7 +106,12 @@ func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) 
 	var items []InsertMessagesRow
 	for rows.Next() {
 		var i InsertMessagesRow
-		if err := rows.Scan(&i.ID, &i.CreatedAt, &i.DeliverAt); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeliverAt,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

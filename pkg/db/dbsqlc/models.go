@@ -11,46 +11,46 @@ import (
 )
 
 type Attempt struct {
-	MessageID  message.ID
-	Claim      int64
-	Number     int32
-	Delivery   int32
-	StartedAt  time.Time
-	DurationUs int64
-	HttpStatus *int16
-	Outcome    string
-	Error      *string
-	Response   *string
+	MessageID  message.ID `db:"message_id"`
+	Claim      int64      `db:"claim"`
+	Number     int32      `db:"number"`
+	Delivery   int32      `db:"delivery"`
+	StartedAt  time.Time  `db:"started_at"`
+	DurationUs int64      `db:"duration_us"`
+	HttpStatus *int16     `db:"http_status"`
+	Outcome    string     `db:"outcome"`
+	Error      *string    `db:"error"`
+	Response   *string    `db:"response"`
 }
 
 type Message struct {
-	ID             message.ID
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
-	DeliverAt      time.Time
-	ExpiresAt      *time.Time
-	QueuedAt       *time.Time
-	SentAt         *time.Time
-	NextAttemptAt  *time.Time
-	LeaseUntil     *time.Time
-	Version        int64
-	Claim          int64
-	Attempts       int32
-	BudgetStart    int32
-	Fruitless      int16
-	Priority       int16
-	Status         message.Status
-	Destination    string
-	Recipient      string
-	Content        *string
-	Payload        []byte
-	Type           *string
-	Metadata       []byte
-	ExternalID     *string
-	LastError      *string
-	Scope          *string
-	IdempotencyKey *string
-	BodyHash       []byte
-	Traceparent    *string
-	Tracestate     *string
+	ID             message.ID     `db:"id"`
+	CreatedAt      time.Time      `db:"created_at"`
+	UpdatedAt      time.Time      `db:"updated_at"`
+	DeliverAt      time.Time      `db:"deliver_at"`
+	ExpiresAt      *time.Time     `db:"expires_at"`
+	QueuedAt       *time.Time     `db:"queued_at"`
+	SentAt         *time.Time     `db:"sent_at"`
+	NextAttemptAt  *time.Time     `db:"next_attempt_at"`
+	LeaseUntil     *time.Time     `db:"lease_until"`
+	Version        int64          `db:"version"`
+	Claim          int64          `db:"claim"`
+	Attempts       int32          `db:"attempts"`
+	BudgetStart    int32          `db:"budget_start"`
+	Fruitless      int16          `db:"fruitless"`
+	Priority       int16          `db:"priority"`
+	Status         message.Status `db:"status"`
+	Destination    string         `db:"destination"`
+	Recipient      string         `db:"recipient"`
+	Content        *string        `db:"content"`
+	Payload        []byte         `db:"payload"`
+	Type           *string        `db:"type"`
+	Metadata       []byte         `db:"metadata"`
+	ExternalID     *string        `db:"external_id"`
+	LastError      *string        `db:"last_error"`
+	Scope          *string        `db:"scope"`
+	IdempotencyKey *string        `db:"idempotency_key"`
+	BodyHash       []byte         `db:"body_hash"`
+	Traceparent    *string        `db:"traceparent"`
+	Tracestate     *string        `db:"tracestate"`
 }

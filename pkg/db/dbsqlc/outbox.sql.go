@@ -42,9 +42,9 @@ ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 `
 
 type LockAbandonedRow struct {
-	ID      int64
-	IsClaim bool
-	Batch   []byte
+	ID      int64  `db:"id"`
+	IsClaim bool   `db:"is_claim"`
+	Batch   []byte `db:"batch"`
 }
 
 // What its owner has had time to publish and has not. A row from the future
@@ -78,8 +78,8 @@ SELECT count(*) AS batches, coalesce(extract(epoch FROM clock_timestamp() - min(
 `
 
 type OutboxBacklogRow struct {
-	Batches       int64
-	OldestSeconds float64
+	Batches       int64   `db:"batches"`
+	OldestSeconds float64 `db:"oldest_seconds"`
 }
 
 func (q *Queries) OutboxBacklog(ctx context.Context) (OutboxBacklogRow, error) {
@@ -95,9 +95,9 @@ FROM outbox WHERE is_claim ORDER BY id
 `
 
 type UnpublishedClaimsRow struct {
-	ID         int64
-	Batch      []byte
-	AgeSeconds float64
+	ID         int64   `db:"id"`
+	Batch      []byte  `db:"batch"`
+	AgeSeconds float64 `db:"age_seconds"`
 }
 
 // One at most: no tick runs while there is one.

@@ -17,12 +17,12 @@ SELECT id, status, external_id, sent_at, updated_at, version FROM messages WHERE
 `
 
 type CopyStatesRow struct {
-	ID         message.ID
-	Status     message.Status
-	ExternalID *string
-	SentAt     *time.Time
-	UpdatedAt  time.Time
-	Version    int64
+	ID         message.ID     `db:"id"`
+	Status     message.Status `db:"status"`
+	ExternalID *string        `db:"external_id"`
+	SentAt     *time.Time     `db:"sent_at"`
+	UpdatedAt  time.Time      `db:"updated_at"`
+	Version    int64          `db:"version"`
 }
 
 // What Redis is told.
@@ -118,95 +118,6 @@ func (q *Queries) ListAttempts(ctx context.Context, messageID message.ID) ([]Att
 			&i.Outcome,
 			&i.Error,
 			&i.Response,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listMessages = `-- name: ListMessages :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m
-WHERE ($1::uuid IS NULL OR m.id < $1::uuid)
-  AND (cardinality($2::text[]) = 0 OR m.status::text = ANY($2::text[]))
-  AND ($3::text IS NULL OR m.destination = $3)
-  AND ($4::text IS NULL OR m.recipient = $4)
-  AND ($5::text IS NULL OR m.type = $5)
-  AND ($6::text IS NULL OR m.external_id = $6)
-  AND ($7::text IS NULL OR m.idempotency_key = $7)
-  AND ($8::timestamptz IS NULL OR m.created_at >= $8)
-  AND ($9::timestamptz IS NULL OR m.created_at < $9)
-ORDER BY m.id DESC LIMIT $10
-`
-
-type ListMessagesParams struct {
-	BeforeID       *message.ID
-	Statuses       []string
-	Destination    *string
-	Recipient      *string
-	Type           *string
-	ExternalID     *string
-	IdempotencyKey *string
-	CreatedAfter   *time.Time
-	CreatedBefore  *time.Time
-	PageLimit      int32
-}
-
-// Newest first, by keyset: ids are in the order of creation.
-func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listMessages,
-		arg.BeforeID,
-		arg.Statuses,
-		arg.Destination,
-		arg.Recipient,
-		arg.Type,
-		arg.ExternalID,
-		arg.IdempotencyKey,
-		arg.CreatedAfter,
-		arg.CreatedBefore,
-		arg.PageLimit,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Message
-	for rows.Next() {
-		var i Message
-		if err := rows.Scan(
-			&i.ID,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.DeliverAt,
-			&i.ExpiresAt,
-			&i.QueuedAt,
-			&i.SentAt,
-			&i.NextAttemptAt,
-			&i.LeaseUntil,
-			&i.Version,
-			&i.Claim,
-			&i.Attempts,
-			&i.BudgetStart,
-			&i.Fruitless,
-			&i.Priority,
-			&i.Status,
-			&i.Destination,
-			&i.Recipient,
-			&i.Content,
-			&i.Payload,
-			&i.Type,
-			&i.Metadata,
-			&i.ExternalID,
-			&i.LastError,
-			&i.Scope,
-			&i.IdempotencyKey,
-			&i.BodyHash,
-			&i.Traceparent,
-			&i.Tracestate,
 		); err != nil {
 			return nil, err
 		}

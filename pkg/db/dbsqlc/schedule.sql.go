@@ -36,8 +36,8 @@ SELECT status, sum(n)::bigint AS n FROM status_counts GROUP BY status
 `
 
 type CountByStatusRow struct {
-	Status message.Status
-	N      int64
+	Status message.Status `db:"status"`
+	N      int64          `db:"n"`
 }
 
 func (q *Queries) CountByStatus(ctx context.Context) ([]CountByStatusRow, error) {
@@ -83,13 +83,13 @@ FROM schedule
 `
 
 type GetScheduleRow struct {
-	Running      bool
-	TickInterval time.Duration
-	BatchSize    *int32
-	NextTickAt   *time.Time
-	LastTickAt   *time.Time
-	LastBatch    int32
-	Wait         time.Duration
+	Running      bool          `db:"running"`
+	TickInterval time.Duration `db:"tick_interval"`
+	BatchSize    *int32        `db:"batch_size"`
+	NextTickAt   *time.Time    `db:"next_tick_at"`
+	LastTickAt   *time.Time    `db:"last_tick_at"`
+	LastBatch    int32         `db:"last_batch"`
+	Wait         time.Duration `db:"wait"`
 }
 
 func (q *Queries) GetSchedule(ctx context.Context) (GetScheduleRow, error) {
@@ -113,6 +113,7 @@ FROM generate_series(9, 0, -1) AS level (priority)
 CROSS JOIN LATERAL (
     SELECT m.deliver_at FROM messages AS m
     WHERE m.status = 'PENDING' AND m.destination = $1 AND m.priority = level.priority
+      AND m.deliver_at >= least(($2::timestamptz[])[level.priority + 1], now() - $3::interval)
       AND (m.expires_at IS NULL OR m.expires_at > now())
     ORDER BY m.deliver_at LIMIT 1
 ) AS oldest
@@ -120,14 +121,14 @@ ORDER BY oldest.deliver_at LIMIT 1
 `
 
 type OldestPendingRow struct {
-	DeliverAt time.Time
-	Wait      time.Duration
+	DeliverAt time.Time     `db:"deliver_at"`
+	Wait      time.Duration `db:"wait"`
 }
 
 // One step down messages_due for each priority. What has expired waits for
-// the sweep alone.
-func (q *Queries) OldestPending(ctx context.Context, destination string) (OldestPendingRow, error) {
-	row := q.db.QueryRow(ctx, oldestPending, destination)
+// the sweep alone. The walks begin at the claim's floor.
+func (q *Queries) OldestPending(ctx context.Context, destination string, floors []time.Time, margin time.Duration) (OldestPendingRow, error) {
+	row := q.db.QueryRow(ctx, oldestPending, destination, floors, margin)
 	var i OldestPendingRow
 	err := row.Scan(&i.DeliverAt, &i.Wait)
 	return i, err
@@ -141,10 +142,10 @@ FROM schedule
 `
 
 type PaceRow struct {
-	Running      bool
-	TickInterval time.Duration
-	Open         bool
-	Wait         time.Duration
+	Running      bool          `db:"running"`
+	TickInterval time.Duration `db:"tick_interval"`
+	Open         bool          `db:"open"`
+	Wait         time.Duration `db:"wait"`
 }
 
 // What the tick loop looks at before it takes the lock.

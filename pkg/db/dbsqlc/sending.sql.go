@@ -14,34 +14,39 @@ import (
 
 const insertAttempts = `-- name: InsertAttempts :exec
 INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response)
-SELECT
-    unnest($1::uuid[]),
-    unnest($2::bigint[]),
-    unnest($3::integer[]),
-    unnest($4::integer[]),
-    unnest($5::timestamptz[]),
-    unnest($6::bigint[]),
-    nullif(unnest($7::smallint[]), 0),
-    unnest($8::text[]),
-    nullif(unnest($9::text[]), ''),
-    nullif(unnest($10::text[]), '')
+SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, '')
+FROM (
+    SELECT
+        unnest($1::uuid[]) AS message_id,
+        unnest($2::bigint[]) AS claim,
+        unnest($3::integer[]) AS number,
+        unnest($4::integer[]) AS delivery,
+        unnest($5::timestamptz[]) AS started_at,
+        unnest($6::bigint[]) AS duration_us,
+        unnest($7::smallint[]) AS http_status,
+        unnest($8::text[]) AS outcome,
+        unnest($9::text[]) AS error,
+        unnest($10::text[]) AS response
+) AS t
+WHERE EXISTS (SELECT FROM messages AS m WHERE m.id = t.message_id)
 ON CONFLICT DO NOTHING
 `
 
 type InsertAttemptsParams struct {
-	MessageIds   []message.ID
-	Claims       []int64
-	Numbers      []int32
-	Deliveries   []int32
-	StartedAts   []time.Time
-	DurationsUs  []int64
-	HttpStatuses []int16
-	Outcomes     []string
-	Errors       []string
-	Responses    []string
+	MessageIds   []message.ID `db:"message_ids"`
+	Claims       []int64      `db:"claims"`
+	Numbers      []int32      `db:"numbers"`
+	Deliveries   []int32      `db:"deliveries"`
+	StartedAts   []time.Time  `db:"started_ats"`
+	DurationsUs  []int64      `db:"durations_us"`
+	HttpStatuses []int16      `db:"http_statuses"`
+	Outcomes     []string     `db:"outcomes"`
+	Errors       []string     `db:"errors"`
+	Responses    []string     `db:"responses"`
 }
 
-// An attempt whose event is delivered twice is one attempt.
+// An attempt whose event is delivered twice is one attempt. Of a message that
+// was erased meanwhile nothing is kept.
 func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) error {
 	_, err := q.db.Exec(ctx, insertAttempts,
 		arg.MessageIds,
@@ -152,19 +157,19 @@ RETURNING m.id
 `
 
 type RecordOutcomesParams struct {
-	Lease          time.Duration
-	Moves          []string
-	Ids            []message.ID
-	Statuses       []string
-	Versions       []int64
-	Claims         []int64
-	NextClaims     []int64
-	Numbers        []int32
-	Tried          []bool
-	EndedAts       []time.Time
-	NextAttemptAts []time.Time
-	ExternalIds    []string
-	Errors         []string
+	Lease          time.Duration `db:"lease"`
+	Moves          []string      `db:"moves"`
+	Ids            []message.ID  `db:"ids"`
+	Statuses       []string      `db:"statuses"`
+	Versions       []int64       `db:"versions"`
+	Claims         []int64       `db:"claims"`
+	NextClaims     []int64       `db:"next_claims"`
+	Numbers        []int32       `db:"numbers"`
+	Tried          []bool        `db:"tried"`
+	EndedAts       []time.Time   `db:"ended_ats"`
+	NextAttemptAts []time.Time   `db:"next_attempt_ats"`
+	ExternalIds    []string      `db:"external_ids"`
+	Errors         []string      `db:"errors"`
 }
 
 // One outcome a message and statement. The guard is the table of moves,

@@ -154,10 +154,10 @@ ORDER BY lease_until LIMIT $1
 `
 
 type LeasesLostRow struct {
-	ID          message.ID
-	Destination string
-	Claim       int64
-	Fruitless   int16
+	ID          message.ID `db:"id"`
+	Destination string     `db:"destination"`
+	Claim       int64      `db:"claim"`
+	Fruitless   int16      `db:"fruitless"`
 }
 
 func (q *Queries) LeasesLost(ctx context.Context, batchLimit int32) ([]LeasesLostRow, error) {

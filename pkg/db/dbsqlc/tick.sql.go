@@ -18,11 +18,12 @@ WITH picked AS (
     CROSS JOIN LATERAL (
         SELECT m.id FROM messages AS m
         WHERE m.status = 'PENDING' AND m.destination = $3 AND m.priority = level.priority
+          AND m.deliver_at >= least(($4::timestamptz[])[level.priority + 1], now() - $5::interval)
           AND m.deliver_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
         ORDER BY m.deliver_at, m.id
-        LIMIT $4 FOR UPDATE SKIP LOCKED
+        LIMIT $6 FOR UPDATE SKIP LOCKED
     ) AS due
-    LIMIT $4
+    LIMIT $6
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
@@ -39,20 +40,26 @@ RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued
 `
 
 type ClaimDueParams struct {
-	Lease       time.Duration
-	Before      []string
-	Destination string
-	BatchSize   int32
+	Lease       time.Duration `db:"lease"`
+	Before      []string      `db:"before"`
+	Destination string        `db:"destination"`
+	Floors      []time.Time   `db:"floors"`
+	Margin      time.Duration `db:"margin"`
+	BatchSize   int32         `db:"batch_size"`
 }
 
 // The batch of a tick: due, highest priority first, then oldest. Each
 // priority is one walk along messages_due, so that a million messages of a
-// high priority that are not yet due cost nothing.
+// high priority that are not yet due cost nothing. It begins at the floor: the
+// entries of what was claimed before lie below, and can't be removed while
+// somebody holds a snapshot from before. What commits late has a margin.
 func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]Message, error) {
 	rows, err := q.db.Query(ctx, claimDue,
 		arg.Lease,
 		arg.Before,
 		arg.Destination,
+		arg.Floors,
+		arg.Margin,
 		arg.BatchSize,
 	)
 	if err != nil {
@@ -146,11 +153,11 @@ FROM schedule FOR UPDATE SKIP LOCKED
 `
 
 type LockScheduleRow struct {
-	Running      bool
-	TickInterval time.Duration
-	BatchSize    *int32
-	NextTickAt   *time.Time
-	Wait         time.Duration
+	Running      bool          `db:"running"`
+	TickInterval time.Duration `db:"tick_interval"`
+	BatchSize    *int32        `db:"batch_size"`
+	NextTickAt   *time.Time    `db:"next_tick_at"`
+	Wait         time.Duration `db:"wait"`
 }
 
 // No row while another dispatcher is in its tick.
@@ -211,10 +218,10 @@ RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued
 `
 
 type ReclaimParams struct {
-	Lease      time.Duration
-	Ids        []message.ID
-	Claims     []int64
-	BatchLimit int32
+	Lease      time.Duration `db:"lease"`
+	Ids        []message.ID  `db:"ids"`
+	Claims     []int64       `db:"claims"`
+	BatchLimit int32         `db:"batch_limit"`
 }
 
 // Emits anew what lost its lease. The sweep has made sure that no copy and

@@ -73,10 +73,10 @@ WHERE m.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
 `
 
 type CountRetryableParams struct {
-	Before        []string
-	Destination   *string
-	CreatedAfter  *time.Time
-	CreatedBefore *time.Time
+	Before        []string   `db:"before"`
+	Destination   *string    `db:"destination"`
+	CreatedAfter  *time.Time `db:"created_after"`
+	CreatedBefore *time.Time `db:"created_before"`
 }
 
 // The list of states is what lets messages_retryable answer.
@@ -172,12 +172,12 @@ RETURNING m.id
 `
 
 type RetryMessagesParams struct {
-	Before        []string
-	After         message.ID
-	Destination   *string
-	CreatedAfter  *time.Time
-	CreatedBefore *time.Time
-	BatchLimit    int32
+	Before        []string   `db:"before"`
+	After         message.ID `db:"after"`
+	Destination   *string    `db:"destination"`
+	CreatedAfter  *time.Time `db:"created_after"`
+	CreatedBefore *time.Time `db:"created_before"`
+	BatchLimit    int32      `db:"batch_limit"`
 }
 
 // A batch of a walk along messages_retryable: a message that fails again

@@ -2,15 +2,16 @@
 -- A group of new messages. Empty strings and the zero time stand for NULL,
 -- since an array parameter can't hold both. A conflict on id (a redelivery
 -- from the intake stream) or on the idempotency key inserts nothing.
--- Time is Postgres': an ingest whose clock is ahead would delay its messages.
+-- What is due is Postgres' time: an ingest whose clock is ahead would delay its
+-- messages. Nothing is due before it is stored: the claim passes over what
+-- lies far behind it (see Floor).
 INSERT INTO messages (
     id, created_at, updated_at, deliver_at, expires_at, priority, destination,
     recipient, content, payload, type, metadata, scope, idempotency_key, body_hash,
     traceparent, tracestate
 )
 SELECT
-    n.id, now(), now(),
-    coalesce(nullif(n.deliver_at, '0001-01-01 00:00:00+00'), now()),
+    n.id, n.created_at, now(), greatest(n.deliver_at, now()),
     nullif(n.expires_at, '0001-01-01 00:00:00+00'),
     n.priority, n.destination, n.recipient,
     nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
@@ -19,6 +20,7 @@ SELECT
 FROM (
     SELECT
         unnest(@ids::uuid[]) AS id,
+        unnest(@created_ats::timestamptz[]) AS created_at,
         unnest(@deliver_ats::timestamptz[]) AS deliver_at,
         unnest(@expires_ats::timestamptz[]) AS expires_at,
         unnest(@priorities::smallint[]) AS priority,
@@ -35,7 +37,7 @@ FROM (
         unnest(@tracestates::text[]) AS tracestate
 ) AS n
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, deliver_at;
+RETURNING id, created_at, updated_at, deliver_at;
 
 -- name: MessagesByKey :many
 -- The first messages under these idempotency keys.

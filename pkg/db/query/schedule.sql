@@ -54,12 +54,13 @@ SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVI
 
 -- name: OldestPending :one
 -- One step down messages_due for each priority. What has expired waits for
--- the sweep alone.
+-- the sweep alone. The walks begin at the claim's floor.
 SELECT oldest.deliver_at, (oldest.deliver_at - clock_timestamp())::interval AS wait
 FROM generate_series(9, 0, -1) AS level (priority)
 CROSS JOIN LATERAL (
     SELECT m.deliver_at FROM messages AS m
     WHERE m.status = 'PENDING' AND m.destination = @destination AND m.priority = level.priority
+      AND m.deliver_at >= least((@floors::timestamptz[])[level.priority + 1], now() - @margin::interval)
       AND (m.expires_at IS NULL OR m.expires_at > now())
     ORDER BY m.deliver_at LIMIT 1
 ) AS oldest

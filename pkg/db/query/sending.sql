@@ -46,17 +46,22 @@ WHERE m.id = o.id
 RETURNING m.id;
 
 -- name: InsertAttempts :exec
--- An attempt whose event is delivered twice is one attempt.
+-- An attempt whose event is delivered twice is one attempt. Of a message that
+-- was erased meanwhile nothing is kept.
 INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response)
-SELECT
-    unnest(@message_ids::uuid[]),
-    unnest(@claims::bigint[]),
-    unnest(@numbers::integer[]),
-    unnest(@deliveries::integer[]),
-    unnest(@started_ats::timestamptz[]),
-    unnest(@durations_us::bigint[]),
-    nullif(unnest(@http_statuses::smallint[]), 0),
-    unnest(@outcomes::text[]),
-    nullif(unnest(@errors::text[]), ''),
-    nullif(unnest(@responses::text[]), '')
+SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, '')
+FROM (
+    SELECT
+        unnest(@message_ids::uuid[]) AS message_id,
+        unnest(@claims::bigint[]) AS claim,
+        unnest(@numbers::integer[]) AS number,
+        unnest(@deliveries::integer[]) AS delivery,
+        unnest(@started_ats::timestamptz[]) AS started_at,
+        unnest(@durations_us::bigint[]) AS duration_us,
+        unnest(@http_statuses::smallint[]) AS http_status,
+        unnest(@outcomes::text[]) AS outcome,
+        unnest(@errors::text[]) AS error,
+        unnest(@responses::text[]) AS response
+) AS t
+WHERE EXISTS (SELECT FROM messages AS m WHERE m.id = t.message_id)
 ON CONFLICT DO NOTHING;

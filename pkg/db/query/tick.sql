@@ -12,12 +12,15 @@ UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval;
 -- name: ClaimDue :many
 -- The batch of a tick: due, highest priority first, then oldest. Each
 -- priority is one walk along messages_due, so that a million messages of a
--- high priority that are not yet due cost nothing.
+-- high priority that are not yet due cost nothing. It begins at the floor: the
+-- entries of what was claimed before lie below, and can't be removed while
+-- somebody holds a snapshot from before. What commits late has a margin.
 WITH picked AS (
     SELECT due.id FROM generate_series(9, 0, -1) AS level (priority)
     CROSS JOIN LATERAL (
         SELECT m.id FROM messages AS m
         WHERE m.status = 'PENDING' AND m.destination = @destination AND m.priority = level.priority
+          AND m.deliver_at >= least((@floors::timestamptz[])[level.priority + 1], now() - @margin::interval)
           AND m.deliver_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
         ORDER BY m.deliver_at, m.id
         LIMIT @batch_size FOR UPDATE SKIP LOCKED

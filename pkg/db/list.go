@@ -1,0 +1,169 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Filter narrows a List; a zero field does not filter.
+type Filter struct {
+	Statuses       []message.Status
+	Destination    string
+	To             string
+	Type           string
+	ExternalID     string
+	IdempotencyKey string
+	CreatedAfter   *time.Time  // inclusive
+	CreatedBefore  *time.Time  // exclusive
+	Before         *message.ID // a page begins below this id
+	Limit          int
+}
+
+// List returns messages newest first, at most Limit of them. Any one filter,
+// with a time range or without, costs the same at any size of the table; of
+// several, one is walked and the others are looked at on the way. It returns
+// ErrTooSlow when that takes too long.
+func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
+	found := []message.Message{}
+	statuses := slices.Compact(slices.Sorted(slices.Values(f.Statuses)))
+	if len(statuses) == 0 || len(statuses) == len(message.Statuses()) {
+		statuses = []message.Status{""} // any
+	}
+	// One moment for all states, so that a message that moves is in one of them.
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	list := func(on querier) error {
+		for _, status := range statuses {
+			sql, args := listStatement(f, status)
+			rows, err := on.Query(ctx, sql, args...)
+			if err != nil {
+				return err
+			}
+			page, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[dbsqlc.Message])
+			if err != nil {
+				return err
+			}
+			found = append(found, toMessages(page)...)
+		}
+		return nil
+	}
+	var err error
+	if len(statuses) == 1 {
+		err = list(s.reads)
+	} else {
+		err = pgx.BeginTxFunc(ctx, s.reads, options, func(tx pgx.Tx) error { return list(tx) })
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list messages: %w", tooSlow(err))
+	}
+	slices.SortFunc(found, func(a, b message.Message) int { return bytes.Compare(b.ID[:], a.ID[:]) })
+	return found[:min(len(found), f.Limit)], nil
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// walk is a filter, and what the index along which it is walked demands.
+type walk struct {
+	column, value string
+	beside        bool   // the index is that of lookups
+	index         string // the rest of its condition
+	scoped        bool   // the index is by scope, not by id: as few rows have a value as there are scopes
+}
+
+// walks lists the filters that are set, those first that leave least: the
+// first is walked. A destination that has no index comes last, unwalked.
+func (f Filter) walks(status message.Status) []walk {
+	state := walk{column: "status", value: string(status)}
+	all := []walk{
+		{column: "external_id", value: f.ExternalID, index: " AND %s.external_id IS NOT NULL"},
+		{column: "idempotency_key", value: f.IdempotencyKey, scoped: true},
+		{column: "recipient", value: f.To, beside: true},
+		state,
+		{column: "type", value: f.Type, beside: true, index: " AND %s.type IS NOT NULL"},
+		{column: "destination", value: f.Destination, beside: true, index: " AND %s.destination <> 'default'"},
+	}
+	if status == message.Sent { // nearly everything is
+		all[3], all[4] = all[4], all[3]
+	}
+	return slices.DeleteFunc(all, func(w walk) bool { return w.value == "" })
+}
+
+// idRange is the range of ids that holds what the filter looks for: a
+// message's creation time is its id's, cut to microseconds.
+func (f Filter) idRange() (from, before message.ID) {
+	first := func(at time.Time) message.ID {
+		if whole := at.Truncate(time.Microsecond); whole.Before(at) {
+			at = whole.Add(time.Microsecond)
+		}
+		return message.FirstID(at)
+	}
+	before = message.ID(bytes.Repeat([]byte{0xff}, len(before)))
+	if f.CreatedAfter != nil {
+		from = first(*f.CreatedAfter)
+	}
+	if f.CreatedBefore != nil {
+		before = first(*f.CreatedBefore)
+	}
+	if f.Before != nil && bytes.Compare(f.Before[:], before[:]) < 0 {
+		before = *f.Before
+	}
+	return from, before
+}
+
+// columns are those of messages.
+var columns = func() string {
+	var names []string
+	row := reflect.TypeFor[dbsqlc.Message]()
+	for i := range row.NumField() {
+		names = append(names, "m."+row.Field(i).Tag.Get("db"))
+	}
+	return strings.Join(names, ", ")
+}()
+
+// listStatement is the one statement that is put together in Go. The bounds of
+// the walk are pairs, and the order begins with the walk's column, so that its
+// index alone can answer: from how often a value comes the planner could
+// conclude that walking all messages finds some soon, and all that are found
+// may be a month back.
+func listStatement(f Filter, status message.Status) (sql string, args []any) {
+	arg := func(value any) string {
+		args = append(args, value)
+		return "$" + strconv.Itoa(len(args))
+	}
+	from, before := f.idRange()
+	table, order, limit := "messages AS m", "m.id DESC", &f.Limit
+	where := fmt.Sprintf("m.id < %s AND m.id >= %s", arg(before), arg(from))
+	for i, w := range f.walks(status) {
+		switch {
+		case i > 0 || w.column == "destination" && w.value == message.DefaultDestination:
+			where += fmt.Sprintf(" AND m.%s = %s", w.column, arg(w.value))
+		case w.scoped:
+			where += fmt.Sprintf(" AND m.%[1]s >= %[2]s AND m.%[1]s <= %[2]s", w.column, arg(w.value))
+			order, limit = "m."+w.column+" DESC, m.scope DESC", nil
+		default:
+			of := "m"
+			if w.beside {
+				of, table = "l", "lookups AS l JOIN messages AS m ON m.id = l.id"
+			}
+			where = fmt.Sprintf("(%[1]s.%[2]s, %[1]s.id) < (%[3]s, $1) AND (%[1]s.%[2]s, %[1]s.id) >= (%[3]s, $2)", of, w.column, arg(w.value))
+			if w.index != "" {
+				where += fmt.Sprintf(w.index, of)
+			}
+			order = fmt.Sprintf("%[1]s.%[2]s DESC, %[1]s.id DESC", of, w.column)
+		}
+	}
+	return "SELECT " + columns + " FROM " + table + " WHERE " + where + " ORDER BY " + order + " LIMIT " + arg(limit), args
+}

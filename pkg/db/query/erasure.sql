@@ -1,0 +1,38 @@
+-- name: CountRecipient :one
+SELECT
+    (SELECT count(*) FROM lookups AS l WHERE l.recipient = @recipient) AS messages,
+    (SELECT count(*) FROM lookups AS l JOIN messages AS m ON m.id = l.id
+     WHERE l.recipient = @recipient AND m.status::text <> ALL(@final::text[])) AS open,
+    (SELECT count(*) FROM lookups AS l JOIN attempts AS a ON a.message_id = l.id WHERE l.recipient = @recipient) AS attempts;
+
+-- name: EraseMessages :many
+-- A batch of a recipient's messages, whatever their state. A row that is
+-- locked comes with a later batch: to wait for it could end in a deadlock.
+-- The pairs keep the planner on lookups_recipient, whatever it believes about
+-- how many there are (see listStatement).
+DELETE FROM messages AS m USING (
+    SELECT held.id FROM lookups AS l JOIN messages AS held ON held.id = l.id
+    WHERE (l.recipient, l.id) >= (@recipient, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (l.recipient, l.id) <= (@recipient, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY l.recipient, l.id LIMIT @batch_limit FOR UPDATE OF held SKIP LOCKED
+) AS batch
+WHERE m.id = batch.id
+RETURNING m.*;
+
+-- name: EraseAttempts :execrows
+DELETE FROM attempts AS a WHERE a.message_id = ANY(@ids::uuid[]);
+
+-- name: HasRecipient :one
+SELECT count(*) > 0 AS has FROM (
+    SELECT l.id FROM lookups AS l
+    WHERE (l.recipient, l.id) >= (@recipient, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (l.recipient, l.id) <= (@recipient, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY l.recipient, l.id LIMIT 1
+) AS first;
+
+-- name: LockOutbox :many
+-- A row that is locked is being published.
+SELECT id, batch FROM outbox WHERE id > @after ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED;
+
+-- name: RewriteOutbox :exec
+UPDATE outbox SET batch = @batch WHERE id = @id;

@@ -1,0 +1,25 @@
+-- name: LockRetention :one
+-- One dispatcher at a time; until the end of the transaction.
+SELECT pg_try_advisory_xact_lock(hashtext('dispatch.retention')) AS locked;
+
+-- name: DeletePast :one
+-- A step of a walk along the primary key, of so many rows that it takes
+-- milliseconds. It deletes those of them that are past retention, with their
+-- attempts. Other rows are not locked, and a row that is locked is just being
+-- retried or recorded.
+WITH step AS (
+    SELECT m.id FROM messages AS m WHERE m.id > @after AND m.id < @before ORDER BY m.id LIMIT @step_limit
+), past AS (
+    SELECT m.id FROM messages AS m JOIN step ON m.id = step.id
+    WHERE m.status::text = ANY(@final::text[]) AND m.updated_at < clock_timestamp() - @retention::interval
+    FOR UPDATE OF m SKIP LOCKED
+), gone AS (
+    DELETE FROM messages AS m USING past WHERE m.id = past.id RETURNING m.id
+), tried AS (
+    DELETE FROM attempts AS a USING past WHERE a.message_id = past.id RETURNING a.message_id
+)
+SELECT
+    (SELECT count(*) FROM step) AS seen,
+    coalesce((SELECT step.id FROM step ORDER BY step.id DESC LIMIT 1), @after)::uuid AS last,
+    (SELECT count(*) FROM gone) AS messages,
+    (SELECT count(*) FROM tried) AS attempts;

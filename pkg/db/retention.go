@@ -1,0 +1,53 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Deleted is what a step of the retention did.
+type Deleted struct {
+	Busy     bool       // another dispatcher is at it: nothing was done
+	Seen     int        // messages that the step looked at; less than its limit: it was the last
+	Last     message.ID // the last of them
+	Messages int        // deleted
+	Attempts int        // deleted with them
+}
+
+// DeletePast looks at the next limit messages after an id, the zero ID at
+// first, and deletes those that have been in a final state for longer than
+// the retention, by Postgres' clock, with their attempts. It looks at none
+// that were created later than that: those can't be past it.
+func (s *Store) DeletePast(ctx context.Context, retention time.Duration, after message.ID, limit int) (Deleted, error) {
+	var deleted Deleted
+	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+		locked, err := q.LockRetention(ctx)
+		if err != nil || !locked {
+			deleted = Deleted{Busy: true, Last: after}
+			return err
+		}
+		row, err := q.DeletePast(ctx, dbsqlc.DeletePastParams{
+			After: after, Before: message.FirstID(time.Now().Add(-retention)), StepLimit: int32(limit),
+			Final: texts(finalStatuses()), Retention: retention,
+		})
+		deleted = Deleted{Seen: int(row.Seen), Last: row.Last, Messages: int(row.Messages), Attempts: int(row.Attempts)}
+		return err
+	})
+	if err != nil {
+		return Deleted{}, fmt.Errorf("delete what is past its retention, after %s: %w", after, err)
+	}
+	return deleted, nil
+}
+
+func finalStatuses() (final []message.Status) {
+	for _, status := range message.Statuses() {
+		if status.Final() {
+			final = append(final, status)
+		}
+	}
+	return final
+}
