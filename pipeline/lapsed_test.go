@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -33,4 +34,49 @@ func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
 	require.NoError(t, queue.Keep(ctx, []*events.Copy{held}))
 
 	require.True(t, held.Lapsed())
+}
+
+// What a server writes down of a delivery is when its message was stored. One
+// that was killed would so deliver again at once what waited on the queue for
+// longer than the ack wait, though somebody is working on it. A sign of life
+// is written down as it is.
+func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	const ackWait = 12 * time.Second
+	server := rig.StartNATS(t, 1, nil)[0]
+	js, err := events.Connect(server.URL, "test")
+	require.NoError(t, err)
+	t.Cleanup(js.Conn().Close)
+	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+	top := events.NewTopology("dispatch", 1)
+	require.NoError(t, top.Provision(ctx, js, []string{message.DefaultDestination}, time.Second))
+	consumer, err := js.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
+	require.NoError(t, err)
+	config := consumer.CachedInfo().Config
+	config.AckWait = ackWait
+	_, err = js.UpdateConsumer(ctx, top.DeliveriesStream(), config)
+	require.NoError(t, err)
+	queue, err := events.OpenQueue(ctx, js, top, message.DefaultDestination)
+	require.NoError(t, err)
+	m := draft()
+	m.Claim = 1
+	delivery := events.NewComposer(top, false).Delivery(events.OriginTick, m)
+	require.NoError(t, events.NewPublisher(js).Publish(ctx, []events.Entry{delivery}))
+	<-time.After(ackWait + time.Second)
+
+	taken := 0
+	take := func(*events.Copy) { taken++ }
+	require.NoError(t, queue.Fetch(ctx, 1, take))
+	require.Equal(t, 1, taken)
+	<-time.After(500 * time.Millisecond) // it writes every 100 ms
+	server.Kill()
+	server.Start()
+	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+
+	began := time.Now()
+	for time.Since(began) < 3*time.Second { // it looks after 1.5 s at the latest
+		_ = queue.Fetch(ctx, 1, take) // nothing, or an error
+	}
+	require.Equal(t, 1, taken, "it was taken from its holder")
 }

@@ -47,6 +47,7 @@ var settings = map[string]string{
 }
 
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().Unix())

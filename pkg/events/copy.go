@@ -25,6 +25,7 @@ type Copy struct {
 	First bool
 
 	sequence uint64
+	stored   time.Time // by the server
 	msg      jetstream.Msg
 
 	mu      sync.Mutex
@@ -55,6 +56,7 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 		Delivery: int(meta.NumDelivered),
 		First:    meta.NumDelivered == 1 && header.Get(HeaderOrigin) == OriginTick,
 		sequence: meta.Sequence.Stream,
+		stored:   meta.Timestamp,
 		msg:      msg,
 		until:    until,
 	}, nil

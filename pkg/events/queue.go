@@ -13,6 +13,9 @@ import (
 // long an idle sender takes to stop.
 const FetchWait = time.Second
 
+// keepsPerWait is how often in an ack wait a copy is given a sign of life.
+const keepsPerWait = 3
+
 // Queue hands out the copies of ids that wait for the senders of one
 // destination. Fetch is for one goroutine; Keep may run beside it.
 //
@@ -75,6 +78,14 @@ func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
 		if err != nil {
 			bad = append(bad, err, msg.TermWithReason("not a delivery"))
 			continue
+		}
+		if time.Since(c.stored) > q.ackWait/keepsPerWait {
+			// The server writes down when a copy was stored, not when it was
+			// delivered: after a kill or under a new leader it would deliver
+			// one that has waited for long to somebody else at once. A sign of
+			// life is written down as it is. One that gets lost is followed by
+			// the first Keep.
+			_, _ = c.inProgress()
 		}
 		c.First = c.First && c.sequence > q.floor && q.js.Conn().Stats().Reconnects == q.session
 		take(c)
