@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,6 +243,7 @@ type load struct {
 	mu       sync.Mutex
 	accepted []message.ID
 	more     chan struct{} // signalled at every acceptance
+	refused  atomic.Int64  // requests that were not accepted
 }
 
 func startLoad(t testing.TB, url string, connections int) *load {
@@ -253,6 +255,7 @@ func startLoad(t testing.TB, url string, connections int) *load {
 				if id, ok := postOnce(ctx, url); ok {
 					l.accept(id)
 				} else {
+					l.refused.Add(1)
 					<-time.After(20 * time.Millisecond) // nobody answers: a client would wait a little too
 				}
 			}

@@ -10,6 +10,7 @@ require (
 	github.com/message-dispatcher/dispatch/pkg/local v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
 	github.com/stretchr/testify v1.12.1
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // maxPendingAcks bounds the publishes of one connection that wait for their
@@ -46,8 +47,9 @@ func Connect(url, name string, options ...nats.Option) (jetstream.JetStream, err
 	return js, nil
 }
 
-// Check reports an error unless NATS is connected and the streams exist. The
-// error is ErrNotProvisioned when they don't.
+// Check reports an error unless NATS is connected and the streams exist, with
+// the consumers that the pipeline can't do without. The error is
+// ErrNotProvisioned when they don't.
 func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 	if !js.Conn().IsConnected() {
 		return fmt.Errorf("check streams: %w", ErrUnavailable)
@@ -61,11 +63,23 @@ func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 			return fmt.Errorf("look up stream %s: %w", stream.Name, err)
 		}
 	}
+	for _, consumer := range t.Consumers([]string{message.DefaultDestination}, 0) {
+		if consumer.Config.Durable == CacheConsumer {
+			continue // it may just be being made anew
+		}
+		_, err := js.Consumer(ctx, consumer.Stream, consumer.Config.Durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, ErrNotProvisioned)
+		}
+		if err != nil {
+			return fmt.Errorf("look up consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
+		}
+	}
 	return nil
 }
 
-// ErrNotProvisioned means that a stream is missing: `dispatch provision`
-// makes it.
+// ErrNotProvisioned means that a stream or a consumer is missing: `dispatch
+// provision` makes it.
 var ErrNotProvisioned = errors.New("not provisioned")
 
 // Provision makes every stream and consumer, or brings those that exist up

@@ -67,7 +67,8 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 const lapseMargin = 500 * time.Millisecond
 
 // Lapsed says that the server may have delivered the copy to somebody else by
-// now, because it was cut off, or this process stood still, for too long.
+// now, because it was cut off, this process stood still, or its machine slept
+// for too long.
 // Then no work may begin on it and it must not be given back: that could have
 // it delivered a third time, beside the second.
 func (c *Copy) Lapsed() bool {
@@ -76,7 +77,9 @@ func (c *Copy) Lapsed() bool {
 	return c.lapsed()
 }
 
-func (c *Copy) lapsed() bool { return !c.until.IsZero() && time.Until(c.until) < lapseMargin }
+func (c *Copy) lapsed() bool {
+	return !c.until.IsZero() && over(c.until.Add(-lapseMargin), time.Now())
+}
 
 // Ack takes the copy off the queue. That the server has it is not known: one
 // that got lost is delivered once more.

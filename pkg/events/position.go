@@ -33,13 +33,14 @@ const recorderPoll = 20 * time.Millisecond
 
 // AwaitRecorded returns once the recorder has passed the event with the
 // given sequence: everything up to it is in Postgres. It returns ctx's error
-// when that ends first.
+// when that ends first. A position beyond the end of the stream says nothing:
+// the stream has lost its end, and the recorder is about to begin once more.
 func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
 	ticker := time.NewTicker(recorderPoll)
 	defer ticker.Stop()
 	for {
 		consumer, err := p.js.Consumer(ctx, p.topology.EventsStream(), RecorderConsumer)
-		if err == nil && consumer.CachedInfo().AckFloor.Stream >= sequence {
+		if err == nil && p.passed(ctx, consumer.CachedInfo().AckFloor.Stream, sequence) {
 			return nil
 		}
 		select {
@@ -48,4 +49,12 @@ func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+func (p Positions) passed(ctx context.Context, floor, sequence uint64) bool {
+	if floor <= sequence {
+		return floor == sequence
+	}
+	last, err := p.Last(ctx)
+	return err == nil && floor <= last
 }

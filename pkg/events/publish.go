@@ -61,14 +61,14 @@ func (p Publisher) Publish(ctx context.Context, entries []Entry) error {
 
 // publishOnce publishes every entry and returns those that were not
 // acknowledged, with the last error.
-func (p Publisher) publishOnce(ctx context.Context, entries []Entry) ([]Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishWait)
+func (p Publisher) publishOnce(whole context.Context, entries []Entry) ([]Entry, error) {
+	ctx, cancel := context.WithTimeout(whole, publishWait)
 	defer cancel()
 
 	futures := make([]jetstream.PubAckFuture, 0, len(entries))
 	var lastErr error
 	for _, entry := range entries {
-		if passed(ctx) {
+		if passed(whole) || passed(ctx) {
 			lastErr = context.DeadlineExceeded
 			break
 		}
@@ -96,10 +96,17 @@ func (p Publisher) publishOnce(ctx context.Context, entries []Entry) ([]Entry, e
 	return missing, lastErr
 }
 
-// passed reports whether ctx's deadline is over. It asks the clock: in a
+// passed reports whether ctx's deadline is over. It asks the clocks: in a
 // process that stood still, ctx itself learns of it a moment too late, and
 // nothing may be published that somebody else has relayed meanwhile.
 func passed(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
-	return ok && !time.Now().Before(deadline)
+	return ok && over(deadline, time.Now())
+}
+
+// over reports whether a time is over by either of a machine's clocks. Go
+// compares times by the one that can't be set; but that one stands still while
+// the machine sleeps, and others have gone on meanwhile.
+func over(deadline, now time.Time) bool {
+	return !now.Before(deadline) || !now.Round(0).Before(deadline.Round(0))
 }

@@ -29,6 +29,12 @@ type feed struct {
 	topology events.Topology
 	durable  string
 	consumer jetstream.Consumer // nil: to be looked up
+
+	// The event that came last, by which a stream is known to be the same
+	// after the connection was lost.
+	session uint64 // reconnects until then
+	last    uint64
+	lastID  string
 }
 
 // Next returns what there is, at most feedBatch events; when there is none it
@@ -36,6 +42,7 @@ type feed struct {
 // comes with an error counts all the same.
 func (f *feed) Next(ctx context.Context) ([]jetstream.Msg, error) {
 	batch, err := f.next(ctx)
+	f.remember(batch)
 	if err != nil {
 		f.consumer = nil // look it up anew: it may have been made anew
 		return batch, fmt.Errorf("fetch events for %s: %w", f.durable, err)
@@ -46,6 +53,9 @@ func (f *feed) Next(ctx context.Context) ([]jetstream.Msg, error) {
 func (f *feed) next(ctx context.Context) ([]jetstream.Msg, error) {
 	if !f.js.Conn().IsConnected() {
 		return nil, events.ErrUnavailable
+	}
+	if err := f.recognise(ctx); err != nil {
+		return nil, err
 	}
 	if f.consumer == nil {
 		ask, cancel := context.WithTimeout(ctx, askWait)
@@ -75,6 +85,46 @@ func (f *feed) next(ctx context.Context) ([]jetstream.Msg, error) {
 	}
 	rest, err := f.take(feedBatch - 1)
 	return append(first, rest...), err
+}
+
+// remember notes the last event of a batch.
+func (f *feed) remember(batch []jetstream.Msg) {
+	for _, msg := range batch {
+		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream > f.last {
+			f.last, f.lastID = meta.Sequence.Stream, msg.Headers().Get(jetstream.MsgIDHeader)
+		}
+	}
+}
+
+// recognise makes sure after a reconnect that the stream still holds the event
+// that came last. If not, it was put back to what it held before, and what it
+// has taken since would be passed over: then the consumer begins once more.
+func (f *feed) recognise(ctx context.Context) error {
+	session := f.js.Conn().Stats().Reconnects
+	if session == f.session || f.last == 0 {
+		f.session = session
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, recorderWait)
+	defer cancel()
+	stream, err := f.js.Stream(ctx, f.topology.EventsStream())
+	if err != nil {
+		return err
+	}
+	msg, err := stream.GetMsg(ctx, f.last)
+	switch {
+	case err == nil && msg.Header.Get(jetstream.MsgIDHeader) == f.lastID:
+	case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
+		return err
+	case err != nil && stream.CachedInfo().State.FirstSeq > f.last: // it is too old to be kept
+	default:
+		if _, err := f.topology.Realign(ctx, f.js, f.topology.EventsStream(), f.durable); err != nil {
+			return err
+		}
+		f.last, f.lastID = 0, ""
+	}
+	f.session = session
+	return nil
 }
 
 // take returns what is there at this moment.

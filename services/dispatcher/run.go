@@ -97,6 +97,9 @@ type parts struct {
 func (p parts) start() error {
 	instances := events.NewInstances(p.js.Conn(), p.topology)
 	p.group.Go("instances", instances.Run)
+	p.group.Go("aligner", (&aligner{
+		js: p.js, topology: p.topology, log: p.log, trouble: newTrouble(p.log, "comparing consumers with their streams"),
+	}).Run)
 	if p.cfg.Redis.Enabled() {
 		if err := p.startCopier(); err != nil {
 			return err

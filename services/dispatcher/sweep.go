@@ -123,8 +123,16 @@ func (s *sweeper) look(ctx context.Context, listed []db.Lost) (held []db.Lost, g
 		return nil, nil, fmt.Errorf("look up deliveries: %w", err)
 	}
 	gone = map[db.Emission]bool{}
+	floors := map[string]uint64{}
 	for _, lost := range listed {
-		there, err := s.isThere(ctx, deliveries, lost)
+		floor, known := floors[lost.Destination]
+		if !known {
+			if floor, err = s.floor(ctx, deliveries, lost.Destination); err != nil {
+				return nil, nil, err
+			}
+			floors[lost.Destination] = floor
+		}
+		there, err := s.isThere(ctx, deliveries, lost, floor)
 		switch {
 		case err != nil:
 			return nil, nil, err
@@ -137,18 +145,30 @@ func (s *sweeper) look(ctx context.Context, listed []db.Lost) (held []db.Lost, g
 	return held, gone, nil
 }
 
+// floor is up to which the senders of a destination have acknowledged all. A
+// copy that lies there nevertheless is never delivered: the stream had lost its
+// end, and gave out a number for it that the senders had had before.
+func (s *sweeper) floor(ctx context.Context, deliveries jetstream.Stream, destination string) (uint64, error) {
+	consumer, err := deliveries.Consumer(ctx, s.topology.SenderConsumer(destination))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up the senders of %s: %w", destination, err)
+	}
+	return consumer.CachedInfo().AckFloor.Stream, nil
+}
+
 // isThere asks for the schedule first: one that fires in between is found on
 // the work queue then. (One that is parked in between has left its outcome.)
-func (s *sweeper) isThere(ctx context.Context, deliveries jetstream.Stream, lost db.Lost) (bool, error) {
-	for _, subject := range []string{
-		s.topology.Park(lost.Destination, lost.ID),
-		s.topology.Deliver(lost.Destination, lost.ID),
-	} {
-		_, err := deliveries.GetLastMsgForSubject(ctx, subject)
-		if err == nil {
+func (s *sweeper) isThere(ctx context.Context, deliveries jetstream.Stream, lost db.Lost, floor uint64) (bool, error) {
+	parked, deliver := s.topology.Park(lost.Destination, lost.ID), s.topology.Deliver(lost.Destination, lost.ID)
+	for _, subject := range []string{parked, deliver} {
+		msg, err := deliveries.GetLastMsgForSubject(ctx, subject)
+		if err == nil && (subject == parked || msg.Sequence > floor) {
 			return true, nil
 		}
-		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return false, fmt.Errorf("look for a copy on %s: %w", subject, err)
 		}
 	}

@@ -37,7 +37,7 @@ func (q *Queries) InsertOutbox(ctx context.Context, batch []byte) (int64, error)
 
 const lockAbandoned = `-- name: LockAbandoned :many
 SELECT id, is_claim, batch FROM outbox
-WHERE id > $1 AND created_at < clock_timestamp() - $2::interval
+WHERE id > $1 AND (created_at < clock_timestamp() - $2::interval OR created_at > clock_timestamp())
 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 `
 
@@ -47,7 +47,9 @@ type LockAbandonedRow struct {
 	Batch   []byte `db:"batch"`
 }
 
-// What its owner has had time to publish and has not. Rows that another
+// What its owner has had time to publish and has not. A row from the future
+// is there when Postgres' clock was set back: its age is unknown, and waiting
+// for the clock would hold up the pace for as long. Rows that another
 // dispatcher relays at this moment are skipped. A round goes on after the
 // last row of the round before, so that rows which can't be published don't
 // stand in the way of the rest.

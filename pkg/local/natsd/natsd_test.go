@@ -88,7 +88,7 @@ func start(t *testing.T, cfg natsd.Config) *natsd.Server {
 	return server
 }
 
-func connect(t *testing.T, server *natsd.Server) jetstream.JetStream {
+func connect(t testing.TB, server *natsd.Server) jetstream.JetStream {
 	t.Helper()
 	conn, err := nats.Connect(server.URL())
 	require.NoError(t, err)

@@ -1,0 +1,99 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// realignSpan is how far back the consumers of EVENTS begin once more when
+// their stream lost its end: well before what was stored since, few enough to
+// be read quickly.
+const realignSpan = time.Hour
+
+// Misaligned is a consumer that is out of step with its stream: the stream
+// lost its end, in a power cut or by a broken file, and gives the numbers out
+// anew, but the consumer takes them for what it has had before. It would pass
+// over as many new messages.
+type Misaligned struct {
+	Stream, Consumer string
+	// Delivered is the last message that the consumer was given, and Last the
+	// last one that its stream holds.
+	Delivered, Last uint64
+}
+
+// Misaligned looks for consumers that are out of step. A consumer that is
+// missing is none: Check tells of it.
+func (t Topology) Misaligned(ctx context.Context, js jetstream.JetStream, destinations []string) ([]Misaligned, error) {
+	var list []Misaligned
+	for _, c := range t.Consumers(destinations, 0) {
+		consumer, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up consumer %s of %s: %w", c.Config.Durable, c.Stream, err)
+		}
+		stream, err := js.Stream(ctx, c.Stream) // after the consumer: what it was given was in the stream then
+		if err != nil {
+			return nil, fmt.Errorf("look up stream %s: %w", c.Stream, err)
+		}
+		info, state := consumer.CachedInfo(), stream.CachedInfo().State
+		ahead := info.Delivered.Stream > state.LastSeq
+		// What the intake's only consumer has acknowledged is gone from there:
+		// a message below its floor is one that it never got.
+		passedOver := c.Stream == t.IntakeStream() && state.Msgs > 0 && state.FirstSeq <= info.AckFloor.Stream
+		if ahead || passedOver {
+			list = append(list, Misaligned{c.Stream, c.Config.Durable, info.Delivered.Stream, state.LastSeq})
+		}
+	}
+	return list, nil
+}
+
+// Realign has a consumer begin once more: from the start of a work queue,
+// since all that it holds is still to be done, and from an hour ago in EVENTS,
+// since what was told before has been recorded. Whatever comes again is
+// judged by Postgres, like any copy.
+func (t Topology) Realign(ctx context.Context, js jetstream.JetStream, stream, consumer string) (from uint64, err error) {
+	from = 1
+	if stream == t.EventsStream() {
+		if from, err = t.firstEventSince(ctx, js, time.Now().Add(-realignSpan)); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := js.ResetConsumerToSequence(ctx, stream, consumer, from); err != nil {
+		return 0, fmt.Errorf("reset consumer %s of %s to %d: %w", consumer, stream, from, err)
+	}
+	return from, nil
+}
+
+// firstEventSince returns the sequence of the first event that was stored at a
+// time or later.
+func (t Topology) firstEventSince(ctx context.Context, js jetstream.JetStream, since time.Time) (uint64, error) {
+	stream, err := js.Stream(ctx, t.EventsStream())
+	if err != nil {
+		return 0, fmt.Errorf("look up events: %w", err)
+	}
+	state := stream.CachedInfo().State
+	first := max(state.FirstSeq, 1)
+	length := int(state.LastSeq + 1 - min(first, state.LastSeq+1))
+	found := sort.Search(length, func(i int) bool {
+		msg, missing := stream.GetMsg(ctx, first+uint64(i), jetstream.WithGetMsgSubject(t.prefix+".events.>"))
+		switch {
+		case errors.Is(missing, jetstream.ErrMsgNotFound):
+			return true // nothing from here on
+		case missing != nil:
+			err = errors.Join(err, missing)
+			return true
+		}
+		return !msg.Time.Before(since)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for events since %s: %w", since.Format(time.RFC3339), err)
+	}
+	return first + uint64(found), nil
+}
