@@ -133,7 +133,7 @@ func queryOf(name string, value any) string {
 
 // needsDispatcher are the operations that a dispatcher carries out. There is
 // none here, so that what it would do is a 503; pipeline has one.
-var needsDispatcher = []string{"start", "stop", "configure"}
+var needsDispatcher = []string{"start", "stop", "configure", "schedulerStart", "schedulerStop"}
 
 // TestTheServiceDoesWhatItsDescriptionSays sends every example of every
 // operation, and holds each answer against the description: its status, its
@@ -167,6 +167,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, s.check(s.Components.Schemas["Overview"], decode(t, overview)))
+	require.NoError(t, s.check(s.Components.Schemas["SchedulerTold"], decode(t, []byte(`{"message":"scheduler started successfully","status":"running"}`))))
 	require.NoError(t, s.check(s.Components.Schemas["BulkRetryResult"], decode(t, []byte(`{"matched":1,"retried":0,"dryRun":false,"more":true}`))))
 
 	for name, schema := range s.Components.Schemas {
