@@ -76,6 +76,12 @@ type process struct {
 // ones on top. It ends with the test, or with the test process.
 func (w *world) spawn(name string, settings ...string) *process {
 	w.t.Helper()
+	return w.spawnFrom(program(w.t), name, settings...)
+}
+
+// spawnFrom is spawn with a program of any version.
+func (w *world) spawnFrom(path, name string, settings ...string) *process {
+	w.t.Helper()
 	env := maps.Clone(w.env)
 	addr := freeAddr(w.t)
 	if name == "ingest" {
@@ -86,12 +92,17 @@ func (w *world) spawn(name string, settings ...string) *process {
 	for i := 0; i < len(settings); i += 2 {
 		env[settings[i]] = settings[i+1]
 	}
-	p := startProcess(w.t, env, name)
+	p := startProgram(w.t, path, env, name)
 	p.health = "http://" + addr
 	return p
 }
 
 func startProcess(t testing.TB, env map[string]string, args ...string) *process {
+	t.Helper()
+	return startProgram(t, program(t), env, args...)
+}
+
+func startProgram(t testing.TB, path string, env map[string]string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, out: &output{}}
 	environment := []string{"PATH=" + os.Getenv("PATH")}
@@ -99,7 +110,7 @@ func startProcess(t testing.TB, env map[string]string, args ...string) *process 
 		environment = append(environment, name+"="+value)
 	}
 	var err error
-	p.child, err = child.Start(child.Config{Path: program(t), Args: args, Env: environment, Dir: t.TempDir(), Output: p.out, Grace: patience})
+	p.child, err = child.Start(child.Config{Path: path, Args: args, Env: environment, Dir: t.TempDir(), Output: p.out, Grace: patience})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		p.kill()
