@@ -52,6 +52,14 @@ type world struct {
 // ones: continuous mode and short retries.
 func newWorld(t testing.TB, settings ...string) *world {
 	t.Helper()
+	w := newBareWorld(t, settings...)
+	w.provision()
+	return w
+}
+
+// newBareWorld is newWorld before it is provisioned.
+func newBareWorld(t testing.TB, settings ...string) *world {
+	t.Helper()
 	w := &world{t: t, natsDir: t.TempDir(), webhook: &webhook{rig.NewWebhook(t)}}
 	w.env = service.Environment{
 		"DATABASE_URL":        dbtest.URL(t),
@@ -78,7 +86,6 @@ func newWorld(t testing.TB, settings ...string) *world {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	w.store = db.NewStore(pool)
-	w.provision()
 	return w
 }
 
@@ -292,11 +299,17 @@ type process = rig.Unit
 // ones on top. It ends with the test, or with the test process.
 func (w *world) spawn(name string, settings ...string) *process {
 	w.t.Helper()
+	return w.spawnFrom(rig.Build(w.t), name, settings...)
+}
+
+// spawnFrom is spawn with a program of any version.
+func (w *world) spawnFrom(path, name string, settings ...string) *process {
+	w.t.Helper()
 	env := maps.Clone(w.env)
 	for i := 0; i < len(settings); i += 2 {
 		env[settings[i]] = settings[i+1]
 	}
-	return rig.Service(w.t, env, name)
+	return rig.NewService(w.t, name, path, env, name).Start()
 }
 
 // freeAddr returns a loopback address that nobody listens on.
