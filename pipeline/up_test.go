@@ -33,8 +33,9 @@ func startUp(t *testing.T, dir string, settings ...string) up {
 		env[settings[i]] = settings[i+1]
 	}
 	p := startProcess(t, env, "up", "--data", dir)
-	require.Eventually(t, func() bool { return strings.Contains(p.out.String(), "Ready.") || ended(p) }, patience, 10*time.Millisecond)
-	require.Contains(t, p.out.String(), "http://"+addr, "it says where it listens")
+	require.Eventually(t, func() bool { return strings.Contains(p.out.String(), "http://"+addr) || ended(p) }, patience, 10*time.Millisecond,
+		"it says where it listens")
+	require.Contains(t, p.out.String(), "Ready.")
 	return up{process: p, api: &running{url: "http://" + addr}}
 }
 
