@@ -10,6 +10,7 @@ require (
 	github.com/getkin/kin-openapi v0.153.0
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/message-dispatcher/dispatch/pkg/crash v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/db v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/events v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/local v0.0.0
@@ -101,6 +102,7 @@ require (
 replace (
 	github.com/message-dispatcher/dispatch/migrations => ../migrations
 	github.com/message-dispatcher/dispatch/pkg/cache => ../pkg/cache
+	github.com/message-dispatcher/dispatch/pkg/crash => ../pkg/crash
 	github.com/message-dispatcher/dispatch/pkg/db => ../pkg/db
 	github.com/message-dispatcher/dispatch/pkg/events => ../pkg/events
 	github.com/message-dispatcher/dispatch/pkg/local => ../pkg/local

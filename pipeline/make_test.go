@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 )
@@ -79,7 +80,7 @@ func (c tree) make(args ...string) (code int, out string) {
 		}
 	}
 	cmd.Env = append(cmd.Env, c.env...)
-	printed := &output{}
+	printed := &rig.Output{}
 	cmd.Stdout, cmd.Stderr = printed, printed
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -2,6 +2,8 @@ package pipeline_test
 
 import (
 	"maps"
+	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pipeline"
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -156,17 +159,23 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 		if program == "up" {
 			args = append(args, "--data", localtest.Dir(t))
 		}
-		p := startProcess(t, all, args...)
-		<-p.child.Done()
-		require.Equal(t, 2, p.child.ExitCode(), "%s", p.out)
+		cmd := exec.CommandContext(t.Context(), rig.Build(t), args...)
+		cmd.Dir = t.TempDir()
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+		for name, value := range all {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+		printed, _ := cmd.CombinedOutput() // the exit code tells
+		out := string(printed)
+		require.Equal(t, 2, cmd.ProcessState.ExitCode(), "%s", out)
 		told := map[string]bool{}
-		for _, line := range regexp.MustCompile(`(?m)^  ([A-Z_]+)[=:].*$`).FindAllStringSubmatch(p.out.String(), -1) {
+		for _, line := range regexp.MustCompile(`(?m)^  ([A-Z_]+)[=:].*$`).FindAllStringSubmatch(out, -1) {
 			told[line[1]] = true
 		}
 		for _, name := range wrong {
 			reads := program == "up" || slices.Contains(readBy[name], program)
-			require.Equal(t, reads, told[name], "%s of %s:\n%s", name, program, p.out)
+			require.Equal(t, reads, told[name], "%s of %s:\n%s", name, program, out)
 		}
-		require.NotContains(t, p.out.String(), "hunter2")
+		require.NotContains(t, out, "hunter2")
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -44,6 +45,7 @@ func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error 
 	if err := provisionPostgres(ctx, cfg, log); err != nil {
 		return err
 	}
+	crash.At(crash.ProvisionScheduled)
 	js, err := events.Connect(cfg.NATS.URL, "dispatch-provision")
 	if err != nil {
 		return err
@@ -70,6 +72,7 @@ func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger
 	if err := db.Migrate(ctx, pool); err != nil {
 		return err
 	}
+	crash.At(crash.ProvisionMigrated)
 	size := 0 // unset
 	if cfg.BatchSize != nil {
 		size = *cfg.BatchSize

@@ -46,6 +46,7 @@ require (
 	github.com/mattn/go-isatty v0.0.22 // indirect
 	github.com/mattn/go-runewidth v0.0.16 // indirect
 	github.com/message-dispatcher/dispatch/migrations v0.0.0 // indirect
+	github.com/message-dispatcher/dispatch/pkg/crash v0.0.0 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
@@ -93,6 +94,7 @@ replace (
 	github.com/message-dispatcher/dispatch/migrations => ../../migrations
 	github.com/message-dispatcher/dispatch/pipeline => ../../pipeline
 	github.com/message-dispatcher/dispatch/pkg/cache => ../../pkg/cache
+	github.com/message-dispatcher/dispatch/pkg/crash => ../../pkg/crash
 	github.com/message-dispatcher/dispatch/pkg/db => ../../pkg/db
 	github.com/message-dispatcher/dispatch/pkg/events => ../../pkg/events
 	github.com/message-dispatcher/dispatch/pkg/local => ../../pkg/local

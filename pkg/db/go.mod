@@ -6,6 +6,7 @@ require (
 	github.com/golang-migrate/migrate/v4 v4.20.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/message-dispatcher/dispatch/migrations v0.0.0
+	github.com/message-dispatcher/dispatch/pkg/crash v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/local v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
 	github.com/stretchr/testify v1.12.1
@@ -26,6 +27,7 @@ require (
 
 replace (
 	github.com/message-dispatcher/dispatch/migrations => ../../migrations
+	github.com/message-dispatcher/dispatch/pkg/crash => ../../pkg/crash
 	github.com/message-dispatcher/dispatch/pkg/local => ../../pkg/local
 	github.com/message-dispatcher/dispatch/pkg/message => ../../pkg/message
 )

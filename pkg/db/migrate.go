@@ -64,7 +64,7 @@ func migrator(pool *pgxpool.Pool) (m *migrate.Migrate, done func(), err error) {
 		sql.Close()
 		return nil, nil, fmt.Errorf("prepare migration: %w", err)
 	}
-	m, err = migrate.NewWithInstance("migrations", source, "postgres", driver)
+	m, err = migrate.NewWithInstance("migrations", source, "postgres", &steps{Driver: driver, sql: sql})
 	if err != nil {
 		sql.Close()
 		return nil, nil, fmt.Errorf("prepare migration: %w", err)

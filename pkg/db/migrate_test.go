@@ -93,3 +93,20 @@ func TestMigrateDownTakesOneStepBack(t *testing.T) {
 	require.NoError(t, db.CheckSchema(ctx, pool), "a newer schema serves an older program")
 	require.ErrorContains(t, db.MigrateDown(ctx, pool), "newer")
 }
+
+func TestAStepOfTheSchemaIsMadeWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool, err := db.Open(ctx, dbtest.EmptyURL(t), db.Options{Name: t.Name()})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	exec(t, pool, "CREATE TABLE attempts ()") // in the way of the first step, after the statements before it
+	require.Error(t, db.Migrate(ctx, pool))
+	version, err := db.SchemaVersion(ctx, pool)
+	require.NoError(t, err)
+	require.Zero(t, version)
+
+	exec(t, pool, "DROP TABLE attempts")
+	require.NoError(t, db.Migrate(ctx, pool), "nothing is left of what failed")
+	require.NoError(t, db.CheckSchema(ctx, pool))
+}

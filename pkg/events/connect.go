@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -88,11 +89,13 @@ func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destina
 		if _, err := js.CreateOrUpdateStream(ctx, stream); err != nil {
 			return fmt.Errorf("provision stream %s: %w", stream.Name, err)
 		}
+		crash.At(crash.ProvisionStream)
 	}
 	for _, consumer := range t.Consumers(destinations, webhookTimeout) {
 		if _, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config); err != nil {
 			return fmt.Errorf("provision consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
 		}
+		crash.At(crash.ProvisionConsumer)
 	}
 	return nil
 }

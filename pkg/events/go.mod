@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/klauspost/compress v1.20.4
+	github.com/message-dispatcher/dispatch/pkg/crash v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/stretchr/testify v1.12.1
@@ -21,4 +22,7 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-replace github.com/message-dispatcher/dispatch/pkg/message => ../../pkg/message
+replace (
+	github.com/message-dispatcher/dispatch/pkg/crash => ../../pkg/crash
+	github.com/message-dispatcher/dispatch/pkg/message => ../../pkg/message
+)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 )
 
 // ErrUnavailable means that NATS did not confirm a publish in time. Whether
@@ -76,11 +78,13 @@ func (p Publisher) publishOnce(whole context.Context, entries []Entry) ([]Entry,
 			break
 		}
 		futures = append(futures, future)
+		crash.At(crash.PublishPartSent)
 	}
 	missing := append([]Entry(nil), entries[len(futures):]...)
 	for i, future := range futures {
 		select {
 		case <-future.Ok():
+			crash.At(crash.PublishPartAcked)
 		case err := <-future.Err():
 			lastErr = err
 			missing = append(missing, entries[i])

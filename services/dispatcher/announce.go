@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
@@ -20,9 +21,11 @@ func (a announcer) publish(ctx context.Context, began time.Time, outboxID int64,
 	if outboxID == 0 {
 		return
 	}
+	crash.At(crash.MovesCommitted)
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(publishWithin))
 	defer cancel()
 	if a.publisher.Publish(ctx, entries) == nil {
+		crash.At(crash.MovesPublished)
 		_ = a.store.DeletePublished(ctx, []int64{outboxID})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -97,7 +98,7 @@ func (c *copier) round(ctx context.Context) error {
 func (c *copier) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recorderWait)
 	defer cancel()
-	floor, err := c.floor(ctx) // before the position, which only rises
+	floor, found, err := c.floor(ctx) // before the position, which only rises
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (c *copier) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	behind := at.Sequence < floor || (at.Epoch == c.at.Epoch && at.Sequence < c.at.Sequence)
+	behind := !found || at.Sequence < floor || (at.Epoch == c.at.Epoch && at.Sequence < c.at.Sequence)
 	if at.Epoch != "" && !behind {
 		c.at = at
 		return nil
@@ -113,21 +114,22 @@ func (c *copier) check(ctx context.Context) error {
 	return c.begin(ctx)
 }
 
-// floor is the last event up to which all were copied.
-func (c *copier) floor(ctx context.Context) (uint64, error) {
+// floor is the last event up to which all were copied. It is not found while
+// the consumer is missing: whoever was to make it anew may have died.
+func (c *copier) floor(ctx context.Context) (floor uint64, found bool, err error) {
 	consumer, err := c.js.Consumer(ctx, c.topology.EventsStream(), events.CacheConsumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 0, nil // another copier is just making it anew, or this one must
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look up consumer %s: %w", events.CacheConsumer, err)
+		return 0, false, fmt.Errorf("look up consumer %s: %w", events.CacheConsumer, err)
 	}
 	info := consumer.CachedInfo()
 	c.metrics.redisLag.Set(float64(info.NumPending) + float64(info.NumAckPending))
 	if info.AckFloor.Consumer == 0 {
-		return 0, nil // nothing is copied: the floor is where the stream begins
+		return 0, true, nil // nothing is copied: the floor is where the stream begins
 	}
-	return info.AckFloor.Stream, nil
+	return info.AckFloor.Stream, true, nil
 }
 
 // begin has every event that there is copied again.
@@ -137,6 +139,7 @@ func (c *copier) begin(ctx context.Context) error {
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
+	crash.At(crash.CopierForgotten)
 	for _, consumer := range c.topology.Consumers(nil, 0) {
 		if consumer.Config.Durable != events.CacheConsumer {
 			continue
@@ -145,6 +148,7 @@ func (c *copier) begin(ctx context.Context) error {
 			return fmt.Errorf("make consumer %s anew: %w", events.CacheConsumer, err)
 		}
 	}
+	crash.At(crash.CopierRestarted)
 	c.feed.consumer = nil
 	c.at = cache.Position{Epoch: message.NewID(time.Now()).String()}
 	return c.cache.Begin(ctx, c.at.Epoch)
@@ -161,8 +165,10 @@ func (c *copier) copy(ctx context.Context, batch []jetstream.Msg) error {
 		}
 		return err
 	}
+	crash.At(crash.CopierCopied)
 	for _, msg := range batch {
 		settle(msg)
+		crash.At(crash.CopierPartAcked)
 	}
 	c.at.Sequence = max(c.at.Sequence, last)
 	c.dirty = true
@@ -200,6 +206,7 @@ func (c *copier) tryCopy(ctx context.Context, batch []jetstream.Msg) (last uint6
 	if _, err := c.cache.Forget(ctx, slices.Collect(maps.Keys(seen))); err != nil { // erased, or past its retention
 		return 0, err
 	}
+	crash.At(crash.CopierRead)
 	if err := c.cache.Put(ctx, states, cache.Position{Epoch: c.at.Epoch, Sequence: last}); err != nil {
 		return 0, err
 	}
@@ -240,5 +247,5 @@ func (c *copier) copyCounts(ctx context.Context) error {
 func (c *copier) measure(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	_, _ = c.floor(ctx) // an error is told by the round that fails
+	_, _, _ = c.floor(ctx) // an error is told by the round that fails
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
@@ -101,14 +102,17 @@ func (r *recorder) write(ctx context.Context, outcomes []told) (left []told) {
 		values[i] = o.outcome
 	}
 	moved := 0
+	crash.At(crash.RecorderTaken)
 	err := persist(ctx, recordWait, r.trouble, func(ctx context.Context) (err error) {
 		moved, err = r.store.Record(ctx, values, r.lease)
 		return err
 	})
 	switch {
 	case err == nil:
+		crash.At(crash.RecorderStored)
 		for _, o := range outcomes {
 			settle(o.msg)
+			crash.At(crash.RecorderPartAcked)
 		}
 		r.metrics.recorded(len(outcomes), moved)
 		return nil

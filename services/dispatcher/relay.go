@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -102,7 +103,9 @@ func (r *relay) batch(ctx context.Context, after int64, done emitted) (step, err
 	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) (published []db.Published) {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
+		crash.At(crash.RelayTaken)
 		published, left = r.publish(ctx, r.unpack(rows, done))
+		crash.At(crash.RelayPublished)
 		return published
 	})
 	switch {

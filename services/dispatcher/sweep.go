@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -88,9 +89,11 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	crash.At(crash.SweepAsked)
 	if err := s.store.RenewLeases(ctx, held, s.lease); err != nil {
 		return err
 	}
+	crash.At(crash.SweepRenewed)
 	s.metrics.leases.WithLabelValues("renewed").Add(float64(len(held)))
 	if len(gone) == 0 {
 		return nil
@@ -186,6 +189,7 @@ func (s *sweeper) judge(ctx context.Context, listed []db.Lost, gone map[db.Emiss
 		}
 	}
 	s.lost.put(lost)
+	crash.At(crash.SweepFound)
 	s.metrics.leases.WithLabelValues("lost").Add(float64(len(lost)))
 	if len(hopeless) == 0 {
 		return nil

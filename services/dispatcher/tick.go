@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -95,6 +96,7 @@ func (t *ticker) Run(ctx context.Context) error {
 			return nil
 		case <-t.poked:
 		case <-woken:
+			crash.At(crash.TickWoken)
 		case <-time.After(next.length):
 		}
 	}
@@ -193,11 +195,13 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	}
 	t.metrics.ticked(tick)
 	if tick.OutboxID != 0 {
+		crash.At(crash.TickClaimed)
 		if err := t.publish(whole, entries); err != nil {
 			t.log.Warn("a claim is left to the relay", zap.Int("messages", tick.Size()), zap.Error(err))
 			t.room = 0
 			return soon()
 		}
+		crash.At(crash.TickPublished)
 		t.finish(ctx, tick)
 	}
 	if tick.Interval == 0 && tick.Size() > 0 && !tick.Full {

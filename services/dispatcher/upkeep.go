@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -80,6 +81,7 @@ func (u *upkeep) fold(ctx context.Context) error {
 	if err := u.store.FoldCounts(ctx); err != nil {
 		return err
 	}
+	crash.At(crash.CountsFolded)
 	rows, oldest, err := u.store.OutboxBacklog(ctx)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
 
@@ -116,6 +117,7 @@ func (a *announcer) announce(c committed) {
 	a.queued.Add(-c.size())
 	ctx, cancel := context.WithDeadline(context.Background(), c.began.Add(ownersTime))
 	defer cancel()
+	crash.At(crash.IngestAnnouncing)
 	if ctx.Err() != nil || a.publish.Publish(ctx, c.entries) != nil {
 		a.missed() // the relay's now; Publish says no more than that NATS does not answer
 		return
@@ -128,6 +130,7 @@ func (a *announcer) announce(c committed) {
 func (a *announcer) deletePublished() {
 	for first := range a.published {
 		ids := a.gather([]int64{first})
+		crash.At(crash.IngestAnnounced)
 		ctx, cancel := context.WithTimeout(context.Background(), deleteWait)
 		// A row that stays is published again by the relay, which is harmless.
 		if err := a.outbox.DeletePublished(ctx, ids); err != nil {

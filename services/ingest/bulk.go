@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -80,6 +81,7 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 		if moved, after, err = u.retryBatch(ctx, r.filter, after); err != nil {
 			return done, err
 		}
+		crash.At(crash.RetryBatchStored)
 		done.Retried += int64(moved)
 		u.wake()
 	}

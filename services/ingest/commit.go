@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -232,6 +233,7 @@ func (c *committer) commit(group []place) {
 		}
 	default:
 		c.commit(group[:len(group)/2])
+		crash.At(crash.IngestSplit)
 		c.commit(group[len(group)/2:])
 	}
 }
@@ -263,11 +265,13 @@ func (c *committer) insert(messages []message.Message) ([]db.Stored, error) {
 func (c *committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.Stored, error) {
 	began := time.Now()
 	var entries []events.Entry
+	crash.At(crash.IngestTaken)
 	results, outboxID, err := c.store.Insert(ctx, messages, func(created []message.Message) []byte {
 		entries = c.compose(created)
 		return events.Encode(entries)
 	})
 	if err == nil && outboxID != 0 {
+		crash.At(crash.IngestStored)
 		c.announce(committed{outboxID: outboxID, entries: entries, began: began})
 	}
 	return results, err

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/message-dispatcher/dispatch/migrations v0.0.0 // indirect
+	github.com/message-dispatcher/dispatch/pkg/crash v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/db v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/events v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
@@ -12,6 +13,7 @@ require (
 
 replace (
 	github.com/message-dispatcher/dispatch/migrations => ../../migrations
+	github.com/message-dispatcher/dispatch/pkg/crash => ../../pkg/crash
 	github.com/message-dispatcher/dispatch/pkg/db => ../../pkg/db
 	github.com/message-dispatcher/dispatch/pkg/events => ../../pkg/events
 	github.com/message-dispatcher/dispatch/pkg/local => ../../pkg/local

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -166,7 +167,10 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 		}
 		drafts, msgs = append(drafts, d), append(msgs, msg)
 	}
-	for i, r := range in.cases.CreateMany(context.Background(), drafts) {
+	crash.At(crash.IntakeFetched)
+	results := in.cases.CreateMany(context.Background(), drafts)
+	crash.At(crash.IntakeStored)
+	for i, r := range results {
 		p := (*problem)(nil)
 		if r.err != nil {
 			p = problemOf(r.err)
@@ -175,6 +179,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 		case p == nil:
 			in.counts.accepted("intake", r.repeated, nil)
 			in.ack(msgs[i])
+			crash.At(crash.IntakePartAcked)
 		case retryable(p):
 			rest = append(rest, msgs[i])
 		default:
@@ -245,6 +250,7 @@ func (in *intake) reject(msg jetstream.Msg, p *problem, cause error) {
 	}, in.js.Conn().MaxPayload())
 	ctx, cancel := context.WithTimeout(context.Background(), rejectWait)
 	defer cancel()
+	crash.At(crash.IntakeRejecting)
 	if err := in.publish.Publish(ctx, entries); err != nil {
 		if !errors.Is(err, events.ErrUnavailable) {
 			in.log.Warn("a rejected message stays in the intake", zap.Error(err))
@@ -252,5 +258,6 @@ func (in *intake) reject(msg jetstream.Msg, p *problem, cause error) {
 		_ = msg.NakWithDelay(returnDelay)
 		return
 	}
+	crash.At(crash.IntakeRejected)
 	_ = msg.Ack() // should it get lost, the rejection is repeated under the same Msg-Id
 }

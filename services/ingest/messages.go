@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -97,6 +98,7 @@ func (u *useCases) CreateMany(ctx context.Context, drafts []draft) []result {
 	for i, r := range repeats {
 		results[i] = r.judge(results[r.of])
 	}
+	crash.At(crash.IngestUnanswered)
 	return results
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -193,9 +194,11 @@ func (p parts) unpark(m message.Message) {
 		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
 		defer cancel()
 		stream, err := p.js.Stream(ctx, p.topology.DeliveriesStream())
+		crash.At(crash.CancelUnparking)
 		if err == nil {
 			err = stream.Purge(ctx, jetstream.WithPurgeSubject(p.topology.Park(m.Destination, m.ID)))
 		}
+		crash.At(crash.CancelUnparked)
 		if err != nil {
 			p.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -210,6 +211,7 @@ func (s *stream) store(lines []line) {
 	for n, r := range s.create(drafts) {
 		results[places[n]] = r
 	}
+	crash.At(crash.IngestLinesStored)
 	for _, r := range results {
 		s.answer(r)
 	}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -111,6 +112,7 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 	}
 	defer func() { _ = response.Body.Close() }()
 	limit.Stop()
+	crash.At(crash.SenderResponding)
 	rest := time.AfterFunc(responseWait, func() { cancel(errReadLong) })
 	defer rest.Stop()
 	// A body that is longer, or breaks off, costs its connection; what came of

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -26,12 +27,15 @@ func (s *sender) deliver(ctx context.Context, it *item) {
 		return
 	}
 	if expires := it.row.ExpiresAt; expires != nil && !time.Now().Before(*expires) {
+		crash.At(crash.SenderExpired)
 		s.finish(ctx, it, s.expired(it, time.Now()))
 		return
 	}
 	s.metrics.inFlight.Inc()
 	number := it.row.Attempts + 1
+	crash.At(crash.SenderPosting)
 	a := s.webhook.attempt(ctx, it.row, number)
+	crash.At(crash.SenderPosted)
 	s.metrics.inFlight.Dec()
 	if ctx.Err() != nil && a.status == 0 {
 		s.log.Warn("request cut off by the shutdown; it is made again", zap.Stringer("message", it.ID))
@@ -50,6 +54,7 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 		s.log.Warn("status event not published before the shutdown; the delivery is repeated", zap.Stringer("message", it.ID))
 		return
 	}
+	crash.At(crash.SenderTold)
 	switch out.then {
 	case take:
 		_ = it.Ack() // lost, it means one more delivery, which the gate discards
@@ -57,10 +62,12 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 		s.wait(ctx, it, *out.message.NextAttemptAt)
 	case park:
 		if s.tell(ctx, s.composer.Parked(out.message)) {
+			crash.At(crash.SenderParked)
 			confirm(ctx, it)
 		}
 	case leave:
 	}
+	crash.At(crash.SenderEnded)
 }
 
 // tell publishes until it is acknowledged; false when ctx ends first.
@@ -76,6 +83,7 @@ func (s *sender) tell(ctx context.Context, entry events.Entry) bool {
 			}
 			return true
 		}
+		crash.At(crash.SenderHolding)
 		if !away {
 			away = true
 			if s.eventsAway.begin() {

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/go-json-experiment/json v1.27.2
+	github.com/message-dispatcher/dispatch/pkg/crash v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/db v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/events v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/message v0.0.0
@@ -49,6 +50,7 @@ require (
 
 replace (
 	github.com/message-dispatcher/dispatch/migrations => ../../migrations
+	github.com/message-dispatcher/dispatch/pkg/crash => ../../pkg/crash
 	github.com/message-dispatcher/dispatch/pkg/db => ../../pkg/db
 	github.com/message-dispatcher/dispatch/pkg/events => ../../pkg/events
 	github.com/message-dispatcher/dispatch/pkg/local => ../../pkg/local

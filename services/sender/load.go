@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -168,6 +169,7 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 			zap.Stringer("message", it.ID), zap.Int64("claim", it.Claim), zap.Int64("recorded", row.Claim))
 	}
 	it.row = row
+	crash.At(crash.SenderLoaded)
 	s.ready <- it
 }
 
@@ -175,6 +177,7 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 // get lost, it comes once more and is discarded again.
 func (s *sender) discard(it *item, why reason) {
 	s.metrics.unsent.WithLabelValues(string(why)).Inc()
+	crash.At(crash.SenderDiscarding)
 	if err := it.Ack(); err != nil {
 		s.log.Debug("discard delivery", zap.Error(err))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -40,6 +41,7 @@ func (s *sender) pull(ctx context.Context) {
 // arrive sorts a copy. The channels hold a whole hand, so it never waits.
 func (s *sender) arrive(c *events.Copy) {
 	it := s.hand.take(c)
+	crash.At(crash.SenderPulled)
 	if it.doubtful() {
 		s.doubtful <- it
 		return

@@ -1,0 +1,154 @@
+package crash_test
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pipeline/ledger"
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// settle waits until every promise is kept and nothing is on its way.
+func (i *installation) settle() {
+	i.t.Helper()
+	for _, p := range i.promises() {
+		if p.id == (message.ID{}) {
+			i.eventually("there is a message under "+p.key, func() bool {
+				return i.pool.QueryRow(i.t.Context(), "SELECT id FROM messages WHERE idempotency_key = $1", p.key).Scan(&p.id) == nil
+			})
+		}
+		i.await(p, p.status)
+	}
+	i.eventually("nothing is on its way", i.atRest)
+	for _, consumer := range i.top.Consumers([]string{message.DefaultDestination}, time.Second) {
+		if consumer.Config.Durable == events.CacheConsumer && i.env["REDIS_URL"] == "" {
+			continue
+		}
+		i.eventually("nothing waits for "+consumer.Config.Durable, func() bool {
+			c, err := i.js.Consumer(i.t.Context(), consumer.Stream, consumer.Config.Durable)
+			return err == nil && c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0
+		})
+	}
+}
+
+// balance holds the books against what was promised, and has the ledger hold
+// everything against everything else. repeats is how many POSTs may have been
+// made twice, and how many must have been.
+func (i *installation) balance(repeats doubles) {
+	i.t.Helper()
+	ids, extra := map[message.ID]bool{}, 0
+	for _, p := range i.promises() {
+		require.False(i.t, ids[p.id], "one message for two requests: %s", p)
+		ids[p.id] = true
+		m, err := i.store.Get(i.t.Context(), p.id)
+		require.NoError(i.t, err)
+		require.Equal(i.t, p.status, m.Status, "%s", p)
+		calls := len(i.webhook.Received(p.id.String()))
+		require.GreaterOrEqual(i.t, calls, p.calls, "calls for %s", p)
+		extra += calls - p.calls
+	}
+	require.LessOrEqual(i.t, extra, repeats.most, "requests made twice")
+	require.GreaterOrEqual(i.t, extra, repeats.least, "requests made twice")
+	overview, err := i.store.Overview(i.t.Context())
+	require.NoError(i.t, err)
+	require.NotNil(i.t, overview.NextTickAt, "the tick is left open")
+	require.Equal(i.t, message.StateRunning, overview.State)
+
+	var findings []ledger.Finding
+	for again := 0; again == 0 || (again < 20 && slices.ContainsFunc(findings, soonMended)); again++ {
+		if again > 0 {
+			<-time.After(500 * time.Millisecond)
+		}
+		findings = i.judge()
+	}
+	for _, finding := range findings {
+		i.t.Error(finding)
+	}
+	if len(findings) > 0 {
+		i.t.FailNow()
+	}
+}
+
+// soonMended says whether a finding may be one of the moment: Redis follows.
+func soonMended(f ledger.Finding) bool {
+	return f.Kind == ledger.RedisDiffers || f.Kind == ledger.Miscounted
+}
+
+// judge has the ledger look. What it takes for wrong, because it knows nothing
+// of a user's retry, of rejections, and of what was lost twenty times, is held
+// against the promises here.
+func (i *installation) judge() (findings []ledger.Finding) {
+	i.t.Helper()
+	i.ingest.Ready()
+	record := i.record()
+	require.NoError(i.t, record.Gather(i.t.Context(), ledger.Places{
+		Database: i.env["DATABASE_URL"], NATS: i.env["NATS_URL"], API: i.ingest.URL, Redis: i.env["REDIS_URL"], Prefix: i.env["PREFIX"],
+	}))
+	i.balanceRejected(&record)
+	silent, hopeless := map[string]int{}, map[string]bool{}
+	for _, p := range i.promises() {
+		silent[p.id.String()], hopeless[p.id.String()] = p.silent, p.hopeless
+	}
+	verdict := ledger.Judge(record, ledger.Promises{
+		AckWait: senderAckWait, WebhookTimeout: webhookTimeout, MaxRetries: 3, NoRedis: i.env["REDIS_URL"] == "",
+	})
+	for _, finding := range verdict.Findings {
+		switch {
+		case finding.Kind == ledger.EventMissing && silent[finding.Message] > 0:
+			silent[finding.Message]--
+			continue
+		case finding.Kind == ledger.Contradicted && hopeless[finding.Message]:
+			continue
+		}
+		findings = append(findings, finding)
+	}
+	for id, n := range silent {
+		require.Zero(i.t, n, "%s: a user's retry has an event, or there was none", id)
+	}
+	return findings
+}
+
+// record is what this test knows.
+func (i *installation) record() ledger.Record {
+	record := ledger.Record{Disturbances: i.kills, Stops: i.stops}
+	for _, p := range i.promises() {
+		told := ledger.Told{Key: p.key, Via: "http", Tried: p.tried, Accepted: p.tried, ID: p.id.String()}
+		record.Told = append(record.Told, told)
+	}
+	for _, call := range i.webhook.Received("") {
+		record.Requests = append(record.Requests, request(call))
+	}
+	return record
+}
+
+func request(c rig.Call) ledger.Request {
+	number, _ := strconv.Atoi(c.Attempt) // 0 is no number of ours
+	return ledger.Request{
+		Sender: "sender", ID: c.ID, Attempt: number, Arrived: c.At, Done: c.Done, Status: c.Status, Written: c.Written,
+	}
+}
+
+// balanceRejected takes rejections out of a record: each entry is kept once,
+// and told.
+func (i *installation) balanceRejected(record *ledger.Record) {
+	i.t.Helper()
+	told := map[string]bool{}
+	record.Events = slices.DeleteFunc(record.Events, func(e ledger.Event) bool {
+		if e.Type == string(message.EventRejected) {
+			told[e.ID] = true
+			return true
+		}
+		return false
+	})
+	record.Left = slices.DeleteFunc(record.Left, func(l ledger.Left) bool { return strings.HasSuffix(l.Where, "_REJECTED") })
+	kept, err := i.js.Stream(i.t.Context(), i.top.RejectedStream())
+	require.NoError(i.t, err)
+	require.EqualValues(i.t, i.rejected, kept.CachedInfo().State.Msgs, "entries kept on REJECTED")
+	require.Len(i.t, told, i.rejected, "events that tell of a rejection")
+}

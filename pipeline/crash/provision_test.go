@@ -1,0 +1,67 @@
+package crash_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
+	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// provisionPoints are passed by a process that ends by itself.
+func provisionPoints() []scenario {
+	return []scenario{
+		{point: crash.ProvisionStep},
+		{point: crash.ProvisionMigrated},
+		{point: crash.ProvisionScheduled},
+		{point: crash.ProvisionStream, passing: ":2"},
+		{point: crash.ProvisionConsumer, passing: ":2"},
+	}
+}
+
+// A provision that dies is run again, by whoever started it, and must then
+// come to its end.
+func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
+	t.Parallel()
+	nats := rig.StartNATS(t, 1, nil)[0].URL
+	for _, s := range provisionPoints() {
+		for _, times := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s %d", s.name(), times), func(t *testing.T) {
+				t.Parallel()
+				env := service.Environment{
+					"DATABASE_URL": dbtest.EmptyURL(t), "NATS_URL": nats, "LOG_LEVEL": "warn",
+					"PREFIX": fmt.Sprintf("crash%d", prefixes.Add(1)), "PROCESSING_INTERVAL": "30s",
+				}
+				provision := newMortal(t, env, "provision", func(env map[string]string) *rig.Unit {
+					return rig.NewProcess(t, "provision", rig.Build(t, "crashpoints"), env, "provision")
+				})
+				<-provision.attend(s.deaths(times), func() {})
+				require.Zero(t, provision.Wait(), "%s", provision.Output)
+
+				pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})
+				require.NoError(t, err)
+				t.Cleanup(pool.Close)
+				require.NoError(t, db.CheckSchema(t.Context(), pool))
+				overview, err := db.NewStore(pool).Overview(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, message.Duration(30*time.Second), overview.Interval)
+				js, err := events.Connect(nats, "test")
+				require.NoError(t, err)
+				t.Cleanup(js.Conn().Close)
+				top := events.NewTopology(env["PREFIX"], 1)
+				for _, consumer := range top.Consumers([]string{message.DefaultDestination}, time.Second) {
+					_, err := js.Consumer(t.Context(), consumer.Stream, consumer.Config.Durable)
+					require.NoError(t, err)
+				}
+			})
+		}
+	}
+}

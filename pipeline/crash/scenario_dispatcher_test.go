@@ -1,0 +1,165 @@
+package crash_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pipeline/ledger"
+	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func dispatcherScenarios() []scenario {
+	claimed := []crash.Point{crash.TickClaimed}
+	slow := map[string]string{"PROCESSING_INTERVAL": "1h"}
+	// Elsewhere the lease is long: it would bring back what another step lost.
+	short := map[string]string{"LEASE": "2s"}
+	single := map[string]string{"LEASE": "2s", "BATCH_SIZE": "1"}
+	list := []scenario{
+		{point: crash.RelayTaken, how: "of a claim", before: claimed, work: four},
+		{point: crash.RelayPublished, how: "of a claim", before: claimed, work: four},
+		{point: crash.PublishPartSent, how: "of a relayed claim", before: claimed, passing: ":2+50ms", work: four},
+		{point: crash.PublishPartAcked, how: "of a relayed claim", before: claimed, passing: ":2", work: four},
+		{point: crash.RelayTaken, work: abandoned},
+		{point: crash.RelayPublished, work: abandoned},
+		{point: crash.TickWoken, work: one},
+		{point: crash.TickClaimed, work: four},
+		{point: crash.PublishPartSent, passing: ":2+50ms", work: four},
+		{point: crash.PublishPartAcked, passing: ":2", work: four},
+		{point: crash.TickPublished, work: four},
+
+		{point: crash.SweepAsked, settings: short, prepare: senderAway, work: one, after: senderBack},
+		{point: crash.SweepRenewed, settings: short, prepare: senderAway, work: one, after: senderBack},
+		{point: crash.SweepFound, settings: short, prepare: senderAway, work: lost, after: senderBack},
+		{point: crash.TickClaimed, how: "of what was lost", prepare: senderAway, before: []crash.Point{crash.SweepFound}, settings: single, work: lost, after: senderBack},
+		{point: crash.MovesCommitted, how: "of an expiry", settings: slow, work: expires},
+		{point: crash.MovesPublished, how: "of an expiry", settings: slow, work: expires},
+		{point: crash.MovesCommitted, how: "of a giving up", settings: short, prepare: senderAway, work: hopeless, after: senderBack},
+		{point: crash.MovesPublished, how: "of a giving up", settings: short, prepare: senderAway, work: hopeless, after: senderBack},
+		{point: crash.CountsFolded, work: waits},
+
+		{point: crash.RecorderTaken, work: four},
+		{point: crash.RecorderStored, work: four},
+		{point: crash.RecorderPartAcked, work: four},
+		{point: crash.RecorderPartAcked, how: "and the ack has arrived", passing: "+100ms", work: four},
+		{point: crash.CopierRead, redis: true, work: four},
+		{point: crash.CopierCopied, redis: true, work: four},
+		{point: crash.CopierPartAcked, redis: true, work: four},
+		{point: crash.CopierForgotten, how: "by a Redis that lost everything", redis: true, work: forgets},
+		{point: crash.CopierForgotten, how: "by a Redis that lost something", redis: true, work: falls},
+		{point: crash.CopierRestarted, redis: true, work: forgets},
+		{point: crash.CopierRestarted, how: "after Redis lost something", redis: true, work: falls},
+
+		{point: crash.PaceChanged, how: "by a stop", work: stopsAndStarts},
+		{point: crash.PaceChanged, how: "by a start", passing: ":2", work: stopsAndStarts},
+		{point: crash.PaceChanged, how: "by a stop with a claim that is not published", before: claimed, work: stopsAndStarts},
+		{point: crash.PaceStopped, work: stopsAndStarts},
+		{point: crash.PaceStopped, how: "with a claim that was relayed", before: claimed, work: stopsAndStarts},
+		{point: crash.PaceConfigured, work: configures},
+	}
+	for n := range list {
+		list[n].victim = "dispatcher"
+	}
+	return list
+}
+
+// abandoned is what an ingest left that died before it could announce it.
+func abandoned(i *installation) { i.insert(2) }
+
+// lost is an id that is on no stream any more, one for each death.
+func lost(i *installation) {
+	for range i.times {
+		i.lose(i.post(body("hello")))
+	}
+}
+
+// hopeless is one that was lost twenty times.
+func hopeless(i *installation) {
+	p := i.post(body("hello"))
+	i.lose(p)
+	i.exec("UPDATE messages SET fruitless = 20 WHERE id = $1", p.id)
+	p.status, p.calls, p.hopeless = message.Failed, 0, true
+}
+
+// expires is never emitted.
+func expires(i *installation) {
+	i.eventually("the first tick is over, the next one is an hour away", func() bool {
+		overview, err := i.store.Overview(i.t.Context())
+		return err == nil && overview.LastTickAt != nil
+	})
+	p := i.post(body("hello", inSeconds("expiresAt", 1)))
+	p.status, p.calls = message.Expired, 0
+}
+
+// waits leaves it to time that the victim passes.
+func waits(i *installation) {
+	i.post(body("hello"))
+	i.quiet = 10 * time.Second
+}
+
+func (i *installation) copied() (*redis.Client, string) {
+	options, err := redis.ParseURL(i.env["REDIS_URL"])
+	require.NoError(i.t, err)
+	client := redis.NewClient(options)
+	i.t.Cleanup(func() { client.Close() })
+	return client, i.env["PREFIX"] + ":copied"
+}
+
+// forgets copies a message and then loses the marker that says so.
+func forgets(i *installation) {
+	i.post(body("hello"))
+	i.settle()
+	client, marker := i.copied()
+	require.NoError(i.t, client.Del(i.t.Context(), marker).Err())
+	i.quiet = 3 * time.Second
+}
+
+// falls is a Redis that comes back with what it held some time ago.
+func falls(i *installation) {
+	i.post(body("hello"))
+	i.settle()
+	client, marker := i.copied()
+	require.NoError(i.t, client.HSet(i.t.Context(), marker, "sequence", 1).Err())
+	i.quiet = 3 * time.Second
+}
+
+// stopsAndStarts stops the pace, sees that it stands, and starts it again.
+func stopsAndStarts(i *installation) {
+	i.post(body("hello"))
+	require.Equal(i.t, message.StateStopped, i.pace(http.MethodPost, "/stop", "").State)
+	stopped, emitted := time.Now(), i.emitted()
+	i.post(body("hello"))
+	require.Equal(i.t, message.StateStopped, i.pace(http.MethodGet, "/status", "").State)
+	require.Equal(i.t, emitted, i.emitted(), "emitted after a stop was answered")
+	i.stops = append(i.stops, ledger.Stop{From: stopped, Until: time.Now()})
+	require.Equal(i.t, message.StateRunning, i.pace(http.MethodPost, "/start", "").State)
+}
+
+// emitted counts the ids that were ever put on the work queue.
+func (i *installation) emitted() uint64 {
+	stream, err := i.js.Stream(i.t.Context(), i.top.DeliveriesStream())
+	require.NoError(i.t, err)
+	return stream.CachedInfo().State.LastSeq
+}
+
+func (i *installation) pace(method, path, text string) message.Overview {
+	i.t.Helper()
+	contentType := ""
+	if text != "" {
+		contentType = "application/json"
+	}
+	status, answer := i.client(method, "/api/v1/messaging"+path, contentType, text)
+	require.Equal(i.t, http.StatusOK, status, "%s", answer)
+	var overview message.Overview
+	require.NoError(i.t, json.Unmarshal(answer, &overview))
+	return overview
+}
+
+func configures(i *installation) {
+	require.Equal(i.t, 7, i.pace(http.MethodPatch, "", `{"batchSize":7}`).BatchSize)
+	i.post(body("hello"))
+}

@@ -1,0 +1,111 @@
+package crash_test
+
+import (
+	"bytes"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
+	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func senderScenarios() []scenario {
+	few := map[string]string{"SENDER_CONCURRENCY": "2"}
+	list := []scenario{
+		{point: crash.SenderTold, how: "of a long wait", work: parks},
+		{point: crash.SenderParked, work: parks},
+		{point: crash.SenderEnded, how: "of a long wait", work: parks},
+		{point: crash.SenderDiscarding, how: "when the retry is parked for a sender that died before", before: []crash.Point{crash.SenderTold}, work: parks},
+		{point: crash.SenderPulled, work: four},
+		{point: crash.SenderLoaded, work: four},
+		{point: crash.SenderPosting, work: one},
+		{point: crash.SenderResponding, repeats: doubles{1, 1}, work: one},
+		{point: crash.SenderPosted, repeats: doubles{1, 1}, work: one},
+		{point: crash.SenderHolding, ownNATS: true, repeats: doubles{1, 1}, work: loseNATS, between: natsBack},
+		{point: crash.SenderExpired, settings: map[string]string{"SENDER_CONCURRENCY": "1"}, work: expiresInHand},
+		{point: crash.SenderTold, work: one},
+		{point: crash.SenderTold, how: "while nobody records", work: unrecorded},
+		{point: crash.SenderTold, how: "of a short wait", work: naks},
+		{point: crash.SenderEnded, work: one},
+		{point: crash.SenderEnded, how: "and the ack has arrived", passing: "+100ms", work: one},
+		{point: crash.SenderEnded, how: "of a short wait", work: naks},
+		{point: crash.SenderEnded, how: "of a short wait, and the nak has arrived", passing: "+100ms", work: naks},
+		{point: crash.SenderDiscarding, before: []crash.Point{crash.SenderTold}, work: one},
+		{point: crash.SenderDraining, settings: few, repeats: doubles{0, 2}, work: terminates},
+		{point: crash.SenderGivenBack, settings: few, repeats: doubles{0, 2}, work: terminates},
+		{point: crash.SenderDrained, settings: few, work: terminates},
+	}
+	for n := range list {
+		list[n].victim = "sender"
+	}
+	return list
+}
+
+// loseNATS kills NATS while the webhook works.
+func loseNATS(i *installation) {
+	i.webhook.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) {
+		if c.Number <= i.times {
+			i.nats.Kill()
+		}
+		rig.Accept(c, w, r)
+	})
+	i.post(body("hello"))
+}
+
+func natsBack(i *installation) {
+	if err := i.nats.TryStart(); err != nil {
+		i.t.Error(err)
+	}
+}
+
+// expiresInHand has a message wait behind a slow one until its time is over.
+func expiresInHand(i *installation) {
+	i.webhook.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) {
+		if bytes.Contains(c.Body, []byte("slow")) {
+			rig.Slowly(4*time.Second)(c, w, r)
+			return
+		}
+		rig.Accept(c, w, r)
+	})
+	i.post(body("slow"))
+	i.eventually("the slow one is being sent", func() bool { return len(i.webhook.Received("")) > 0 })
+	p := i.post(body("hello", inSeconds("expiresAt", 2)))
+	p.status, p.calls = message.Expired, 0
+}
+
+// unrecorded has the id delivered again before its outcome is recorded.
+func unrecorded(i *installation) {
+	i.dispatcher.Start()
+	i.webhook.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) {
+		i.dispatcher.Kill()
+		rig.Accept(c, w, r)
+	})
+	before := i.delivered()
+	i.post(body("hello"))
+	i.eventually("the id is delivered again", func() bool { return i.delivered() >= before+2 })
+	i.dispatcher.Start()
+}
+
+// delivered counts deliveries of ids to senders.
+func (i *installation) delivered() uint64 {
+	consumer, err := i.js.Consumer(i.t.Context(), i.top.DeliveriesStream(), i.top.SenderConsumer(message.DefaultDestination))
+	require.NoError(i.t, err)
+	return consumer.CachedInfo().Delivered.Consumer
+}
+
+// terminates asks the sender to end while it has requests in flight and ids
+// that are not begun.
+func terminates(i *installation) {
+	i.webhook.Answers(rig.Slowly(time.Second))
+	six := append(body4(), body("e"), body("f"))
+	i.batch(six...)
+	i.eventually("the hand is full", func() bool {
+		consumer, err := i.js.Consumer(i.t.Context(), i.top.DeliveriesStream(), i.top.SenderConsumer(message.DefaultDestination))
+		return err == nil && consumer.CachedInfo().NumAckPending == 4
+	})
+	require.NoError(i.t, syscall.Kill(i.sender.Pid(), syscall.SIGTERM))
+}

@@ -1,0 +1,3 @@
+module github.com/message-dispatcher/dispatch/pkg/crash
+
+go 1.26.0
