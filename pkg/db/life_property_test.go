@@ -267,7 +267,7 @@ func (w *living) powerLoss(t *rapid.T) {
 
 // compare holds every row against its life, and against what it was before.
 func (w *living) compare(t *rapid.T, action string) {
-	rows, err := w.pool.Query(t.Context(), "SELECT id, status, version, claim, attempts, budget_start, fruitless FROM messages")
+	rows, err := w.pool.Query(t.Context(), "SELECT id, status, version, claim, attempts, budget_start, fruitless FROM messages") //nolint:rowserrcheck // ForEachRow looks
 	require.NoError(t, err)
 	var id message.ID
 	var is row
