@@ -146,6 +146,9 @@ func queryOf(required url.Values, name string, value any) string {
 // needsNATS are the operations that need NATS, or a dispatcher. There is none
 // here, so that what they would do is a 503; pipeline has them.
 var needsNATS = []string{"start", "stop", "configure", "eraseMessages"}
+// needsDispatcher are the operations that a dispatcher carries out. There is
+// none here, so that what it would do is a 503; pipeline has one.
+var needsDispatcher = []string{"start", "stop", "configure", "schedulerStart", "schedulerStop"}
 
 // TestTheServiceDoesWhatItsDescriptionSays sends every example of every
 // operation, and holds each answer against the description: its status, its
@@ -181,6 +184,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, s.check(s.Components.Schemas["Overview"], decode(t, overview)))
+	require.NoError(t, s.check(s.Components.Schemas["SchedulerTold"], decode(t, []byte(`{"message":"scheduler started successfully","status":"running"}`))))
 	require.NoError(t, s.check(s.Components.Schemas["BulkRetryResult"], decode(t, []byte(`{"matched":1,"retried":0,"dryRun":false,"more":true}`))))
 	require.NoError(t, s.check(s.Components.Schemas["Problem"], decode(t, []byte(`{"type":"t","title":"t","status":503,"code":"unavailable","retried":7}`))))
 
