@@ -1,0 +1,112 @@
+package pipeline_test
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// tally counts what a webhook accepted of each message. It refuses the first
+// attempt of some, so that retries pass from one version to the other.
+type tally struct {
+	mu       sync.Mutex
+	accepted map[string]int
+}
+
+func (y *tally) answer(n int, c call, rw http.ResponseWriter, r *http.Request) {
+	select {
+	case <-time.After(20 * time.Millisecond):
+	case <-r.Context().Done():
+		return
+	}
+	if n == 1 && strings.HasSuffix(c.ID, "0") {
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	y.mu.Lock()
+	y.accepted[c.ID]++
+	y.mu.Unlock()
+	rw.WriteHeader(http.StatusOK)
+}
+
+// requireOnce expects that every message was accepted by the webhook once,
+// and nothing else was.
+func (y *tally) requireOnce(t testing.TB, ids []message.ID) {
+	t.Helper()
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, id := range ids {
+		require.Equal(t, 1, y.accepted[id.String()], "message %s", id)
+	}
+	for id, times := range y.accepted { // also of those whose 201 got lost
+		require.Equal(t, 1, times, "message %s", id)
+	}
+}
+
+// provisionFrom runs a program's provision to its end.
+func (w *world) provisionFrom(path string) {
+	w.t.Helper()
+	p := startProgram(w.t, path, w.env, "provision")
+	select {
+	case <-p.child.Done():
+		require.Equal(w.t, 0, p.child.ExitCode(), "%s", p.out)
+	case <-time.After(patience):
+		require.FailNow(w.t, "provision does not end", "%s", p.out)
+	}
+}
+
+// TestAnUpgradeUnderLoadLosesAndRepeatsNothing goes from the release before
+// this one to this one as docs/OPERATIONS.md says, and half of the way back,
+// without a pause.
+func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	previous, err := builtPrevious()
+	require.NoError(t, err)
+	t.Logf("from %s", previous[0])
+	older, newer := previous[1], program(t)
+	require.NotEqual(t, older, newer)
+
+	w := newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t), "LEASE", "30s")
+	y := &tally{accepted: map[string]int{}}
+	w.webhook.answers(y.answer)
+	w.provisionFrom(older)
+	services := func(path string) (ingest, dispatcher, sender *process) {
+		return w.spawnFrom(path, "ingest").ready(), w.spawnFrom(path, "dispatcher").ready(), w.spawnFrom(path, "sender").ready()
+	}
+	oldIngest, oldDispatcher, oldSender := services(older)
+	oldLoad := startLoad(t, oldIngest.health, 4)
+	oldLoad.await(100)
+
+	w.provisionFrom(newer)
+	oldLoad.await(100) // the old ones work on the new schema
+	newIngest, newDispatcher, newSender := services(newer)
+	newLoad := startLoad(t, newIngest.health, 4)
+	newLoad.await(100)
+
+	oldSender.terminate()
+	newLoad.await(50)
+	oldDispatcher.terminate()
+	newLoad.await(50)
+	accepted := oldLoad.stop()
+	oldIngest.terminate()
+	newLoad.await(50)
+
+	// The new ones turn out badly: the old ones take over again.
+	w.spawnFrom(older, "dispatcher").ready()
+	w.spawnFrom(older, "sender").ready()
+	newDispatcher.terminate()
+	newSender.terminate()
+	newLoad.await(50)
+	accepted = append(accepted, newLoad.stop()...)
+
+	w.requireAllSent(accepted)
+	y.requireOnce(t, accepted)
+	w.requireNothingLeft()
+}
