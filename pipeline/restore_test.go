@@ -55,12 +55,12 @@ func everything(t testing.TB, address string) map[message.ID]message.Status {
 // backup with an empty NATS.
 func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, "LEASE", "5s") // a row holds the lease that it was given
 	w.webhook.answers((&tally{accepted: map[string]int{}}).answer)
 	services := []*running{w.runDispatcher(), w.runSender()}
 	ingest := w.runIngest()
 	later := w.insert(draft(func(m *message.Message) { m.DeliverAt = time.Now().Add(time.Hour) }))[0]
-	load := startLoad(t, ingest.url, 8)
+	load := startLoad(t, ingest.url, 4)
 	load.await(300)
 
 	before := load.count()
@@ -90,12 +90,13 @@ func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 	}
 	require.Positive(t, open, "the dump was taken in the middle of everything")
 
-	again := newBareWorld(t, "DATABASE_URL", restored, "WEBHOOK_URL", w.webhook.URL, "LEASE", "2s")
+	again := newBareWorld(t, "DATABASE_URL", restored, "WEBHOOK_URL", w.webhook.URL, "LEASE", "5s")
 	again.provision()
 	api := again.runAll()
 	for id := range dumped {
 		if id != later {
-			again.await(id, message.Sent)
+			m := again.await(id, message.Sent, message.Failed, message.Expired)
+			require.Equal(t, message.Sent, m.Status, "%s", m.LastError)
 		}
 	}
 	require.Equal(t, message.Pending, api.get(t, later).Status)

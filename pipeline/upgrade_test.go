@@ -81,29 +81,29 @@ func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 		return w.spawnFrom(path, "ingest").ready(), w.spawnFrom(path, "dispatcher").ready(), w.spawnFrom(path, "sender").ready()
 	}
 	oldIngest, oldDispatcher, oldSender := services(older)
-	oldLoad := startLoad(t, oldIngest.health, 4)
-	oldLoad.await(100)
+	oldLoad := startLoad(t, oldIngest.health, 1)
+	oldLoad.await(50)
 
 	w.provisionFrom(newer)
-	oldLoad.await(100) // the old ones work on the new schema
+	oldLoad.await(50) // the old ones work on the new schema
 	newIngest, newDispatcher, newSender := services(newer)
-	newLoad := startLoad(t, newIngest.health, 4)
-	newLoad.await(100)
+	newLoad := startLoad(t, newIngest.health, 1)
+	newLoad.await(25)
 
 	oldSender.terminate()
-	newLoad.await(50)
+	newLoad.await(25)
 	oldDispatcher.terminate()
-	newLoad.await(50)
+	newLoad.await(25)
 	accepted := oldLoad.stop()
 	oldIngest.terminate()
-	newLoad.await(50)
+	newLoad.await(25)
 
 	// The new ones turn out badly: the old ones take over again.
 	w.spawnFrom(older, "dispatcher").ready()
 	w.spawnFrom(older, "sender").ready()
 	newDispatcher.terminate()
 	newSender.terminate()
-	newLoad.await(50)
+	newLoad.await(25)
 	accepted = append(accepted, newLoad.stop()...)
 
 	w.requireAllSent(accepted)
