@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -53,13 +54,14 @@ func (y *tally) requireOnce(t testing.TB, ids []message.ID) {
 // provisionFrom runs a program's provision to its end.
 func (w *world) provisionFrom(path string) {
 	w.t.Helper()
-	p := startProgram(w.t, path, w.env, "provision")
-	select {
-	case <-p.child.Done():
-		require.Equal(w.t, 0, p.child.ExitCode(), "%s", p.out)
-	case <-time.After(patience):
-		require.FailNow(w.t, "provision does not end", "%s", p.out)
-	}
+	p := rig.NewProcess(w.t, "provision", path, w.env, "provision").Start()
+	require.Zero(w.t, p.Wait(), "%s", p.Output)
+}
+
+// service starts a service of a program and waits until it is ready.
+func (w *world) service(path, name string) *process {
+	w.t.Helper()
+	return rig.NewService(w.t, name, path, w.env, name).Start().Ready()
 }
 
 // TestAnUpgradeUnderLoadLosesAndRepeatsNothing goes from the release before
@@ -70,7 +72,7 @@ func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	previous, err := builtPrevious()
 	require.NoError(t, err)
 	t.Logf("from %s", previous[0])
-	older, newer := previous[1], program(t)
+	older, newer := previous[1], rig.Build(t)
 	require.NotEqual(t, older, newer)
 
 	w := newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t), "LEASE", "30s")
@@ -78,31 +80,31 @@ func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	w.webhook.answers(y.answer)
 	w.provisionFrom(older)
 	services := func(path string) (ingest, dispatcher, sender *process) {
-		return w.spawnFrom(path, "ingest").ready(), w.spawnFrom(path, "dispatcher").ready(), w.spawnFrom(path, "sender").ready()
+		return w.service(path, "ingest"), w.service(path, "dispatcher"), w.service(path, "sender")
 	}
 	oldIngest, oldDispatcher, oldSender := services(older)
-	oldLoad := startLoad(t, oldIngest.health, 1)
+	oldLoad := startLoad(t, oldIngest.URL, 1)
 	oldLoad.await(50)
 
 	w.provisionFrom(newer)
 	oldLoad.await(50) // the old ones work on the new schema
 	newIngest, newDispatcher, newSender := services(newer)
-	newLoad := startLoad(t, newIngest.health, 1)
+	newLoad := startLoad(t, newIngest.URL, 1)
 	newLoad.await(25)
 
-	oldSender.terminate()
+	require.NoError(t, oldSender.Terminate())
 	newLoad.await(25)
-	oldDispatcher.terminate()
+	require.NoError(t, oldDispatcher.Terminate())
 	newLoad.await(25)
 	accepted := oldLoad.stop()
-	oldIngest.terminate()
+	require.NoError(t, oldIngest.Terminate())
 	newLoad.await(25)
 
 	// The new ones turn out badly: the old ones take over again.
-	w.spawnFrom(older, "dispatcher").ready()
-	w.spawnFrom(older, "sender").ready()
-	newDispatcher.terminate()
-	newSender.terminate()
+	w.service(older, "dispatcher")
+	w.service(older, "sender")
+	require.NoError(t, newDispatcher.Terminate())
+	require.NoError(t, newSender.Terminate())
 	newLoad.await(25)
 	accepted = append(accepted, newLoad.stop()...)
 

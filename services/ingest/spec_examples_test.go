@@ -145,10 +145,7 @@ func queryOf(required url.Values, name string, value any) string {
 
 // needsNATS are the operations that need NATS, or a dispatcher. There is none
 // here, so that what they would do is a 503; pipeline has them.
-var needsNATS = []string{"start", "stop", "configure", "eraseMessages"}
-// needsDispatcher are the operations that a dispatcher carries out. There is
-// none here, so that what it would do is a 503; pipeline has one.
-var needsDispatcher = []string{"start", "stop", "configure", "schedulerStart", "schedulerStop"}
+var needsNATS = []string{"start", "stop", "configure", "eraseMessages", "schedulerStart", "schedulerStop"}
 
 // TestTheServiceDoesWhatItsDescriptionSays sends every example of every
 // operation, and holds each answer against the description: its status, its
