@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"encoding/json"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -37,16 +38,10 @@ func everything(t testing.TB, address string) map[message.ID]message.Status {
 	conn, err := pgx.Connect(t.Context(), clientURL(t, address))
 	require.NoError(t, err)
 	defer conn.Close(t.Context())
-	rows, err := conn.Query(t.Context(), "SELECT id, status::text FROM messages")
-	require.NoError(t, err)
-	all := map[message.ID]message.Status{}
-	var id message.ID
-	var status message.Status
-	_, err = pgx.ForEachRow(rows, []any{(*[16]byte)(&id), (*string)(&status)}, func() error {
-		all[id] = status
-		return nil
-	})
-	require.NoError(t, err)
+	var text []byte
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT json_object_agg(id, status) FROM messages").Scan(&text))
+	var all map[message.ID]message.Status
+	require.NoError(t, json.Unmarshal(text, &all))
 	return all
 }
 

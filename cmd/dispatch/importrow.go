@@ -75,11 +75,11 @@ func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
 	}
 	m.ExternalID = cut(row.externalID, keptExternalID)
 	m.LastError = cut(row.lastError, keptError)
-	switch status {
-	case message.Sent:
+	if status == message.Sent {
 		at := finite(row.sentAt, m.UpdatedAt)
 		m.SentAt = &at
-	case message.Failed:
+	}
+	if status == message.Failed {
 		m.LastError = cmp.Or(m.LastError, "failed before it was imported")
 	}
 	return m, nil
