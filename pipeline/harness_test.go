@@ -299,17 +299,11 @@ type process = rig.Unit
 // ones on top. It ends with the test, or with the test process.
 func (w *world) spawn(name string, settings ...string) *process {
 	w.t.Helper()
-	return w.spawnFrom(rig.Build(w.t), name, settings...)
-}
-
-// spawnFrom is spawn with a program of any version.
-func (w *world) spawnFrom(path, name string, settings ...string) *process {
-	w.t.Helper()
 	env := maps.Clone(w.env)
 	for i := 0; i < len(settings); i += 2 {
 		env[settings[i]] = settings[i+1]
 	}
-	return rig.NewService(w.t, name, path, env, name).Start()
+	return rig.Service(w.t, env, name)
 }
 
 // freeAddr returns a loopback address that nobody listens on.

@@ -1,10 +1,7 @@
 package pipeline_test
 
 import (
-	"context"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -57,15 +54,14 @@ func (y *tally) requireOnce(t testing.TB, ids []message.ID) {
 // provisionFrom runs a program's provision to its end.
 func (w *world) provisionFrom(path string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
-	defer cancel()
-	provision := exec.CommandContext(ctx, path, "provision")
-	provision.Env = []string{"PATH=" + os.Getenv("PATH")}
-	for name, value := range w.env {
-		provision.Env = append(provision.Env, name+"="+value)
-	}
-	out, err := provision.CombinedOutput()
-	require.NoError(w.t, err, "%s", out)
+	p := rig.NewProcess(w.t, "provision", path, w.env, "provision").Start()
+	require.Zero(w.t, p.Wait(), "%s", p.Output)
+}
+
+// service starts a service of a program and waits until it is ready.
+func (w *world) service(path, name string) *process {
+	w.t.Helper()
+	return rig.NewService(w.t, name, path, w.env, name).Start().Ready()
 }
 
 // TestAnUpgradeUnderLoadLosesAndRepeatsNothing goes from the release before
@@ -84,7 +80,7 @@ func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	w.webhook.answers(y.answer)
 	w.provisionFrom(older)
 	services := func(path string) (ingest, dispatcher, sender *process) {
-		return w.spawnFrom(path, "ingest").Ready(), w.spawnFrom(path, "dispatcher").Ready(), w.spawnFrom(path, "sender").Ready()
+		return w.service(path, "ingest"), w.service(path, "dispatcher"), w.service(path, "sender")
 	}
 	oldIngest, oldDispatcher, oldSender := services(older)
 	oldLoad := startLoad(t, oldIngest.URL, 1)
@@ -105,8 +101,8 @@ func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	newLoad.await(25)
 
 	// The new ones turn out badly: the old ones take over again.
-	w.spawnFrom(older, "dispatcher").Ready()
-	w.spawnFrom(older, "sender").Ready()
+	w.service(older, "dispatcher")
+	w.service(older, "sender")
 	require.NoError(t, newDispatcher.Terminate())
 	require.NoError(t, newSender.Terminate())
 	newLoad.await(25)
