@@ -33,7 +33,7 @@ CREATE TABLE messages (
     -- every batch that holds it.
     CHECK (deliver_at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'),
     CHECK (expires_at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00')
-) WITH (fillfactor = 85);
+);
 
 -- The claim: one walk for each priority, oldest first.
 CREATE INDEX messages_due ON messages (destination, priority, deliver_at, id) WHERE status = 'PENDING';
@@ -44,7 +44,7 @@ CREATE INDEX messages_retryable ON messages (id) WHERE status IN ('FAILED', 'CAN
 -- The lists: each filter by itself is one walk, newest first. These change with
 -- every move; what does not change is in lookups.
 CREATE INDEX messages_status ON messages (status, id);
-CREATE INDEX messages_external ON messages (external_id, id) WHERE external_id IS NOT NULL;
+CREATE INDEX messages_external ON messages (hashtext(external_id), id) WHERE external_id IS NOT NULL; -- most are UUIDs as text
 CREATE UNIQUE INDEX messages_idempotency ON messages (idempotency_key, scope) WHERE idempotency_key IS NOT NULL;
 
 -- What lists look for and what never changes, kept by the triggers below. It
@@ -72,7 +72,7 @@ CREATE TABLE attempts (
     outcome     text        NOT NULL,
     error       text,
     response    text,
-    PRIMARY KEY (message_id, number, claim, delivery)
+    PRIMARY KEY (message_id, claim, number, delivery) -- in the order that leaves no gaps
 );
 
 -- What is to be published, written in the transaction that makes it true.

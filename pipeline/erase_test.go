@@ -65,12 +65,16 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 
 	// What only the streams and the outbox hold.
 	composer := events.NewComposer(w.top, true)
-	_, err := w.js.Publish(ctx, w.top.Rejected(message.DefaultDestination), []byte(`{`+them+`,"content":""}`))
-	require.NoError(t, err)
-	_, err = w.js.Publish(ctx, w.top.Rejected(message.DefaultDestination), []byte(`{"to":"+90 555 222 22 22" oh no +905552222222`))
-	require.NoError(t, err)
-	_, err = w.js.Publish(ctx, w.top.Rejected(message.DefaultDestination), []byte(`{`+other+`,"content":""}`))
-	require.NoError(t, err)
+	for n, body := range []string{
+		`{` + them + `,"content":""}`,
+		`{"to":"+90 555 222 22 22" oh no +905552222222`,
+		`{` + other + `,"content":""}`,
+	} {
+		w.publish(composer.Rejected(events.Rejection{
+			Subject: w.top.Intake(message.DefaultDestination), Sequence: uint64(n + 1), Stored: time.Now(), Data: []byte(body),
+			Code: "malformed", Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
+		}, 1<<20)...)
+	}
 	waiting := draft(func(m *message.Message) { m.To = "+905552222222" })
 	unpublished := events.Encode(composer.Moved(message.EventCreated, []message.Message{waiting, draft()}))
 	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, now() + interval '1 hour')", unpublished)

@@ -79,6 +79,7 @@ type querier interface {
 type walk struct {
 	column, value string
 	beside        bool   // the index is that of lookups
+	hashed        bool   // the index is by the column's hash
 	index         string // the rest of its condition
 	scoped        bool   // the index is by scope, not by id: as few rows have a value as there are scopes
 }
@@ -88,7 +89,7 @@ type walk struct {
 func (f Filter) walks(status message.Status) []walk {
 	state := walk{column: "status", value: string(status)}
 	all := []walk{
-		{column: "external_id", value: f.ExternalID, index: " AND %s.external_id IS NOT NULL"},
+		{column: "external_id", value: f.ExternalID, hashed: true, index: " AND %s.external_id IS NOT NULL"},
 		{column: "idempotency_key", value: f.IdempotencyKey, scoped: true},
 		{column: "recipient", value: f.To, beside: true},
 		state,
@@ -158,11 +159,17 @@ func listStatement(f Filter, status message.Status) (sql string, args []any) {
 			if w.beside {
 				of, table = "l", "lookups AS l JOIN messages AS m ON m.id = l.id"
 			}
-			where = fmt.Sprintf("(%[1]s.%[2]s, %[1]s.id) < (%[3]s, $1) AND (%[1]s.%[2]s, %[1]s.id) >= (%[3]s, $2)", of, w.column, arg(w.value))
+			key, value := of+"."+w.column, arg(w.value)
+			where = ""
+			if w.hashed {
+				where = key + " = " + value + " AND "
+				key, value = "hashtext("+key+")", "hashtext("+value+")"
+			}
+			where += fmt.Sprintf("(%[2]s, %[1]s.id) < (%[3]s, $1) AND (%[2]s, %[1]s.id) >= (%[3]s, $2)", of, key, value)
 			if w.index != "" {
 				where += fmt.Sprintf(w.index, of)
 			}
-			order = fmt.Sprintf("%[1]s.%[2]s DESC, %[1]s.id DESC", of, w.column)
+			order = fmt.Sprintf("%s DESC, %s.id DESC", key, of)
 		}
 	}
 	return "SELECT " + columns + " FROM " + table + " WHERE " + where + " ORDER BY " + order + " LIMIT " + arg(limit), args

@@ -18,7 +18,7 @@ func TestAWrongMethodNamesTheRightOnes(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for path, allow := range map[string]string{
-		messages:                   "GET, HEAD, POST",
+		batches:                    "GET, HEAD, POST",
 		messages + "/x/cancel":     "POST",
 		"/api/v1/messaging":        "PATCH",
 		"/api/v1/messaging/start":  "POST",

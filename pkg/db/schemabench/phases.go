@@ -381,7 +381,13 @@ func (b *bench) life(ctx context.Context) error {
 		return err
 	}
 	floor := new(db.Floor)
-	for done := 0; done < min(b.rows, 1_000_000); done += 1000 {
+	rows := min(b.rows, 1_000_000)
+	for done := 0; done < rows; done += 1000 {
+		if done%max(rows/20, 1000) == 0 { // as autovacuum does with a large table, when a fifth of it is dead
+			if _, err := b.pool.Exec(ctx, "VACUUM messages"); err != nil {
+				return err
+			}
+		}
 		for range 10 {
 			if err := b.insert(ctx, 100); err != nil {
 				return err
