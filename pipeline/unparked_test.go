@@ -62,7 +62,7 @@ func TestARetryThatIsParkedIsNotParkedAgain(t *testing.T) {
 	m := w.claimed(draft())[0]
 	w.emit(events.OriginTick, m)
 	told, parked := w.deferral(m, time.Now().Add(time.Hour))
-	schedule := events.NewComposer(w.top, false).Parked(parked, "")
+	schedule := events.NewComposer(w.top, false).Parked(parked)
 	w.publish(told, schedule)
 	first := w.awaitOn(schedule.Subject)
 	w.runDispatcher()
