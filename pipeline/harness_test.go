@@ -52,6 +52,14 @@ type world struct {
 // ones: continuous mode and short retries.
 func newWorld(t testing.TB, settings ...string) *world {
 	t.Helper()
+	w := newBareWorld(t, settings...)
+	w.provision()
+	return w
+}
+
+// newBareWorld is newWorld before it is provisioned.
+func newBareWorld(t testing.TB, settings ...string) *world {
+	t.Helper()
 	w := &world{t: t, natsDir: t.TempDir(), webhook: &webhook{rig.NewWebhook(t)}}
 	w.env = service.Environment{
 		"DATABASE_URL":        dbtest.URL(t),
@@ -78,7 +86,6 @@ func newWorld(t testing.TB, settings ...string) *world {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	w.store = db.NewStore(pool)
-	w.provision()
 	return w
 }
 

@@ -103,4 +103,5 @@ func TestUpAnswersForAllItsServices(t *testing.T) {
 	for _, service := range []string{"ingest", "dispatcher", "sender"} {
 		require.Contains(t, string(page), `dispatch_dependency_state{dependency="postgres",service="`+service+`",state="ok"} 1`)
 	}
+	require.NoError(t, u.Terminate())
 }

@@ -34,8 +34,9 @@ func startUp(t *testing.T, dir string, settings ...string) up {
 		env[settings[i]] = settings[i+1]
 	}
 	p := rig.Process(t, env, "up", "--data", dir)
-	require.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "Ready.") || p.Ended() }, patience, 10*time.Millisecond)
-	require.Contains(t, p.Output.String(), "http://"+addr, "it says where it listens")
+	require.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "http://"+addr) || p.Ended() }, patience, 10*time.Millisecond,
+		"it says where it listens")
+	require.Contains(t, p.Output.String(), "Ready.")
 	return up{process: p, api: &running{url: "http://" + addr}}
 }
 

@@ -105,7 +105,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		newUp(), newIngest(), newDispatcher(), newSender(), newProvision(), newHealth(), newSink(), newBench(),
 		newSend(), newGet(), newList(), newRetry(), newCancel(), newTail(),
 		newStatus(), newStart(), newStop(), newConfigure(),
-		newDoctor(), newMigrate(), newErase(),
+		newDoctor(), newMigrate(), newImport(), newErase(),
 	)
 	root.Args = cobra.ArbitraryArgs
 	root.RunE = func(cmd *cobra.Command, args []string) error {

@@ -106,13 +106,8 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 }
 
 func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
-	// Two groups that hold the same keys in different order would wait for
-	// each other for ever.
-	sorted := slices.SortedStableFunc(slices.Values(group), func(a, b message.Message) int {
-		return cmp.Or(cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.IdempotencyKey, b.IdempotencyKey), cmp.Compare(string(a.ID[:]), string(b.ID[:])))
-	})
 	var p dbsqlc.InsertMessagesParams
-	for _, m := range sorted {
+	for _, m := range inKeyOrder(group) {
 		p.Ids = append(p.Ids, m.ID)
 		p.CreatedAts = append(p.CreatedAts, m.ID.Time())
 		p.DeliverAts = append(p.DeliverAts, m.DeliverAt)
@@ -131,6 +126,14 @@ func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
 		p.Tracestates = append(p.Tracestates, m.Trace.State)
 	}
 	return p
+}
+
+// inKeyOrder sorts a group: two groups that hold the same keys in different
+// order would wait for each other for ever.
+func inKeyOrder(group []message.Message) []message.Message {
+	return slices.SortedStableFunc(slices.Values(group), func(a, b message.Message) int {
+		return cmp.Or(cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.IdempotencyKey, b.IdempotencyKey), cmp.Compare(string(a.ID[:]), string(b.ID[:])))
+	})
 }
 
 func orEmpty(b []byte) []byte {

@@ -1,27 +1,16 @@
 package db_test
 
 import (
-	"io/fs"
-	"slices"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/migrations"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 )
 
-// leftovers lists everything in the schema that a migration can make.
-const leftovers = `
-	SELECT 'relation ' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE n.nspname = 'public' AND c.relname NOT LIKE 'schema_migrations%'
-	UNION ALL SELECT 'function ' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public'
-	UNION ALL SELECT 'type ' || t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-	WHERE n.nspname = 'public' AND t.typname NOT LIKE '%schema_migrations'`
-
-func TestMigrationsLeadUpAndDown(t *testing.T) {
+func TestSeveralMayMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	pool, err := db.Open(ctx, dbtest.EmptyURL(t), db.Options{Name: t.Name()})
@@ -40,26 +29,6 @@ func TestMigrationsLeadUpAndDown(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, db.CheckSchema(ctx, pool))
 	require.ErrorIs(t, db.NewStore(pool).CheckSchedule(ctx), db.ErrNotProvisioned)
-
-	down, err := fs.Glob(migrations.Files, "*.down.sql")
-	require.NoError(t, err)
-	require.NotEmpty(t, down)
-	slices.Sort(down)
-	slices.Reverse(down)
-	for _, file := range down {
-		sql, err := fs.ReadFile(migrations.Files, file)
-		require.NoError(t, err)
-		exec(t, pool, string(sql))
-	}
-	rows, err := pool.Query(ctx, leftovers)
-	require.NoError(t, err)
-	defer rows.Close()
-	for rows.Next() {
-		var left string
-		require.NoError(t, rows.Scan(&left))
-		t.Errorf("left behind: %s", left)
-	}
-	require.NoError(t, rows.Err())
 }
 
 func TestASchemaThatWasLeftHalfDoneIsNotUpToDate(t *testing.T) {

@@ -110,6 +110,7 @@ func (a *api) routes(app *fiber.App) {
 	v1.Post("/messaging/stop", a.controlVerb("stop"))
 	v1.Get("/messaging/status", a.status)
 	v1.Patch("/messaging", a.configure)
+	a.originalRoutes(v1)
 
 	app.Get("/health", func(c *fiber.Ctx) error { return probe(c, a.health.Live) })
 	app.Get("/health/ready", func(c *fiber.Ctx) error { return probe(c, a.health.Ready) })

@@ -145,7 +145,7 @@ func queryOf(required url.Values, name string, value any) string {
 
 // needsNATS are the operations that need NATS, or a dispatcher. There is none
 // here, so that what they would do is a 503; pipeline has them.
-var needsNATS = []string{"start", "stop", "configure", "eraseMessages"}
+var needsNATS = []string{"start", "stop", "configure", "eraseMessages", "schedulerStart", "schedulerStop"}
 
 // TestTheServiceDoesWhatItsDescriptionSays sends every example of every
 // operation, and holds each answer against the description: its status, its
@@ -181,6 +181,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, s.check(s.Components.Schemas["Overview"], decode(t, overview)))
+	require.NoError(t, s.check(s.Components.Schemas["SchedulerTold"], decode(t, []byte(`{"message":"scheduler started successfully","status":"running"}`))))
 	require.NoError(t, s.check(s.Components.Schemas["BulkRetryResult"], decode(t, []byte(`{"matched":1,"retried":0,"dryRun":false,"more":true}`))))
 	require.NoError(t, s.check(s.Components.Schemas["Problem"], decode(t, []byte(`{"type":"t","title":"t","status":503,"code":"unavailable","retried":7}`))))
 

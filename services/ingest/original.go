@@ -1,0 +1,121 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// The routes of the original go-message-dispatcher that have another name
+// here, answered in its shapes, for clients that know no others. Errors are
+// problems, as everywhere.
+
+func (a *api) originalRoutes(v1 fiber.Router) {
+	v1.Post("/scheduler/start", a.schedulerVerb("start", schedulerTold{"scheduler started successfully", "running"}, "is already running"))
+	v1.Post("/scheduler/stop", a.schedulerVerb("stop", schedulerTold{"scheduler stopped successfully", "stopped"}, "is not running"))
+	v1.Get("/scheduler/status", a.schedulerStatus)
+	v1.Post("/messaging/process", a.process)
+}
+
+// schedulerTold is what the original answered to a start or a stop.
+type schedulerTold struct {
+	Message string `json:"message"`
+	Status  string `json:"status"`
+}
+
+// schedulerVerb is controlVerb, but that what already is so is a conflict.
+func (a *api) schedulerVerb(verb string, told schedulerTold, already string) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := a.noBody(c); err != nil {
+			return err
+		}
+		done, err := a.control.Do(context.Background(), verb, nil)
+		if err != nil {
+			return err
+		}
+		var overview message.Overview
+		if err := json.Unmarshal(done, &overview); err != nil {
+			return fmt.Errorf("read the answer to %s: %w", verb, err)
+		}
+		if overview.Changed != nil && !*overview.Changed {
+			return newProblem(http.StatusConflict, codeWrongState, "the scheduler "+already)
+		}
+		return answer(c, http.StatusOK, told)
+	}
+}
+
+// scheduler is the pace in the original's words. What it counted since its
+// start is counted over everything here.
+type scheduler struct {
+	IsRunning             bool             `json:"isRunning"`
+	IsCurrentlyProcessing bool             `json:"isCurrentlyProcessing"`
+	TotalProcessed        int64            `json:"totalProcessed"`
+	TotalSuccessful       int64            `json:"totalSuccessful"`
+	TotalFailed           int64            `json:"totalFailed"`
+	LastProcessingTime    time.Time        `json:"lastProcessingTime"` // the zero time before the first tick
+	NextProcessingIn      message.Duration `json:"nextProcessingIn"`
+	Interval              message.Duration `json:"interval"`
+	BatchSize             int              `json:"batchSize"`
+}
+
+func schedulerOf(o message.Overview) scheduler {
+	s := scheduler{
+		IsRunning:             o.State == message.StateRunning,
+		IsCurrentlyProcessing: o.Counts[message.Queued] > 0,
+		TotalSuccessful:       o.Counts[message.Sent],
+		TotalFailed:           o.Counts[message.Failed],
+		NextProcessingIn:      message.Duration(max(o.Wait, 0).Round(time.Second)),
+		Interval:              o.Interval,
+		BatchSize:             o.BatchSize,
+	}
+	s.TotalProcessed = s.TotalSuccessful + s.TotalFailed
+	if o.LastTickAt != nil {
+		s.LastProcessingTime = *o.LastTickAt
+	}
+	return s
+}
+
+func (a *api) schedulerStatus(c *fiber.Ctx) error {
+	if err := noParameters(c); err != nil {
+		return err
+	}
+	overview, err := a.control.Status(context.Background())
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, schedulerOf(overview))
+}
+
+// processed is what the original answered to a batch out of turn.
+type processed struct {
+	ProcessedCount int      `json:"processedCount"`
+	SuccessCount   int      `json:"successCount"`
+	FailedCount    int      `json:"failedCount"`
+	Errors         []string `json:"errors"`
+}
+
+// process takes up nothing: a batch out of turn would break the pace, which
+// holds for everyone. It says when the next one comes.
+func (a *api) process(c *fiber.Ctx) error {
+	if err := a.noBody(c); err != nil {
+		return err
+	}
+	overview, err := a.control.Status(context.Background())
+	if err != nil {
+		return err
+	}
+	when := "the next batch comes within moments"
+	switch {
+	case overview.State == message.StateStopped:
+		when = "sending is stopped"
+	case overview.NextTickAt != nil && overview.Wait > 0:
+		when = "the next batch comes at " + overview.NextTickAt.Format(time.RFC3339)
+	}
+	return answer(c, http.StatusOK, processed{Errors: []string{"no batch is taken up out of turn: " + when}})
+}
