@@ -17,9 +17,9 @@ func (w *world) deferral(m message.Message, next time.Time) (events.Entry, messa
 	next = next.UTC().Truncate(time.Microsecond)
 	told := events.Outcome{
 		Claim: m.Claim, NextClaim: m.Claim + 1, Delivery: 1,
-		Attempt: &message.Attempt{Number: 1, StartedAt: time.Now(), Outcome: message.OutcomeRetry, HTTPStatus: http.StatusServiceUnavailable},
+		Attempt: &message.Attempt{Number: 1, StartedAt: time.Now(), Outcome: message.OutcomeRetry, HTTPStatus: http.StatusServiceUnavailable, Error: "status 503"},
 	}
-	m.Status, m.Attempts, m.NextAttemptAt = message.Retrying, 1, &next
+	m.Status, m.Attempts, m.LastError, m.NextAttemptAt = message.Retrying, 1, "status 503", &next
 	m.Version++
 	m.Claim++
 	return events.NewComposer(w.top, false).Finished(message.EventAttempted, m, told), m
