@@ -47,8 +47,9 @@ func senderScenarios() []scenario {
 
 // loseNATS kills NATS while the webhook works.
 func loseNATS(i *installation) {
+	times := i.times
 	i.webhook.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) {
-		if c.Number <= i.times {
+		if c.Number <= times {
 			i.nats.Kill()
 		}
 		rig.Accept(c, w, r)
