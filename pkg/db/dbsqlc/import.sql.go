@@ -46,22 +46,22 @@ RETURNING id
 `
 
 type ImportMessagesParams struct {
-	Ids             []message.ID
-	CreatedAts      []time.Time
-	UpdatedAts      []time.Time
-	SentAts         []time.Time
-	Attempts        []int32
-	Priorities      []int16
-	Statuses        []string
-	Destinations    []string
-	Recipients      []string
-	Contents        []string
-	Metadatas       []string
-	ExternalIds     []string
-	LastErrors      []string
-	Scopes          []string
-	IdempotencyKeys []string
-	BodyHashes      [][]byte
+	Ids             []message.ID `db:"ids"`
+	CreatedAts      []time.Time  `db:"created_ats"`
+	UpdatedAts      []time.Time  `db:"updated_ats"`
+	SentAts         []time.Time  `db:"sent_ats"`
+	Attempts        []int32      `db:"attempts"`
+	Priorities      []int16      `db:"priorities"`
+	Statuses        []string     `db:"statuses"`
+	Destinations    []string     `db:"destinations"`
+	Recipients      []string     `db:"recipients"`
+	Contents        []string     `db:"contents"`
+	Metadatas       []string     `db:"metadatas"`
+	ExternalIds     []string     `db:"external_ids"`
+	LastErrors      []string     `db:"last_errors"`
+	Scopes          []string     `db:"scopes"`
+	IdempotencyKeys []string     `db:"idempotency_keys"`
+	BodyHashes      [][]byte     `db:"body_hashes"`
 }
 
 // Messages from another system's table, with the states and times that they
