@@ -63,6 +63,7 @@ func TestARetryThatIsParkedIsNotParkedAgain(t *testing.T) {
 	w.emit(events.OriginTick, m)
 	told, parked := w.deferral(m, time.Now().Add(time.Hour))
 	schedule := events.NewComposer(w.top, false).Parked(parked)
+	schedule.MsgID += ".before" // so long ago that the stream has forgotten it
 	w.publish(told, schedule)
 	first := w.awaitOn(schedule.Subject)
 	w.runDispatcher()
