@@ -36,7 +36,7 @@ func TestEverythingThatIsPublishedCarriesTheTrace(t *testing.T) {
 		var event events.Envelope
 		require.NoError(t, json.Unmarshal(entry.Data, &event))
 		if event.SpecVersion != "" {
-			require.Equal(t, m.Trace, message.Trace{Parent: event.Traceparent, State: event.Tracestate}, entry.Subject)
+			require.Equal(t, message.Trace{Parent: event.Traceparent, State: event.Tracestate}, m.Trace, entry.Subject)
 		}
 	}
 }
