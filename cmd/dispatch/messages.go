@@ -133,7 +133,7 @@ func fillMessage(t *table, m message.Message) {
 	t.row("priority", m.Priority)
 	t.row("attempts", m.Attempts)
 	t.row("created", stamp(&m.CreatedAt))
-	if m.DeliverAt.After(m.CreatedAt) {
+	if m.DeliverAt.Sub(m.CreatedAt) > time.Second { // less lies between two clocks, and between arrival and storing
 		t.row("deliver at", stamp(&m.DeliverAt))
 	}
 	for _, moment := range []struct {

@@ -143,7 +143,7 @@ func TestBench(t *testing.T) {
 	var results []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(dispatch(t, "bench", "--messages", "20", "--runs", "1", "--json").ok(t)), &results))
 	require.Positive(t, results[0]["deliveredPerSecond"])
-	dispatch(t, "bench", "--load", "pigeon").fails(t, 2, "single, batch or nats")
+	dispatch(t, "bench", "--load", "pigeon").fails(t, 2, "single, batch, ndjson, nats")
 	dispatch(t, "bench", "--scenario", "fast").fails(t, 2, "fast")
 	dispatch(t, "bench", "--runs", "0").fails(t, 2, "1 or more")
 }
