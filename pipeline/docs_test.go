@@ -17,7 +17,7 @@ import (
 )
 
 // commands says of every block of shell commands in the documentation which
-// test of this package runs it, or why none does. A block is named by its
+// test of this package, or of the command's, runs it, or why none does. A block is named by its
 // file, the title of its section, and its place there.
 var commands = map[string]struct{ runBy, notRun string }{
 	"README.md: Run it 1":              {runBy: "TestMakeRunIsTheOneCommand"}, // but for make test, which runs this
@@ -27,6 +27,11 @@ var commands = map[string]struct{ runBy, notRun string }{
 	"README.md: A first message 4":     {runBy: "TestTheFirstMessagesOfTheREADME"},
 	"README.md: On several machines 1": {notRun: "needs a Docker engine; TestTheComposeFileRunsEverything loads the file"},
 	"README.md: On several machines 2": {runBy: "TestTheServicesOfTheREADME"},
+
+	"MIGRATING.md: From the original go-message-dispatcher 1": {runBy: "TestTheCommandsOfMIGRATING"},
+	"MIGRATING.md: From the original go-message-dispatcher 2": {runBy: "TestTheCommandsOfMIGRATING"},
+	"MIGRATING.md: From the original go-message-dispatcher 3": {runBy: "TestTheCommandsOfMIGRATING"},
+	"MIGRATING.md: From the original go-message-dispatcher 4": {runBy: "TestTheCommandsOfMIGRATING"},
 }
 
 // documents are the files that people read.
@@ -96,11 +101,13 @@ func TestEveryCommandOfTheDocumentsIsRun(t *testing.T) {
 	}
 }
 
-// testsThatRunCommands lists the tests of this package that call commandsOf.
+// testsThatRunCommands lists the tests of this package that call commandsOf,
+// and those of the command's that run a whole document.
 func testsThatRunCommands(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("*_test.go")
 	require.NoError(t, err)
+	files = append(files, "../cmd/dispatch/migrating_test.go")
 	var names []string
 	for _, file := range files {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
@@ -111,7 +118,7 @@ func testsThatRunCommands(t *testing.T) []string {
 				continue
 			}
 			ast.Inspect(f, func(n ast.Node) bool {
-				if called, ok := n.(*ast.Ident); ok && called.Name == "commandsOf" {
+				if called, ok := n.(*ast.Ident); ok && slices.Contains([]string{"commandsOf", "commandsOfDocument"}, called.Name) {
 					names = append(names, f.Name.Name)
 				}
 				return true

@@ -16,12 +16,18 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
+// commandsOfDocument returns all shell commands of a document.
+func commandsOfDocument(t *testing.T, name string) [][]string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + name)
+	require.NoError(t, err)
+	return regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+}
+
 // TestTheCommandsOfMIGRATING runs every command of docs/MIGRATING.md as it
 // stands; the addresses of two local databases are put for those of two others.
 func TestTheCommandsOfMIGRATING(t *testing.T) {
-	text, err := os.ReadFile("../../docs/MIGRATING.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	blocks := commandsOfDocument(t, "MIGRATING.md")
 	require.Len(t, blocks, 4)
 
 	from := original(t, originalTable, `INSERT INTO messages (id, phone_number, content, status) VALUES

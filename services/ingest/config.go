@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -44,7 +45,7 @@ type Config struct {
 
 // Validate reports every mistake of ingest's own settings.
 func (c Config) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.validateAddrs(), c.validateKeys()}
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL), c.validateAddrs(), c.validateKeys()}
 	if c.MaxContentLength < 1 || c.MaxContentLength > maxContentLength {
 		errs = append(errs, service.Invalid("MAX_CONTENT_LENGTH", c.MaxContentLength, fmt.Sprintf("must be from 1 to %d", maxContentLength)))
 	}
