@@ -115,10 +115,11 @@ func (c *contract) deferred() {
 // expired has messages end before they are emitted, and after an attempt.
 func (c *contract) expired() {
 	soon := time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)
-	c.control("stop", "")
+	_, err := c.control("stop", "")
+	require.NoError(c.t, err)
 	unsent := c.api.post(c.t, c.text("unsent", `,"expiresAt":"`+soon+`"`))
 	c.await(unsent, message.Expired)
-	_, err := c.control("start", "")
+	_, err = c.control("start", "")
 	require.NoError(c.t, err)
 	tried := c.api.post(c.t, c.text("later", `,"expiresAt":"`+time.Now().Add(time.Minute).UTC().Format(time.RFC3339)+`"`))
 	c.await(tried, message.Expired)

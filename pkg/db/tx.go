@@ -97,13 +97,13 @@ func (t *transaction) Exec(ctx context.Context, sql string, args ...any) (pgconn
 // Query implements dbsqlc.DBTX.
 func (t *transaction) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if t.begun {
-		return t.conn.Query(ctx, sql, args...)
+		return t.conn.Query(ctx, sql, args...) //nolint:rowserrcheck // its reader does
 	}
 	results, err := t.begin(ctx, sql, args)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := results.Query()
+	rows, err := results.Query() //nolint:rowserrcheck // its reader does
 	if err != nil {
 		_ = results.Close() // the same error
 		return nil, err
@@ -116,7 +116,7 @@ func (t *transaction) QueryRow(ctx context.Context, sql string, args ...any) pgx
 	if t.begun {
 		return t.conn.QueryRow(ctx, sql, args...)
 	}
-	rows, err := t.Query(ctx, sql, args...)
+	rows, err := t.Query(ctx, sql, args...) //nolint:rowserrcheck // Scan does
 	return firstRow{rows, err}
 }
 

@@ -71,7 +71,7 @@ func (p Postgres) Validate() error {
 // says it as the end of a sentence, and never repeats a secret.
 func (p Postgres) ValidateWith(check func(url string) error) error {
 	if p.Validate() != nil {
-		return nil // that is told already
+		return nil //nolint:nilerr // that is told already
 	}
 	if err := check(p.URL()); err != nil {
 		return Invalid("DATABASE_URL", Hidden, err.Error())
@@ -159,7 +159,7 @@ func (r Redis) Validate() error {
 // ValidateWith is Postgres.ValidateWith for Redis.
 func (r Redis) ValidateWith(check func(url string) error) error {
 	if !r.Enabled() || r.Validate() != nil {
-		return nil
+		return nil //nolint:nilerr // that is told already
 	}
 	if err := check(r.URL()); err != nil {
 		return Invalid("REDIS_URL", Hidden, err.Error())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -48,7 +47,7 @@ func (a *api) retryMany(c *fiber.Ctx) error {
 	if err != nil {
 		return a.brokenOff(c, done, err)
 	}
-	return answer(c, http.StatusOK, done)
+	return answer(c, done)
 }
 
 // brokenOff is the problem of a bulk retry that could not be finished. Its

@@ -262,9 +262,9 @@ func probe(c *fiber.Ctx, ask func() (int, []byte)) error {
 	return answerRaw(c, code, body)
 }
 
-// answer sends JSON.
-func answer(c *fiber.Ctx, status int, body any) error {
-	return answerRaw(c, status, encode(body))
+// answer answers 200 with JSON.
+func answer(c *fiber.Ctx, body any) error {
+	return answerRaw(c, http.StatusOK, encode(body))
 }
 
 func answerRaw(c *fiber.Ctx, status int, body []byte) error {

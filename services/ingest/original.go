@@ -46,7 +46,7 @@ func (a *api) schedulerVerb(verb string, told schedulerTold, already string) fib
 		if overview.Changed != nil && !*overview.Changed {
 			return newProblem(http.StatusConflict, codeWrongState, "the scheduler "+already)
 		}
-		return answer(c, http.StatusOK, told)
+		return answer(c, told)
 	}
 }
 
@@ -89,7 +89,7 @@ func (a *api) schedulerStatus(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, schedulerOf(overview))
+	return answer(c, schedulerOf(overview))
 }
 
 // processed is what the original answered to a batch out of turn.
@@ -117,5 +117,5 @@ func (a *api) process(c *fiber.Ctx) error {
 	case overview.NextTickAt != nil && overview.Wait > 0:
 		when = "the next batch comes at " + overview.NextTickAt.Format(time.RFC3339)
 	}
-	return answer(c, http.StatusOK, processed{Errors: []string{"no batch is taken up out of turn: " + when}})
+	return answer(c, processed{Errors: []string{"no batch is taken up out of turn: " + when}})
 }

@@ -122,7 +122,7 @@ func (a *api) createBatch(c *fiber.Ctx) error {
 	if reply.Accepted == 0 && lost != nil {
 		return lost // an outage is one for the whole batch
 	}
-	return answer(c, http.StatusOK, reply)
+	return answer(c, reply)
 }
 
 // readItems takes a JSON array apart.
@@ -146,7 +146,7 @@ func (a *api) listMessages(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, found)
+	return answer(c, found)
 }
 
 func (a *api) getMessage(c *fiber.Ctx) error {
@@ -158,7 +158,7 @@ func (a *api) getMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, m)
+	return answer(c, m)
 }
 
 // pathID reads the id in the path of a request that takes no parameters.
@@ -192,7 +192,7 @@ func (a *api) listAttempts(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, map[string]any{"data": attempts})
+	return answer(c, map[string]any{"data": attempts})
 }
 
 func (a *api) cancelMessage(c *fiber.Ctx) error {
@@ -207,7 +207,7 @@ func (a *api) cancelMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, m)
+	return answer(c, m)
 }
 
 func (a *api) retryMessage(c *fiber.Ctx) error {
@@ -227,7 +227,7 @@ func (a *api) retryMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, m)
+	return answer(c, m)
 }
 
 func (a *api) controlVerb(verb string) fiber.Handler {
@@ -263,7 +263,7 @@ func (a *api) status(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, overview)
+	return answer(c, overview)
 }
 
 // jsonBody reads the JSON body of a request that takes no parameters; where

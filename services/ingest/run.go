@@ -72,11 +72,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		cfg: cfg, log: log, group: group, metrics: metrics,
 		store: db.NewStore(pool).WithReads(lists), js: js, topology: topology, counts: newCounters(metrics),
 	}
-	if cfg.Redis.Enabled() {
-		if p.cache, err = cache.Open(cfg.Redis.URL(), topology.Prefix()); err != nil {
-			return err
-		}
-		group.OnStop("redis", func(context.Context) error { return p.cache.Close() })
+	if err := p.openCache(); err != nil {
+		return err
 	}
 	cases := p.useCases()
 	a := &api{
@@ -118,6 +115,18 @@ type parts struct {
 
 func (p parts) eraser(cases *useCases) *eraser {
 	return &eraser{useCases: cases, js: p.js, topology: p.topology, cache: p.cache}
+}
+
+// openCache opens what Redis holds, if there is a Redis.
+func (p *parts) openCache() (err error) {
+	if !p.cfg.Redis.Enabled() {
+		return nil
+	}
+	if p.cache, err = cache.Open(p.cfg.Redis.URL(), p.topology.Prefix()); err != nil {
+		return err
+	}
+	p.group.OnStop("redis", func(context.Context) error { return p.cache.Close() })
+	return nil
 }
 
 // useCases makes the use cases, and what stores and announces for them. It is

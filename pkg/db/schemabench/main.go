@@ -53,8 +53,9 @@ var phases = []struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "schemabench:", err)
 		os.Exit(1)
 	}
@@ -122,5 +123,6 @@ func private(ctx context.Context) (*postgres.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return server, server.CreateDatabase(ctx, "bench")
+	err = server.CreateDatabase(ctx, "bench")
+	return server, err
 }
