@@ -30,7 +30,7 @@ GOFLAGS ?= -buildvcs=false
 export GOFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev dev-up dev-down deps build test test-unit test-integration test-coverage chaos \
+.PHONY: help run dev dev-up dev-down deps build test proof test-unit test-integration test-coverage chaos \
 	lint fmt vet generate tidy vuln migrate-up migrate-down migrate-create docker-build clean
 
 help: ## Show this list
@@ -64,9 +64,15 @@ build: ## Build bin/dispatch, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(MODULE)/pkg/service.version=$(VERSION)' -o bin/dispatch ./cmd/dispatch
 
 # The race detector needs cgo. -timeout is for each package by itself.
-test: ## Install what is missing and run every test of every module, with the race detector
+test: ## Install what is missing and run the tests of every module, with the race detector
 	@scripts/deps test
-	CGO_ENABLED=1 go test -race -timeout 15m $(TESTFLAGS) $(PKGS)
+	CGO_ENABLED=1 go test -race -short -timeout 15m $(TESTFLAGS) $(PKGS)
+
+# What make test cuts short: every crash point twice in a row too, every kind of
+# damage to a store, a hundred thousand parked retries.
+proof: ## Run the proofs of docs/RELIABILITY.md at full length, and every other test
+	@scripts/deps test
+	CGO_ENABLED=0 go test -p 1 -timeout 60m $(TESTFLAGS) $(PKGS)
 
 # What starts servers imports pkg/local or pkg/db/dbtest, or is part of them.
 WITH_IMPORTS := go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKGS)
@@ -77,7 +83,7 @@ test-unit: ## Run the tests that need nothing: no servers, no C compiler
 
 test-integration: ## Run the tests on real Postgres, NATS and Redis, with the race detector
 	@scripts/deps test
-	CGO_ENABLED=1 go test -race -timeout 15m $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -E '$(SERVERS)' | cut -d' ' -f1)
+	CGO_ENABLED=1 go test -race -short -timeout 15m $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -E '$(SERVERS)' | cut -d' ' -f1)
 
 # Reproduce a schedule with the SEED that a run prints; 0 is another one each time.
 DURATION ?= 10m
@@ -90,7 +96,7 @@ chaos: ## Break everything at random and judge: DURATION=10m, SEED=0 (another ea
 test-coverage: ## Run every test and tell how much of the code they reach (bin/coverage.out)
 	@scripts/deps test
 	@mkdir -p bin
-	CGO_ENABLED=0 go test -timeout 15m -coverpkg=$(MODULE)/... -coverprofile=bin/coverage.out $(TESTFLAGS) $(PKGS)
+	CGO_ENABLED=0 go test -short -timeout 15m -coverpkg=$(MODULE)/... -coverprofile=bin/coverage.out $(TESTFLAGS) $(PKGS)
 	@go tool cover -func=bin/coverage.out | tail -1
 	@echo 'line by line: go tool cover -html=bin/coverage.out'
 

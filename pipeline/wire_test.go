@@ -17,12 +17,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
 
-// Of the messages of a channel the first thoroughly are checked, and then
-// every rarely-th: a test with a hundred thousand is about something else.
-const (
-	thoroughly = 1000
-	rarely     = 100
-)
+// thoroughly is how many messages of a channel are checked: a test with a
+// hundred thousand is about something else, and listening costs.
+const thoroughly = 1000
 
 // wire listens to what goes over a NATS server and holds it against the
 // description. What the system itself publishes must be as described;
@@ -33,7 +30,6 @@ type wire struct {
 	nc   *nats.Conn
 
 	mu       sync.Mutex
-	count    map[string]int      // messages of each channel
 	asked    map[string]question // by the subject of the answer
 	problems []string
 }
@@ -69,11 +65,14 @@ func (a *asyncAPI) told() []string {
 // something was not as described. NATS may stop and start meanwhile.
 func watch(t testing.TB, js jetstream.JetStream, spec *asyncAPI, subjects ...string) *wire {
 	t.Helper()
-	x := &wire{t: t, spec: spec, nc: js.Conn(), count: map[string]int{}, asked: map[string]question{}}
+	x := &wire{t: t, spec: spec, nc: js.Conn(), asked: map[string]question{}}
 	for _, subject := range subjects {
 		subscription, err := x.nc.Subscribe(subject, x.take)
 		require.NoError(t, err)
 		require.NoError(t, subscription.SetPendingLimits(-1, -1))
+		if subject != ">" {
+			require.NoError(t, subscription.AutoUnsubscribe(thoroughly))
+		}
 	}
 	require.NoError(t, x.nc.Flush())
 	t.Cleanup(x.finish)
@@ -122,10 +121,6 @@ func (x *wire) take(msg *nats.Msg) {
 	}
 	if strings.HasPrefix(msg.Reply, "$JS.ACK.") && c.name != "deliver" {
 		return // on its way to a consumer: it was seen when it was published, unless a schedule did it
-	}
-	x.count[c.name]++
-	if n := x.count[c.name]; n > thoroughly && n%rarely != 0 {
-		return
 	}
 	err := x.check(c, msg)
 	switch {
