@@ -66,7 +66,7 @@ func (r *receiver) serve(c *fasthttp.RequestCtx) {
 		return
 	}
 	if r.delay > 0 {
-		time.Sleep(r.delay)
+		<-time.After(r.delay)
 	}
 	if !r.note(string(c.Request.Header.Peek("Idempotency-Key")), now) {
 		c.SetStatusCode(fasthttp.StatusServiceUnavailable)
