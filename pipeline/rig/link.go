@@ -50,12 +50,8 @@ func NewLink(t testing.TB, name, target string) *Link {
 	if err != nil {
 		t.Fatalf("link to %s: %v", target, err)
 	}
-	l := &Link{Name: name, target: u.Host, changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
-	addr := FreeAddr(t)
-	if l.listener, err = net.Listen("tcp", addr); err != nil {
-		t.Fatalf("link to %s: %v", target, err)
-	}
-	l.URL = strings.Replace(target, u.Host, addr, 1)
+	l := &Link{Name: name, target: u.Host, listener: listen(t), changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
+	l.URL = strings.Replace(target, u.Host, l.listener.Addr().String(), 1)
 	t.Cleanup(func() {
 		_ = l.listener.Close()
 		l.Mend()

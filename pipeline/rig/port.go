@@ -24,8 +24,20 @@ var (
 )
 
 // FreeAddr returns a loopback address that nobody listens on, and keeps it
-// from other callers, in other processes too, until the test process ends.
+// from other callers, in other processes too, until the test process ends. It
+// is for processes: one that is being forked may hold the address for a moment
+// yet, so that only listen is sure to get it at once.
 func FreeAddr(t testing.TB) string {
+	t.Helper()
+	listener := listen(t)
+	if err := listener.Close(); err != nil {
+		t.Fatalf("give %s free: %v", listener.Addr(), err)
+	}
+	return listener.Addr().String()
+}
+
+// listen listens on a free address, which is kept as FreeAddr's are.
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort))
@@ -41,11 +53,8 @@ func FreeAddr(t testing.TB) string {
 		if err != nil {
 			continue
 		}
-		if err := listener.Close(); err != nil {
-			t.Fatalf("give %s free: %v", addr, err)
-		}
-		return addr
+		return listener
 	}
 	t.Fatal("no free port")
-	return ""
+	return nil
 }
