@@ -37,7 +37,7 @@ type Erased struct {
 // so is none left.
 func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box) (Erased, error) {
 	var erased Erased
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.EraseMessages(ctx, recipient, int32(limit))
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box)
 		if erased.Attempts, err = q.EraseAttempts(ctx, ids); err != nil {
 			return err
 		}
-		erased.OutboxID, err = put(ctx, q, open, box)
+		erased.OutboxID, err = put(ctx, last, open, box)
 		return err
 	})
 	if err != nil {
@@ -79,7 +79,7 @@ const outboxPage = 50
 // Rows that a dispatcher is publishing at this moment are passed over.
 func (s *Store) RewriteOutbox(ctx context.Context, rewrite func(batch []byte) ([]byte, bool)) error {
 	for after, n := int64(0), outboxPage; n == outboxPage; {
-		err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+		err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 			rows, err := q.LockOutbox(ctx, after, outboxPage)
 			if err != nil {
 				return err

@@ -17,7 +17,7 @@ import (
 // outbox row is left to the relay. It may run beside everything else.
 func (s *Store) Import(ctx context.Context, group []message.Message, box Box) (map[message.ID]bool, error) {
 	fresh := make(map[message.ID]bool, len(group))
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		ids, err := q.ImportMessages(ctx, importParams(group))
 		if err != nil {
 			return fmt.Errorf("import %d messages: %w", len(group), err)
@@ -31,7 +31,7 @@ func (s *Store) Import(ctx context.Context, group []message.Message, box Box) (m
 				waiting = append(waiting, m)
 			}
 		}
-		_, err = put(ctx, q, waiting, box)
+		_, err = put(ctx, last, waiting, box)
 		return err
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ type Stored struct {
 func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([]Stored, int64, error) {
 	var outboxID int64
 	results := make([]Stored, len(group))
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.InsertMessages(ctx, insertParams(group))
 		if err != nil {
 			return fmt.Errorf("insert %d messages: %w", len(group), err)
@@ -45,13 +45,14 @@ func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([
 			created = append(created, m)
 			delete(fresh, m.ID) // the same id twice in a group is stored once
 		}
+		if len(created) == len(group) {
+			outboxID, err = put(ctx, last, created, box)
+			return err
+		}
 		if outboxID, err = put(ctx, q, created, box); err != nil {
 			return err
 		}
-		if len(created) < len(group) {
-			return s.findFirsts(ctx, q, group, results)
-		}
-		return nil
+		return s.findFirsts(ctx, q, group, results)
 	})
 	if err != nil {
 		return nil, 0, err

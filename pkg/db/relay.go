@@ -50,7 +50,7 @@ type Relayed struct {
 // the transaction.
 func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.Context, []Abandoned) []Published) (Relayed, error) {
 	var relayed Relayed
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		relayed = Relayed{}
 		rows, err := q.LockAbandoned(ctx, p.After, p.Age, int32(p.Limit))
 		if err != nil {

@@ -24,13 +24,13 @@ type Deleted struct {
 // that were created later than that: those can't be past it.
 func (s *Store) DeletePast(ctx context.Context, retention time.Duration, after message.ID, limit int) (Deleted, error) {
 	var deleted Deleted
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		locked, err := q.LockRetention(ctx)
 		if err != nil || !locked {
 			deleted = Deleted{Busy: true, Last: after}
 			return err
 		}
-		row, err := q.DeletePast(ctx, dbsqlc.DeletePastParams{
+		row, err := last.DeletePast(ctx, dbsqlc.DeletePastParams{
 			After: after, Before: message.FirstID(time.Now().Add(-retention)), StepLimit: int32(limit),
 			Final: texts(finalStatuses()), Retention: retention,
 		})

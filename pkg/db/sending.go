@@ -59,7 +59,7 @@ var movePairs = func() []string {
 // state but SENT. It returns how many moved a message.
 func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Duration) (int, error) {
 	moved := 0
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		moved = 0
 		if err := q.InsertAttempts(ctx, attemptParams(outcomes)); err != nil {
 			return fmt.Errorf("insert attempts: %w", err)
@@ -69,6 +69,9 @@ func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Durat
 		for rest := outcomes; len(rest) > 0; {
 			var round []Outcome
 			round, rest = splitRound(rest)
+			if len(rest) == 0 {
+				q = last
+			}
 			ids, err := q.RecordOutcomes(ctx, outcomeParams(round, lease))
 			if err != nil {
 				return fmt.Errorf("update messages: %w", err)

@@ -36,13 +36,13 @@ func (s *Store) RenewLeases(ctx context.Context, lost []Lost, lease time.Duratio
 // GiveUp moves messages to FAILED whose claims never brought an outcome. It
 // returns them and the outbox row to publish, 0 for none.
 func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []message.Message, outboxID int64, err error) {
-	err = s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.GiveUp(ctx, texts(message.Fail.From), lostIDs(lost), lostClaims(lost))
 		if err != nil {
 			return fmt.Errorf("give up %d messages: %w", len(lost), err)
 		}
 		moved = toMessages(rows)
-		outboxID, err = put(ctx, q, moved, box)
+		outboxID, err = put(ctx, last, moved, box)
 		return err
 	})
 	return moved, outboxID, err
@@ -51,13 +51,13 @@ func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []messa
 // ExpireDue moves at most limit PENDING messages to EXPIRED whose time is
 // over. It returns them and the outbox row to publish, 0 for none.
 func (s *Store) ExpireDue(ctx context.Context, limit int, box Box) (moved []message.Message, outboxID int64, err error) {
-	err = s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.ExpireDue(ctx, texts(message.Expire.From), int32(limit))
 		if err != nil {
 			return fmt.Errorf("expire messages: %w", err)
 		}
 		moved = toMessages(rows)
-		outboxID, err = put(ctx, q, moved, box)
+		outboxID, err = put(ctx, last, moved, box)
 		return err
 	})
 	return moved, outboxID, err

@@ -100,7 +100,7 @@ type Tick struct {
 // FinishClaim. It never waits for another dispatcher's tick.
 func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 	var tick Tick
-	err := s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		schedule, err := q.LockSchedule(ctx)
 		if errors.Is(err, pgx.ErrNoRows) {
 			tick = Tick{Running: true} // locked, or not provisioned: look again soon
@@ -115,7 +115,7 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 			return nil
 		case schedule.Wait > schedule.TickInterval:
 			tick.Wait = schedule.TickInterval
-			return q.PullBackTick(ctx)
+			return last.PullBackTick(ctx)
 		case schedule.Wait > 0:
 			return nil
 		}
@@ -126,9 +126,9 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 		}
 		if tick.Size() == 0 {
 			tick.Wait = schedule.TickInterval
-			return q.EmptyTick(ctx)
+			return last.EmptyTick(ctx)
 		}
-		if tick.OutboxID, err = q.OpenTick(ctx, p.Box(tick.Claim)); err != nil {
+		if tick.OutboxID, err = last.OpenTick(ctx, p.Box(tick.Claim)); err != nil {
 			return fmt.Errorf("write outbox: %w", err)
 		}
 		return nil

@@ -19,43 +19,52 @@ const rollbackWait = time.Second
 var errRolledBack = errors.New("the transaction was rolled back")
 
 // inTx runs work in one transaction, which is rolled back when work fails.
-// BEGIN travels with the first statement: with few messages it is the round
-// trips that a transaction costs.
-func (s *Store) inTx(ctx context.Context, work func(*dbsqlc.Queries) error) (err error) {
+// With few messages it is the round trips that a transaction costs: BEGIN
+// travels with the first statement, and COMMIT with the one that work makes by
+// last.
+func (s *Store) inTx(ctx context.Context, work func(q, last *dbsqlc.Queries) error) error {
 	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer pooled.Release()
 	tx := &transaction{conn: pooled.Conn()}
-	committed := false
 	defer func() {
-		if tx.begun && !committed {
+		if tx.begun && !tx.committed {
 			tx.rollback(ctx)
 		}
 	}()
-	if err := work(dbsqlc.New(tx)); err != nil {
+	if err := work(dbsqlc.New(tx), dbsqlc.New(lastOf{tx})); err != nil {
 		return err
 	}
-	if !tx.begun {
+	if !tx.begun || tx.committed {
 		return nil
 	}
 	tag, err := tx.conn.Exec(ctx, "commit")
 	if err != nil {
 		return err
 	}
-	committed = true
-	if tag.String() != "COMMIT" {
-		return errRolledBack
-	}
-	return nil
+	return tx.ended(tag)
 }
 
 // transaction is a connection whose first statement begins a transaction. It
 // is for one goroutine.
 type transaction struct {
-	conn  *pgx.Conn
-	begun bool
+	conn      *pgx.Conn
+	begun     bool
+	committed bool
+}
+
+// lastOf is a transaction that ends with the next statement. Should that fail,
+// Postgres passes over the COMMIT behind it.
+type lastOf struct{ *transaction }
+
+// ended takes the answer to a COMMIT.
+func (t *transaction) ended(answer pgconn.CommandTag) error {
+	if t.committed = answer.String() == "COMMIT"; !t.committed {
+		return errRolledBack
+	}
+	return nil
 }
 
 // rollback ends what failed. A connection on which even that fails is not
@@ -66,19 +75,73 @@ func (t *transaction) rollback(ctx context.Context) {
 	_, _ = t.conn.Exec(ctx, "rollback")
 }
 
-// begin sends BEGIN and a statement together and reads the answer to the
-// first.
-func (t *transaction) begin(ctx context.Context, sql string, args []any) (pgx.BatchResults, error) {
+// send sends a statement, BEGIN before it if it is the first and COMMIT behind
+// it if it is the last, and reads the answer to BEGIN.
+func (t *transaction) send(ctx context.Context, sql string, args []any, last bool) (*answer, error) {
+	var batch pgx.Batch
+	first := !t.begun
 	t.begun = true
-	var both pgx.Batch
-	both.Queue("begin")
-	both.Queue(sql, args...)
-	results := t.conn.SendBatch(ctx, &both)
-	if _, err := results.Exec(); err != nil {
-		_ = results.Close() // the same error
+	if first {
+		batch.Queue("begin")
+	}
+	batch.Queue(sql, args...)
+	if last {
+		batch.Queue("commit")
+	}
+	a := &answer{results: t.conn.SendBatch(ctx, &batch), tx: t, last: last}
+	if first {
+		if _, err := a.results.Exec(); err != nil {
+			_ = a.results.Close() // the same error
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// answer is what Postgres says to a statement and what travelled with it.
+type answer struct {
+	results pgx.BatchResults
+	tx      *transaction
+	last    bool
+}
+
+// end reads the rest, once the statement's own answer is read, and leaves the
+// connection free for the next.
+func (a *answer) end() error {
+	var err error
+	if a.last {
+		var tag pgconn.CommandTag
+		if tag, err = a.results.Exec(); err == nil {
+			err = a.tx.ended(tag)
+		}
+	}
+	return errors.Join(err, a.results.Close())
+}
+
+func (t *transaction) exec(ctx context.Context, sql string, args []any, last bool) (pgconn.CommandTag, error) {
+	a, err := t.send(ctx, sql, args, last)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	tag, err := a.results.Exec()
+	if err != nil {
+		_ = a.results.Close() // the same error
+		return tag, err
+	}
+	return tag, a.end()
+}
+
+func (t *transaction) query(ctx context.Context, sql string, args []any, last bool) (pgx.Rows, error) {
+	a, err := t.send(ctx, sql, args, last)
+	if err != nil {
 		return nil, err
 	}
-	return results, nil
+	rows, err := a.results.Query() //nolint:rowserrcheck // its reader does
+	if err != nil {
+		_ = a.results.Close() // the same error
+		return nil, err
+	}
+	return &answerRows{Rows: rows, answer: a}, nil
 }
 
 // Exec implements dbsqlc.DBTX.
@@ -86,12 +149,7 @@ func (t *transaction) Exec(ctx context.Context, sql string, args ...any) (pgconn
 	if t.begun {
 		return t.conn.Exec(ctx, sql, args...)
 	}
-	results, err := t.begin(ctx, sql, args)
-	if err != nil {
-		return pgconn.CommandTag{}, err
-	}
-	tag, err := results.Exec()
-	return tag, errors.Join(err, results.Close())
+	return t.exec(ctx, sql, args, false)
 }
 
 // Query implements dbsqlc.DBTX.
@@ -99,16 +157,7 @@ func (t *transaction) Query(ctx context.Context, sql string, args ...any) (pgx.R
 	if t.begun {
 		return t.conn.Query(ctx, sql, args...) //nolint:rowserrcheck // its reader does
 	}
-	results, err := t.begin(ctx, sql, args)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := results.Query() //nolint:rowserrcheck // its reader does
-	if err != nil {
-		_ = results.Close() // the same error
-		return nil, err
-	}
-	return &firstRows{Rows: rows, results: results}, nil
+	return t.query(ctx, sql, args, false)
 }
 
 // QueryRow implements dbsqlc.DBTX.
@@ -116,37 +165,70 @@ func (t *transaction) QueryRow(ctx context.Context, sql string, args ...any) pgx
 	if t.begun {
 		return t.conn.QueryRow(ctx, sql, args...)
 	}
-	rows, err := t.Query(ctx, sql, args...) //nolint:rowserrcheck // Scan does
-	return firstRow{rows, err}
+	rows, err := t.query(ctx, sql, args, false) //nolint:rowserrcheck // Scan does
+	return answerRow{rows, err}
 }
 
-// firstRows are the rows of the first statement. Closing them leaves the
-// connection free for the next.
-type firstRows struct {
+// Exec implements dbsqlc.DBTX.
+func (l lastOf) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	return l.exec(ctx, sql, args, true)
+}
+
+// Query implements dbsqlc.DBTX.
+func (l lastOf) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	return l.query(ctx, sql, args, true)
+}
+
+// QueryRow implements dbsqlc.DBTX.
+func (l lastOf) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	rows, err := l.query(ctx, sql, args, true) //nolint:rowserrcheck // Scan does
+	return answerRow{rows, err}
+}
+
+// answerRows are the rows of a statement that did not travel alone. Reading
+// or closing them to the end ends the answer.
+type answerRows struct {
 	pgx.Rows
-	results pgx.BatchResults
-	closed  error
+	answer *answer
+	closed bool
+	err    error // of what travelled with it
 }
 
-func (r *firstRows) Close() {
+func (r *answerRows) Next() bool {
+	if r.Rows.Next() {
+		return true
+	}
+	r.Close()
+	return false
+}
+
+func (r *answerRows) Close() {
+	if r.closed {
+		return
+	}
+	r.closed = true
 	r.Rows.Close()
-	r.closed = r.results.Close()
+	if r.Rows.Err() != nil {
+		_ = r.answer.results.Close() // the same error
+		return
+	}
+	r.err = r.answer.end()
 }
 
-func (r *firstRows) Err() error {
+func (r *answerRows) Err() error {
 	if err := r.Rows.Err(); err != nil {
 		return err
 	}
-	return r.closed
+	return r.err
 }
 
-// firstRow is the one row of the first statement.
-type firstRow struct {
+// answerRow is the one row of a statement that did not travel alone.
+type answerRow struct {
 	rows pgx.Rows
 	err  error
 }
 
-func (r firstRow) Scan(into ...any) error {
+func (r answerRow) Scan(into ...any) error {
 	if r.err != nil {
 		return r.err
 	}

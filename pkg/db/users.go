@@ -52,7 +52,7 @@ func (s *Store) Retry(ctx context.Context, id message.ID, expiresAt *time.Time) 
 
 // moveOne makes a user's move; box may be nil for a move without an event.
 func (s *Store) moveOne(ctx context.Context, id message.ID, move message.Move, box Box, update func(*dbsqlc.Queries) (dbsqlc.Message, error)) (m message.Message, outboxID int64, err error) {
-	err = s.inTx(ctx, func(q *dbsqlc.Queries) error {
+	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		row, err := update(q)
 		if errors.Is(err, pgx.ErrNoRows) {
 			now, err := q.GetMessage(ctx, id)
@@ -70,7 +70,7 @@ func (s *Store) moveOne(ctx context.Context, id message.ID, move message.Move, b
 		if m = toMessage(row); box == nil {
 			return nil
 		}
-		outboxID, err = put(ctx, q, []message.Message{m}, box)
+		outboxID, err = put(ctx, last, []message.Message{m}, box)
 		return err
 	})
 	if err != nil {
