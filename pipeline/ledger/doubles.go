@@ -31,6 +31,11 @@ func (j *judge) repeats() {
 	slices.SortFunc(j.doubles, func(a, b Double) int { return a.Second.Arrived.Compare(b.Second.Arrived) })
 }
 
+// repeated says whether a request of a message was made again.
+func (j *judge) repeated(id string) bool {
+	return slices.ContainsFunc(j.doubles, func(d Double) bool { return d.First.ID == id })
+}
+
 // slack is what may lie between what happens and its record: a signal and its
 // effect, an answer and its arrival.
 const slack = 250 * time.Millisecond

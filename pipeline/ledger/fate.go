@@ -20,6 +20,12 @@ func (j *judge) acceptance() {
 		switch {
 		case len(rows) > 1:
 			j.complain(Doubled, rows[1].ID, fmt.Sprintf("the key %s is there %d times, also as %s", told.Key, len(rows), rows[0].ID))
+		case told.Replaced:
+			j.complain(Contradicted, told.ID, "another body was accepted under its key")
+		case !told.Refused.IsZero():
+			j.complain(Contradicted, cmp.Or(told.ID, told.Key), "accepted, and a repeat of it refused at "+clock(told.Refused))
+		case len(told.Others) > 0:
+			j.complain(Lost, told.Others[0], "a repeat was answered with this id instead of "+told.ID)
 		case told.Accepted.IsZero():
 		case len(rows) == 0:
 			j.complain(Lost, cmp.Or(told.ID, told.Key), fmt.Sprintf("accepted by %s, and not in Postgres", told.Via))

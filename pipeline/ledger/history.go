@@ -33,6 +33,9 @@ func (j *judge) history(id string) string {
 			add(told.Accepted, "client   is told that it is accepted %s", told.ID)
 		}
 	}
+	for _, a := range j.wanted(id) {
+		add(a.Tried, "user     asks for a %s", a)
+	}
 	senders := map[string]bool{"nats": true}
 	for _, r := range j.requests[id] {
 		senders[r.Sender] = true

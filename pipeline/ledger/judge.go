@@ -33,6 +33,10 @@ const (
 	Miscounted   = "miscounted"
 	APIDiffers   = "API differs"
 	RedisDiffers = "Redis differs"
+	TooEarly     = "before it was due"
+	TooLate      = "after it expired"
+	AfterCancel  = "sent after a cancel"
+	Undone       = "told done, and not done"
 )
 
 // Finding is a promise that was not kept.
@@ -87,7 +91,7 @@ func Judge(record Record, promises Promises) Verdict {
 	j.index()
 	for _, check := range []func(){
 		j.acceptance, j.endings, j.repeats, j.outcomes, j.budgets,
-		j.pace, j.stops, j.eventStream, j.leftovers, j.counts, j.copies,
+		j.pace, j.stops, j.users, j.times, j.eventStream, j.leftovers, j.counts, j.copies,
 	} {
 		check()
 	}
