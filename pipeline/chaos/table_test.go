@@ -41,7 +41,7 @@ func table(seed uint64, duration, settled time.Duration, record ledger.Record, v
 		{"seed", fmt.Sprint(seed)},
 		{"chaos", ms(duration) + ", then settled in " + ms(settled)},
 		{"disturbances", list(disturbed)},
-		{"accepted", list(accepted) + fmt.Sprintf(", never answered %d", unknown)},
+		{"accepted", list(accepted) + fmt.Sprintf(", never answered %d, expired before they were in the intake's stream %d", unknown, len(record.Rejected))},
 		{"asked by users", list(wishes(record.Asked))},
 		{"ended as", list(ended)},
 		{"requests by answer", list(answered) + " (0: none)"},

@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 // acceptance: whatever was accepted is there, once, under the id that was
@@ -26,11 +27,26 @@ func (j *judge) acceptance() {
 			j.complain(Contradicted, cmp.Or(told.ID, told.Key), "accepted, and a repeat of it refused at "+clock(told.Refused))
 		case len(told.Others) > 0:
 			j.complain(Lost, told.Others[0], "a repeat was answered with this id instead of "+told.ID)
-		case told.Accepted.IsZero():
+		case told.Accepted.IsZero() || len(rows) == 0 && j.rejected[told.Key]:
 		case len(rows) == 0:
 			j.complain(Lost, cmp.Or(told.ID, told.Key), fmt.Sprintf("accepted by %s, and not in Postgres", told.Via))
 		case told.ID != "" && told.ID != rows[0].ID:
 			j.complain(Lost, told.ID, "accepted under this id, but Postgres has the key as "+rows[0].ID)
+		}
+	}
+}
+
+// rejections: an entry of the intake is put aside only if it expired before it
+// was in the stream, and is not stored besides.
+func (j *judge) rejections() {
+	for _, r := range j.Rejected {
+		told, known := j.clients[r.Key]
+		late := !told.ExpiresAt.IsZero() && told.ExpiresAt.Before(r.Stored)
+		switch {
+		case !known || told.Via != "nats" || !late:
+			j.complain(Lost, cmp.Or(r.Key, r.ID), fmt.Sprintf("put aside as %s at %s", r.Code, clock(r.Stored)))
+		case slices.ContainsFunc(j.Rows, func(row Row) bool { return row.Key == r.Key }):
+			j.complain(Contradicted, r.Key, "stored, and put aside as "+r.Code)
 		}
 	}
 }

@@ -66,6 +66,7 @@ type judge struct {
 	doubles  []Double
 
 	clients  map[string]Told      // by key
+	rejected map[string]bool      // by key, and by the id that it would have had
 	row      map[string]Row       // by id
 	requests map[string][]Request // by id, in the order of arrival
 	attempts map[string][]Attempt
@@ -90,7 +91,7 @@ func Judge(record Record, promises Promises) Verdict {
 	j := &judge{Record: record, Promises: promises}
 	j.index()
 	for _, check := range []func(){
-		j.acceptance, j.endings, j.repeats, j.outcomes, j.budgets,
+		j.acceptance, j.rejections, j.endings, j.repeats, j.outcomes, j.budgets,
 		j.pace, j.stops, j.users, j.times, j.eventStream, j.leftovers, j.counts, j.copies,
 	} {
 		check()
@@ -103,6 +104,10 @@ func (j *judge) index() {
 	j.requests, j.attempts, j.events = map[string][]Request{}, map[string][]Attempt{}, map[string][]Event{}
 	for _, told := range j.Told {
 		j.clients[told.Key] = told
+	}
+	j.rejected = map[string]bool{}
+	for _, r := range j.Rejected {
+		j.rejected[r.Key], j.rejected[r.ID] = true, true
 	}
 	for _, row := range j.Rows {
 		j.row[row.ID] = row

@@ -111,6 +111,13 @@ type Copy struct {
 // Left is something that should be gone.
 type Left struct{ Where, What string }
 
+// Rejected is an entry of the intake that was published and is none: with a
+// publish's ack the stream has it, and nobody has read it yet.
+type Rejected struct {
+	ID, Key, Code string
+	Stored        time.Time // when it was put aside
+}
+
 // Record is everything that is known.
 type Record struct {
 	Told         []Told
@@ -123,6 +130,7 @@ type Record struct {
 	Rows     []Row
 	Attempts []Attempt
 	Left     []Left
+	Rejected []Rejected
 
 	// The counts by status: what count(*) says, and what others keep.
 	Counted, Kept, APICounts, RedisCounts map[string]int64

@@ -28,9 +28,14 @@ func (j *judge) eventStream() {
 	if j.NoEvents {
 		return
 	}
-	for id := range j.events {
-		if _, known := j.row[id]; !known {
+	for id, told := range j.events {
+		if _, known := j.row[id]; !known && !(j.rejected[id] && len(told) == 1 && told[0].Type == "rejected") {
 			j.complain(EventWrong, id, "events tell of a message that Postgres does not have")
+		}
+	}
+	for id := range j.rejected {
+		if _, key := j.clients[id]; !key && len(j.events[id]) == 0 {
+			j.complain(EventMissing, id, "no event tells that it was rejected")
 		}
 	}
 	for _, row := range j.Rows {

@@ -24,6 +24,10 @@ func wishes() ledger.Record {
 		r.Told = append(r.Told, told)
 		tell(&r, told.ID, "created", 1, "PENDING", 0, 0.1)
 	}
+	// One was published so late that it had expired when the stream had it.
+	r.Told = append(r.Told, ledger.Told{Key: "k10", Via: "nats", ExpiresAt: at(0.05), Tried: at(0), Accepted: at(0.1)})
+	r.Rejected = []ledger.Rejected{{ID: "ten", Key: "k10", Code: "invalid", Stored: at(0.2)}}
+	r.Events = append([]ledger.Event{{Stored: at(0.2), ID: "ten.rejected", Type: "rejected", Message: "ten", Sequence: 1}}, r.Events...)
 	r.Asked = []ledger.Asked{
 		{Move: ledger.Cancel, ID: "five", Tried: at(40), Answered: at(40.1), Done: true},
 		{Move: ledger.Retry, ID: "six", Tried: at(62), Answered: at(62.1), Done: true},
@@ -78,8 +82,16 @@ func TestEveryLieToAUserIsFound(t *testing.T) {
 	}{
 		"a repeat told of another message":      {ledger.Lost, func(r *ledger.Record) { r.Told[0].Others = []string{"other"} }},
 		"another body taken under the same key": {ledger.Contradicted, func(r *ledger.Record) { r.Told[0].Replaced = true }},
-		"a repeat refused":                      {ledger.Contradicted, func(r *ledger.Record) { r.Told[0].Refused = at(3) }},
-		"a cancel of what is not there":         {ledger.Lost, func(r *ledger.Record) { r.Asked[0].ID = "nine" }},
+		"accepted, and put aside": {ledger.Lost, func(r *ledger.Record) {
+			r.Rejected = append(r.Rejected, ledger.Rejected{Key: "k2", Stored: at(3)})
+		}},
+		"put aside, and stored": {ledger.Contradicted, func(r *ledger.Record) {
+			r.Told[1].ExpiresAt = at(2.9)
+			r.Rejected = append(r.Rejected, ledger.Rejected{Key: "k2", Stored: at(3)})
+		}},
+		"put aside, and not told":       {ledger.EventMissing, func(r *ledger.Record) { r.Events = r.Events[1:] }},
+		"a repeat refused":              {ledger.Contradicted, func(r *ledger.Record) { r.Told[0].Refused = at(3) }},
+		"a cancel of what is not there": {ledger.Lost, func(r *ledger.Record) { r.Asked[0].ID = "nine" }},
 		"called back, and sent all the same": {ledger.AfterCancel, func(r *ledger.Record) {
 			r.Requests = append(r.Requests, request("five", "k5", 1, 60, 202))
 		}},
