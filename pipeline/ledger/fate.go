@@ -19,6 +19,9 @@ func (j *judge) acceptance() {
 	for _, told := range j.Told {
 		rows := byKey[told.Key]
 		switch {
+		case told.Gone && len(rows) == 0:
+		case told.Gone:
+			j.complain(Contradicted, told.ID, "it is gone, a client was told, and Postgres has it")
 		case len(rows) > 1:
 			j.complain(Doubled, rows[1].ID, fmt.Sprintf("the key %s is there %d times, also as %s", told.Key, len(rows), rows[0].ID))
 		case told.Replaced:
@@ -79,6 +82,7 @@ func (j *judge) outcomes() {
 	for id, requests := range j.requests {
 		row, known := j.row[id]
 		switch {
+		case j.gone[id]:
 		case !known:
 			j.complain(Contradicted, id, "sent to the webhook, and not in Postgres")
 		case requests[0].Key != "" && requests[0].Key != row.Key:

@@ -67,6 +67,7 @@ type judge struct {
 
 	clients  map[string]Told      // by key
 	rejected map[string]bool      // by key, and by the id that it would have had
+	gone     map[string]bool      // by id
 	row      map[string]Row       // by id
 	requests map[string][]Request // by id, in the order of arrival
 	attempts map[string][]Attempt
@@ -102,8 +103,12 @@ func Judge(record Record, promises Promises) Verdict {
 func (j *judge) index() {
 	j.clients, j.row = map[string]Told{}, map[string]Row{}
 	j.requests, j.attempts, j.events = map[string][]Request{}, map[string][]Attempt{}, map[string][]Event{}
+	j.gone = map[string]bool{}
 	for _, told := range j.Told {
 		j.clients[told.Key] = told
+		if told.Gone {
+			j.gone[told.ID] = true
+		}
 	}
 	j.rejected = map[string]bool{}
 	for _, r := range j.Rejected {

@@ -16,6 +16,7 @@ type Told struct {
 	ID        string    // as answered first; a publish ack tells none
 	Others    []string  // ids that repeats of it were answered with instead
 	Replaced  bool      // another body under the same key was accepted
+	Gone      bool      // erased, or past its retention: nobody may have it any more
 	Refused   time.Time // a repeat was refused, after it had been accepted
 }
 

@@ -20,7 +20,7 @@ func (j *judge) users() {
 	}
 	for _, a := range j.Asked {
 		switch {
-		case a.ID != "" && j.row[a.ID].ID == "":
+		case a.ID != "" && j.row[a.ID].ID == "" && !j.gone[a.ID]:
 			j.complain(Lost, a.ID, fmt.Sprintf("a user asked for a %s of it, and it is not in Postgres", a.Move))
 		case a.Move == Retry && a.ID != "" && a.Done:
 			brought--

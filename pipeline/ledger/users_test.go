@@ -28,6 +28,10 @@ func wishes() ledger.Record {
 	r.Told = append(r.Told, ledger.Told{Key: "k10", Via: "nats", ExpiresAt: at(0.05), Tried: at(0), Accepted: at(0.1)})
 	r.Rejected = []ledger.Rejected{{ID: "ten", Key: "k10", Code: "invalid", Stored: at(0.2)}}
 	r.Events = append([]ledger.Event{{Stored: at(0.2), ID: "ten.rejected", Type: "rejected", Message: "ten", Sequence: 1}}, r.Events...)
+	// One was sent, and then erased.
+	r.Told = append(r.Told, ledger.Told{Key: "k11", ID: "eleven", Via: "http", Gone: true, Tried: at(0), Accepted: at(0.1)})
+	r.Requests = append(r.Requests, request("eleven", "k11", 1, 19, 202))
+	tell(&r, "eleven", "created", 1, "PENDING", 0, 0.1)
 	r.Asked = []ledger.Asked{
 		{Move: ledger.Cancel, ID: "five", Tried: at(40), Answered: at(40.1), Done: true},
 		{Move: ledger.Retry, ID: "six", Tried: at(62), Answered: at(62.1), Done: true},
@@ -90,6 +94,8 @@ func TestEveryLieToAUserIsFound(t *testing.T) {
 			r.Rejected = append(r.Rejected, ledger.Rejected{Key: "k2", Stored: at(3)})
 		}},
 		"put aside, and not told":       {ledger.EventMissing, func(r *ledger.Record) { r.Events = r.Events[1:] }},
+		"gone, and still there":         {ledger.Contradicted, func(r *ledger.Record) { r.Told[0].Gone = true }},
+		"gone, and Redis knows of it":   {ledger.RedisDiffers, func(r *ledger.Record) { r.Told[0].Gone = true; r.Rows = r.Rows[1:] }},
 		"a repeat refused":              {ledger.Contradicted, func(r *ledger.Record) { r.Told[0].Refused = at(3) }},
 		"a cancel of what is not there": {ledger.Lost, func(r *ledger.Record) { r.Asked[0].ID = "nine" }},
 		"called back, and sent all the same": {ledger.AfterCancel, func(r *ledger.Record) {
