@@ -61,13 +61,26 @@ func (j *judge) excuse(r Request) string {
 			return d.String() + ", beyond the webhook's timeout"
 		}
 	}
-	if r.Status != 0 && !r.Done.IsZero() && r.Done.Sub(r.Arrived) >= j.WebhookTimeout-slack {
+	if r.Status != 0 && !r.Done.IsZero() && r.Done.Sub(j.begun(r)) >= j.WebhookTimeout-slack {
 		return "answered after the webhook's timeout"
 	}
 	if away := j.cutOff(r.Sender, from, to); away >= j.AckWait-afterwards {
 		return fmt.Sprintf("its sender was cut off from NATS for %s", away.Round(time.Millisecond))
 	}
 	return ""
+}
+
+// begun is when the attempt began that a request belongs to, by the record of
+// its sender, if it says that no answer came: the webhook's timeout counts from
+// there, and on a slow way the request arrives later.
+func (j *judge) begun(r Request) time.Time {
+	for _, a := range j.attempts[r.ID] {
+		late := r.Arrived.Sub(a.Started)
+		if a.Number == r.Attempt && a.Status == 0 && late > 0 && late < j.WebhookTimeout {
+			return a.Started
+		}
+	}
+	return r.Arrived
 }
 
 // told is when the outcome of a request was told: when the event that tells
