@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -130,6 +131,7 @@ func (i *importer) run(ctx context.Context) error {
 		if err := i.take(ctx, rows); err != nil {
 			return fmt.Errorf("%w; nothing is lost: repeat the same command", err)
 		}
+		crash.At(crash.ImportStored)
 		after = rows[len(rows)-1].id
 		i.report.progress(len(rows))
 	}

@@ -71,6 +71,7 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	load.draw = seed
 	var all sync.WaitGroup
 	all.Go(func() { load.run(ctx, every) })
 	all.Go(func() { c.watch(ctx) })

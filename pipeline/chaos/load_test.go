@@ -2,11 +2,8 @@ package chaos_test
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
+	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,13 +13,16 @@ import (
 	"github.com/message-dispatcher/dispatch/pipeline/ledger"
 )
 
-// clients hand in messages at a steady rate, every other one by HTTP, and
-// repeat under the same key what is not answered, as a good client would.
+// clients hand in messages at a steady rate, by every road, and repeat under
+// the same key what is not answered, as a good client would. Some call
+// messages back, or bring them back.
 type clients struct {
-	book *ledger.Book
-	apis []string // of the ingests
-	js   jetstream.JetStream
-	http *http.Client
+	book  *ledger.Book
+	apis  []string // of the ingests
+	js    jetstream.JetStream
+	http  *http.Client
+	draw  uint64 // of it follow what is handed in and asked for, and when it is due
+	plain bool   // single messages alone, due at once
 }
 
 const (
@@ -42,8 +42,8 @@ func newClients(book *ledger.Book, apis []string, natsURL string) (*clients, err
 	return &clients{book: book, apis: apis, js: js, http: &http.Client{Timeout: tryWithin}}, nil
 }
 
-// run hands in a message every so often, until ctx ends, and then waits for
-// the answers to the last ones.
+// run does something every so often, until ctx ends, and then waits for the
+// answers to the last requests.
 func (c *clients) run(ctx context.Context, every time.Duration) {
 	var underWay sync.WaitGroup
 	tick := time.NewTicker(every)
@@ -55,60 +55,76 @@ func (c *clients) run(ctx context.Context, every time.Duration) {
 			c.js.Conn().Close()
 			return
 		case <-tick.C:
-			underWay.Go(func() { c.handIn(n) })
+			random := rand.New(rand.NewPCG(c.draw, uint64(n)))
+			underWay.Go(func() { c.act(ctx, n, random) })
 		}
 	}
 }
 
-func (c *clients) handIn(n int) {
-	key, via := fmt.Sprintf("http-%d", n), "http"
-	try := c.post
-	if n%2 == 1 {
-		key, via, try = fmt.Sprintf("nats-%d", n), "nats", c.publish
+// act is one client's visit.
+func (c *clients) act(ctx context.Context, n int, random *rand.Rand) {
+	if c.plain {
+		c.handIn(single(n, random), c.roads()[[]string{"http", "nats"}[n%2]])
+		return
 	}
-	c.book.Try(key, via)
+	switch p := random.IntN(100); {
+	case p < 30:
+		c.single(ctx, "http", n, random)
+	case p < 50:
+		c.single(ctx, "nats", n, random)
+	case p < 64:
+		c.single(ctx, "request", n, random)
+	case p < 70:
+		c.handIn(several("batch", n, random), c.batch)
+	case p < 76:
+		c.handIn(several("lines", n, random), c.lines)
+	case p < 86:
+		c.cancelOne(random)
+	case p < 96:
+		c.retryOne(random)
+	case p < 97 && random.IntN(3) == 0: // more of these, and nothing would stay ended
+		c.retryMany(random)
+	default:
+		c.replace(random)
+	}
+}
+
+// single hands in one message. Some clients forget that it was accepted, and
+// some have second thoughts.
+func (c *clients) single(ctx context.Context, via string, n int, random *rand.Rand) {
+	road, again := c.roads()[via], random.IntN(10) == 0
+	drafts := []draft{newDraft(via, n, 0, random)}
+	c.handIn(drafts, road)
+	id := c.book.ID(drafts[0].key)
+	if d := drafts[0]; id != "" && !d.deliverAt.IsZero() && random.IntN(2) == 0 {
+		c.cancel(id, random)
+	}
+	if again && pause(ctx, time.Duration(random.Int64N(int64(5*time.Second)))) {
+		c.handIn(drafts, road)
+	}
+}
+
+// handIn tries until all are answered, or there is no point any more.
+func (c *clients) handIn(drafts []draft, road road) {
+	for _, d := range drafts {
+		c.book.TryTimed(ledger.Told{Key: d.key, Via: d.via, DeliverAt: d.deliverAt, ExpiresAt: d.expiresAt})
+	}
 	for i := range tries {
-		if id, ok := try(key, n+i); ok {
-			c.book.Accept(key, id)
+		answers := road(drafts, i)
+		var open []draft
+		for n, d := range drafts {
+			switch answers[n].fate {
+			case accepted:
+				c.book.Accept(d.key, answers[n].id)
+			case refused:
+				c.book.Refuse(d.key)
+			default:
+				open = append(open, d)
+			}
+		}
+		if drafts = open; len(drafts) == 0 {
 			return
 		}
 		<-time.After(time.Duration(i+1) * 300 * time.Millisecond)
 	}
-}
-
-func body(key string) string {
-	return fmt.Sprintf(`{"to":"+905551111111","content":%q}`, key)
-}
-
-// post is one attempt at one of the ingests; another attempt goes to another.
-func (c *clients) post(key string, n int) (id string, ok bool) {
-	request, err := http.NewRequest(http.MethodPost, c.apis[n/2%len(c.apis)]+"/api/v1/messages", strings.NewReader(body(key)))
-	if err != nil {
-		return "", false
-	}
-	request.Header.Set("Content-Type", "application/json")
-	// In lower case, so that net/http repeats nothing by itself.
-	request.Header["idempotency-key"] = []string{key}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return "", false
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
-		return "", false
-	}
-	var m struct{ ID string }
-	text, err := io.ReadAll(response.Body)
-	if err != nil || json.Unmarshal(text, &m) != nil {
-		return "", false
-	}
-	return m.ID, m.ID != ""
-}
-
-func (c *clients) publish(key string, _ int) (id string, ok bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), tryWithin)
-	defer cancel()
-	msg := &nats.Msg{Subject: "dispatch.intake.default", Data: []byte(body(key)), Header: nats.Header{}}
-	_, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(key), jetstream.WithRetryAttempts(0))
-	return "", err == nil
 }

@@ -122,6 +122,7 @@ func TestAKillOfEverythingUnderLoadRepeatsWhatWasInFlightAlone(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	load, err := newClients(c.book, []string{r.Ingests[0].URL}, r.NATS[0].URL)
 	require.NoError(t, err)
+	load.plain = true
 	var loading sync.WaitGroup
 	loading.Go(func() { load.run(ctx, 10*time.Millisecond) })
 	c.awaitRequests(200)

@@ -226,14 +226,15 @@ func (c *run) judge(ctx context.Context, at ledger.Places, promises ledger.Promi
 	}
 }
 
-// report fails the test for what was found, with its history.
+// report fails the test for what was found: every finding in a line, and one
+// of each kind with its history.
 func report(t testing.TB, seed uint64, verdict ledger.Verdict) {
-	const most = 10
-	for i, finding := range verdict.Findings {
-		if i == most {
-			t.Errorf("and %d more", len(verdict.Findings)-most)
-			break
+	shown := map[string]bool{}
+	for _, finding := range verdict.Findings {
+		if shown[finding.Kind] {
+			finding.History = ""
 		}
+		shown[finding.Kind] = true
 		t.Errorf("seed %d: %s", seed, finding)
 	}
 }

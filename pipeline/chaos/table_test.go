@@ -41,7 +41,8 @@ func table(seed uint64, duration, settled time.Duration, record ledger.Record, v
 		{"seed", fmt.Sprint(seed)},
 		{"chaos", ms(duration) + ", then settled in " + ms(settled)},
 		{"disturbances", list(disturbed)},
-		{"accepted", list(accepted) + fmt.Sprintf(", never answered %d", unknown)},
+		{"accepted", list(accepted) + fmt.Sprintf(", never answered %d, expired before they were in the intake's stream %d", unknown, len(record.Rejected))},
+		{"asked by users", list(wishes(record.Asked))},
 		{"ended as", list(ended)},
 		{"requests by answer", list(answered) + " (0: none)"},
 		{"repeated requests", fmt.Sprintf("%d: %s", len(verdict.Doubles), list(excuses))},
@@ -52,6 +53,26 @@ func table(seed uint64, duration, settled time.Duration, record ledger.Record, v
 	}
 	_ = w.Flush() // into a string
 	return text.String()
+}
+
+// wishes counts what users asked for by its answer.
+func wishes(asked []ledger.Asked) map[string]int {
+	counts := map[string]int{}
+	for _, a := range asked {
+		what := a.Move
+		if a.ID == "" {
+			what = "bulk retry"
+		}
+		switch {
+		case a.Answered.IsZero():
+			counts[what+" not answered"]++
+		case a.Done:
+			counts[what+" done"]++
+		default:
+			counts[what+" refused"]++
+		}
+	}
+	return counts
 }
 
 // reason is the kind of an excuse.

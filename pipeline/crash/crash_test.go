@@ -189,7 +189,7 @@ func TestEveryCrashPointHasAScenario(t *testing.T) {
 		require.False(t, names[s.name()], "%s is there twice", s.name())
 		names[s.name()], reached[s.point] = true, true
 	}
-	for _, step := range provisionPoints() {
+	for _, step := range slices.Concat(provisionPoints(), importPoints()) {
 		reached[step.point] = true
 	}
 	var missing []string

@@ -236,9 +236,10 @@ type promise struct {
 	id       message.ID
 	key      string // its idempotency key, where the id is not told
 	status   message.Status
-	calls    int  // of the webhook
-	silent   int  // versions that have no event: a user's retry
-	hopeless bool // FAILED without an attempt
+	calls    int      // of the webhook
+	asked    []string // moves that a user asked for, each answered with a yes at last
+	hopeless bool     // FAILED without an attempt
+	gone     bool     // erased, or past its retention
 	tried    time.Time
 }
 
@@ -285,13 +286,15 @@ func (i *installation) postUnder(key, text string) *promise {
 }
 
 // insert stores messages whose ingest died before it could announce them.
-func (i *installation) insert(count int) {
+func (i *installation) insert(count int) { i.insertAt(time.Now(), count) }
+
+func (i *installation) insertAt(at time.Time, count int) (list []*promise) {
 	i.t.Helper()
 	composer := events.NewComposer(i.top, false)
 	group := make([]message.Message, count)
 	for n := range group {
 		group[n] = message.Message{
-			ID: message.NewID(time.Now()), To: "+905551111111", Content: "hello",
+			ID: message.NewID(at), To: "+905551111111", Content: "hello",
 			Destination: message.DefaultDestination, Priority: message.DefaultPriority,
 			IdempotencyKey: key(), Scope: "test",
 		}
@@ -299,10 +302,13 @@ func (i *installation) insert(count int) {
 	stored, _, err := i.store.Insert(i.t.Context(), group, func(moved []message.Message) []byte {
 		return events.Encode(composer.Moved(message.EventCreated, moved))
 	})
-	require.NoError(i.t, err)
-	for _, s := range stored {
-		i.promise(promise{id: s.Message.ID, key: s.Message.IdempotencyKey, status: message.Sent, calls: 1})
+	if err != nil {
+		i.t.Error(err)
 	}
+	for _, s := range stored {
+		list = append(list, i.promise(promise{id: s.Message.ID, key: s.Message.IdempotencyKey, status: message.Sent, calls: 1}))
+	}
+	return list
 }
 
 // eventually waits for something.

@@ -40,6 +40,7 @@ func dispatcherScenarios() []scenario {
 		{point: crash.MovesPublished, how: "of an expiry", settings: slow, work: expires},
 		{point: crash.MovesCommitted, how: "of a giving up", settings: short, prepare: senderAway, work: hopeless, after: senderBack},
 		{point: crash.MovesPublished, how: "of a giving up", settings: short, prepare: senderAway, work: hopeless, after: senderBack},
+		{point: crash.RetentionStep, settings: map[string]string{"RETENTION": "1h"}, prepare: past, between: past, work: waitsForThePast},
 		{point: crash.CountsFolded, work: waits},
 
 		{point: crash.RecorderTaken, work: four},
@@ -94,6 +95,20 @@ func expires(i *installation) {
 	p := i.post(body("hello", inSeconds("expiresAt", 1)))
 	p.status, p.calls = message.Expired, 0
 }
+
+// past is what became final long ago.
+func past(i *installation) {
+	for _, p := range i.insertAt(time.Now().Add(-3*time.Hour), 2) {
+		_, err := i.pool.Exec(i.t.Context(), "UPDATE messages SET status = 'CANCELLED', updated_at = now() - interval '2 hours' WHERE id = $1", p.id)
+		if err != nil {
+			i.t.Error(err)
+		}
+		p.calls, p.gone = 0, true
+	}
+}
+
+// waitsForThePast does nothing: a dispatcher looks for it when it starts.
+func waitsForThePast(i *installation) { i.quiet = 10 * time.Second }
 
 // waits leaves it to time that the victim passes.
 func waits(i *installation) {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/ledger"
 	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -46,6 +47,12 @@ func ingestScenarios() []scenario {
 		{point: crash.CancelUnparked, work: cancelParked},
 		{point: crash.RetryStored, work: retryOne},
 		{point: crash.RetryBatchStored, work: retryAll},
+
+		{point: crash.EraseIntake, redis: true, work: erases},
+		{point: crash.EraseForgotten, redis: true, work: erases},
+		{point: crash.EraseStored, redis: true, work: erases},
+		{point: crash.EraseStored, how: "of a parked one", redis: true, work: erasesParked},
+		{point: crash.EraseRewritten, redis: true, work: erases},
 	}
 	for n := range list {
 		list[n].victim = "ingest"
@@ -185,7 +192,7 @@ func cancelPending(i *installation) {
 func (i *installation) cancel(p *promise) {
 	status, answer := i.client(http.MethodPost, "/api/v1/messages/"+p.id.String()+"/cancel", "", "")
 	require.Contains(i.t, []int{http.StatusOK, http.StatusConflict}, status, "%s", answer)
-	p.status = message.Cancelled
+	p.status, p.asked = message.Cancelled, []string{ledger.Cancel}
 }
 
 // fails stores a message that the webhook refuses for good, once.
@@ -199,7 +206,7 @@ func fails(i *installation) *promise {
 	})
 	p := i.post(body("hello"))
 	i.await(p, message.Failed)
-	p.calls, p.silent = 2, 1
+	p.calls, p.asked = 2, []string{ledger.Retry}
 	return p
 }
 
@@ -215,4 +222,44 @@ func retryAll(i *installation) {
 	}
 	status, answer := i.client(http.MethodPost, "/api/v1/messages/retry", "application/json", `{"status":["FAILED"]}`)
 	require.Equal(i.t, http.StatusOK, status, "%s", answer)
+}
+
+// erases has one message that was sent and one that waits, to the same
+// recipient, and erases him.
+func erases(i *installation) {
+	i.webhook.Answers(nil)
+	sent, waiting := i.post(body("hello")), i.post(body("hello", inSeconds("deliverAt", 3600)))
+	waiting.calls = 0
+	i.await(sent, message.Sent)
+	i.copiedTo(sent, waiting)
+	i.erase()
+}
+
+// erasesParked has one that waits for its second attempt.
+func erasesParked(i *installation) {
+	i.failing(1, "11")
+	p := i.post(body("hello"))
+	i.await(p, message.Retrying)
+	i.copiedTo(p)
+	i.erase()
+}
+
+// copiedTo waits until Redis has messages.
+func (i *installation) copiedTo(promises ...*promise) {
+	client, _ := i.copied()
+	for _, p := range promises {
+		i.eventually("Redis has "+p.String(), func() bool {
+			n, err := client.Exists(i.t.Context(), i.env["PREFIX"]+":message:"+p.id.String()).Result()
+			return err == nil && n == 1
+		})
+	}
+}
+
+// erase erases the recipient of everything, as often as it takes.
+func (i *installation) erase() {
+	status, answer := i.client(http.MethodDelete, "/api/v1/messages?to=%2B905551111111", "", "")
+	require.Equal(i.t, http.StatusOK, status, "%s", answer)
+	for _, p := range i.promises() {
+		p.gone = true
+	}
 }

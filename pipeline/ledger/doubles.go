@@ -31,6 +31,11 @@ func (j *judge) repeats() {
 	slices.SortFunc(j.doubles, func(a, b Double) int { return a.Second.Arrived.Compare(b.Second.Arrived) })
 }
 
+// repeated says whether a request of a message was made again.
+func (j *judge) repeated(id string) bool {
+	return slices.ContainsFunc(j.doubles, func(d Double) bool { return d.First.ID == id })
+}
+
 // slack is what may lie between what happens and its record: a signal and its
 // effect, an answer and its arrival.
 const slack = 250 * time.Millisecond
@@ -56,13 +61,26 @@ func (j *judge) excuse(r Request) string {
 			return d.String() + ", beyond the webhook's timeout"
 		}
 	}
-	if r.Status != 0 && !r.Done.IsZero() && r.Done.Sub(r.Arrived) >= j.WebhookTimeout-slack {
+	if r.Status != 0 && !r.Done.IsZero() && r.Done.Sub(j.begun(r)) >= j.WebhookTimeout-slack {
 		return "answered after the webhook's timeout"
 	}
 	if away := j.cutOff(r.Sender, from, to); away >= j.AckWait-afterwards {
 		return fmt.Sprintf("its sender was cut off from NATS for %s", away.Round(time.Millisecond))
 	}
 	return ""
+}
+
+// begun is when the attempt began that a request belongs to, by the record of
+// its sender, if it says that no answer came: the webhook's timeout counts from
+// there, and on a slow way the request arrives later.
+func (j *judge) begun(r Request) time.Time {
+	for _, a := range j.attempts[r.ID] {
+		late := r.Arrived.Sub(a.Started)
+		if a.Number == r.Attempt && a.Status == 0 && late > 0 && late < j.WebhookTimeout {
+			return a.Started
+		}
+	}
+	return r.Arrived
 }
 
 // told is when the outcome of a request was told: when the event that tells

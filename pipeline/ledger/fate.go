@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 // acceptance: whatever was accepted is there, once, under the id that was
@@ -18,13 +19,37 @@ func (j *judge) acceptance() {
 	for _, told := range j.Told {
 		rows := byKey[told.Key]
 		switch {
+		case told.Gone && len(rows) == 0:
+		case told.Gone:
+			j.complain(Contradicted, told.ID, "it is gone, a client was told, and Postgres has it")
 		case len(rows) > 1:
 			j.complain(Doubled, rows[1].ID, fmt.Sprintf("the key %s is there %d times, also as %s", told.Key, len(rows), rows[0].ID))
-		case told.Accepted.IsZero():
+		case told.Replaced:
+			j.complain(Contradicted, told.ID, "another body was accepted under its key")
+		case !told.Refused.IsZero():
+			j.complain(Contradicted, cmp.Or(told.ID, told.Key), "accepted, and a repeat of it refused at "+clock(told.Refused))
+		case len(told.Others) > 0:
+			j.complain(Lost, told.Others[0], "a repeat was answered with this id instead of "+told.ID)
+		case told.Accepted.IsZero() || len(rows) == 0 && j.rejected[told.Key]:
 		case len(rows) == 0:
 			j.complain(Lost, cmp.Or(told.ID, told.Key), fmt.Sprintf("accepted by %s, and not in Postgres", told.Via))
 		case told.ID != "" && told.ID != rows[0].ID:
 			j.complain(Lost, told.ID, "accepted under this id, but Postgres has the key as "+rows[0].ID)
+		}
+	}
+}
+
+// rejections: an entry of the intake is put aside only if it expired before it
+// was in the stream, and is not stored besides.
+func (j *judge) rejections() {
+	for _, r := range j.Rejected {
+		told, known := j.clients[r.Key]
+		late := !told.ExpiresAt.IsZero() && told.ExpiresAt.Before(r.Stored)
+		switch {
+		case !known || told.Via != "nats" || !late:
+			j.complain(Lost, cmp.Or(r.Key, r.ID), fmt.Sprintf("put aside as %s at %s", r.Code, clock(r.Stored)))
+		case slices.ContainsFunc(j.Rows, func(row Row) bool { return row.Key == r.Key }):
+			j.complain(Contradicted, r.Key, "stored, and put aside as "+r.Code)
 		}
 	}
 }
@@ -57,6 +82,7 @@ func (j *judge) outcomes() {
 	for id, requests := range j.requests {
 		row, known := j.row[id]
 		switch {
+		case j.gone[id]:
 		case !known:
 			j.complain(Contradicted, id, "sent to the webhook, and not in Postgres")
 		case requests[0].Key != "" && requests[0].Key != row.Key:

@@ -23,14 +23,28 @@ func (r *Record) gatherNATS(ctx context.Context, at Places) error {
 		return err
 	}
 	prefix := strings.ToUpper(at.Prefix)
-	for _, name := range []string{"DELIVERIES", "INTAKE", "REJECTED"} {
+	for _, name := range []string{"DELIVERIES", "INTAKE"} {
 		left, err := remains(ctx, js, prefix+"_"+name)
 		if err != nil {
 			return err
 		}
 		r.Left = append(r.Left, left...)
 	}
-	return r.readEvents(ctx, js, prefix+"_EVENTS")
+	err = readAll(ctx, js, prefix+"_REJECTED", func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		header := msg.Headers()
+		r.Rejected = append(r.Rejected, Rejected{
+			ID: header.Get("Nats-Msg-Id"), Key: header.Get("Dispatch-Msg-Id"), Code: header.Get("Dispatch-Problem-Code"), Stored: meta.Timestamp,
+		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return readAll(ctx, js, prefix+"_EVENTS", func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		event, err := readEvent(msg, meta)
+		r.Events = append(r.Events, event)
+		return err
+	})
 }
 
 // remains lists what is in a stream that should be empty.
@@ -68,7 +82,8 @@ type cloudEvent struct {
 	}
 }
 
-func (r *Record) readEvents(ctx context.Context, js jetstream.JetStream, name string) error {
+// readAll hands over what a stream holds now, one by one.
+func readAll(ctx context.Context, js jetstream.JetStream, name string, each func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -95,11 +110,9 @@ func (r *Record) readEvents(ctx context.Context, js jetstream.JetStream, name st
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		event, err := readEvent(msg, meta)
-		if err != nil {
+		if err := each(msg, meta); err != nil {
 			return fmt.Errorf("%s %d: %w", name, meta.Sequence.Stream, err)
 		}
-		r.Events = append(r.Events, event)
 		if meta.Sequence.Stream >= last {
 			return nil
 		}

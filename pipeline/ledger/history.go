@@ -33,6 +33,16 @@ func (j *judge) history(id string) string {
 			add(told.Accepted, "client   is told that it is accepted %s", told.ID)
 		}
 	}
+	for _, a := range j.wanted(id) {
+		if a.ID == id {
+			add(a.Tried, "user     asks for a %s", a)
+		}
+	}
+	for _, r := range j.Rejected {
+		if r.ID == id || r.Key == id {
+			add(r.Stored, "nats     has it put aside as %s", r.Code)
+		}
+	}
 	senders := map[string]bool{"nats": true}
 	for _, r := range j.requests[id] {
 		senders[r.Sender] = true
@@ -57,6 +67,11 @@ func (j *judge) history(id string) string {
 	for _, d := range j.Disturbances {
 		if (senders[d.Target] || strings.HasPrefix(d.Target, "dispatcher") || d.Target == "postgres") && d.From.Before(to) && d.Until.After(from) {
 			add(d.From, "chaos    %s", d)
+		}
+	}
+	for _, a := range j.wanted(id) {
+		if a.ID == "" && a.Tried.After(from) && a.Tried.Before(to) {
+			add(a.Tried, "user     asks for a %s", a)
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })

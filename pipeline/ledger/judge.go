@@ -33,6 +33,10 @@ const (
 	Miscounted   = "miscounted"
 	APIDiffers   = "API differs"
 	RedisDiffers = "Redis differs"
+	TooEarly     = "before it was due"
+	TooLate      = "after it expired"
+	AfterCancel  = "sent after a cancel"
+	Undone       = "told done, and not done"
 )
 
 // Finding is a promise that was not kept.
@@ -62,6 +66,8 @@ type judge struct {
 	doubles  []Double
 
 	clients  map[string]Told      // by key
+	rejected map[string]bool      // by key, and by the id that it would have had
+	gone     map[string]bool      // by id
 	row      map[string]Row       // by id
 	requests map[string][]Request // by id, in the order of arrival
 	attempts map[string][]Attempt
@@ -86,8 +92,8 @@ func Judge(record Record, promises Promises) Verdict {
 	j := &judge{Record: record, Promises: promises}
 	j.index()
 	for _, check := range []func(){
-		j.acceptance, j.endings, j.repeats, j.outcomes, j.budgets,
-		j.pace, j.stops, j.eventStream, j.leftovers, j.counts, j.copies,
+		j.acceptance, j.rejections, j.endings, j.repeats, j.outcomes, j.budgets,
+		j.pace, j.stops, j.users, j.times, j.eventStream, j.leftovers, j.counts, j.copies,
 	} {
 		check()
 	}
@@ -97,8 +103,16 @@ func Judge(record Record, promises Promises) Verdict {
 func (j *judge) index() {
 	j.clients, j.row = map[string]Told{}, map[string]Row{}
 	j.requests, j.attempts, j.events = map[string][]Request{}, map[string][]Attempt{}, map[string][]Event{}
+	j.gone = map[string]bool{}
 	for _, told := range j.Told {
 		j.clients[told.Key] = told
+		if told.Gone {
+			j.gone[told.ID] = true
+		}
+	}
+	j.rejected = map[string]bool{}
+	for _, r := range j.Rejected {
+		j.rejected[r.Key], j.rejected[r.ID] = true, true
 	}
 	for _, row := range j.Rows {
 		j.row[row.ID] = row

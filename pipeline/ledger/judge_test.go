@@ -213,6 +213,23 @@ func TestARequestThatTheNetworkHeldBackMayArriveLate(t *testing.T) {
 	require.NotEmpty(t, late().Findings)
 }
 
+// TestAnAnswerMayComeTooLateForItsSender: the timeout counts from when the
+// attempt began, not from when the request arrived.
+func TestAnAnswerMayComeTooLateForItsSender(t *testing.T) {
+	t.Parallel()
+	slow := func(began float64) ledger.Verdict {
+		record := truth()
+		record.Requests[1].Arrived, record.Requests[1].Done, record.Requests[1].Status = at(2.6), at(5), 202
+		record.Attempts[1] = attempt("two", 1, began, 0)
+		record.Events[6].Stored = at(5.1)
+		return ledger.Judge(record, promises)
+	}
+	verdict := slow(2)
+	require.Empty(t, verdict.Findings)
+	require.Len(t, verdict.Doubles, 1)
+	require.NotEmpty(t, slow(2.59).Findings)
+}
+
 func TestAFindingTellsTheWholeHistory(t *testing.T) {
 	t.Parallel()
 	record := truth()

@@ -2,18 +2,22 @@ package ledger
 
 import (
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 )
 
 // Told is what a client was told about a message that it handed in.
 type Told struct {
-	Key      string // the idempotency key, unique over all clients
-	Via      string // http or nats
-	Tried    time.Time
-	Accepted time.Time // zero: never answered, so that it may exist or not
-	ID       string    // as answered; a publish ack tells none
+	Key       string    // the idempotency key, unique over all clients
+	Via       string    // http, batch, lines, nats (published) or request
+	DeliverAt time.Time // as it was asked for; zero: at once
+	ExpiresAt time.Time // zero: never
+	Tried     time.Time
+	Accepted  time.Time // zero: never answered, so that it may exist or not
+	ID        string    // as answered first; a publish ack tells none
+	Others    []string  // ids that repeats of it were answered with instead
+	Replaced  bool      // another body under the same key was accepted
+	Gone      bool      // erased, or past its retention: nobody may have it any more
+	Refused   time.Time // a repeat was refused, after it had been accepted
 }
 
 // Request is one request that the webhook saw.
@@ -108,10 +112,18 @@ type Copy struct {
 // Left is something that should be gone.
 type Left struct{ Where, What string }
 
+// Rejected is an entry of the intake that was published and is none: with a
+// publish's ack the stream has it, and nobody has read it yet.
+type Rejected struct {
+	ID, Key, Code string
+	Stored        time.Time // when it was put aside
+}
+
 // Record is everything that is known.
 type Record struct {
 	Told         []Told
 	Requests     []Request
+	Asked        []Asked
 	Disturbances []Disturbance
 	Stops        []Stop
 
@@ -119,78 +131,11 @@ type Record struct {
 	Rows     []Row
 	Attempts []Attempt
 	Left     []Left
+	Rejected []Rejected
 
 	// The counts by status: what count(*) says, and what others keep.
 	Counted, Kept, APICounts, RedisCounts map[string]int64
 
 	API   map[string]Copy
 	Redis map[string]Copy
-}
-
-// Book gathers a Record while things happen. It is safe for concurrent use.
-type Book struct {
-	mu     sync.Mutex
-	record Record
-	told   map[string]int
-}
-
-// NewBook returns an empty Book.
-func NewBook() *Book { return &Book{told: map[string]int{}} }
-
-// Try notes that a client hands in a message; it is unknown until Accept.
-func (b *Book) Try(key, via string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, known := b.told[key]; known {
-		return
-	}
-	b.told[key] = len(b.record.Told)
-	b.record.Told = append(b.record.Told, Told{Key: key, Via: via, Tried: time.Now()})
-}
-
-// Accept notes a 201, a 200 or a publish ack.
-func (b *Book) Accept(key, id string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	told := &b.record.Told[b.told[key]]
-	if told.Accepted.IsZero() {
-		told.Accepted = time.Now()
-	}
-	told.ID = id
-}
-
-// Disturb notes a disturbance that is over.
-func (b *Book) Disturb(d Disturbance) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.record.Disturbances = append(b.record.Disturbances, d)
-}
-
-// Stopped notes a time between the answer to a stop and the next start.
-func (b *Book) Stopped(from, until time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.record.Stops = append(b.record.Stops, Stop{from, until})
-}
-
-// Count says how many messages were handed in, and how many of those were
-// accepted.
-func (b *Book) Count() (tried, accepted int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, told := range b.record.Told {
-		if !told.Accepted.IsZero() {
-			accepted++
-		}
-	}
-	return len(b.record.Told), accepted
-}
-
-// Record returns what was noted so far.
-func (b *Book) Record() Record {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.record
-	r.Told, r.Disturbances, r.Stops = slices.Clone(r.Told), slices.Clone(r.Disturbances), slices.Clone(r.Stops)
-	return r
 }

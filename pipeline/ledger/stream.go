@@ -28,9 +28,14 @@ func (j *judge) eventStream() {
 	if j.NoEvents {
 		return
 	}
-	for id := range j.events {
-		if _, known := j.row[id]; !known {
+	for id, told := range j.events {
+		if _, known := j.row[id]; !known && !j.gone[id] && !(j.rejected[id] && len(told) == 1 && told[0].Type == "rejected") {
 			j.complain(EventWrong, id, "events tell of a message that Postgres does not have")
+		}
+	}
+	for id := range j.rejected {
+		if _, key := j.clients[id]; !key && len(j.events[id]) == 0 {
+			j.complain(EventMissing, id, "no event tells that it was rejected")
 		}
 	}
 	for _, row := range j.Rows {
@@ -51,10 +56,10 @@ func (j *judge) eventsOf(row Row) {
 	}
 	// Two outcomes under one version come from a request that was repeated,
 	// and then a 2xx may win over a state that was told before.
-	repeated := slices.ContainsFunc(j.doubles, func(d Double) bool { return d.First.ID == row.ID })
+	repeated := j.repeated(row.ID)
 	for version := int64(1); version <= row.Version; version++ {
 		told := bySequence[version]
-		if len(told) == 0 && !repeated {
+		if len(told) == 0 && !repeated && !j.broughtBack(row, version) {
 			j.complain(EventMissing, row.ID, fmt.Sprintf("no event tells of version %d of %d", version, row.Version))
 		}
 		if len(told) > 1 && !repeated {
@@ -73,14 +78,16 @@ func (j *judge) eventsOf(row Row) {
 func (j *judge) order(row Row) {
 	list := slices.Clone(j.events[row.ID])
 	slices.SortStableFunc(list, func(a, b Event) int { return cmp.Compare(a.Sequence, b.Sequence) })
-	before := ""
+	var before Event
 	for _, e := range list {
 		switch {
-		case before == "" && e.Type != "created":
+		case before.Type == "" && e.Type != "created":
 			j.complain(EventWrong, row.ID, "its first event is "+e.Type)
-		case before != "" && e.Type != "sent" && !slices.Contains(follows[before], e.Type):
-			j.complain(EventWrong, row.ID, e.Type+" follows "+before)
+		case before.Type != "" && e.Type != "sent" && !slices.Contains(follows[before.Type], e.Type):
+			j.complain(EventWrong, row.ID, e.Type+" follows "+before.Type)
+		case final(before.Status) && e.Type != "sent" && e.Sequence < before.Sequence+2:
+			j.complain(EventWrong, row.ID, e.Type+" follows "+before.Type+" without a retry in between")
 		}
-		before = e.Type
+		before = e
 	}
 }

@@ -53,7 +53,12 @@ func New(t testing.TB, o Options) *Rig {
 	t.Helper()
 	r := &Rig{t: t, Program: Build(t, o.Tags...), Webhook: NewWebhook(t), links: map[string]*Link{}}
 	r.Postgres = StartPostgres(t, o.Postgres)
-	r.NATS = StartNATS(t, max(o.NATSNodes, 1), o.NATSConfig)
+	r.NATS = startNATS(t, max(o.NATSNodes, 1), o.NATSConfig, func(from, to, address string) string {
+		if !o.Links {
+			return address
+		}
+		return r.link(from, to, address).URL
+	})
 	if o.Redis {
 		r.Redis = StartRedis(t)
 	}
@@ -154,7 +159,8 @@ func (r *Rig) link(from, to, address string) *Link {
 
 // Link returns the way from one to another, by their names: client, ingest-1,
 // dispatcher-2, sender-3, postgres, nats (nats-1 in a cluster), redis,
-// webhook. There is none without Options.Links.
+// webhook. Two servers of a cluster have one each way, and use either. There
+// is none without Options.Links.
 func (r *Rig) Link(from, to string) *Link {
 	r.t.Helper()
 	l := r.links[from+" → "+to]
@@ -162,6 +168,26 @@ func (r *Rig) Link(from, to string) *Link {
 		r.t.Fatalf("there is no link from %s to %s", from, to)
 	}
 	return l
+}
+
+// Part cuts a NATS server off from the others of its cluster, and from nobody
+// else, until the returned function is called.
+func (r *Rig) Part(server *NATS) (join func()) {
+	r.t.Helper()
+	var cut []*Link
+	for _, other := range r.NATS {
+		if other != server {
+			cut = append(cut, r.Link(server.Name, other.Name), r.Link(other.Name, server.Name))
+		}
+	}
+	for _, link := range cut {
+		link.Cut()
+	}
+	return func() {
+		for _, link := range cut {
+			link.Mend()
+		}
+	}
 }
 
 // Links returns every link by its name.

@@ -92,12 +92,12 @@ type NATS struct {
 
 // NATSNode is what a configuration of nats-server is written from.
 type NATSNode struct {
-	Number  int    // from 1
-	Name    string // unique in the cluster
-	Listen  string // host:port for clients
-	Cluster string // host:port for the other servers
-	Dir     string // where it keeps its streams
-	Routes  []string
+	Number  int      // from 1
+	Name    string   // unique in the cluster
+	Listen  string   // host:port for clients
+	Cluster string   // host:port for the other servers
+	Dir     string   // where it keeps its streams
+	Routes  []string // to the others, quoted
 }
 
 // Config is the configuration that a node has unless a test brings its own.
@@ -105,7 +105,7 @@ type NATSNode struct {
 func (n NATSNode) Config() string {
 	text := fmt.Sprintf("server_name: %s\nlisten: %q\njetstream { store_dir: %q, max_file_store: 1TB, sync_interval: 1s }\n",
 		n.Name, n.Listen, n.Dir)
-	if len(n.Routes) > 1 {
+	if len(n.Routes) > 0 {
 		text += fmt.Sprintf("cluster { name: test, listen: %q, no_advertise: true, routes: [%s] }\n", n.Cluster, strings.Join(n.Routes, ", "))
 	}
 	return text
@@ -115,20 +115,30 @@ func (n NATSNode) Config() string {
 // a node's configuration; nil means NATSNode.Config.
 func StartNATS(t testing.TB, nodes int, config func(NATSNode) string) []*NATS {
 	t.Helper()
+	return startNATS(t, nodes, config, func(_, _, address string) string { return address })
+}
+
+// startNATS is StartNATS with a say in the way by which one server reaches
+// another.
+func startNATS(t testing.TB, nodes int, config func(NATSNode) string, way func(from, to, address string) string) []*NATS {
+	t.Helper()
 	if config == nil {
 		config = NATSNode.Config
 	}
 	list := make([]*NATS, nodes)
-	var routes []string
 	for i := range list {
 		list[i] = &NATS{Node: NATSNode{
 			Number: i + 1, Name: natsName(i+1, nodes), Listen: FreeAddr(t), Cluster: FreeAddr(t), Dir: t.TempDir(),
 		}}
-		routes = append(routes, strconv.Quote("nats://"+list[i].Node.Cluster))
 	}
 	program := BuildNATS(t)
 	for _, n := range list {
-		n.Node.Routes, n.URL = routes, "nats://"+n.Node.Listen
+		for _, other := range list {
+			if other != n {
+				n.Node.Routes = append(n.Node.Routes, strconv.Quote(way(n.Node.Name, other.Node.Name, "nats://"+other.Node.Cluster)))
+			}
+		}
+		n.URL = "nats://" + n.Node.Listen
 		n.Unit = newNATS(t, program, n.Node, config)
 		n.Start()
 	}

@@ -66,6 +66,23 @@ const (
 	RetryBatchStored Point = "ingest.retry-batch-stored"
 )
 
+// Erasing a recipient.
+const (
+	// EraseIntake lies between the removal of a recipient's entries from the
+	// intake stream and the first batch of messages.
+	EraseIntake Point = "ingest.erase-intake"
+	// EraseForgotten lies between the removal of a batch's states from Redis and
+	// the commit that deletes its messages.
+	EraseForgotten Point = "ingest.erase-forgotten"
+	// EraseStored lies between the commit that deletes a batch of messages and
+	// everything that follows from it: the events of those that were not final,
+	// and the purge of their schedules.
+	EraseStored Point = "ingest.erase-stored"
+	// EraseRewritten lies between the commit that takes a recipient out of
+	// events not yet published and the search through what was rejected.
+	EraseRewritten Point = "ingest.erase-rewritten"
+)
+
 // Publishing, by any service.
 const (
 	// PublishPartSent lies between the publication of two entries of an outbox
@@ -113,6 +130,9 @@ const (
 	// MovesPublished lies between the publication of a sweep's events and the
 	// deletion of their outbox row.
 	MovesPublished Point = "dispatcher.moves-published"
+	// RetentionStep lies between the commit that deletes what is past its
+	// retention and the next step of the walk.
+	RetentionStep Point = "dispatcher.retention-step"
 	// CountsFolded lies between the commit that sums up the counts and the next
 	// turn of the upkeep.
 	CountsFolded Point = "dispatcher.counts-folded"
@@ -216,4 +236,11 @@ const (
 	ProvisionStream Point = "provision.stream"
 	// ProvisionConsumer lies between the making of two consumers.
 	ProvisionConsumer Point = "provision.consumer"
+)
+
+// Importing from another system.
+const (
+	// ImportStored lies between the commit of a page of an import and the
+	// reading of the next one.
+	ImportStored Point = "import.stored"
 )

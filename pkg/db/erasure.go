@@ -32,12 +32,14 @@ type Erased struct {
 }
 
 // Erase deletes at most limit messages to a recipient, whatever their state,
-// with their attempts. box gets those that were not yet final. Messages that
-// are just being moved are left for a later call: only when HasRecipient says
-// so is none left.
-func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box) (Erased, error) {
+// with their attempts. box gets those that were not yet final. before is called
+// with all of them ahead of the commit, and its error leaves them there: what
+// is kept of them elsewhere can't be found any more without them. Messages
+// that are just being moved are left for a later call: only when HasRecipient
+// says so is none left.
+func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box, before func(context.Context, []message.ID) error) (Erased, error) {
 	var erased Erased
-	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		rows, err := q.EraseMessages(ctx, recipient, int32(limit))
 		if err != nil {
 			return err
@@ -53,8 +55,10 @@ func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box)
 		if erased.Attempts, err = q.EraseAttempts(ctx, ids); err != nil {
 			return err
 		}
-		erased.OutboxID, err = put(ctx, last, open, box)
-		return err
+		if erased.OutboxID, err = put(ctx, q, open, box); err != nil {
+			return err
+		}
+		return before(ctx, ids)
 	})
 	if err != nil {
 		return Erased{}, fmt.Errorf("erase a recipient's messages: %w", err)

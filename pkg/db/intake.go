@@ -106,6 +106,29 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 	return nil
 }
 
+// Firsts returns, for each message of a group, the one that is stored under its
+// idempotency key; nil where there is none.
+func (s *Store) Firsts(ctx context.Context, group []message.Message) ([]*message.Message, error) {
+	type key struct{ scope, key string }
+	var scopes, keys []string
+	for _, m := range group {
+		scopes, keys = append(scopes, m.Scope), append(keys, m.IdempotencyKey)
+	}
+	rows, err := s.queries.MessagesByKey(ctx, scopes, keys)
+	if err != nil {
+		return nil, fmt.Errorf("look up idempotency keys: %w", err)
+	}
+	byKey := map[key]*message.Message{}
+	for _, m := range toMessages(rows) {
+		byKey[key{m.Scope, m.IdempotencyKey}] = &m
+	}
+	firsts := make([]*message.Message, len(group))
+	for i, m := range group {
+		firsts[i] = byKey[key{m.Scope, m.IdempotencyKey}]
+	}
+	return firsts, nil
+}
+
 func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
 	var p dbsqlc.InsertMessagesParams
 	for _, m := range inKeyOrder(group) {

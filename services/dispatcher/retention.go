@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -58,6 +59,9 @@ func (r *retention) walk(ctx context.Context) (messages, attempts int, err error
 		began := time.Now()
 		if at, err = r.step(ctx, at.Last); err != nil {
 			return messages, attempts, err
+		}
+		if at.Messages > 0 {
+			crash.At(crash.RetentionStep)
 		}
 		messages, attempts = messages+at.Messages, attempts+at.Attempts
 		r.metrics.deleted.WithLabelValues("messages").Add(float64(at.Messages))

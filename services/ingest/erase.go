@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -164,6 +165,7 @@ func (e *eraser) reachable(ctx context.Context) error {
 
 func (e *eraser) eraseIntake(ctx context.Context, r erasure, done *erasureAnswer) (err error) {
 	done.Intake, err = e.eraseFrom(ctx, e.topology.IntakeStream(), r)
+	crash.At(crash.EraseIntake)
 	return err
 }
 
@@ -239,35 +241,47 @@ func (e *eraser) eraseMessages(ctx context.Context, r erasure, done *erasureAnsw
 func (e *eraser) eraseSome(ctx context.Context, to string, done *erasureAnswer) (int, error) {
 	began := time.Now()
 	var entries []events.Entry
-	erased, err := e.store.Erase(ctx, to, eraseBatch, func(open []message.Message) []byte {
+	box := func(open []message.Message) []byte {
 		for i := range open {
 			open[i] = forgotten(open[i], began)
 		}
 		entries = e.composer.Moved(message.EventCancelled, open)
 		return events.Encode(entries)
+	}
+	var ids []message.ID
+	erased, err := e.store.Erase(ctx, to, eraseBatch, box, func(ctx context.Context, all []message.ID) error {
+		ids = all
+		defer crash.At(crash.EraseForgotten)
+		return e.forget(ctx, ids, done)
 	})
 	if err != nil {
 		return 0, err
 	}
+	crash.At(crash.EraseStored)
 	e.announce(committed{outboxID: erased.OutboxID, entries: entries, began: began})
-	done.Erased += int64(len(erased.Messages))
+	done.Erased += int64(len(ids))
 	done.Cancelled += int64(len(entries))
 	done.Attempts += erased.Attempts
-	ids := make([]message.ID, len(erased.Messages))
-	for i, m := range erased.Messages {
-		if ids[i] = m.ID; m.Status == message.Retrying {
+	for _, m := range erased.Messages {
+		if m.Status == message.Retrying {
 			e.unpark(m)
 		}
 	}
+	// Once more: until the commit the copier may have found them.
+	return len(ids), e.forget(ctx, ids, done)
+}
+
+// forget removes states from Redis.
+func (e *eraser) forget(ctx context.Context, ids []message.ID, done *erasureAnswer) error {
 	if e.cache == nil {
-		return len(ids), nil
+		return nil
 	}
 	n, err := e.cache.Forget(ctx, ids)
 	done.Cached += n
 	if err != nil {
 		err = errors.Join(err, later(http.StatusServiceUnavailable, codeUnavailable, "Redis went away; what is left is erased by the same request again", retryLater))
 	}
-	return len(ids), err
+	return err
 }
 
 // forgotten is the end of a message that is erased, as others are told of it.
@@ -279,9 +293,11 @@ func forgotten(m message.Message, at time.Time) message.Message {
 }
 
 func (e *eraser) eraseOutbox(ctx context.Context, r erasure, done *erasureAnswer) error {
-	return e.store.RewriteOutbox(ctx, func(batch []byte) ([]byte, bool) {
+	err := e.store.RewriteOutbox(ctx, func(batch []byte) ([]byte, bool) {
 		rest, left := events.WithoutRecipient(batch, r.to)
 		done.Unpublished += int64(left)
 		return rest, left > 0 && !r.dryRun
 	})
+	crash.At(crash.EraseRewritten)
+	return err
 }

@@ -1,9 +1,11 @@
 package ingest_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -42,6 +44,32 @@ func TestARepeatShowsTheMessageAsItIsNow(t *testing.T) {
 	id := i.post(hello, "Idempotency-Key", "k").ID.String()
 	i.send(http.MethodPost, messages+"/"+id+"/cancel", "").message(http.StatusOK)
 	require.Equal(t, message.Cancelled, i.send(http.MethodPost, messages, hello, "Idempotency-Key", "k").message(http.StatusOK).Status)
+}
+
+// A client that got no answer repeats, also when the message has expired by
+// then: refused, it would take what was stored, and perhaps sent, for lost.
+func TestARepeatOfWhatHasExpiredIsNoMistake(t *testing.T) {
+	t.Parallel()
+	i := start(t)
+	var soon time.Time
+	body := func(content, key string) string {
+		return fmt.Sprintf(`{"to":"+905551111111","content":%q,"expiresAt":%q,"idempotencyKey":%q}`, content, soon.Format(time.RFC3339Nano), key)
+	}
+	var first reply
+	for left := 200 * time.Millisecond; first.status != http.StatusCreated; left *= 2 { // a slow machine needs more
+		soon = time.Now().Add(left)
+		first = i.send(http.MethodPost, messages, body("hello", "k"))
+	}
+	<-time.After(time.Until(soon))
+	require.Equal(t, first.message(http.StatusCreated).ID, i.send(http.MethodPost, messages, body("hello", "k")).message(http.StatusOK).ID)
+	i.send(http.MethodPost, messages, body("other", "k")).problem(http.StatusConflict, "idempotency_key_reused")
+	i.send(http.MethodPost, messages, body("hello", "new")).mistakes("expiresAt out_of_range")
+	i.send(http.MethodPost, messages, fmt.Sprintf(`{"to":"+905551111111","content":"hello","expiresAt":%q}`, soon.Format(time.RFC3339Nano))).
+		mistakes("expiresAt out_of_range")
+
+	batch := i.send(http.MethodPost, messages+"/batch", "["+body("hello", "new")+","+body("hello", "k")+"]")
+	require.Equal(t, http.StatusOK, batch.status)
+	require.Contains(t, string(batch.body), first.message(http.StatusCreated).ID.String(), "the second of the two is there")
 }
 
 func TestABadKeyIsAMistakeLikeOthers(t *testing.T) {

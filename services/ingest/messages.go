@@ -76,10 +76,12 @@ func (u *useCases) CreateMany(ctx context.Context, drafts []draft) []result {
 	places := make([]int, 0, len(drafts)) // of the good ones in drafts
 	firsts := map[[2]string]int{}         // of each idempotency key in drafts
 	repeats := map[int]repeat{}
+	var late lateDrafts
 	for i, d := range drafts {
 		m, err := u.read(d, i)
 		if err != nil {
 			results[i].err = err
+			late.add(u, d, i, err)
 			continue
 		}
 		if m.IdempotencyKey != "" {
@@ -98,6 +100,7 @@ func (u *useCases) CreateMany(ctx context.Context, drafts []draft) []result {
 	for i, r := range repeats {
 		results[i] = r.judge(results[r.of])
 	}
+	late.judge(ctx, u.store, results)
 	crash.At(crash.IngestUnanswered)
 	return results
 }

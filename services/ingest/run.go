@@ -60,6 +60,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	group.OnClose("nats", js.Conn().Close)
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
+		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
+	}).Run)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
 
 	lists, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest-lists", MaxConns: listConns, Lists: true})

@@ -83,6 +83,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	group.OnClose("nats", js.Conn().Close)
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
+		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
+	}).Run)
 	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
 	streams := func(ctx context.Context) error { return hint(topology.Check(ctx, js)) }
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
