@@ -99,12 +99,13 @@ func (r *relay) batch(ctx context.Context, after int64, done emitted) (step, err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeWait)
 	defer cancel()
 	var left *parcel
+	var failure error
 	params := db.RelayParams{Age: relayAge, After: after, Limit: relayBatch, Lease: r.lease}
 	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) (published []db.Published) {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
 		crash.At(crash.RelayTaken)
-		published, left = r.publish(ctx, r.unpack(rows, done))
+		published, left, failure = r.publish(ctx, r.unpack(rows, done))
 		crash.At(crash.RelayPublished)
 		return published
 	})
@@ -112,7 +113,7 @@ func (r *relay) batch(ctx context.Context, after int64, done emitted) (step, err
 	case err != nil:
 		return step{}, err
 	case left != nil: // time is up, or NATS is in trouble
-		return step{after: left.ID - 1, more: relayed.Published > 0}, nil
+		return step{after: left.ID - 1, more: relayed.Published > 0}, failure
 	}
 	return step{after: relayed.Last, more: relayed.Rows == relayBatch}, nil
 }
@@ -183,9 +184,10 @@ func emissionOf(entry events.Entry) (db.Emission, bool) {
 }
 
 // publish publishes the rows in their order, and returns those that are
-// published and the first that was not come to. A row that can't be published
-// holds up no other for long.
-func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel) {
+// published and the first that was not come to, with the failure that held up
+// all of them, if one did. A row that can't be published holds up no other for
+// long.
+func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel, failure error) {
 	var failed []parcel
 	for len(parcels) > 0 && ctx.Err() == nil && r.js.Conn().IsConnected() {
 		size, entries := 0, []events.Entry(nil)
@@ -198,7 +200,7 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.P
 		cancel()
 		passed, refused := parcels[:size], []parcel(nil)
 		if err != nil {
-			r.trouble.is(err)
+			failure = err
 			passed, refused = r.publishAlone(ctx, parcels[:size])
 		}
 		published = append(published, r.published(passed)...)
@@ -208,13 +210,14 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.P
 	switch {
 	case len(published) > 0: // then it is the rows, not NATS
 		r.refuseAll(failed)
+		failure = nil
 	case len(failed) > 0:
-		return nil, &failed[0]
+		return nil, &failed[0], failure
 	}
 	if len(parcels) > 0 {
 		left = &parcels[0]
 	}
-	return published, left
+	return published, left, failure
 }
 
 // publishAlone tries rows one by one, in any order, for as long as there is

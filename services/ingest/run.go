@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.OnClose("postgres for lists", func() { db.Close(lists) })
 
 	p := parts{
-		cfg: cfg, log: log, group: group, metrics: metrics,
+		cfg: cfg, log: log, group: group, health: health, metrics: metrics,
 		store: db.NewStore(pool).WithReads(lists), js: js, topology: topology, counts: newCounters(metrics),
 	}
 	if err := p.openCache(); err != nil {
@@ -105,6 +105,7 @@ type parts struct {
 	cfg      Config
 	log      *zap.Logger
 	group    *service.Group
+	health   *service.Health
 	metrics  *service.Metrics
 	store    *db.Store
 	js       jetstream.JetStream
@@ -136,6 +137,7 @@ func (p parts) useCases() *useCases {
 
 	announcer := newAnnouncer(events.NewPublisher(p.js), p.store, p.log)
 	announcer.missed = p.counts.relayed.Inc
+	p.health.Watch("announcements", service.StateDegraded, announcer.trouble)
 	p.group.Go("announcer", announcer.Run)
 
 	commit := newCommitter(p.store)

@@ -49,6 +49,7 @@ type sender struct {
 	ready        chan *item // worth an attempt
 	eventsAway   outage
 	postgresAway outage
+	pulling      *service.Trouble
 	naks         atomic.Int64 // delayed naks that are not due yet
 }
 
@@ -91,6 +92,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return provisioned(errors.Join(schema(ctx), streams(ctx)))
 	})
 
+	s.watch(health)
+
 	s.store, s.positions, s.publisher = db.NewStore(pool), events.NewPositions(js, topology), events.NewPublisher(js)
 	s.composer = events.NewComposer(topology, cfg.EventContent == eventContentFull)
 	err = service.WaitFor(ctx, log, "schema", schema)
@@ -115,6 +118,18 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	return group.Wait(ctx)
 }
 
+// watch shows what keeps the sender from its work while its dependencies seem
+// to be well: a stream that takes nothing more, a table that can't be read.
+func (s *sender) watch(health *service.Health) {
+	health.Add("events", service.StateDown, func(context.Context) service.Status {
+		return s.eventsAway.status("status events can't be published; nothing new is sent")
+	})
+	health.Add("messages", service.StateDown, func(context.Context) service.Status {
+		return s.postgresAway.status("messages can't be read from Postgres; nothing new is sent")
+	})
+	health.Watch("deliveries", service.StateDown, s.pulling)
+}
+
 // newSender returns a sender that is not connected yet.
 func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 	hook, err := newWebhook(cfg)
@@ -125,8 +140,9 @@ func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 	return &sender{
 		log: log, webhook: hook, backoff: cfg.backoff(),
 		workers: cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
-		hand:  newHand(inHand),
-		fresh: make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
+		pulling: service.NewTrouble(log, "pulling deliveries"),
+		hand:    newHand(inHand),
+		fresh:   make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
 	}, nil
 }
 
