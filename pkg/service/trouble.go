@@ -15,7 +15,7 @@ const (
 	// tells of it: a reconnect, or a new leader, takes a moment.
 	troubleGrace = 3 * time.Second
 	// troubleMemory is how long the last failure counts when nothing was tried
-	// since.
+	// since, unless Forgets says otherwise.
 	troubleMemory = time.Minute
 )
 
@@ -23,8 +23,9 @@ const (
 // log when it begins, every 10 s while it lasts, and when it is over; health,
 // and so the metrics, once it has lasted for 3 s. It is safe for concurrent use.
 type Trouble struct {
-	log  *zap.Logger
-	what string // what does not work, such as "tick"
+	log    *zap.Logger
+	what   string // what does not work, such as "tick"
+	memory time.Duration
 
 	mu     sync.Mutex
 	began  time.Time
@@ -35,7 +36,15 @@ type Trouble struct {
 // NewTrouble returns one that has seen no failure. what is the subject of a
 // sentence that goes on with "does not work".
 func NewTrouble(log *zap.Logger, what string) *Trouble {
-	return &Trouble{log: log, what: what}
+	return &Trouble{log: log, what: what, memory: troubleMemory}
+}
+
+// Forgets sets for how long the last failure counts when nothing was tried
+// since: short for a component that tries only what it is asked to, and is not
+// asked while it seems not to work. It is for the start.
+func (t *Trouble) Forgets(after time.Duration) *Trouble {
+	t.memory = after
+	return t
 }
 
 // Is takes the result of a try.
@@ -65,7 +74,7 @@ func (t *Trouble) Is(err error) {
 func (t *Trouble) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.began.IsZero() || t.last.Sub(t.began) < troubleGrace || time.Since(t.last) > troubleMemory {
+	if t.began.IsZero() || t.last.Sub(t.began) < troubleGrace || time.Since(t.last) > t.memory {
 		return OK()
 	}
 	return Down("has not worked for " + time.Since(t.began).Round(time.Second).String() + "; the log says why")

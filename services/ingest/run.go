@@ -140,7 +140,8 @@ func (p parts) useCases() *useCases {
 	p.health.Watch("announcements", service.StateDegraded, announcer.trouble)
 	p.group.Go("announcer", announcer.Run)
 
-	commit := newCommitter(p.store)
+	commit := newCommitter(p.store, p.log)
+	p.health.Watch("storing", service.StateDown, commit.trouble)
 	commit.compose = func(created []message.Message) []events.Entry {
 		return composer.Moved(message.EventCreated, created)
 	}
