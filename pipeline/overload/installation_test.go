@@ -34,13 +34,17 @@ type installation struct {
 	t    *testing.T
 	book *ledger.Book
 	js   jetstream.JetStream // of a client
+
+	promises ledger.Promises
 }
 
 // install prepares an installation; start it with Start.
 func install(t *testing.T, o rig.Options) *installation {
 	t.Helper()
 	o.Ingests, o.Dispatchers, o.Senders = max(o.Ingests, 1), max(o.Dispatchers, 1), max(o.Senders, 1)
-	i := &installation{Rig: rig.New(t, o), t: t, book: ledger.NewBook()}
+	i := &installation{Rig: rig.New(t, o), t: t, book: ledger.NewBook(), promises: ledger.Promises{
+		AckWait: ackWait, WebhookTimeout: webhookTimeout, MaxRetries: maxRetries, NoRedis: !o.Redis,
+	}}
 	conn, err := nats.Connect(i.NATS[0].URL, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
@@ -215,9 +219,7 @@ func (i *installation) judge() ledger.Record {
 			})
 		}
 		require.NoError(i.t, record.Gather(i.t.Context(), i.places()))
-		verdict := ledger.Judge(record, ledger.Promises{
-			AckWait: ackWait, WebhookTimeout: webhookTimeout, MaxRetries: maxRetries, NoRedis: i.Redis == nil,
-		})
+		verdict := ledger.Judge(record, i.promises)
 		late := false
 		for _, finding := range verdict.Findings {
 			late = late || finding.Kind == ledger.RedisDiffers || finding.Kind == ledger.Miscounted

@@ -188,7 +188,7 @@ func emissionOf(entry events.Entry) (db.Emission, bool) {
 // all of them, if one did. A row that can't be published holds up no other for
 // long.
 func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel, failure error) {
-	var failed []parcel
+	var failed, held []parcel
 	for len(parcels) > 0 && ctx.Err() == nil && r.js.Conn().IsConnected() {
 		size, entries := 0, []events.Entry(nil)
 		for size < len(parcels) && (size == 0 || len(entries)+len(parcels[size].entries) <= relayEntries) {
@@ -204,15 +204,24 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.P
 			passed, refused = r.publishAlone(ctx, parcels[:size])
 		}
 		published = append(published, r.published(passed)...)
-		failed = append(failed, refused...)
+		if events.Full(err) {
+			held = append(held, refused...)
+		} else {
+			failed = append(failed, refused...)
+		}
 		parcels = parcels[size:]
 	}
 	switch {
 	case len(published) > 0: // then it is the rows, not NATS
 		r.refuseAll(failed)
-		failure = nil
 	case len(failed) > 0:
 		return nil, &failed[0], failure
+	}
+	if len(held) > 0 {
+		return published, &held[0], failure
+	}
+	if len(published) > 0 {
+		failure = nil
 	}
 	if len(parcels) > 0 {
 		left = &parcels[0]

@@ -100,6 +100,9 @@ func (p parts) start() error {
 	p.group.Go("aligner", (&aligner{
 		js: p.js, topology: p.topology, log: p.log, trouble: p.watched("aligner", service.StateDegraded, "comparing consumers with their streams"),
 	}).Run)
+	p.group.Go("trimmer", (&trimmer{
+		js: p.js, topology: p.topology, log: p.log, trouble: p.watched("trimmer", service.StateDegraded, "making room for events"),
+	}).Run)
 	if p.cfg.Redis.Enabled() {
 		if err := p.startCopier(); err != nil {
 			return err

@@ -79,6 +79,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	a := &api{
 		cases: cases, eraser: p.eraser(cases), control: p.control(), keys: keys,
 		health: health, metrics: metrics, counts: p.counts, log: log, failing: new(throttle),
+		bodies: newRoom(bodyRoom), answers: newRoom(answerRoom), streams: newRoom(maxStreams),
 	}
 	if err := p.serve(a); err != nil {
 		return err
@@ -179,6 +180,8 @@ func (p parts) serve(a *api) error {
 	} else {
 		p.log.Info("listening", zap.String("addr", listener.Addr().String()), zap.Int("keys", len(a.keys)))
 	}
+	a.conns.limit = connectionLimit()
+	p.counts.watchConnections(p.metrics, &a.conns)
 	app := a.app()
 	p.group.Go("http", func(context.Context) error { return app.Listener(a.conns.listen(listener)) })
 	p.group.OnStop("http drain", func(ctx context.Context) error {
