@@ -94,8 +94,12 @@ func body(key, more string) string {
 
 // post hands in one message once. more is text besides its key.
 func (i *installation) post(a *answers, key, more string) bool {
+	return i.postBody(a, key, body(key, more))
+}
+
+func (i *installation) postBody(a *answers, key, text string) bool {
 	i.book.Try(key, "http")
-	request, err := http.NewRequest(http.MethodPost, i.ingest().URL+"/api/v1/messages", strings.NewReader(body(key, more)))
+	request, err := http.NewRequest(http.MethodPost, i.ingest().URL+"/api/v1/messages", strings.NewReader(text))
 	if err != nil {
 		return false
 	}
@@ -108,10 +112,10 @@ func (i *installation) post(a *answers, key, more string) bool {
 		return false
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	answer, err := io.ReadAll(response.Body)
 	a.note(response.StatusCode, response.Header, time.Since(began))
 	var m struct{ ID string }
-	if response.StatusCode/100 != 2 || err != nil || json.Unmarshal(text, &m) != nil {
+	if response.StatusCode/100 != 2 || err != nil || json.Unmarshal(answer, &m) != nil {
 		return false
 	}
 	i.book.Accept(key, m.ID)
