@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,9 +93,14 @@ func (i *installation) anyMessage() (id string) {
 
 func (i *installation) asSuperuser(do func(context.Context, *pgx.Conn) error) {
 	i.t.Helper()
+	i.inDatabase("dispatch", do)
+}
+
+func (i *installation) inDatabase(name string, do func(context.Context, *pgx.Conn) error) {
+	i.t.Helper()
 	ctx, cancel := context.WithTimeout(i.t.Context(), rig.Patience)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, i.Postgres.URL)
+	conn, err := pgx.Connect(ctx, strings.Replace(i.Postgres.URL, "/dispatch?", "/"+name+"?", 1))
 	require.NoError(i.t, err)
 	defer conn.Close(ctx)
 	require.NoError(i.t, do(ctx, conn))

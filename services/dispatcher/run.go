@@ -40,11 +40,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
 	store := db.NewStore(pool)
 
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-dispatcher")
+	denials := events.NewDenials(log)
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-dispatcher", denials.Option())
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(func() bool { return denials.Denied(js.Conn()) }))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	health.Add("nats", service.StateDown, checkNATS(js))
 

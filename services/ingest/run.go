@@ -54,11 +54,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
 
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-ingest")
+	denials := events.NewDenials(log)
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-ingest", denials.Option())
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(func() bool { return denials.Denied(js.Conn()) }))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
 

@@ -78,11 +78,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-sender")
+	denials := events.NewDenials(log)
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-sender", denials.Option())
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(func() bool { return denials.Denied(js.Conn()) }))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
 	streams := func(ctx context.Context) error { return hint(topology.Check(ctx, js)) }
