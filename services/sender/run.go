@@ -50,6 +50,7 @@ type sender struct {
 	eventsAway   outage
 	postgresAway outage
 	pulling      *service.Trouble
+	opening      *service.Trouble
 	naks         atomic.Int64 // delayed naks that are not due yet
 }
 
@@ -130,6 +131,7 @@ func (s *sender) watch(health *service.Health) {
 		return s.postgresAway.status("messages can't be read from Postgres; nothing new is sent")
 	})
 	health.Watch("deliveries", service.StateDown, s.pulling)
+	health.Watch("connections", service.StateDown, s.opening)
 }
 
 // newSender returns a sender that is not connected yet.
@@ -143,6 +145,7 @@ func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 		log: log, webhook: hook, backoff: cfg.backoff(),
 		workers: cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
 		pulling: service.NewTrouble(log, "pulling deliveries"),
+		opening: service.NewTrouble(log, "opening connections to the webhook"),
 		hand:    newHand(inHand),
 		fresh:   make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
 	}, nil
