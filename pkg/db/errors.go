@@ -47,12 +47,19 @@ func Unavailable(err error) bool {
 		return false
 	}
 	var refused *pgconn.PgError
-	if !errors.As(err, &refused) {
+	var connect *pgconn.ConnectError
+	if !errors.As(err, &refused) || errors.As(err, &connect) {
 		return true // the connection broke, or there was none
+	}
+	switch refused.Code {
+	case "42P01", "42703", "42883", // no such table, column or function: the schema is not there, or another's
+		"42501": // a right that was withdrawn
+		return true
 	}
 	switch refused.Code[:2] {
 	case "08", // connection exception
 		"25", // invalid transaction state: ended by its timeout
+		"3F", // no such schema
 		"40", // deadlock, serialization
 		"53", // insufficient resources: disk full, too many connections
 		"57", // operator intervention: shutdown, cannot connect now

@@ -31,6 +31,7 @@ func Connect(url, name string, options ...nats.Option) (jetstream.JetStream, err
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DrainTimeout(5 * time.Second),
+		nats.IgnoreAuthErrorAbort(), // else two refusals of a password that is being changed would be its end
 	}, options...)
 	nc, err := nats.Connect(url, options...)
 	if err != nil {

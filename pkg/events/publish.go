@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,6 +17,14 @@ import (
 // the message was stored is unknown; repeating it with the same Msg-Id is
 // harmless within the stream's window.
 var ErrUnavailable = errors.New("NATS does not answer")
+
+// Full reports whether err says that JetStream has no room: a stream at its
+// limit, an account or a server at theirs. What was to be published is not at
+// fault.
+func Full(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && refused.Code == http.StatusServiceUnavailable
+}
 
 // publishWait bounds one publish: one that dies with its server is never
 // answered.
@@ -42,6 +51,7 @@ func NewPublisher(js jetstream.JetStream) Publisher {
 // Without a connection it returns ErrUnavailable at once.
 func (p Publisher) Publish(ctx context.Context, entries []Entry) error {
 	pending := entries
+	var cause error
 	for {
 		if !p.nc.IsConnected() {
 			return fmt.Errorf("publish %d entries: %w", len(pending), ErrUnavailable)
@@ -51,9 +61,12 @@ func (p Publisher) Publish(ctx context.Context, entries []Entry) error {
 			return nil
 		}
 		pending = missing
+		if cause == nil || !errors.Is(err, context.DeadlineExceeded) { // a refusal says more than that time is up
+			cause = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("publish %d entries: %w: %w", len(missing), ErrUnavailable, err)
+			return fmt.Errorf("publish %d entries: %w: %w", len(missing), ErrUnavailable, cause)
 		case <-time.After(publishPause):
 		}
 	}

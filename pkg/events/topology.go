@@ -197,6 +197,7 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
 			MaxBytes:    EventsMaxBytes,
+			Discard:     jetstream.DiscardNew, // TrimEvents makes room, of what is recorded alone
 			Duplicates:  EventsWindow,
 		},
 	}

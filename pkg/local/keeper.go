@@ -16,7 +16,7 @@ const (
 	restartPause = 200 * time.Millisecond
 )
 
-// running is a private server; *postgres.Server and *redis.Server are.
+// running is a private server; *postgres.Server and *redis.Server are, and natsd's as a stoppable.
 type running interface {
 	Done() <-chan struct{}
 	Err() error

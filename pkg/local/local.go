@@ -16,7 +16,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -56,7 +58,8 @@ type Stack struct {
 
 	logger   *zap.Logger
 	lock     *lock.Lock
-	nats     *natsd.Server
+	nats     *keeper
+	server   atomic.Pointer[natsd.Server] // of nats
 	postgres *keeper
 	redis    *keeper
 	done     chan error
@@ -127,15 +130,26 @@ func (s *Stack) startPostgres(ctx context.Context, cfg Config) error {
 	return server.CreateDatabase(ctx, Database)
 }
 
-func (s *Stack) startNATS(cfg Config) (err error) {
-	s.nats, err = natsd.Start(natsd.Config{
+func (s *Stack) startNATS(cfg Config) error {
+	config := natsd.Config{
 		Listen: cfg.NATSListen, Dir: filepath.Join(cfg.Dir, "nats"),
 		SyncAlways: cfg.NATSSyncAlways, Logger: s.logger,
-	})
+	}
+	start := func(context.Context) (running, error) {
+		server, err := natsd.Start(config)
+		if err != nil {
+			return nil, err
+		}
+		s.server.Store(server)
+		return stoppable{server}, nil
+	}
+	server, err := start(context.Background())
 	if err != nil {
 		return err
 	}
-	s.NATSURL = s.nats.URL()
+	s.NATSURL = s.NATS().URL()
+	config.Listen = strings.TrimPrefix(s.NATSURL, "nats://")
+	s.nats = keep("NATS", server, s.logger, start, s.fail)
 	s.logger.Debug("NATS server runs", zap.String("url", s.NATSURL))
 	return nil
 }
@@ -175,7 +189,16 @@ func (s *Stack) Done() <-chan error { return s.done }
 
 // NATS returns the server in this process, for connections without a socket; nil when NATSURL was
 // given.
-func (s *Stack) NATS() *natsd.Server { return s.nats }
+func (s *Stack) NATS() *natsd.Server { return s.server.Load() }
+
+// stoppable is a NATS server that is stopped like the others.
+type stoppable struct{ *natsd.Server }
+
+// Stop is natsd's.
+func (s stoppable) Stop(context.Context) error {
+	s.Server.Stop()
+	return nil
+}
 
 // Stop ends what was started, PostgreSQL last, and gives the directory free. It waits for all that;
 // when ctx ends, it kills what still runs. A repeated call returns the first one's result.
@@ -186,7 +209,7 @@ func (s *Stack) Stop(ctx context.Context) error {
 			errs = append(errs, s.redis.stop(ctx))
 		}
 		if s.nats != nil {
-			s.nats.Stop()
+			errs = append(errs, s.nats.stop(ctx))
 		}
 		if s.postgres != nil {
 			errs = append(errs, s.postgres.stop(ctx))

@@ -64,6 +64,17 @@ func Ping(ping func(ctx context.Context) error) Check {
 	}
 }
 
+// CheckPermissions makes a Check from a function that says whether NATS has
+// denied something.
+func CheckPermissions(denied func() bool) Check {
+	return func(context.Context) Status {
+		if denied() {
+			return Down("NATS denies a right; the log says which")
+		}
+		return OK()
+	}
+}
+
 // Report is what the readiness probe answers.
 type Report struct {
 	State  State             `json:"status"`

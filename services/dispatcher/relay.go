@@ -99,12 +99,13 @@ func (r *relay) batch(ctx context.Context, after int64, done emitted) (step, err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeWait)
 	defer cancel()
 	var left *parcel
+	var failure error
 	params := db.RelayParams{Age: relayAge, After: after, Limit: relayBatch, Lease: r.lease}
 	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) (published []db.Published) {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
 		crash.At(crash.RelayTaken)
-		published, left = r.publish(ctx, r.unpack(rows, done))
+		published, left, failure = r.publish(ctx, r.unpack(rows, done))
 		crash.At(crash.RelayPublished)
 		return published
 	})
@@ -112,7 +113,7 @@ func (r *relay) batch(ctx context.Context, after int64, done emitted) (step, err
 	case err != nil:
 		return step{}, err
 	case left != nil: // time is up, or NATS is in trouble
-		return step{after: left.ID - 1, more: relayed.Published > 0}, nil
+		return step{after: left.ID - 1, more: relayed.Published > 0}, failure
 	}
 	return step{after: relayed.Last, more: relayed.Rows == relayBatch}, nil
 }
@@ -183,10 +184,11 @@ func emissionOf(entry events.Entry) (db.Emission, bool) {
 }
 
 // publish publishes the rows in their order, and returns those that are
-// published and the first that was not come to. A row that can't be published
-// holds up no other for long.
-func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel) {
-	var failed []parcel
+// published and the first that was not come to, with the failure that held up
+// all of them, if one did. A row that can't be published holds up no other for
+// long.
+func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel, failure error) {
+	var failed, held []parcel
 	for len(parcels) > 0 && ctx.Err() == nil && r.js.Conn().IsConnected() {
 		size, entries := 0, []events.Entry(nil)
 		for size < len(parcels) && (size == 0 || len(entries)+len(parcels[size].entries) <= relayEntries) {
@@ -198,23 +200,33 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.P
 		cancel()
 		passed, refused := parcels[:size], []parcel(nil)
 		if err != nil {
-			r.trouble.is(err)
+			failure = err
 			passed, refused = r.publishAlone(ctx, parcels[:size])
 		}
 		published = append(published, r.published(passed)...)
-		failed = append(failed, refused...)
+		if events.Full(err) {
+			held = append(held, refused...)
+		} else {
+			failed = append(failed, refused...)
+		}
 		parcels = parcels[size:]
 	}
 	switch {
 	case len(published) > 0: // then it is the rows, not NATS
 		r.refuseAll(failed)
 	case len(failed) > 0:
-		return nil, &failed[0]
+		return nil, &failed[0], failure
+	}
+	if len(held) > 0 {
+		return published, &held[0], failure
+	}
+	if len(published) > 0 {
+		failure = nil
 	}
 	if len(parcels) > 0 {
 		left = &parcels[0]
 	}
-	return published, left
+	return published, left, failure
 }
 
 // publishAlone tries rows one by one, in any order, for as long as there is

@@ -40,11 +40,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
 	store := db.NewStore(pool)
 
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-dispatcher")
+	denials := events.NewDenials(log)
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-dispatcher", denials.Option())
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(func() bool { return denials.Denied(js.Conn()) }))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
 		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
@@ -101,7 +103,10 @@ func (p parts) start() error {
 	instances := events.NewInstances(p.js.Conn(), p.topology)
 	p.group.Go("instances", instances.Run)
 	p.group.Go("aligner", (&aligner{
-		js: p.js, topology: p.topology, log: p.log, trouble: newTrouble(p.log, "comparing consumers with their streams"),
+		js: p.js, topology: p.topology, log: p.log, trouble: p.watched("aligner", service.StateDegraded, "comparing consumers with their streams"),
+	}).Run)
+	p.group.Go("trimmer", (&trimmer{
+		js: p.js, topology: p.topology, log: p.log, trouble: p.watched("trimmer", service.StateDegraded, "making room for events"),
 	}).Run)
 	if p.cfg.Redis.Enabled() {
 		if err := p.startCopier(); err != nil {
@@ -111,23 +116,23 @@ func (p parts) start() error {
 	p.group.Go("recorder", (&recorder{
 		store: p.store, lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
 		feed:    &feed{js: p.js, topology: p.topology, durable: events.RecorderConsumer},
-		trouble: newTrouble(p.log, "recorder"),
+		trouble: p.watched("recorder", service.StateDown, "recorder"),
 	}).Run)
 
 	announcer := announcer{store: p.store, publisher: p.publisher}
 	p.group.Go("upkeep", (&upkeep{
 		store: p.store, composer: p.composer, announcer: announcer, metrics: p.metrics,
-		trouble: newTrouble(p.log, "expiry and counting"),
+		trouble: p.watched("upkeep", service.StateDegraded, "expiry and counting"),
 	}).Run)
 	if p.cfg.Retention > 0 {
 		p.group.Go("retention", (&retention{
-			store: p.store, keep: p.cfg.Retention, metrics: p.metrics, log: p.log, trouble: newTrouble(p.log, "retention"),
+			store: p.store, keep: p.cfg.Retention, metrics: p.metrics, log: p.log, trouble: p.watched("retention", service.StateDegraded, "retention"),
 		}).Run)
 	}
 	relay := &relay{
 		store: p.store, js: p.js, topology: p.topology, publisher: p.publisher, positions: p.positions,
 		lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
-		trouble: newTrouble(p.log, "relay"), refused: map[int64]time.Time{},
+		trouble: p.watched("relay", service.StateDown, "relay"), refused: map[int64]time.Time{},
 	}
 	p.group.Go("relay", relay.Run)
 
@@ -135,13 +140,13 @@ func (p parts) start() error {
 	p.group.Go("sweep", (&sweeper{
 		store: p.store, js: p.js, topology: p.topology, composer: p.composer, announcer: announcer,
 		positions: p.positions, lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
-		trouble: newTrouble(p.log, "lease sweep"),
+		trouble: p.watched("sweep", service.StateDegraded, "lease sweep"),
 	}).Run)
 	ticker := &ticker{
 		store: p.store, js: p.js, topology: p.topology, composer: p.composer, publisher: p.publisher,
 		lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
 		poked: make(chan struct{}, 1), woken: make(chan struct{}, 1),
-		trouble: newTrouble(p.log, "tick"),
+		trouble: p.watched("tick", service.StateDown, "tick"),
 	}
 	p.group.Go("tick", ticker.Run)
 	p.group.Go("control", (&control{
@@ -161,7 +166,7 @@ func (p parts) startCopier() error {
 		store: p.store, cache: redis, js: p.js, topology: p.topology, positions: p.positions,
 		metrics: p.metrics, log: p.log,
 		feed:    &feed{js: p.js, topology: p.topology, durable: events.CacheConsumer},
-		trouble: newTrouble(p.log, "copying to Redis"),
+		trouble: p.watched("redis copier", service.StateDegraded, "copying to Redis"),
 	}).Run)
 	return nil
 }

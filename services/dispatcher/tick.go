@@ -120,10 +120,12 @@ func (t *ticker) turn(ctx context.Context) pause {
 	t.watch(pace.Running && pace.Interval == 0)
 	switch {
 	case !pace.Running:
+		t.trouble.is(nil)
 		return pause{length: lookEvery}
 	case pace.Open:
 		return soon()
 	case pace.Wait > 0 && pace.Wait <= pace.Interval:
+		t.trouble.is(nil)
 		return pause{length: min(pace.Wait, lookEvery)}
 	}
 	// Due; or further away than an interval, since Postgres' clock was set

@@ -10,34 +10,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 )
 
 var errAway = errors.New("dial postgres://u:p@h: refused")
-
-func TestTroubleIsToldNowAndThen(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		core, logs := observer.New(zap.InfoLevel)
-		trouble := newTrouble(zap.New(core), "tick")
-		trouble.is(nil)
-		for range 25 {
-			trouble.is(errAway)
-			<-time.After(time.Second)
-		}
-		trouble.is(nil)
-		trouble.is(nil)
-
-		var lines []string
-		for _, line := range logs.All() {
-			lines = append(lines, line.Message)
-		}
-		assert.Equal(t, []string{"tick does not work", "tick does not work", "tick does not work", "tick works again"}, lines)
-		assert.Equal(t, "dial postgres://***@h: refused", logs.All()[0].ContextMap()["error"])
-	})
-}
 
 func TestPersistGoesOnUntilItIsDoneOrTold(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 // Sizes and times of announcing.
@@ -44,6 +45,7 @@ type announcer struct {
 	publish publisher
 	outbox  outbox
 	log     *zap.Logger
+	trouble *service.Trouble
 	missed  func() // counts what is left to the relay
 
 	queue     chan committed
@@ -54,6 +56,7 @@ type announcer struct {
 func newAnnouncer(publish publisher, outbox outbox, log *zap.Logger) *announcer {
 	return &announcer{
 		publish: publish, outbox: outbox, log: log,
+		trouble:   service.NewTrouble(log, "announcing what was stored"),
 		missed:    func() {},
 		queue:     make(chan committed, maxAnnouncements),
 		published: make(chan int64, deleteBatch),
@@ -118,8 +121,13 @@ func (a *announcer) announce(c committed) {
 	ctx, cancel := context.WithDeadline(context.Background(), c.began.Add(ownersTime))
 	defer cancel()
 	crash.At(crash.IngestAnnouncing)
-	if ctx.Err() != nil || a.publish.Publish(ctx, c.entries) != nil {
-		a.missed() // the relay's now; Publish says no more than that NATS does not answer
+	err := ctx.Err()
+	if err == nil {
+		err = a.publish.Publish(ctx, c.entries)
+	}
+	a.trouble.Is(err)
+	if err != nil {
+		a.missed() // the relay's now
 		return
 	}
 	a.published <- c.outboxID

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"io"
 	"slices"
 
@@ -9,8 +10,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// readBody reads a body of up to maxBody bytes into memory of its own.
-func readBody(c *fiber.Ctx) ([]byte, error) {
+// readBody reads a body of up to maxBody bytes into memory of its own. What is
+// large takes room until the request is answered.
+func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 	stream := c.Context().RequestBodyStream()
 	if stream == nil {
 		return slices.Clone(c.Context().Request.Body()), nil
@@ -18,8 +20,15 @@ func readBody(c *fiber.Ctx) ([]byte, error) {
 	if c.Context().Request.Header.ContentLength() > maxBody {
 		return nil, errTooLarge()
 	}
-	body, err := io.ReadAll(io.LimitReader(stream, maxBody+1))
+	meter := &metered{from: io.LimitReader(stream, maxBody+1), room: a.bodies}
+	body, err := io.ReadAll(meter)
+	c.Locals(localBodyRoom, meter.taken)
 	switch {
+	case errors.Is(err, errOverloaded):
+		c.Context().SetConnectionClose()
+		linger(c.Context().Conn())
+		c.Locals(localBodyRead, true) // the rest is not worth the wait
+		return nil, errOverloaded
 	case err != nil:
 		c.Context().SetConnectionClose()
 		c.Locals(localBodyRead, true) // there is nothing left that could be read

@@ -6,10 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 // Sizes and times of the group commit.
@@ -23,6 +26,10 @@ const (
 
 	commitWait   = 8 * time.Second        // how long a transaction may take
 	commitRepeat = 100 * time.Millisecond // pause before it is tried a second time
+
+	// storeMemory is how long a failure keeps the service from being ready when
+	// nobody hands anything in since: nobody does while it is not ready.
+	storeMemory = 10 * time.Second
 
 	rowOverhead = 512 // what a message weighs besides its content
 )
@@ -53,6 +60,7 @@ type committer struct {
 	compose  func(created []message.Message) []events.Entry
 	announce func(committed)
 	observe  func(groupSize int)
+	trouble  *service.Trouble
 
 	queue    chan chunk
 	messages atomic.Int64  // in queue
@@ -89,9 +97,10 @@ func (p place) settle(o outcome) {
 	}
 }
 
-func newCommitter(store inserter) *committer {
+func newCommitter(store inserter, log *zap.Logger) *committer {
 	return &committer{
 		store:   store,
+		trouble: service.NewTrouble(log, "storing messages").Forgets(storeMemory),
 		queue:   make(chan chunk, maxQueued),
 		closed:  make(chan struct{}),
 		observe: func(int) {},
@@ -222,6 +231,9 @@ func (c *committer) commit(group []place) {
 		messages[i] = p.message()
 	}
 	results, err := c.insert(messages)
+	if err == nil || db.Unavailable(err) {
+		c.trouble.Is(err)
+	}
 	switch {
 	case err == nil:
 		for i, p := range group {

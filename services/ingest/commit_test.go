@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
@@ -51,7 +52,7 @@ func (s *spy) Insert(ctx context.Context, group []message.Message, box db.Box) (
 func startCommitter(t *testing.T, s *spy) (commit *committer, stop func()) {
 	t.Helper()
 	s.inserter = db.NewStore(dbtest.Pool(t))
-	commit = newCommitter(s)
+	commit = newCommitter(s, zap.NewNop())
 	commit.compose = func(created []message.Message) []events.Entry {
 		return events.NewComposer(events.NewTopology("dispatch", 1), false).Moved(message.EventCreated, created)
 	}

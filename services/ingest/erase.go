@@ -71,7 +71,7 @@ func (a *api) eraseMessages(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(c)
+	body, err := a.readBody(c)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,6 +37,7 @@ const (
 	localRequestID = "requestId"
 	localCaller    = "caller"
 	localBodyRead  = "bodyRead" // the body was read to its end
+	localBodyRoom  = "bodyRoom" // how much room its body has
 )
 
 const (
@@ -55,6 +57,8 @@ type api struct {
 	counts  *counters
 	log     *zap.Logger
 	failing *throttle
+
+	bodies, answers, streams *room // what may be held
 
 	ready atomic.Bool // false until the schema is there
 	conns connections
@@ -133,6 +137,9 @@ func (a *api) around(c *fiber.Ctx) error {
 		_ = a.refuse(c, err) // it returns none
 	}
 	discardBody(c)
+	if taken, ok := c.Locals(localBodyRoom).(int); ok {
+		a.bodies.give(taken)
+	}
 	a.counts.request(routeOf(c), c.Method(), c.Response().StatusCode(), time.Since(began))
 	return nil
 }
@@ -265,6 +272,21 @@ func probe(c *fiber.Ctx, ask func() (int, []byte)) error {
 // answer answers 200 with JSON.
 func answer(c *fiber.Ctx, body any) error {
 	return answerRaw(c, http.StatusOK, encode(body))
+}
+
+// answerHeld is answer for what may be large: a client that does not read it
+// holds it for as long as a write may take.
+func (a *api) answerHeld(c *fiber.Ctx, body any) error {
+	text := encode(body)
+	if len(text) <= smallEnough {
+		return answerRaw(c, http.StatusOK, text)
+	}
+	if !a.answers.take(len(text)) {
+		return errBusy
+	}
+	c.Set(fiber.HeaderContentType, typeJSON)
+	c.Context().SetBodyStream(heldAnswer{bytes.NewReader(text), func() { a.answers.give(len(text)) }}, len(text))
+	return nil
 }
 
 func answerRaw(c *fiber.Ctx, status int, body []byte) error {

@@ -71,20 +71,32 @@ type lineQueue struct {
 	ended   bool // no more lines come
 	err     error
 	left    bool // nobody takes any more
+	room    *room
+	held    int // of the room, by lines in the queue and by those that are being stored
 }
 
-func newLineQueue() *lineQueue {
-	q := new(lineQueue)
+func newLineQueue(room *room) *lineQueue {
+	q := &lineQueue{room: room}
 	q.changed = sync.NewCond(&q.mu)
 	return q
 }
 
-// put adds a line once there is room. It is false when nobody takes any more.
+// put adds a line once there is room: a first one always, so that every stream
+// goes on, others when all streams together don't hold too much. It is false
+// when nobody takes any more.
 func (q *lineQueue) put(l line) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for !q.left && (len(q.lines) >= maxAheadLines || q.bytes >= maxAheadBytes) {
+	size, has := len(l.data)+lineOverhead, false
+	for !q.left {
+		ahead := len(q.lines) >= maxAheadLines || q.bytes >= maxAheadBytes
+		if has = !ahead && q.room.take(size); has || len(q.lines) == 0 {
+			break
+		}
 		q.changed.Wait()
+	}
+	if has {
+		q.held += size
 	}
 	if q.left {
 		return false
@@ -113,6 +125,24 @@ func (q *lineQueue) take() (lines []line, err error) {
 	lines, q.lines, q.bytes = q.lines, nil, 0
 	q.changed.Broadcast()
 	return lines, q.err
+}
+
+// stored gives back the room of lines that were taken, and are in memory no
+// more.
+func (q *lineQueue) stored() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waiting := min(q.bytes, q.held)
+	q.room.give(q.held - waiting)
+	q.held = waiting
+}
+
+// forget drops the lines that nobody took. It is for the end.
+func (q *lineQueue) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.room.give(q.held)
+	q.lines, q.bytes, q.held = nil, 0, 0
 }
 
 // leave says that nobody takes any more.

@@ -1,108 +1,69 @@
 package ingest
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net"
-	"sync"
+	"net/http"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
-
-// connections knows which connections carry a request, so that a drain does
-// not wait for clients that have none. The zero value is ready; it is safe
-// for concurrent use.
-type connections struct {
-	mu       sync.Mutex
-	busy     map[net.Conn]bool
-	draining bool
-}
-
-// listen wraps a listener whose connections are to be known.
-func (c *connections) listen(inner net.Listener) net.Listener {
-	return knownListener{Listener: inner, conns: c}
-}
-
-// begin marks a connection as busy until the returned function is called.
-func (c *connections) begin(conn net.Conn) (end func()) {
-	c.set(conn, true)
-	return func() { c.set(conn, false) }
-}
-
-func (c *connections) set(conn net.Conn, busy bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, known := c.busy[conn]; known {
-		c.busy[conn] = busy
-	}
-}
-
-// drain has every connection closed on which no request has begun: fasthttp
-// would wait for their read timeouts.
-func (c *connections) drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.draining = true
-	for conn, busy := range c.busy {
-		if !busy {
-			expire(conn)
-		}
-	}
-}
-
-// extend gives the next read of a connection its time; none once a drain has
-// begun.
-func (c *connections) extend(conn net.Conn, wait time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.draining {
-		expire(conn)
-		return
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(wait)) // a broken connection shows at the read
-}
-
-func (c *connections) isDraining() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.draining
-}
-
-func (c *connections) add(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy == nil {
-		c.busy = map[net.Conn]bool{}
-	}
-	c.busy[conn] = false
-	if c.draining {
-		expire(conn)
-	}
-}
-
-func (c *connections) remove(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.busy, conn)
-}
-
-// expire ends a read that waits for a request.
-func expire(conn net.Conn) {
-	_ = conn.SetReadDeadline(time.Now()) // closed already: so much the better
-}
 
 type knownListener struct {
 	net.Listener
 	conns *connections
 }
 
+// Accept returns the next connection that may stay. A process that is out of
+// descriptors makes room and goes on: an error would be the end of the service.
 func (l knownListener) Accept() (net.Conn, error) {
-	inner, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		inner, err := l.Listener.Accept()
+		switch {
+		case exhausted(err):
+			l.conns.mu.Lock()
+			l.conns.makeRoom()
+			l.conns.mu.Unlock()
+			time.Sleep(acceptPause)
+			continue
+		case err != nil:
+			return nil, err
+		}
+		conn := &knownConn{Conn: inner, conns: l.conns}
+		if l.conns.add(conn) {
+			return conn, nil
+		}
+		go refuseConnection(inner)
 	}
-	conn := &knownConn{Conn: inner, conns: l.conns}
-	l.conns.add(conn)
-	return conn, nil
+}
+
+// acceptPause lies between two tries of a process that can open nothing more.
+const acceptPause = 10 * time.Millisecond
+
+// exhausted says whether an error is one of the moment: no descriptors, no
+// memory for another connection.
+func exhausted(err error) bool {
+	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseConnection answers a connection that can't be served.
+func refuseConnection(conn net.Conn) {
+	defer conn.Close()
+	p := later(http.StatusServiceUnavailable, codeOverloaded, "too many connections", retrySoon)
+	body := p.json()
+	_ = conn.SetDeadline(time.Now().Add(lingerWait)) // a broken connection shows at the write
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nRetry-After: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		p.Status, p.Title, typeProblem, p.retryAfterText(), len(body), body)
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, conn, maxHeaders) // else it might be reset before the answer is read
+	}
 }
 
 // knownConn is a connection that its connections know.

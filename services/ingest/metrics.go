@@ -67,6 +67,14 @@ func (c *counters) watchQueue(metrics *service.Metrics, commit *committer) {
 	}, func() float64 { return float64(commit.messages.Load()) }))
 }
 
+// watchConnections shows how many clients are connected.
+func (c *counters) watchConnections(metrics *service.Metrics, conns *connections) {
+	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dispatch_ingest_http_connections",
+		Help: "HTTP connections that are open.",
+	}, func() float64 { return float64(conns.count()) }))
+}
+
 func (c *counters) request(route, method string, status int, took time.Duration) {
 	c.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
 	c.seconds.WithLabelValues(route).Observe(took.Seconds())

@@ -82,6 +82,8 @@ var (
 	errKeyReused = errors.New("the idempotency key was used with another body")
 	// errOverloaded is a full queue.
 	errOverloaded = errors.New("too many messages wait to be stored")
+	// errBusy is a service that holds as many answers, or streams, as it may.
+	errBusy = errors.New("too much is being answered")
 	// errTimeout is a store that did not answer in time; the message may be
 	// stored all the same.
 	errTimeout = errors.New("not confirmed in time")
@@ -117,6 +119,8 @@ func problemOf(err error) *problem {
 		return newProblem(http.StatusConflict, codeWrongState, stateDetail(state))
 	case errors.Is(err, errOverloaded):
 		return later(http.StatusTooManyRequests, codeOverloaded, "too many messages wait to be stored", retrySoon)
+	case errors.Is(err, errBusy):
+		return later(http.StatusTooManyRequests, codeOverloaded, "too much is being answered at the same time", retrySoon)
 	case errors.Is(err, errNotReady):
 		return later(http.StatusServiceUnavailable, codeUnavailable, "the service is starting", retrySoon)
 	case errors.Is(err, errTimeout):

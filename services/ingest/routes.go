@@ -146,7 +146,7 @@ func (a *api) listMessages(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, found)
+	return a.answerHeld(c, found)
 }
 
 func (a *api) getMessage(c *fiber.Ctx) error {
@@ -158,7 +158,7 @@ func (a *api) getMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, m)
+	return a.answerHeld(c, m)
 }
 
 // pathID reads the id in the path of a request that takes no parameters.
@@ -192,7 +192,7 @@ func (a *api) listAttempts(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, map[string]any{"data": attempts})
+	return a.answerHeld(c, map[string]any{"data": attempts})
 }
 
 func (a *api) cancelMessage(c *fiber.Ctx) error {
@@ -276,7 +276,7 @@ func (a *api) jsonBody(c *fiber.Ctx, needed bool, types ...string) ([]byte, erro
 	if err := a.demandType(c, needed, append(types, typeJSON)...); err != nil {
 		return nil, err
 	}
-	body, err := readBody(c)
+	body, err := a.readBody(c)
 	if err != nil {
 		return nil, err
 	}

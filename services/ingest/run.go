@@ -54,11 +54,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
 
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-ingest")
+	denials := events.NewDenials(log)
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-ingest", denials.Option())
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(func() bool { return denials.Denied(js.Conn()) }))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
 		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
@@ -72,7 +74,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.OnClose("postgres for lists", func() { db.Close(lists) })
 
 	p := parts{
-		cfg: cfg, log: log, group: group, metrics: metrics,
+		cfg: cfg, log: log, group: group, health: health, metrics: metrics,
 		store: db.NewStore(pool).WithReads(lists), js: js, topology: topology, counts: newCounters(metrics),
 	}
 	if err := p.openCache(); err != nil {
@@ -82,6 +84,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	a := &api{
 		cases: cases, eraser: p.eraser(cases), control: p.control(), keys: keys,
 		health: health, metrics: metrics, counts: p.counts, log: log, failing: new(throttle),
+		bodies: newRoom(bodyRoom), answers: newRoom(answerRoom), streams: newRoom(maxStreams),
 	}
 	if err := p.serve(a); err != nil {
 		return err
@@ -108,6 +111,7 @@ type parts struct {
 	cfg      Config
 	log      *zap.Logger
 	group    *service.Group
+	health   *service.Health
 	metrics  *service.Metrics
 	store    *db.Store
 	js       jetstream.JetStream
@@ -139,9 +143,11 @@ func (p parts) useCases() *useCases {
 
 	announcer := newAnnouncer(events.NewPublisher(p.js), p.store, p.log)
 	announcer.missed = p.counts.relayed.Inc
+	p.health.Watch("announcements", service.StateDegraded, announcer.trouble)
 	p.group.Go("announcer", announcer.Run)
 
-	commit := newCommitter(p.store)
+	commit := newCommitter(p.store, p.log)
+	p.health.Watch("storing", service.StateDown, commit.trouble)
 	commit.compose = func(created []message.Message) []events.Entry {
 		return composer.Moved(message.EventCreated, created)
 	}
@@ -179,6 +185,8 @@ func (p parts) serve(a *api) error {
 	} else {
 		p.log.Info("listening", zap.String("addr", listener.Addr().String()), zap.Int("keys", len(a.keys)))
 	}
+	a.conns.limit = connectionLimit()
+	p.counts.watchConnections(p.metrics, &a.conns)
 	app := a.app()
 	p.group.Go("http", func(context.Context) error { return app.Listener(a.conns.listen(listener)) })
 	p.group.OnStop("http drain", func(ctx context.Context) error {

@@ -42,6 +42,9 @@ func (a *api) createStream(c *fiber.Ctx) error {
 	if err := noKey(c); err != nil {
 		return err
 	}
+	if !a.streams.take(1) {
+		return errBusy
+	}
 	body := c.Context().RequestBodyStream()
 	if body == nil {
 		body = bytes.NewReader(bytes.Clone(c.Context().Request.Body()))
@@ -52,7 +55,7 @@ func (a *api) createStream(c *fiber.Ctx) error {
 		api: a, scope: caller(c), requestID: requestID(c), route: routeOf(c), trace: traceOf(c),
 		conn: c.Context().Conn(), body: body, expected: c.Context().Request.Header.ContentLength(),
 		maxLine: rules.MaxPayloadBytes + bytesOfAnEscapedCharacter*rules.MaxContentLength + lineRoom,
-		queue:   newLineQueue(),
+		queue:   newLineQueue(a.bodies),
 	}
 	// A body that is not read to its end leaves nothing on the connection
 	// that could be told from the next request.
@@ -129,6 +132,8 @@ func (s *stream) Close() error {
 	if s.reading != nil {
 		<-s.reading
 	}
+	s.queue.forget()
+	s.api.streams.give(1)
 	s.api.counts.inFlight.Dec()
 	return nil
 }
@@ -169,6 +174,7 @@ func (s *stream) advance() {
 	lines, err := s.queue.take()
 	if len(lines) > 0 {
 		s.store(lines)
+		s.queue.stored()
 		return
 	}
 	s.ended = true

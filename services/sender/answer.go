@@ -42,6 +42,7 @@ type answer struct {
 	retryAfter time.Duration // from the end of the attempt; 0 for none
 	externalID string
 	response   string // its beginning
+	unsent     error  // this machine could open no connection: nobody was asked
 }
 
 const (

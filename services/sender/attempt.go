@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
@@ -104,6 +105,9 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 		return answer{started: started, verdict: refused, text: "the request can't be made: " + clean([]byte(err.Error()), maxErrorText)}
 	}
 	response, err := w.transport.RoundTrip(request)
+	if exhausted(err) {
+		return answer{started: started, unsent: err}
+	}
 	if err != nil {
 		return answer{
 			started: started, took: time.Since(started),
@@ -119,6 +123,17 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 	// it counts all the same.
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxResponse))
 	return classify(response, body, started, time.Now())
+}
+
+// exhausted says whether an error is this machine's own: no descriptors, ports
+// or memory for another connection. The webhook has no part in it.
+func exhausted(err error) bool {
+	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *webhook) request(ctx context.Context, m message.Message, number int, at time.Time) (*http.Request, error) {

@@ -16,6 +16,9 @@ const (
 	publishPause = 100 * time.Millisecond // between two tries
 	confirmTry   = 2 * time.Second        // for one confirmed ack
 	confirmTries = 3
+	// exhaustedPause is when a message comes again for which this machine had
+	// no connection.
+	exhaustedPause = time.Second
 )
 
 // deliver makes one attempt and ends the delivery. ctx bounds what is in
@@ -39,6 +42,12 @@ func (s *sender) deliver(ctx context.Context, it *item) {
 	s.metrics.inFlight.Dec()
 	if ctx.Err() != nil && a.status == 0 {
 		s.log.Warn("request cut off by the shutdown; it is made again", zap.Stringer("message", it.ID))
+		return
+	}
+	s.opening.Is(a.unsent)
+	if a.unsent != nil {
+		s.metrics.unsent.WithLabelValues(string(reasonExhausted)).Inc()
+		s.wait(ctx, it, time.Now().Add(exhaustedPause))
 		return
 	}
 	out := s.attempted(it, number, a)

@@ -16,10 +16,11 @@ const (
 	reasonEarly     reason = "early"         // its next attempt is not due
 	reasonRecorder  reason = "recorder_late" // what became of it is not recorded yet
 	reasonShutdown  reason = "shutdown"      // given back unsent
+	reasonExhausted reason = "exhausted"     // this machine could open no connection
 )
 
 func reasons() []reason {
-	return []reason{reasonEnded, reasonOvertaken, reasonLapsed, reasonEarly, reasonRecorder, reasonShutdown}
+	return []reason{reasonEnded, reasonOvertaken, reasonLapsed, reasonEarly, reasonRecorder, reasonShutdown, reasonExhausted}
 }
 
 // meters are the sender's metrics.

@@ -3,13 +3,21 @@ package sender
 import (
 	"context"
 	"sync"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
 )
+
+// outageGrace is how long an outage may last before health tells of it: a
+// reconnect, or a new leader, takes a moment.
+const outageGrace = 3 * time.Second
 
 // outage says whether something that the sender needs is away. Several may
 // notice it at once; it is over when each of them has seen it back.
 type outage struct {
 	mu    sync.Mutex
 	seen  int
+	began time.Time
 	ended chan struct{} // closed when seen falls to 0
 }
 
@@ -19,7 +27,7 @@ func (o *outage) begin() bool {
 	defer o.mu.Unlock()
 	o.seen++
 	if o.seen == 1 {
-		o.ended = make(chan struct{})
+		o.ended, o.began = make(chan struct{}), time.Now()
 		return true
 	}
 	return false
@@ -35,6 +43,16 @@ func (o *outage) end() bool {
 		return true
 	}
 	return false
+}
+
+// status is what health shows of an outage, in these words.
+func (o *outage) status(words string) service.Status {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seen > 0 && time.Since(o.began) >= outageGrace {
+		return service.Down(words)
+	}
+	return service.OK()
 }
 
 // wait returns once there is no outage; false when ctx ends first.

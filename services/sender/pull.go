@@ -4,37 +4,28 @@ import (
 	"context"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
-	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-const (
-	pullPause    = 250 * time.Millisecond // after a pull that failed
-	pullLogEvery = 10 * time.Second       // between two lines about failing pulls
-)
+const pullPause = 250 * time.Millisecond // after a pull that failed
 
 // pull takes ids off the queue while there is room for them and nothing is
 // away, until ctx ends. It returns only when every id that the server has
 // sent is in hand.
 func (s *sender) pull(ctx context.Context) {
-	var logged time.Time
 	for s.eventsAway.wait(ctx) && s.postgresAway.wait(ctx) {
 		n := s.hand.room(ctx)
 		if n == 0 {
 			return
 		}
 		err := s.queue.Fetch(ctx, n, s.arrive)
-		if err == nil || ctx.Err() != nil {
-			continue
+		if ctx.Err() == nil {
+			s.pulling.Is(err)
 		}
-		if time.Since(logged) >= pullLogEvery {
-			logged = time.Now()
-			s.log.Warn("pull deliveries", zap.String("error", service.Redact(err.Error())))
+		if err != nil {
+			pause(ctx, pullPause)
 		}
-		pause(ctx, pullPause)
 	}
 }
 

@@ -49,6 +49,8 @@ type sender struct {
 	ready        chan *item // worth an attempt
 	eventsAway   outage
 	postgresAway outage
+	pulling      *service.Trouble
+	opening      *service.Trouble
 	naks         atomic.Int64 // delayed naks that are not due yet
 }
 
@@ -77,11 +79,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-sender")
+	denials := events.NewDenials(log)
+	js, err := events.Connect(cfg.NATS.URL, "dispatch-sender", denials.Option())
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(func() bool { return denials.Denied(js.Conn()) }))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
 		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
@@ -93,6 +97,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
 		return provisioned(errors.Join(schema(ctx), streams(ctx)))
 	})
+
+	s.watch(health)
 
 	s.store, s.positions, s.publisher = db.NewStore(pool), events.NewPositions(js, topology), events.NewPublisher(js)
 	s.composer = events.NewComposer(topology, cfg.EventContent == eventContentFull)
@@ -118,6 +124,19 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	return group.Wait(ctx)
 }
 
+// watch shows what keeps the sender from its work while its dependencies seem
+// to be well: a stream that takes nothing more, a table that can't be read.
+func (s *sender) watch(health *service.Health) {
+	health.Add("events", service.StateDown, func(context.Context) service.Status {
+		return s.eventsAway.status("status events can't be published; nothing new is sent")
+	})
+	health.Add("messages", service.StateDown, func(context.Context) service.Status {
+		return s.postgresAway.status("messages can't be read from Postgres; nothing new is sent")
+	})
+	health.Watch("deliveries", service.StateDown, s.pulling)
+	health.Watch("connections", service.StateDown, s.opening)
+}
+
 // newSender returns a sender that is not connected yet.
 func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 	hook, err := newWebhook(cfg)
@@ -128,8 +147,10 @@ func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 	return &sender{
 		log: log, webhook: hook, backoff: cfg.backoff(),
 		workers: cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
-		hand:  newHand(inHand),
-		fresh: make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
+		pulling: service.NewTrouble(log, "pulling deliveries"),
+		opening: service.NewTrouble(log, "opening connections to the webhook"),
+		hand:    newHand(inHand),
+		fresh:   make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
 	}, nil
 }
 

@@ -46,9 +46,13 @@ type Config struct {
 
 // Server is a running NATS server. All methods may be called concurrently.
 type Server struct {
-	nats *server.Server
-	lock *lock.Lock
-	once sync.Once
+	nats    *server.Server
+	lock    *lock.Lock
+	once    sync.Once
+	dir     string
+	stopped chan struct{}
+	broken  chan struct{}
+	cause   error // read after broken
 }
 
 // Start runs the server and returns when it takes connections: in milliseconds, plus the time to
@@ -71,7 +75,9 @@ func Start(cfg Config) (*Server, error) {
 		held.Release()
 		return nil, fmt.Errorf("start NATS server: %w", err)
 	}
-	return &Server{nats: s, lock: held}, nil
+	running := &Server{nats: s, lock: held, dir: cfg.Dir, stopped: make(chan struct{}), broken: make(chan struct{})}
+	go running.watch()
+	return running, nil
 }
 
 func start(options *server.Options, logger *zap.Logger) (*server.Server, error) {
@@ -153,6 +159,7 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn
 // be called repeatedly.
 func (s *Server) Stop() {
 	s.once.Do(func() {
+		close(s.stopped)
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
 		s.lock.Release()
