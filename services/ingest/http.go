@@ -132,7 +132,7 @@ func (a *api) around(c *fiber.Ctx) error {
 	if err := a.guarded(c); err != nil {
 		_ = a.refuse(c, err) // it returns none
 	}
-	discardBody(c)
+	a.discardBody(c)
 	a.counts.request(routeOf(c), c.Method(), c.Response().StatusCode(), time.Since(began))
 	return nil
 }
