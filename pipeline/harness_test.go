@@ -249,7 +249,7 @@ func (w *world) await(id message.ID, statuses ...message.Status) message.Message
 // the relay.
 func (w *world) insert(messages ...message.Message) []message.ID {
 	w.t.Helper()
-	composer := events.NewComposer(w.top, false)
+	composer := events.NewComposer(w.top, w.env["EVENT_CONTENT"] == "full") // a relay publishes what is older than 5 s
 	stored, _, err := w.store.Insert(w.t.Context(), messages, func(moved []message.Message) []byte {
 		return events.Encode(composer.Moved(message.EventCreated, moved))
 	})

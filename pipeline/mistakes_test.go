@@ -15,6 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/ingest"
 )
 
 // mistakes are settings that can't be meant, each with the variables that
@@ -36,6 +37,7 @@ var mistakes = map[string]struct {
 	"NATS: too many":                 {env("NATS_REPLICAS", "7"), names("NATS_REPLICAS")},
 	"NATS: no number":                {env("NATS_REPLICAS", "three"), names("NATS_REPLICAS")},
 	"NATS: nowhere to listen":        {env("NATS_LISTEN", "4222"), names("NATS_LISTEN")},
+	"NATS: where HTTP listens":       {env("NATS_LISTEN", ":8080"), names("NATS_LISTEN")},
 	"a prefix with a dot":            {env("PREFIX", "a.b"), names("PREFIX")},
 	"Redis: no URL":                  {env("REDIS_URL", "redis.example.com:6379"), names("REDIS_URL")},
 	"Redis: an odd database":         {env("REDIS_URL", "redis://u:hunter2@redis:6379/first"), names("REDIS_URL")},
@@ -112,6 +114,27 @@ func TestEveryMistakeIsFoundAtTheStart(t *testing.T) {
 	}
 }
 
+// TestTwoListenersNeedTwoAddresses is about ingest, which answers for its
+// health on HTTP_ADDR as well.
+func TestTwoListenersNeedTwoAddresses(t *testing.T) {
+	t.Parallel()
+	for health, clashes := range map[string]bool{
+		"127.0.0.1:8080": true, "localhost:8080": true, ":8080": true, "0.0.0.0:8080": true, "[::]:8080": true,
+		"127.0.0.1:8081": false, "127.0.0.2:8080": false, "": false,
+	} {
+		_, err := service.Parse[ingest.Config](env("DATABASE_URL", "postgres://db/d", "HEALTH_ADDR", health))
+		var wrong *service.ConfigError
+		if !clashes {
+			require.NoError(t, err, health)
+			continue
+		}
+		require.ErrorAs(t, err, &wrong, health)
+		require.Len(t, wrong.Mistakes, 1)
+		require.Equal(t, "HEALTH_ADDR", wrong.Mistakes[0].Variable)
+		require.Contains(t, wrong.Mistakes[0].Problem, "HTTP_ADDR")
+	}
+}
+
 // TestWhatIsHardlyMeantIsSaid is about settings that work.
 func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 	t.Parallel()
@@ -119,6 +142,7 @@ func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 		"DB_HOST is ignored":                                   env("DATABASE_URL", "postgres://db/d", "DB_HOST", "db"),
 		"DB_USER is ignored":                                   env("DATABASE_URL", "postgres://db/d", "DB_USER", "u"),
 		"REDIS_HOST is ignored":                                env("REDIS_URL", "redis://redis", "REDIS_HOST", "redis"),
+		"HEALTH_ADDR is ignored by up":                         env("HEALTH_ADDR", "127.0.0.1:8080"),
 		"NATS_LISTEN is ignored":                               env("NATS_URL", "nats://nats", "NATS_LISTEN", "127.0.0.1:4333"),
 		"LEASE=1m0s is shorter":                                env("LEASE", "1m"),
 		"MAX_PAYLOAD_BYTES=2000000 is more than a NATS server": env("MAX_PAYLOAD_BYTES", "2000000"),

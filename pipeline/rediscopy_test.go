@@ -113,6 +113,41 @@ func TestRedisIsExactAgainAfterItForgotEverything(t *testing.T) {
 	w.awaitCopy(client, ids...)
 }
 
+// TestRedisShowsARetryBeforeItsEmission has no dispatcher that could copy it.
+func TestRedisShowsARetryBeforeItsEmission(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client := w.withRedis()
+	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadRequest) })
+	dispatcher := w.runDispatcher()
+	w.runSender()
+	ingest := w.runIngest()
+	one, all := ingest.post(t, hello), ingest.post(t, hello)
+	erased := ingest.post(t, hello)
+	for _, id := range []message.ID{one, all, erased} {
+		w.await(id, message.Failed)
+	}
+	w.awaitCopy(client, one, all, erased)
+	dispatcher.stop()
+	require.NoError(t, client.Del(t.Context(), "dispatch:message:"+erased.String()).Err())
+
+	shows := func(id message.ID, status string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			held, err := client.HGet(t.Context(), "dispatch:message:"+id.String(), "status").Result()
+			return err == nil && held == status
+		}, patience, 5*time.Millisecond)
+	}
+	ingest.request(t, http.MethodPost, "/api/v1/messages/"+one.String()+"/retry", "")
+	shows(one, "PENDING")
+	life, err := client.TTL(t.Context(), "dispatch:message:"+one.String()).Result()
+	require.NoError(t, err)
+	require.Negative(t, life, "it stays as long as it is not final")
+	ingest.request(t, http.MethodPost, "/api/v1/messages/retry", "{}")
+	shows(all, "PENDING")
+	require.Zero(t, client.Exists(t.Context(), "dispatch:message:"+erased.String()).Val(), "nothing comes back that was taken away")
+}
+
 func TestARedisThatHangsHoldsUpNothingAndCatchesUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

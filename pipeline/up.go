@@ -30,7 +30,8 @@ type UpConfig struct {
 	// Dir holds the data of the embedded servers.
 	Dir string `env:"-"`
 
-	own struct{ postgres, nats, redis, webhook bool } // what was not given
+	own        struct{ postgres, nats, redis, webhook bool } // what was not given
+	healthAddr string                                        // what is given, to no effect
 }
 
 // defaultNATSListen is the default in UpConfig's tag.
@@ -61,7 +62,13 @@ func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
 		env["WEBHOOK_URL"] = "http://" + placeholder
 	}
 	cfg, err := service.Parse[UpConfig](env)
-	cfg.Dir, cfg.own = dir, own
+	cfg.Dir, cfg.own, cfg.healthAddr = dir, own, environment["HEALTH_ADDR"]
+	if own.nats && service.Clash(cfg.NATSListen, cfg.Ingest.HTTPAddr) {
+		found := &service.ConfigError{}
+		_ = errors.As(err, &found) // what else is wrong
+		found.Mistakes = append(found.Mistakes, service.Mistake{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
+		return cfg, found
+	}
 	return cfg, err
 }
 
@@ -72,10 +79,14 @@ func (c UpConfig) Validate() error {
 
 // Warnings says what is set to no effect.
 func (c UpConfig) Warnings() []string {
+	var warnings []string
 	if !c.own.nats && c.NATSListen != defaultNATSListen {
-		return []string{"NATS_LISTEN is ignored, because NATS_URL is set: no NATS server is started here"}
+		warnings = append(warnings, "NATS_LISTEN is ignored, because NATS_URL is set: no NATS server is started here")
 	}
-	return nil
+	if c.healthAddr != "" {
+		warnings = append(warnings, "HEALTH_ADDR is ignored by up: /health and /metrics of all services are on HTTP_ADDR")
+	}
+	return warnings
 }
 
 // Addresses tell where everything is.

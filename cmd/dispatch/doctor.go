@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ const maxClockDifference = time.Second
 
 func newDoctor() *cobra.Command {
 	var asJSON bool
-	var url string
+	var url, dir string
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check everything that an installation needs, and say what to do", GroupID: "care",
 		Long: `Looks at the configuration, Postgres, NATS, Redis, the webhook and the API, as
@@ -31,14 +32,18 @@ wrong, 3 if anything can't be reached.`,
 		Example: `  dispatch doctor
   DATABASE_URL=postgres://… NATS_URL=nats://… WEBHOOK_URL=https://… dispatch doctor --json`,
 	}
-	cmd.Flags().StringVar(&url, "url", apiURL(), "where the API is; DISPATCH_URL sets the default")
+	cmd.Flags().StringVar(&url, "url", "", "where the API is (default: DISPATCH_URL, else HTTP_ADDR on this machine)")
+	cmd.Flags().StringVar(&dir, "data", defaultDir(), `where "dispatch up" keeps its data`)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		environment, err := service.ReadEnvironment(os.Environ(), ".env")
 		if err != nil {
 			return err
 		}
-		d := &doctor{env: environment, api: newClient(url, os.Getenv(service.EnvAPIKey))}
+		if url = cmp.Or(url, environment[service.EnvAPIURL]); url == "" {
+			url = "http://" + onLoopback(environment["HTTP_ADDR"])
+		}
+		d := &doctor{env: environment, dir: dir, api: newClient(url, environment[service.EnvAPIKey])}
 		if !asJSON {
 			d.out = cmd.OutOrStdout()
 		}
@@ -74,6 +79,7 @@ type finding struct {
 // doctor examines an installation.
 type doctor struct {
 	env      service.Environment
+	dir      string            // of the embedded servers
 	cfg      pipeline.UpConfig // what is not given has its default
 	api      *client
 	out      io.Writer // where findings go at once; nil for nowhere
@@ -87,6 +93,7 @@ func (d *doctor) examine(ctx context.Context) {
 	d.nats(ctx)
 	d.redis(ctx)
 	d.webhook(ctx)
+	d.listeners(ctx)
 	d.service(ctx)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -21,8 +22,13 @@ var oldestNATS = [2]int{2, 14}
 func (d *doctor) nats(ctx context.Context) {
 	const check = "nats"
 	cfg := d.cfg.Provision.NATS
-	js, err := connectNATS(cfg.URL)
-	if err != nil {
+	var refusals refusals
+	js, err := connectNATS(cfg.URL, nats.ErrorHandler(refusals.hear))
+	switch {
+	case errors.Is(err, errRefused):
+		d.away(check, err, "correct the user and the password, or the token, in NATS_URL")
+		return
+	case err != nil:
 		d.away(check, err, "see that it runs, that this machine may connect, and that NATS_URL is right")
 		return
 	}
@@ -35,8 +41,13 @@ func (d *doctor) nats(ctx context.Context) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, 2*reachWait)
 	defer cancel()
-	account, err := js.AccountInfo(bounded)
-	if err != nil {
+	d.natsPermissions(bounded, js.Conn(), &refusals)
+	account, err := js.AccountInfo(refusals.until(bounded))
+	switch told := refusals.last(); {
+	case err != nil && told != "":
+		d.wrong(check, "this user may not use JetStream: "+told, allowSubjects)
+		return
+	case err != nil:
 		d.wrong(check, "JetStream does not answer: "+err.Error(), "start the server with JetStream (-js, or jetstream in its configuration), and enable it for the account")
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -18,12 +19,12 @@ const oldestPostgres = 14
 func (d *doctor) postgres(ctx context.Context) {
 	const check = "postgres"
 	if d.env["DATABASE_URL"] == "" && d.env["DB_HOST"] == "" {
-		d.skip(check, "not looked at: neither DATABASE_URL nor DB_HOST is set", `the services need one of them; "dispatch up" brings its own`)
+		d.embedded()
 		return
 	}
 	pool, err := openDatabase(ctx, d.cfg.Provision.Postgres.URL())
 	if err != nil {
-		d.away(check, err, "see that it runs, that this machine may connect, and that DATABASE_URL is right")
+		d.away(check, err, postgresRemedy(err))
 		return
 	}
 	defer pool.Close()
@@ -34,12 +35,16 @@ func (d *doctor) postgres(ctx context.Context) {
 	var readOnly bool
 	var now time.Time
 	sent := time.Now()
-	err = pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('transaction_read_only')::bool, clock_timestamp()`).
-		Scan(&version, &readOnly, &now)
+	var encoding string
+	err = pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('transaction_read_only')::bool,
+		current_setting('server_encoding'), clock_timestamp()`).Scan(&version, &readOnly, &encoding, &now)
 	answered := time.Now()
 	if err != nil {
-		d.away(check, err, "see the log of Postgres")
+		d.trouble(check, err)
 		return
+	}
+	if encoding != "UTF8" {
+		d.wrong(check, "the database's encoding is "+encoding+": it can't hold every message", "make a database with ENCODING 'UTF8' TEMPLATE template0, and let DATABASE_URL lead to it")
 	}
 	if major := version / 10_000; major < oldestPostgres {
 		d.wrong(check, fmt.Sprintf("reachable, version %d", major), fmt.Sprintf("upgrade it to version %d or later", oldestPostgres))
@@ -51,6 +56,35 @@ func (d *doctor) postgres(ctx context.Context) {
 	d.schema(ctx, pool)
 }
 
+// postgresRemedy says what to do about a connection that did not come about.
+func postgresRemedy(err error) string {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		switch refused.Code {
+		case "28P01":
+			return "correct the user and the password in DATABASE_URL, or in DB_USER and DB_PASSWORD"
+		case "28000":
+			return "correct the user in DATABASE_URL or DB_USER, or let it in by pg_hba.conf"
+		case "3D000":
+			return "create it (createdb), or correct the name in DATABASE_URL or DB_NAME; then run: dispatch provision"
+		case "42501":
+			return "GRANT CONNECT ON DATABASE to this user"
+		case "53300":
+			return "raise max_connections, or find out who holds the connections (pg_stat_activity)"
+		}
+	}
+	return "see that it runs, that this machine may connect, and that DATABASE_URL is right"
+}
+
+// trouble tells of an error of a statement.
+func (d *doctor) trouble(check string, err error) {
+	if db.Unavailable(err) {
+		d.away(check, err, "see the log of Postgres")
+		return
+	}
+	d.wrong(check, err.Error(), "see the log of Postgres")
+}
+
 // permissions looks for what the services and provision may not do.
 func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool, readOnly bool) {
 	const check = "postgres"
@@ -59,18 +93,20 @@ func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool, readOnly b
 		return
 	}
 	var missing []string
-	var mayCreate bool
+	var named, mayCreate bool
 	err := pool.QueryRow(ctx, `
-		SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), array(
+		SELECT current_schema() IS NOT NULL, coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), array(
 			SELECT p || ' on ' || relname
 			FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
-			WHERE relnamespace = current_schema()::regnamespace
-			  AND relname IN ('messages', 'attempts', 'outbox', 'schedule', 'status_counts')
+			WHERE relnamespace = to_regnamespace(current_schema())
+			  AND (relname IN ('messages', 'lookups', 'attempts', 'outbox', 'schedule', 'status_counts') OR relname = 'schema_migrations' AND p = 'SELECT')
 			  AND NOT has_table_privilege(pg_class.oid, p)
-			ORDER BY relname, p)`).Scan(&mayCreate, &missing)
+			ORDER BY relname, p)`).Scan(&named, &mayCreate, &missing)
 	switch {
 	case err != nil:
-		d.away(check, err, "see the log of Postgres")
+		d.trouble(check, err)
+	case !named:
+		d.wrong(check, "this user may use no schema of its search_path", "GRANT USAGE ON SCHEMA to it, or correct its search_path")
 	case len(missing) > 0:
 		d.wrong(check, "this user lacks "+strings.Join(missing, ", "), "GRANT it, or run the services as the user that owns the tables")
 	case !mayCreate:
@@ -92,15 +128,22 @@ func (d *doctor) schema(ctx context.Context, pool *pgxpool.Pool) {
 		d.wrong(check, err.Error(), provision)
 		return
 	case err != nil:
-		d.away(check, err, "see the log of Postgres")
+		d.trouble(check, err)
 		return
 	}
-	switch err := db.NewStore(pool).CheckSchedule(ctx); {
+	known := db.LatestVersion()
+	version, err := db.SchemaVersion(ctx, pool)
+	if err == nil {
+		err = db.NewStore(pool).CheckSchedule(ctx)
+	}
+	switch {
 	case errors.Is(err, db.ErrNotProvisioned):
 		d.wrong(check, err.Error(), provision)
 	case err != nil:
-		d.away(check, err, "see the log of Postgres")
+		d.trouble(check, err)
+	case version > known:
+		d.skip(check, fmt.Sprintf("at version %d, newer than this program, which knows %d", version, known), "upgrade this program: it works beside the next release, and no later one")
 	default:
-		d.good(check, fmt.Sprintf("up to date, this program's is version %d", db.LatestVersion()))
+		d.good(check, fmt.Sprintf("up to date, version %d", version))
 	}
 }

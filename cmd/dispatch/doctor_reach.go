@@ -31,11 +31,22 @@ func (d *doctor) redis(ctx context.Context) {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, reachWait)
 	defer cancel()
-	if err := c.Ping(ctx); err != nil {
+	condition, err := c.Condition(ctx)
+	switch {
+	case cache.Refused(err):
+		d.wrong(check, err.Error(), "correct the user and the password in REDIS_URL, and what Redis' ACL allows that user (docs/OPERATIONS.md lists the keys); nothing waits for Redis meanwhile")
+		return
+	case err != nil:
 		d.away(check, err, "see that it runs and that REDIS_URL is right; nothing waits for it meanwhile")
 		return
 	}
-	d.good(check, "reachable")
+	d.good(check, "reachable, version "+condition.Version)
+	if condition.ReadOnly {
+		d.wrong(check, "takes no writes: it is a replica", "let REDIS_URL lead to the primary")
+	}
+	if condition.Evicts != "" {
+		d.wrong(check, "drops what it holds when its memory is full (maxmemory-policy "+condition.Evicts+"), and the copy is not exact then", "set maxmemory-policy to noeviction")
+	}
 }
 
 // webhook connects and no more: a webhook can't tell a trial from a message.
@@ -60,12 +71,19 @@ func (d *doctor) webhook(ctx context.Context) {
 		target, through = proxy, ", the proxy on the way to it"
 	}
 	if err := connect(ctx, target); err != nil {
-		remedy := "see that it runs and that this machine may connect"
 		var resolving *net.DNSError
-		if errors.As(err, &resolving) {
-			remedy = "see that the name in WEBHOOK_URL is right and that this machine can resolve it"
+		var untrusted *tls.CertificateVerificationError
+		var noTLS tls.RecordHeaderError
+		switch {
+		case errors.As(err, &resolving):
+			d.away(check, err, "see that the name in WEBHOOK_URL is right and that this machine can resolve it")
+		case errors.As(err, &untrusted):
+			d.wrong(check, err.Error(), "renew its certificate, or have this machine trust who signed it")
+		case errors.As(err, &noTLS):
+			d.wrong(check, target.Host+" does not speak TLS: "+err.Error(), "correct the scheme or the port in WEBHOOK_URL")
+		default:
+			d.away(check, err, "see that it runs and that this machine may connect")
 		}
-		d.away(check, err, remedy)
 		return
 	}
 	d.good(check, target.Host+through+" takes connections (nothing was sent)")

@@ -88,7 +88,10 @@ stream by age; the answer says when.`,
 // alone.
 func confirmed(cmd *cobra.Command, found erasure, recipient string) bool {
 	fmt.Fprintf(cmd.ErrOrStderr(), "Erase %d messages to %s, %d of them not yet sent? This can't be undone. (yes/no) ", found.Erased, recipient, found.Cancelled)
-	answer, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // no answer is no yes
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil { // no answer is no yes
+		fmt.Fprintln(cmd.ErrOrStderr())
+	}
 	return strings.TrimSpace(answer) == "yes"
 }
 

@@ -54,10 +54,15 @@ HTTP_ADDR. Made for container health checks.`,
 // localAddr is where the service on this machine answers. A service that
 // listens on every interface is asked on loopback.
 func localAddr() string {
-	addr := os.Getenv("HEALTH_ADDR")
-	if addr == "" {
-		addr = os.Getenv("HTTP_ADDR")
+	if addr := os.Getenv("HEALTH_ADDR"); addr != "" {
+		return onLoopback(addr)
 	}
+	return onLoopback(os.Getenv("HTTP_ADDR"))
+}
+
+// onLoopback is where a service on this machine is asked that listens on addr;
+// with none, on the default.
+func onLoopback(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "127.0.0.1:8080"
@@ -81,7 +86,7 @@ func readiness(ctx context.Context, base string) (report service.Report, status 
 	}
 	defer response.Body.Close()
 	if err := json.NewDecoder(response.Body).Decode(&report); err != nil || report.State == "" {
-		return report, 0, fmt.Errorf("%s answers %s, and is no service of this system", base, response.Status)
+		return report, 0, &exitError{exitFailed, fmt.Errorf("%s answers %s, and is no service of this system", base, response.Status)}
 	}
 	return report, response.StatusCode, nil
 }

@@ -120,11 +120,11 @@ func ndjsonLines(in *bufio.Reader) lines {
 		for scanner.Scan() {
 			number++
 			text := bytes.TrimSpace(scanner.Bytes())
-			switch {
-			case len(text) == 0:
+			if len(text) == 0 {
 				continue
-			case !json.Valid(text):
-				return unreadable(number, "is not JSON"), nil
+			}
+			if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
+				return unreadable(number, "is not JSON: %s", jsonMistake(err)), nil
 			}
 			return line{number: number, body: bytes.Clone(text)}, nil
 		}
@@ -136,6 +136,15 @@ func ndjsonLines(in *bufio.Reader) lines {
 		}
 		return line{}, io.EOF
 	}
+}
+
+// jsonMistake words what is wrong with JSON as the API does.
+func jsonMistake(err error) string {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s, at byte %d", syntax, syntax.Offset)
 }
 
 // columns are those that a CSV file may have, besides metadata.NAME.
@@ -152,7 +161,8 @@ var columnNames = strings.Join(columns, ", ") + " and " + metadataColumn + "NAME
 // csvLines reads the line of titles and returns the others as messages. An
 // empty cell is a field that is not given.
 func csvLines(in io.Reader) (lines, error) {
-	reader := csv.NewReader(in)
+	limit := &recordLimit{in: in, left: longestLine}
+	reader := csv.NewReader(limit)
 	reader.FieldsPerRecord = -1 // a line of another length is that line's mistake
 	titles, err := reader.Read()
 	if err != nil {
@@ -168,23 +178,58 @@ func csvLines(in io.Reader) (lines, error) {
 			return nil, fmt.Errorf("column %q is there twice", titles[i])
 		}
 	}
+	last := 1
 	return func() (line, error) {
+		limit.left = longestLine
 		cells, err := reader.Read()
 		var broken *csv.ParseError
 		switch {
+		case errors.Is(err, errLongRecord):
+			return line{}, fmt.Errorf("read CSV after line %d: %w", last, err)
 		case errors.As(err, &broken):
-			return unreadable(broken.StartLine, "is not CSV: %v, at column %d", broken.Err, broken.Column), nil
+			last = broken.Line
+			return unreadable(broken.StartLine, "is not CSV: %s", csvMistake(broken)), nil
 		case err == io.EOF:
 			return line{}, io.EOF
 		case err != nil:
 			return line{}, fmt.Errorf("read CSV: %w", err)
 		}
 		number, _ := reader.FieldPos(0)
+		last = number
 		if len(cells) != len(titles) {
 			return unreadable(number, "has %d columns, the first line %d", len(cells), len(titles)), nil
 		}
 		return csvMessage(number, titles, cells), nil
 	}, nil
+}
+
+// csvMistake says what is wrong, and what was lost by it: a quote that is not
+// closed takes the lines up to the next one with it.
+func csvMistake(broken *csv.ParseError) string {
+	text := fmt.Sprintf("%v, at column %d", broken.Err, broken.Column)
+	if broken.Line > broken.StartLine {
+		text = fmt.Sprintf("%v, at line %d, column %d; lines %d to %d are one quoted field, and none of them is sent",
+			broken.Err, broken.Line, broken.Column, broken.StartLine, broken.Line)
+	}
+	return text
+}
+
+// errLongRecord is a line that would fill the memory.
+var errLongRecord = fmt.Errorf("a line is longer than %d bytes; perhaps a quote is not closed", longestLine)
+
+// recordLimit ends a file in which a single record does not end.
+type recordLimit struct {
+	in   io.Reader
+	left int // until left is set anew
+}
+
+func (r *recordLimit) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, errLongRecord
+	}
+	n, err := r.in.Read(p)
+	r.left -= n
+	return n, err
 }
 
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)

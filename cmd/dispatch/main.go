@@ -114,9 +114,27 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		}
 		return unknown(cmd, args[0])
 	}
+	root.SetHelpCommand(newHelp(root))
 	addCompletion(root)
 	check(root)
 	return root
+}
+
+// newHelp is cobra's own, except that it knows what there is not.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		Args:    cobra.ArbitraryArgs,
+		Example: "  dispatch help send",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, _, err := root.Find(args)
+			if err != nil || (cmd == root && len(args) > 0) {
+				return unknown(root, args[0])
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // unknown is the mistake of a command that there is not.

@@ -63,13 +63,16 @@ func newList() *cobra.Command {
 	var flags struct {
 		statuses                    []string
 		destination, to, kind, next string
+		externalID, key             string
+		after, before               string
 		limit                       int
 		json                        bool
 	}
 	cmd := &cobra.Command{
 		Use: "list", Short: "List messages, newest first", GroupID: "messages",
 		Example: `  dispatch list --status failed --limit 50
-  dispatch list --status failed --json | jq -r '.data[].id' | xargs dispatch retry`,
+  dispatch list --created-after 1h --to +905551111111
+  dispatch list --json | jq -r '.data[].id'`,
 	}
 	client := clientFlags(cmd)
 	f := cmd.Flags()
@@ -77,6 +80,10 @@ func newList() *cobra.Command {
 	f.StringVar(&flags.destination, "destination", "", "only this destination")
 	f.StringVar(&flags.to, "to", "", "only this recipient")
 	f.StringVar(&flags.kind, "type", "", "only this type")
+	f.StringVar(&flags.externalID, "external-id", "", "only those to which the webhook gave this messageId")
+	f.StringVar(&flags.key, "key", "", "only the one that was stored under this idempotency key")
+	f.StringVar(&flags.after, "created-after", "", "not older: RFC 3339, or a duration ago such as 2h")
+	f.StringVar(&flags.before, "created-before", "", "only older: RFC 3339, or a duration ago")
 	f.IntVar(&flags.limit, "limit", 20, "how many, 1 to 100")
 	f.StringVar(&flags.next, "cursor", "", "go on after a page")
 	f.BoolVar(&flags.json, "json", false, "print JSON")
@@ -94,6 +101,8 @@ func newList() *cobra.Command {
 		}
 		for name, value := range map[string]string{
 			"destination": flags.destination, "to": flags.to, "type": flags.kind, "cursor": flags.next,
+			"externalId": flags.externalID, "idempotencyKey": flags.key,
+			"createdAfter": past(flags.after), "createdBefore": past(flags.before),
 		} {
 			if value != "" {
 				query.Set(name, value)
@@ -159,6 +168,14 @@ func fillMessages(t *table, messages []message.Message) {
 	}
 }
 
+// rounded keeps what is of interest of a duration.
+func rounded(d time.Duration) time.Duration {
+	if d < 10*time.Millisecond {
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}
+
 func fillAttempts(t *table, attempts []message.Attempt) {
 	t.head("NUMBER", "STARTED", "TOOK", "OUTCOME", "STATUS", "ERROR")
 	for _, a := range attempts {
@@ -169,6 +186,6 @@ func fillAttempts(t *table, attempts []message.Attempt) {
 		case message.OutcomeRetry:
 			outcome.style = styleWait
 		}
-		t.row(a.Number, stamp(&a.StartedAt), a.Duration.Round(time.Millisecond), outcome, a.HTTPStatus, a.Error)
+		t.row(a.Number, stamp(&a.StartedAt), rounded(a.Duration), outcome, a.HTTPStatus, a.Error)
 	}
 }

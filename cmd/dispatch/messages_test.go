@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -88,11 +89,45 @@ func TestCancelAndRetry(t *testing.T) {
 	require.NotNil(t, results[1].Message.ExpiresAt)
 	require.Contains(t, i.dispatch(t, "retry", second).ok(t), "PENDING")
 
+	dispatch(t, "cancel").fails(t, 2, "requires at least 1 arg")
+	dispatch(t, "retry").fails(t, 2, "ID is missing, or --all, or a filter")
 	for _, verb := range []string{"cancel", "retry"} {
-		dispatch(t, verb).fails(t, 2, "requires at least 1 arg")
 		dispatch(t, verb, "seven").fails(t, 2, "UUID")
 		dispatch(t, verb, first, "--url", unused).fails(t, 3, "no answer")
 		i.dispatch(t, verb, someID).fails(t, 1, "not_found")
 	}
 	i.dispatch(t, "retry", second, "--expires-at", "yesterday").fails(t, 1, "expiresAt")
+}
+
+func TestRetryByAFilter(t *testing.T) {
+	t.Parallel()
+	i := up(t)
+	failed := i.dispatch(t, "send", "+905551111111", "refuse me", "--wait")
+	require.Equal(t, 1, failed.code)
+	cancelled := i.send(t, "+905551111111", "later", "--deliver-at", "1h", "--key", "mine")
+	i.dispatch(t, "cancel", cancelled).ok(t)
+	i.dispatch(t, "stop").ok(t)
+
+	require.Equal(t, "matched              1\nretried              0\nnothing was retried\n",
+		i.dispatch(t, "retry", "--all", "--dry-run").ok(t), "the failed one")
+	require.JSONEq(t, `{"matched":0,"retried":0,"dryRun":false}`,
+		i.dispatch(t, "retry", "--status", "failed,cancelled", "--created-before", "1h", "--json").ok(t))
+	require.JSONEq(t, `{"matched":2,"retried":2,"dryRun":false}`,
+		i.dispatch(t, "retry", "--status", "failed,cancelled", "--created-after", "1h", "--destination", "default", "--json").ok(t))
+	require.Equal(t, "PENDING", field(i.dispatch(t, "get", cancelled).ok(t), "status"))
+
+	dispatch(t, "retry", "--status", "sent").fails(t, 2, "FAILED, CANCELLED, EXPIRED")
+	dispatch(t, "retry", cancelled, "--all").fails(t, 2, "--all goes without ids")
+	dispatch(t, "retry", "--all", "--expires-at", "1h").fails(t, 2, "--expires-at goes with ids alone")
+	i.dispatch(t, "retry", "--created-after", "yesterday").fails(t, 1, "createdAfter")
+	dispatch(t, "retry", "--all", "--url", unused).fails(t, 3, "no answer")
+
+	// Every filter of a list.
+	for filter, want := range map[string]int{
+		"--key mine": 1, "--key other": 0, "--external-id ext-1": 0, "--created-after 1h": 2, "--created-before 1h": 0,
+		"--to +905551111111": 2, "--status pending": 2, "--destination default": 2, "--type a.b": 0,
+	} {
+		found := i.dispatch(t, append([]string{"list"}, strings.Fields(filter)...)...).ok(t)
+		require.Equal(t, want, strings.Count(found, "+905551111111"), filter)
+	}
 }

@@ -112,12 +112,22 @@ func openDatabase(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if err := pool.Ping(bounded); err != nil {
 		pool.Close()
 		if !db.Unavailable(err) {
-			return nil, fmt.Errorf("Postgres %w: %s", errRefused, lastLine(err))
+			return nil, fmt.Errorf("Postgres %w: %w", errRefused, shortError{lastLine(err), err})
 		}
-		return nil, unreachable(errors.New("no answer from Postgres: " + lastLine(err)))
+		return nil, unreachable(fmt.Errorf("no answer from Postgres: %w", shortError{lastLine(err), err}))
 	}
 	return pool, nil
 }
+
+// shortError says an error in fewer words.
+type shortError struct {
+	text string
+	err  error
+}
+
+func (e shortError) Error() string { return e.text }
+
+func (e shortError) Unwrap() error { return e.err }
 
 // lastLine is the last of the tries that the driver lists.
 func lastLine(err error) string {

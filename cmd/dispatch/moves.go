@@ -12,7 +12,7 @@ import (
 
 func newRetry() *cobra.Command {
 	var expiresAt string
-	cmd := moveCommand("retry", "Send messages again that are FAILED, CANCELLED or EXPIRED", func() any {
+	cmd, client := moveCommand("retry", "Send messages again that are FAILED, CANCELLED or EXPIRED", func() any {
 		if expiresAt == "" {
 			return nil
 		}
@@ -20,12 +20,14 @@ func newRetry() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&expiresAt, "expires-at", "", "not after: RFC 3339, or a duration from now (default: never)")
 	cmd.Example = `  dispatch retry 01932a5c-6a00-7f3e-9b1d-0242ac120002
-  dispatch list --status failed --json | jq -r '.data[].id' | xargs dispatch retry`
+  dispatch retry --status failed --created-after 24h --dry-run
+  dispatch retry --all`
+	byFilter(cmd, client)
 	return cmd
 }
 
 func newCancel() *cobra.Command {
-	cmd := moveCommand("cancel", "Call messages back that are PENDING, or RETRYING with time left", func() any { return nil })
+	cmd, _ := moveCommand("cancel", "Call messages back that are PENDING, or RETRYING with time left", func() any { return nil })
 	cmd.Example = `  dispatch cancel 01932a5c-6a00-7f3e-9b1d-0242ac120002`
 	return cmd
 }
@@ -39,14 +41,14 @@ type moved struct {
 
 // moveCommand moves the messages whose ids are given, one after the other. A
 // refusal does not keep the others from being moved; an API that is away does.
-func moveCommand(verb, short string, body func() any) *cobra.Command {
+func moveCommand(verb, short string, body func() any) (cmd *cobra.Command, client func() *client) {
 	var asJSON bool
-	cmd := &cobra.Command{
+	cmd = &cobra.Command{
 		Use: verb + " ID…", Short: short, GroupID: "messages",
 		Long: short + ".\nWhat is refused is told for each; then the exit code is 1.",
 		Args: cobra.MinimumNArgs(1),
 	}
-	client := clientFlags(cmd)
+	client = clientFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		results := make([]moved, len(args))
@@ -77,7 +79,7 @@ func moveCommand(verb, short string, body func() any) *cobra.Command {
 		}
 		return errors.Join(failed, show(cmd.OutOrStdout(), asJSON, results, func(t *table) { fillMoved(t, results) }))
 	}
-	return cmd
+	return cmd, client
 }
 
 func move(cmd *cobra.Command, api *client, verb string, body any, result *moved) (refusal *problem, err error) {

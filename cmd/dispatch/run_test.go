@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,6 +146,13 @@ func TestBench(t *testing.T) {
 	var results []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(dispatch(t, "bench", "--messages", "20", "--runs", "1", "--json").ok(t)), &results))
 	require.Positive(t, results[0]["deliveredPerSecond"])
+	if !testing.Short() { // as docs/BENCHMARKS.md names them
+		for _, flags := range [][]string{
+			{"--load", "batch"}, {"--load", "ndjson"}, {"--load", "nats"}, {"--scenario", "light"}, {"--cpuprofile", filepath.Join(t.TempDir(), "cpu")},
+		} {
+			dispatch(t, append([]string{"bench", "--messages", "20", "--runs", "1"}, flags...)...).ok(t)
+		}
+	}
 	dispatch(t, "bench", "--load", "pigeon").fails(t, 2, "single, batch, ndjson, nats")
 	dispatch(t, "bench", "--scenario", "fast").fails(t, 2, "fast")
 	dispatch(t, "bench", "--runs", "0").fails(t, 2, "1 or more")

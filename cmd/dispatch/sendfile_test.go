@@ -53,6 +53,19 @@ func TestSendAFileOfCSV(t *testing.T) {
 	require.Equal(t, map[string]string{"campaign": "spring"}, page.Data[2].Metadata)
 }
 
+// TestAQuoteThatIsNotClosed takes lines with it, and must say which.
+func TestAQuoteThatIsNotClosed(t *testing.T) {
+	t.Parallel()
+	i := up(t)
+	file := fileOf(t, "a.csv", "to,content\n+905551111111,before\n+905551111111,\"open\n+905551111111,lost\n+905551111111,\"lost, too\n+905551111111,after\n")
+	done := i.dispatch(t, "send", "--file", file)
+	require.Equal(t, "2 accepted, 1 rejected\n", done.out)
+	done.fails(t, 1, "line 3: is not CSV: ", "lines 3 to 5 are one quoted field, and none of them is sent")
+
+	endless := dispatchWith(t, "to,content\n+905551111111,\""+strings.Repeat("x\n", longestLine), "send", "--file", "-", "--url", i.url)
+	endless.fails(t, 1, "after line 1: a line is longer than", "a quote is not closed")
+}
+
 func TestSendAFileOfNDJSONFromStandardInput(t *testing.T) {
 	t.Parallel()
 	i := up(t)
@@ -72,6 +85,7 @@ func TestSendAFileOfNDJSONFromStandardInput(t *testing.T) {
 	require.Equal(t, fileSums{Accepted: 2, Rejected: 2}, sums)
 	require.Equal(t, []int{1, 3, 4, 5}, []int{lines[0].Line, lines[1].Line, lines[2].Line, lines[3].Line})
 	require.Equal(t, "unreadable", lines[1].Error.Code)
+	require.Equal(t, "is not JSON: invalid character 'b' looking for beginning of value, at byte 1", lines[1].Error.Detail)
 	require.Equal(t, "malformed", lines[2].Error.Code)
 
 	repeat := dispatchWith(t, text, "send", "--file", "-", "--key-prefix", "k-", "--url", i.url)

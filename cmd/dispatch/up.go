@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -114,7 +115,7 @@ func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses) {
 	var overview message.Overview
 	if err := api.get(cmd.Context(), "/api/v1/messaging/status", &overview); err == nil {
 		line("Pace", pace(overview), false, "")
-		if overview.Interval > 0 {
+		if overview.Interval > message.Duration(2*time.Second) {
 			line("", "faster: PROCESSING_INTERVAL=2s BATCH_SIZE=10, or PROCESSING_INTERVAL=0 for as fast as possible", false, "")
 		}
 	}

@@ -123,10 +123,11 @@ func (c *Cache) Begin(ctx context.Context, epoch string) error {
 }
 
 // putState takes a state only if it is newer.
-// KEYS: the message. ARGV: version, status, externalId, sentAt, when it goes (Unix ms; 0: never).
+// KEYS: the message. ARGV: version, status, externalId, sentAt, when it goes (Unix ms; 0: never),
+// which version a message counts as having that is not held (none: it is left out).
 var putState = redis.NewScript(`
-local held = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
-if held >= tonumber(ARGV[1]) then
+local held = tonumber(redis.call('HGET', KEYS[1], 'version') or ARGV[6])
+if not held or held >= tonumber(ARGV[1]) then
   return 0
 end
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'status', ARGV[2])
@@ -156,33 +157,31 @@ return 1
 // with them. A state that is not newer than the one in Redis changes nothing.
 // It returns ErrIncomplete when the epoch is not, or no longer, Redis'.
 func (c *Cache) Put(ctx context.Context, states []State, upTo Position) error {
-	err := c.put(ctx, states, upTo)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		for _, script := range []*redis.Script{putState, putPosition} {
-			if err := script.Load(ctx, c.client).Err(); err != nil {
-				return fmt.Errorf("load script: %w", err)
-			}
-		}
-		err = c.put(ctx, states, upTo)
-	}
+	err := c.withScripts(ctx, func() error { return c.put(ctx, states, upTo) })
 	if err != nil {
 		return fmt.Errorf("copy %d states: %w", len(states), err)
 	}
 	return nil
 }
 
+// withScripts runs what uses the scripts, and loads them if Redis lacks them.
+func (c *Cache) withScripts(ctx context.Context, run func() error) error {
+	err := run()
+	if !redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return err
+	}
+	for _, script := range []*redis.Script{putState, putPosition} {
+		if err := script.Load(ctx, c.client).Err(); err != nil {
+			return fmt.Errorf("load script: %w", err)
+		}
+	}
+	return run()
+}
+
 func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
 	pipe := c.client.Pipeline()
 	for _, s := range states {
-		var sentAt string
-		if s.SentAt != nil {
-			sentAt = s.SentAt.UTC().Format(time.RFC3339Nano)
-		}
-		var goes int64
-		if s.Status.Final() {
-			goes = s.UpdatedAt.Add(Kept).UnixMilli()
-		}
-		putState.EvalSha(ctx, pipe, []string{c.messageKey(s.ID)}, s.Version, string(s.Status), s.ExternalID, sentAt, goes)
+		c.putOne(ctx, pipe, s, "0")
 	}
 	taken := putPosition.EvalSha(ctx, pipe, []string{c.copiedKey()}, upTo.Epoch, upTo.Sequence)
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -190,6 +189,36 @@ func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
 	}
 	if n, err := taken.Int(); err != nil || n != 1 {
 		return errors.Join(ErrIncomplete, err)
+	}
+	return nil
+}
+
+func (c *Cache) putOne(ctx context.Context, pipe redis.Pipeliner, s State, unheld string) {
+	var sentAt string
+	if s.SentAt != nil {
+		sentAt = s.SentAt.UTC().Format(time.RFC3339Nano)
+	}
+	var goes int64
+	if s.Status.Final() {
+		goes = s.UpdatedAt.Add(Kept).UnixMilli()
+	}
+	putState.EvalSha(ctx, pipe, []string{c.messageKey(s.ID)}, s.Version, string(s.Status), s.ExternalID, sentAt, goes, unheld)
+}
+
+// Refresh is Put beside the copier: only messages that are held get their
+// newer state, and the position stays. So it brings back nothing that was
+// erased meanwhile.
+func (c *Cache) Refresh(ctx context.Context, states []State) error {
+	err := c.withScripts(ctx, func() error {
+		pipe := c.client.Pipeline()
+		for _, s := range states {
+			c.putOne(ctx, pipe, s, "")
+		}
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("refresh %d states: %w", len(states), err)
 	}
 	return nil
 }

@@ -43,21 +43,21 @@ func (s *Store) CountRetryable(ctx context.Context, r Retryable) (int64, error) 
 }
 
 // RetryBatch is Retry, without an expiry, for at most limit messages that lie
-// beyond an id, the zero ID for the first batch. It returns how many it moved
+// beyond an id, the zero ID for the first batch. It returns those that it moved
 // and the id behind which the next batch begins; fewer than limit are the
 // last. Messages that are being moved by somebody else are left out.
-func (s *Store) RetryBatch(ctx context.Context, r Retryable, after message.ID, limit int) (moved int, last message.ID, err error) {
+func (s *Store) RetryBatch(ctx context.Context, r Retryable, after message.ID, limit int) (moved []message.ID, last message.ID, err error) {
 	ids, err := s.queries.RetryMessages(ctx, dbsqlc.RetryMessagesParams{
 		Before: r.before(), After: after, Destination: set(r.Destination),
 		CreatedAfter: r.CreatedAfter, CreatedBefore: r.CreatedBefore, BatchLimit: int32(limit),
 	})
 	if err != nil {
-		return 0, after, fmt.Errorf("retry messages after %s: %w", after, err)
+		return nil, after, fmt.Errorf("retry messages after %s: %w", after, err)
 	}
 	for _, id := range ids {
 		if bytes.Compare(id[:], after[:]) > 0 {
 			after = id
 		}
 	}
-	return len(ids), after, nil
+	return ids, after, nil
 }

@@ -30,10 +30,10 @@ func TestABulkRetryWalksInBatches(t *testing.T) {
 	require.EqualValues(t, 26, count)
 	var after message.ID
 	for _, want := range []int{10, 10, 5, 0} {
-		var moved int
+		var moved []message.ID
 		moved, after, err = store.RetryBatch(t.Context(), db.Retryable{}, after, 10)
 		require.NoError(t, err)
-		require.Equal(t, want, moved)
+		require.Len(t, moved, want)
 	}
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, message.Failed, get(t, store, held.ID).Status, "somebody else had it")
@@ -77,7 +77,7 @@ func TestABulkRetryTakesOnlyWhatItIsTold(t *testing.T) {
 	}
 	moved, last, err := store.RetryBatch(t.Context(), db.Retryable{Statuses: []message.Status{message.Expired}}, message.ID{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, 1, moved)
+	require.Len(t, moved, 1)
 	require.Equal(t, states[message.Expired], last)
 	for status, id := range states {
 		want := status

@@ -166,8 +166,9 @@ func (w *living) retry(t *rapid.T) {
 }
 
 func (w *living) retryAll(t *rapid.T) {
-	moved, _, err := w.store.RetryBatch(t.Context(), db.Retryable{}, message.ID{}, 10)
+	retried, _, err := w.store.RetryBatch(t.Context(), db.Retryable{}, message.ID{}, 10)
 	require.NoError(t, err)
+	moved := len(retried)
 	for _, l := range w.lives {
 		if message.Retry.Allows(l.row.status) {
 			l.retried(t)

@@ -257,6 +257,33 @@ func ValidAddr(variable, addr string) error {
 	return nil
 }
 
+// Clash says whether two addresses can't both be listened on: they have the
+// port in common, and the host, or one of them means every interface.
+func Clash(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	hostA, hostB = plainHost(hostA), plainHost(hostB)
+	return hostA == hostB || hostA == "" || hostB == ""
+}
+
+// plainHost is a host in one notation; empty for every interface.
+func plainHost(host string) string {
+	if strings.EqualFold(host, "localhost") {
+		return "127.0.0.1"
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case ip == nil:
+		return strings.ToLower(host)
+	case ip.IsUnspecified():
+		return ""
+	}
+	return ip.String()
+}
+
 // isURL says whether raw has one of the schemes, and a host or (a socket) a path.
 func isURL(raw string, schemes ...string) bool {
 	u, err := url.Parse(raw)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -40,17 +41,26 @@ func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 	return body, nil
 }
 
+// discardWait is how long a refusal waits for a body that has no end, or a far
+// one: long enough for one that is there already.
+const discardWait = 500 * time.Millisecond
+
 // discardBody reads what the handler left of a body: what follows on the
 // connection is the next request. From a body without an end the connection
-// is closed.
-func discardBody(c *fiber.Ctx) {
+// is closed, once the client had time to see its answer.
+func (a *api) discardBody(c *fiber.Ctx) {
 	stream := c.Context().RequestBodyStream()
 	if stream == nil || c.Locals(localBodyRead) != nil {
 		return
 	}
+	conn := c.Context().Conn()
+	if length := c.Context().Request.Header.ContentLength(); length < 0 || length > maxBody {
+		a.conns.extend(conn, discardWait)
+		defer a.conns.extend(conn, readTimeout)
+	}
 	n, err := io.Copy(io.Discard, io.LimitReader(stream, maxDiscarded))
 	if err != nil || n == maxDiscarded {
-		linger(c.Context().Conn())
+		linger(conn)
 		c.Context().SetConnectionClose()
 	}
 }

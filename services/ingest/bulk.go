@@ -72,7 +72,7 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 		return done, err
 	}
 	var after message.ID
-	for moved := bulkBatch; moved == bulkBatch; {
+	for moved := make([]message.ID, bulkBatch); len(moved) == bulkBatch; {
 		if !time.Now().Before(deadline) {
 			done.More = true
 			break
@@ -81,8 +81,9 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 			return done, err
 		}
 		crash.At(crash.RetryBatchStored)
-		done.Retried += int64(moved)
+		done.Retried += int64(len(moved))
 		u.wake()
+		u.recache(moved)
 	}
 	return done, nil
 }
@@ -93,7 +94,7 @@ func (u *useCases) countRetryable(ctx context.Context, filter db.Retryable) (int
 	return u.store.CountRetryable(ctx, filter)
 }
 
-func (u *useCases) retryBatch(ctx context.Context, filter db.Retryable, after message.ID) (moved int, last message.ID, err error) {
+func (u *useCases) retryBatch(ctx context.Context, filter db.Retryable, after message.ID) (moved []message.ID, last message.ID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
 	return u.store.RetryBatch(ctx, filter, after, bulkBatch)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -76,8 +75,8 @@ func (c Config) validateAddrs() error {
 		errs = append(errs, service.Invalid("HTTP_ADDR", c.HTTPAddr,
 			"must be a loopback address such as 127.0.0.1:8080 as long as API_KEYS is not set"))
 	}
-	if health == c.HTTPAddr && !strings.HasSuffix(health, ":0") {
-		errs = append(errs, service.Invalid("HEALTH_ADDR", health, "must not be HTTP_ADDR, which answers /health too"))
+	if service.Clash(health, c.HTTPAddr) {
+		errs = append(errs, service.Invalid("HEALTH_ADDR", health, "must not be where HTTP_ADDR listens, which answers /health and /metrics too: leave it unset, or take another port"))
 	}
 	return errors.Join(errs...)
 }

@@ -136,7 +136,7 @@ func (a *api) around(c *fiber.Ctx) error {
 	if err := a.guarded(c); err != nil {
 		_ = a.refuse(c, err) // it returns none
 	}
-	discardBody(c)
+	a.discardBody(c)
 	if taken, ok := c.Locals(localBodyRoom).(int); ok {
 		a.bodies.give(taken)
 	}

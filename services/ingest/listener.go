@@ -73,11 +73,12 @@ type knownConn struct {
 	lingers atomic.Bool
 }
 
-// lingerWait and lingerBytes bound how much of an unread request is awaited
-// when its connection is closed.
+// Bounds of how much of an unread request is awaited when its connection is
+// closed: the pause between two pieces of it, all of it, and its size.
 const (
-	lingerWait  = 500 * time.Millisecond
-	lingerBytes = 1 << 20
+	lingerPause = 500 * time.Millisecond
+	lingerWait  = 10 * time.Second
+	lingerBytes = maxDiscarded
 )
 
 // linger has a connection closed gently: closing it at once, with a request
@@ -98,9 +99,24 @@ func (c *knownConn) Close() error {
 	}
 	go func() {
 		defer c.Conn.Close()
-		if c.SetReadDeadline(time.Now().Add(lingerWait)) == nil {
-			_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // whatever ends it, the client has had its time
-		}
+		_, _ = io.CopyN(io.Discard, &remains{c.Conn, time.Now().Add(lingerWait)}, lingerBytes) // whatever ends it, the client has had its time
 	}()
 	return nil
+}
+
+// remains is what still comes on a connection that is closed.
+type remains struct {
+	net.Conn
+	until time.Time
+}
+
+func (r *remains) Read(p []byte) (int, error) {
+	pause := time.Now().Add(lingerPause)
+	if pause.After(r.until) {
+		pause = r.until
+	}
+	if err := r.SetReadDeadline(pause); err != nil {
+		return 0, err
+	}
+	return r.Conn.Read(p)
 }

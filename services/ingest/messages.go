@@ -29,6 +29,7 @@ type useCases struct {
 	announce func(committed)
 	wake     func()                // tells the dispatchers that something may be due
 	unpark   func(message.Message) // takes the schedule of a cancelled message off its stream
+	recache  func([]message.ID)    // has Redis show a move that has no event
 }
 
 // draft is a request to store a message.

@@ -41,6 +41,7 @@ func (u *useCases) Retry(ctx context.Context, id message.ID, expiresAt *time.Tim
 	crash.At(crash.RetryStored)
 	if err == nil {
 		u.wake()
+		u.recache([]message.ID{id})
 	}
 	return m, err
 }

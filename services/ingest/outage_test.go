@@ -2,7 +2,10 @@ package ingest_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,4 +135,29 @@ func TestABulkRetryThatBreaksOffSaysHowFarItCame(t *testing.T) {
 
 	matched, retried := i.retryAll(`{}`)
 	require.Equal(t, []int{1000, 1000}, []int{matched, retried}, "the same request goes on with the rest")
+}
+
+// TestAStreamThatCanNotBeginIsRefusedAtOnce has clients that would go on
+// sending for ever: they are told before their end, and may go on until they
+// have seen it.
+func TestAStreamThatCanNotBeginIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	i := launch(t, "DATABASE_URL", "postgres://127.0.0.1:1/nothing")
+	i.awaitReady(http.StatusServiceUnavailable)
+	body, lines := io.Pipe()
+	defer lines.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.url+batches, body)
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", lineType)
+	go fmt.Fprintln(lines, hello)
+	refused := i.do(request) // returns although the body has no end yet
+	refused.problem(http.StatusServiceUnavailable, "unavailable")
+	require.NotEmpty(t, refused.header.Get("Retry-After"))
+
+	conn := i.dial()
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+		batches, lineType, 1<<30, strings.Repeat("\n", 64<<10))
+	require.Equal(t, "HTTP/1.1 503 Service Unavailable", statusLine(t, conn))
 }

@@ -25,6 +25,9 @@ const maxConns = 16
 // listConns is how many lists are made at once; more wait.
 const listConns = 6
 
+// recacheWait bounds the copy to Redis of what was retried.
+const recacheWait = 2 * time.Second
+
 // unparkWait bounds the removal of a cancelled message's schedule.
 const unparkWait = 2 * time.Second
 
@@ -162,7 +165,7 @@ func (p parts) useCases() *useCases {
 
 	return &useCases{
 		rules: p.cfg.rules(), store: p.store, commit: commit, composer: composer,
-		announce: announcer.Announce, wake: wake, unpark: p.unpark,
+		announce: announcer.Announce, wake: wake, unpark: p.unpark, recache: p.recache,
 	}
 }
 
@@ -221,6 +224,30 @@ func (p parts) unpark(m message.Message) {
 		crash.At(crash.CancelUnparked)
 		if err != nil {
 			p.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
+		}
+	}()
+}
+
+// recache copies to Redis what the copier will not hear of before the next
+// emission: a retry has no event. Nobody waits for it, and what gets lost here
+// comes with that emission.
+func (p parts) recache(ids []message.ID) {
+	if p.cache == nil || len(ids) == 0 {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), recacheWait)
+		defer cancel()
+		rows, err := p.store.States(ctx, ids)
+		states := make([]cache.State, len(rows))
+		for i, row := range rows {
+			states[i] = cache.State(row)
+		}
+		if err == nil {
+			err = p.cache.Refresh(ctx, states)
+		}
+		if err != nil {
+			p.log.Debug("Redis shows what was retried at its next emission", zap.Int("messages", len(ids)), zap.Error(err))
 		}
 	}()
 }

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// withDatabase makes a fault of a database that is changed by SQL.
+func withDatabase(statements ...string) func(*testing.T, *sickroom) service.Environment {
+	return func(t *testing.T, _ *sickroom) service.Environment {
+		return settingsOf("DATABASE_URL", database(t, statements...))
+	}
+}
+
+func withRole(statements ...string) func(*testing.T, *sickroom) service.Environment {
+	return func(t *testing.T, _ *sickroom) service.Environment {
+		return settingsOf("DATABASE_URL", as(t, statements...))
+	}
+}
+
+var postgresFaults = map[string]fault{
+	"Postgres away": {broken("DATABASE_URL", "postgres://u:p@127.0.0.1:1/x"), []string{"postgres: connection refused → DATABASE_URL"}, 3},
+	"Postgres: wrong password": {func(_ *testing.T, s *sickroom) service.Environment {
+		return settingsOf("DATABASE_URL", wrongPassword(s.env["DATABASE_URL"]))
+	}, []string{"postgres: refuses us → the password in DATABASE_URL"}, 1},
+	"Postgres: no such database": {func(t *testing.T, s *sickroom) service.Environment {
+		u, err := url.Parse(s.env["DATABASE_URL"])
+		require.NoError(t, err)
+		u.Path = "/nowhere"
+		return settingsOf("DATABASE_URL", u.String())
+	}, []string{`postgres: database "nowhere" does not exist → createdb`}, 1},
+	"Postgres: the user may not connect": {
+		withRole("REVOKE CONNECT ON DATABASE DATABASE FROM PUBLIC"), []string{"postgres: permission denied → GRANT CONNECT"}, 1,
+	},
+	"Postgres: the user may use no schema": {
+		withRole("REVOKE USAGE ON SCHEMA public FROM PUBLIC"), []string{"postgres: no schema of its search_path → GRANT USAGE", "schema: no schema → provision"}, 1,
+	},
+	"Postgres: the user may not use a table": {
+		withRole("GRANT ALL ON ALL TABLES IN SCHEMA public TO ROLE", "REVOKE INSERT ON lookups FROM ROLE", "REVOKE UPDATE, DELETE ON messages FROM ROLE"),
+		[]string{"postgres: lacks INSERT on lookups, DELETE on messages, UPDATE on messages → GRANT"}, 1,
+	},
+	"Postgres: the user may not look": {
+		withRole(), []string{"postgres: lacks DELETE on attempts → GRANT", "schema: permission denied → log of Postgres"}, 1,
+	},
+	"Postgres: no writes":         {withDatabase("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$"), []string{"postgres: takes no writes → primary"}, 1},
+	"Postgres: another encoding":  {otherEncoding, []string{"postgres: encoding is LATIN1 → UTF8", "schema: no schema → provision"}, 1},
+	"Postgres: its clock is fast": {withDatabase(`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 minute' $$`, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$"), []string{"postgres: differ by 1m0 → NTP"}, 1},
+	"schema: none": {func(t *testing.T, _ *sickroom) service.Environment {
+		return settingsOf("DATABASE_URL", dbtest.EmptyURL(t))
+	}, []string{"schema: no schema → dispatch provision"}, 1},
+	"schema: too old": {func(t *testing.T, _ *sickroom) service.Environment {
+		at := database(t)
+		pool, err := db.Open(t.Context(), at, db.Options{Name: "test"})
+		require.NoError(t, err)
+		defer pool.Close()
+		require.NoError(t, db.MigrateDown(t.Context(), pool))
+		return settingsOf("DATABASE_URL", at)
+	}, []string{"schema: is at version 1, wanted → dispatch provision"}, 1},
+	"schema: too new":     {withDatabase("UPDATE schema_migrations SET version = 99"), nil, 0},
+	"schema: unfinished":  {withDatabase("UPDATE schema_migrations SET dirty = true"), []string{"schema: not finished → dirty to false"}, 1},
+	"schema: no schedule": {withDatabase("DELETE FROM schedule"), []string{"schema: schedule is not provisioned → dispatch provision"}, 1},
+}
+
+func otherEncoding(t *testing.T, _ *sickroom) service.Environment {
+	at := database(t, `CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+	u, err := url.Parse(at)
+	require.NoError(t, err)
+	u.Path = "/latin"
+	return settingsOf("DATABASE_URL", u.String())
+}
+
+// withStreams makes a fault of streams that are changed.
+func withStreams(change func(t *testing.T, js jetstream.JetStream, topology events.Topology)) func(*testing.T, *sickroom) service.Environment {
+	return func(t *testing.T, s *sickroom) service.Environment {
+		return s.provisioned(t, func(js jetstream.JetStream, topology events.Topology) { change(t, js, topology) })
+	}
+}
+
+// remade makes a stream anew with another configuration.
+func remade(name func(events.Topology) string, change func(*jetstream.StreamConfig)) func(*testing.T, *sickroom) service.Environment {
+	return withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+		require.NoError(t, js.DeleteStream(t.Context(), name(topology)))
+		for _, config := range topology.Streams() {
+			if config.Name != name(topology) {
+				continue
+			}
+			change(&config)
+			_, err := js.CreateStream(t.Context(), config)
+			require.NoError(t, err)
+		}
+		for _, c := range topology.Consumers([]string{"default"}, 30*time.Second) {
+			_, err := js.CreateOrUpdateConsumer(t.Context(), c.Stream, c.Config)
+			require.NoError(t, err)
+		}
+	})
+}
+
+var natsFaults = map[string]fault{
+	"NATS away": {broken("NATS_URL", "nats://127.0.0.1:1"), []string{"nats: no servers available → NATS_URL"}, 3},
+	"NATS: wrong password": {func(_ *testing.T, s *sickroom) service.Environment {
+		return settingsOf("NATS_URL", "nats://full:wrong@"+s.port)
+	}, []string{"nats: refuses us → the password, or the token, in NATS_URL"}, 1},
+	"NATS: no JetStream": {func(_ *testing.T, s *sickroom) service.Environment {
+		return settingsOf("NATS_URL", s.nats("bare"))
+	}, []string{"nats: JetStream does not answer → enable it for the account"}, 1},
+	"NATS: some subjects are forbidden": {func(t *testing.T, s *sickroom) service.Environment {
+		env := s.provisioned(t, nil)
+		env["NATS_URL"] = s.nats("few")
+		return env
+	}, []string{"nats: .events.created.default, subscribe to → permissions of this NATS user"}, 1},
+	"NATS: most subjects are forbidden": {func(_ *testing.T, s *sickroom) service.Environment {
+		return settingsOf("NATS_URL", s.nats("none"))
+	}, []string{`nats: may not use JetStream → permissions of this NATS user`}, 1},
+	"streams: none": {func(_ *testing.T, s *sickroom) service.Environment {
+		return settingsOf("NATS_URL", s.nats("full"), "PREFIX", "nobody")
+	}, []string{
+		"stream: NOBODY_INTAKE is missing → provision", "stream: NOBODY_REJECTED is missing → provision",
+		"stream: NOBODY_DELIVERIES is missing → provision", "stream: NOBODY_EVENTS is missing → provision",
+		"consumer: ingest of → provision", "consumer: recorder of → provision", "consumer: cache of → provision", "consumer: sender-default of → provision",
+	}, 1},
+	"streams: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+		require.NoError(t, js.DeleteStream(t.Context(), topology.RejectedStream()))
+	}), []string{"stream: _REJECTED is missing → dispatch provision"}, 1},
+	"streams: another retention": {remade(events.Topology.IntakeStream, func(c *jetstream.StreamConfig) {
+		c.Retention, c.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+	}), []string{"stream: retention is Limits, not WorkQueue; discard is DiscardOld → dispatch provision"}, 1},
+	"streams: no schedules, no room": {remade(events.Topology.DeliveriesStream, func(c *jetstream.StreamConfig) {
+		c.AllowMsgSchedules, c.MaxMsgsPerSubject, c.MaxMsgs, c.Duplicates = false, 5, 1000, time.Second
+	}), []string{"stream: max messages is 1000, not -1; max messages per subject is 5, not 1; message schedules is false, not true; duplicate window is 1s, not 30s → provision"}, 1},
+	"streams: in memory, and short": {remade(events.Topology.EventsStream, func(c *jetstream.StreamConfig) {
+		c.Storage, c.MaxAge = jetstream.MemoryStorage, time.Hour
+	}), []string{"stream: storage is Memory, not File; max age is 1h0m0s → provision"}, 1},
+	"streams: more copies wanted": {func(t *testing.T, s *sickroom) service.Environment {
+		env := s.provisioned(t, nil)
+		env["NATS_REPLICAS"] = "3"
+		return env
+	}, []string{"stream: _INTAKE: replicas is 1, not 3 → NATS_REPLICAS", "stream: _REJECTED: replicas → provision", "stream: _DELIVERIES: replicas → provision", "stream: _EVENTS: replicas → provision"}, 1},
+	"consumers: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+		require.NoError(t, js.DeleteConsumer(t.Context(), topology.EventsStream(), events.RecorderConsumer))
+	}), []string{"consumer: recorder of → dispatch provision"}, 1},
+	"consumers: another timeout": {func(t *testing.T, s *sickroom) service.Environment {
+		env := s.provisioned(t, nil)
+		env["WEBHOOK_TIMEOUT"] = "20s"
+		return env
+	}, []string{"consumer: sender-default of → WEBHOOK_TIMEOUT"}, 1},
+	"consumers: paused": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+		_, err := js.PauseConsumer(t.Context(), topology.IntakeStream(), events.IntakeConsumer, time.Now().Add(time.Hour))
+		require.NoError(t, err)
+	}), []string{"consumer: is paused → nats consumer resume"}, 1},
+}
+
+func evictingReplica(t *testing.T, _ *sickroom) service.Environment {
+	at := startRedis(t)
+	client := redisClient(t, at)
+	for _, config := range [][2]string{{"maxmemory", "100mb"}, {"maxmemory-policy", "allkeys-lru"}, {"replica-serve-stale-data", "yes"}} {
+		require.NoError(t, client.ConfigSet(t.Context(), config[0], config[1]).Err())
+	}
+	require.NoError(t, client.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+	return settingsOf("REDIS_URL", at)
+}
+
+func userWithoutScripts(t *testing.T, s *sickroom) service.Environment {
+	at := startRedis(t)
+	client := redisClient(t, at)
+	require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-@scripting").Err())
+	u, err := url.Parse(at)
+	require.NoError(t, err)
+	u.User = url.UserPassword("shop", "pw")
+	return settingsOf("REDIS_URL", u.String())
+}
