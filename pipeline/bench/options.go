@@ -21,6 +21,7 @@ type Options struct {
 	FailFirst   bool          // every message fails once
 	RetryBase   time.Duration // RETRY_BASE of the senders; 0: 200 ms
 	Backlog     bool          // all messages are stored before the first is emitted
+	RawFor      time.Duration // how long the machine's own limits are measured; 0: a second
 	Stored      int           // finished messages that are there before the run begins
 
 	Senders     int // how many; 0 is 1
@@ -36,8 +37,8 @@ type Options struct {
 	Servers service.Environment
 	Dir     string // where started servers keep their data; empty: the system's temporary directory
 
-	// Progress is called, one call at a time, with what is being done and how far it is. Notice is
-	// given what a person should know. Either may be nil.
+	// Progress is called, one call at a time, with what is being done and how
+	// far it is. Notice is given what a person should know. Either may be nil.
 	Progress func(what string, done, of int)
 	Notice   func(line string)
 	Log      *zap.Logger // of what runs in this process
@@ -47,6 +48,9 @@ func (o Options) withDefaults() Options {
 	o.Senders = max(o.Senders, 1)
 	if o.RetryBase == 0 {
 		o.RetryBase = 200 * time.Millisecond
+	}
+	if o.RawFor == 0 {
+		o.RawFor = time.Second
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}

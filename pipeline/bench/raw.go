@@ -14,23 +14,20 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 )
 
-// rawFor is how long the machine's own limits are measured.
-const rawFor = time.Second
-
 // rawPath answers at once and counts nothing.
 const rawPath = "/raw"
 
-// raw returns how many requests a second the receiver answers to so many
+// raw returns how many requests a second the receiver answers to the load's
 // connections.
-func (r *receiver) raw(ctx context.Context, connections int) (float64, error) {
+func (r *receiver) raw(ctx context.Context, options Options) (float64, error) {
 	var answered atomic.Int64
 	var workers sync.WaitGroup
 	began := time.Now()
-	for range connections {
+	for range options.Connections {
 		workers.Go(func() {
 			client := newClient(r.url)
 			defer client.CloseIdleConnections()
-			for time.Since(began) < rawFor && ctx.Err() == nil {
+			for time.Since(began) < options.RawFor && ctx.Err() == nil {
 				if _, err := client.post(call{rawPath, body(0), contentJSON}); err != nil {
 					return
 				}
@@ -52,10 +49,13 @@ func (r *receiver) raw(ctx context.Context, connections int) (float64, error) {
 // has by default.
 const maxInsertConnections = 48
 
-// rawInserts returns how many rows a second Postgres takes from so many
-// connections, one row a transaction, as safe as it is set up to keep them.
-func rawInserts(ctx context.Context, database string, connections int) (rate float64, err error) {
-	pool, err := db.Open(ctx, database, db.Options{Name: "dispatch-bench", MaxConns: int32(connections)})
+// insertConnections are as many as the load has, within that.
+func (o Options) insertConnections() int { return min(o.Connections, maxInsertConnections) }
+
+// rawInserts returns how many rows a second Postgres takes, one row a
+// transaction, as safe as it is set up to keep them.
+func rawInserts(ctx context.Context, database string, options Options) (rate float64, err error) {
+	pool, err := db.Open(ctx, database, db.Options{Name: "dispatch-bench", MaxConns: int32(options.insertConnections())})
 	if err != nil {
 		return 0, err
 	}
@@ -63,7 +63,7 @@ func rawInserts(ctx context.Context, database string, connections int) (rate flo
 	if _, err := pool.Exec(ctx, "CREATE TABLE bench_inserts (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, content text NOT NULL)"); err != nil {
 		return 0, fmt.Errorf("measure inserts: %w", err)
 	}
-	rate, err = insertAll(ctx, pool, connections)
+	rate, err = insertAll(ctx, pool, options)
 	if err == nil {
 		_, err = pool.Exec(ctx, "DROP TABLE bench_inserts")
 	}
@@ -73,8 +73,8 @@ func rawInserts(ctx context.Context, database string, connections int) (rate flo
 	return rate, nil
 }
 
-func insertAll(ctx context.Context, pool *pgxpool.Pool, connections int) (float64, error) {
-	conns := make([]*pgxpool.Conn, connections) // all are there when the clock starts
+func insertAll(ctx context.Context, pool *pgxpool.Pool, options Options) (float64, error) {
+	conns := make([]*pgxpool.Conn, options.insertConnections()) // all are there when the clock starts
 	for i := range conns {
 		conn, err := pool.Acquire(ctx)
 		if err != nil {
@@ -88,7 +88,7 @@ func insertAll(ctx context.Context, pool *pgxpool.Pool, connections int) (float6
 	group, ctx := errgroup.WithContext(ctx)
 	for _, conn := range conns {
 		group.Go(func() error {
-			for time.Since(began) < rawFor {
+			for time.Since(began) < options.RawFor {
 				if _, err := conn.Exec(ctx, "INSERT INTO bench_inserts (content) VALUES ($1)", text(0)); err != nil {
 					return err
 				}

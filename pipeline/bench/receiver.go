@@ -168,15 +168,14 @@ func (r *receiver) seconds() map[string]time.Time {
 // errStalled means that messages stopped arriving before all were there.
 var errStalled = errors.New("messages no longer arrive")
 
-// await waits until every expected message has been accepted. progress is
-// called with their number now and then.
-func (r *receiver) await(ctx context.Context, patience time.Duration, progress func(int)) error {
-	tick := time.NewTicker(100 * time.Millisecond)
+// await waits until every expected message has been accepted, or none is for
+// as long as patience lasts.
+func (r *receiver) await(ctx context.Context, patience time.Duration) error {
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	last, lastAt := -1, time.Now()
 	for {
 		have := r.count()
-		progress(have)
 		if have >= r.expected.count {
 			return nil
 		}

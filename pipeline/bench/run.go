@@ -100,11 +100,11 @@ func (r *run) within(ctx context.Context) (Result, error) {
 }
 
 func (r *run) measure(ctx context.Context) (result Result, err error) {
-	if result.RawHTTP, err = r.receiver.raw(ctx, r.options.Connections); err != nil {
+	if result.RawHTTP, err = r.receiver.raw(ctx, r.options); err != nil {
 		return Result{}, err
 	}
-	result.RawInsertConnections = min(r.options.Connections, maxInsertConnections)
-	if result.RawInserts, err = rawInserts(ctx, r.database, result.RawInsertConnections); err != nil {
+	result.RawInsertConnections = r.options.insertConnections()
+	if result.RawInserts, err = rawInserts(ctx, r.database, r.options); err != nil {
 		return Result{}, err
 	}
 	if r.options.WarmUp > 0 {
@@ -127,6 +127,9 @@ func (r *run) measure(ctx context.Context) (result Result, err error) {
 // stallLimit is how long nothing may arrive while something is on its way.
 const stallLimit = time.Minute
 
+// followEvery is how often a person is told how far it is.
+const followEvery = 100 * time.Millisecond
+
 // once puts the messages in and waits until the last of them is final.
 func (r *run) once(ctx context.Context, all portion, rate int, result *Result) error {
 	if r.options.Backlog {
@@ -135,6 +138,7 @@ func (r *run) once(ctx context.Context, all portion, rate int, result *Result) e
 		}
 	}
 	r.receiver.expect(all)
+	defer r.follow(all)()
 	due := make([]time.Time, all.count)
 	began := time.Now()
 	if err := r.load(ctx, all, rate, due); err != nil {
@@ -147,11 +151,7 @@ func (r *run) once(ctx context.Context, all portion, rate int, result *Result) e
 			return err
 		}
 	}
-	what := "warm-up"
-	if all.first == 0 {
-		what = "delivered"
-	}
-	if err := r.receiver.await(ctx, stallLimit+2*r.options.RetryBase, func(have int) { r.options.Progress(what, have, all.count) }); err != nil {
+	if err := r.receiver.await(ctx, stallLimit+2*r.options.RetryBase); err != nil {
 		return err
 	}
 	last := r.receiver.last()
@@ -166,6 +166,30 @@ func (r *run) once(ctx context.Context, all portion, rate int, result *Result) e
 		result.Latency, result.Latencies = spreadOf(took), histogram(took)
 	}
 	return nil
+}
+
+// follow tells how far it is, from now on until the returned function is
+// called.
+func (r *run) follow(all portion) (end func()) {
+	what := "delivered"
+	if all.first > 0 {
+		what = "warm-up"
+	}
+	var follower sync.WaitGroup
+	ended := make(chan struct{})
+	follower.Go(func() {
+		ticks := time.NewTicker(followEvery)
+		defer ticks.Stop()
+		for {
+			r.options.Progress(what, r.receiver.count(), all.count)
+			select {
+			case <-ended:
+				return
+			case <-ticks.C:
+			}
+		}
+	})
+	return func() { close(ended); follower.Wait() }
 }
 
 // awaitFinal waits until no message is on its way any more.
