@@ -10,19 +10,15 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"github.com/message-dispatcher/dispatch/pipeline/bench"
-	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 // writePage writes a page of plots to a file.
-func writePage(path string, results []bench.Result) error {
+func writePage(path string, r report) error {
 	var figures table
-	fillResults(&figures, results)
+	fillResults(&figures, r.Runs)
 	page := bench.Page{
-		Title:   "Message Dispatcher " + service.Version(),
-		Machine: machine(),
-		Command: strings.Join(append([]string{"dispatch"}, os.Args[1:]...), " "),
-		Results: results,
-		Figures: figures.texts(),
+		Title: "Message Dispatcher " + r.Version, Machine: r.Machine, Command: r.Command,
+		Results: r.Runs, Figures: figures.texts(),
 	}
 	file, err := os.Create(path)
 	if err != nil {

@@ -2,61 +2,83 @@ package bench_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pipeline/bench"
-	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 )
 
-// TestEveryLoadAndScenarioCounts measures a little in every way and checks
-// that the books balance; how fast it was is no matter of a test.
+// TestEveryLoadAndScenarioCounts measures a little in every way, on a user's
+// servers, and checks that the books balance; how fast it was is no matter of
+// a test.
 func TestEveryLoadAndScenarioCounts(t *testing.T) {
 	t.Parallel()
-	base := bench.Options{
-		Load: bench.LoadSingle, Messages: 60, Connections: 4, BatchSize: 10, WarmUp: 10, Concurrency: 8,
-		Progress: func(int, int) {}, Log: zap.NewNop(),
-	}
-	for name, edit := range map[string]func(*bench.Options){
-		"single":  func(*bench.Options) {},
-		"batch":   func(o *bench.Options) { o.Load = bench.LoadBatch },
-		"ndjson":  func(o *bench.Options) { o.Load = bench.LoadNDJSON },
-		"nats":    func(o *bench.Options) { o.Load = bench.LoadNATS },
-		"light":   func(o *bench.Options) { o.Rate = 100 },
-		"slow":    func(o *bench.Options) { o.Delay = 5 * time.Millisecond },
-		"failing": func(o *bench.Options) { o.FailFirst = true },
-		"backlog": func(o *bench.Options) { o.Backlog = true },
+	servers := giveServers(t)
+	t.Run("all", func(t *testing.T) {
+		for name, edit := range map[string]func(*bench.Options){
+			"single":         func(*bench.Options) {},
+			"batch":          func(o *bench.Options) { o.Load = bench.LoadBatch },
+			"ndjson":         func(o *bench.Options) { o.Load = bench.LoadNDJSON },
+			"nats":           func(o *bench.Options) { o.Load = bench.LoadNATS },
+			"nats at a rate": func(o *bench.Options) { o.Load, o.Rate = bench.LoadNATS, 100 },
+			"light":          func(o *bench.Options) { o.Rate = 100 },
+			"slow":           func(o *bench.Options) { o.Delay = 5 * time.Millisecond },
+			"failing":        func(o *bench.Options) { o.FailFirst = true },
+			"backlog":        func(o *bench.Options) { o.Backlog = true },
+			"senders":        func(o *bench.Options) { o.Senders = 3 },
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				options := base(t)
+				options.Servers = servers.env
+				edit(&options)
+				requireBooksBalance(t, options, measure(t, options, 1)[0])
+			})
+		}
+	})
+	servers.requireAsBefore(t)
+}
+
+func requireBooksBalance(t *testing.T, options bench.Options, result bench.Result) {
+	t.Helper()
+	for name, figure := range map[string]float64{
+		"delivered": result.Delivered, "accepted": result.Accepted, "bare HTTP": result.RawHTTP,
+		"bare inserts": result.RawInserts, "CPU a message": result.CPUPerMessage,
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			options := base
-			options.Dir = localtest.Dir(t)
-			edit(&options)
-			result, err := bench.Run(t.Context(), options)
-			require.NoError(t, err)
-			require.Positive(t, result.Delivered)
-			require.Positive(t, result.RawHTTP)
-			_, err = json.Marshal(result)
-			require.NoError(t, err, "every figure is a number")
-			require.Positive(t, result.CPUPerMessage)
-			require.Zero(t, result.Repeated)
-			require.Contains(t, result.Samples[0].Memory, "postgres")
-			requireAPage(t, result)
-			if options.Load != bench.LoadNATS {
-				counted := 0
-				for _, bucket := range result.Latencies {
-					counted += bucket.Count
-				}
-				require.Equal(t, options.Messages, counted)
-				require.Positive(t, result.P50)
-				require.GreaterOrEqual(t, result.Max, result.P99)
-			}
-		})
+		require.Positive(t, figure, name)
 	}
+	require.Zero(t, result.Repeated)
+	require.Equal(t, options.Connections, result.RawInsertConnections)
+	if options.Rate > 0 {
+		least := time.Duration(options.Messages-1) * time.Second / time.Duration(options.Rate)
+		require.LessOrEqual(t, result.Accepted, float64(options.Messages)/least.Seconds(), "the timetable is kept")
+	}
+	if options.Backlog {
+		require.Nil(t, result.Latency)
+	} else {
+		counted := 0
+		for _, bucket := range result.Latencies {
+			counted += bucket.Count
+		}
+		require.Equal(t, options.Messages, counted)
+		require.Equal(t, options.Messages, result.Latency.Count)
+		require.Positive(t, result.Latency.Least)
+		require.GreaterOrEqual(t, result.Latency.Most, result.Latency.P99)
+	}
+	if options.FailFirst {
+		require.Equal(t, options.Messages, result.Lateness.Count)
+		require.GreaterOrEqual(t, result.Lateness.Least, bench.Millis(0), "no retry comes early")
+	} else {
+		require.Nil(t, result.Lateness)
+	}
+	for program, bytes := range result.Samples[0].Memory {
+		require.GreaterOrEqual(t, result.PeakMemory[program], bytes)
+	}
+	requireAPage(t, result)
 }
 
 // requireAPage expects one file that needs nothing from elsewhere.
@@ -70,4 +92,50 @@ func requireAPage(t *testing.T, result bench.Result) {
 	require.Contains(t, html.String(), "<td>1ms</td>")
 	require.NotRegexp(t, `(src|href)=`, html.String())
 	require.Contains(t, html.String(), `"delivered":`)
+}
+
+// TestOnServersOfItsOwn needs nothing to be there, and leaves nothing.
+func TestOnServersOfItsOwn(t *testing.T) {
+	t.Parallel()
+	options := base(t)
+	options.Stored = 500
+	for _, result := range measure(t, options, 2) {
+		requireBooksBalance(t, options, result)
+		for _, program := range []string{"dispatch", "postgres", "redis-server"} {
+			require.Positive(t, result.PeakMemory[program], program)
+			require.Contains(t, result.CPU, program)
+		}
+	}
+	left, err := os.ReadDir(options.Dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// TestARetryThatWaitsAsAScheduleIsNotEarly waits for more than ten seconds,
+// below which a retry is a nak.
+func TestARetryThatWaitsAsAScheduleIsNotEarly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for 20 s; make proof does")
+	}
+	t.Parallel()
+	options := base(t)
+	options.FailFirst, options.RetryBase, options.WarmUp = true, 21*time.Second, 0
+	requireBooksBalance(t, options, measure(t, options, 1)[0])
+}
+
+func TestResultAsJSON(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(bench.Result{
+		Delivered: 12, RawInserts: 34, FinalAfter: bench.Millis(1234567 * time.Nanosecond),
+		Latency:    &bench.Spread{Count: 2, P50: bench.Millis(time.Second)},
+		PeakMemory: map[string]uint64{"postgres": 7}, CPU: map[string]float64{"postgres": 0.5},
+	})
+	require.NoError(t, err)
+	require.JSONEq(t, `{
+		"deliveredPerSecond": 12, "acceptedPerSecond": 0, "rawHTTPPerSecond": 0,
+		"rawInsertsPerSecond": 34, "rawInsertConnections": 0,
+		"latency": {"count": 2, "leastMilliseconds": 0, "p50Milliseconds": 1000, "p90Milliseconds": 0, "p99Milliseconds": 0, "mostMilliseconds": 0},
+		"finalAfterMilliseconds": 1.235, "cpuMillisecondsPerMessage": 0,
+		"cpuSeconds": {"postgres": 0.5}, "peakMemoryBytes": {"postgres": 7}, "repeated": 0
+	}`, string(text))
 }

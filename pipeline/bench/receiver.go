@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -23,22 +25,24 @@ type receiver struct {
 	failFirst bool
 
 	mu       sync.Mutex
-	requests int
-	first    map[string]time.Time // first request of each message
-	arrived  map[string]time.Time // the request that was accepted
-	more     chan struct{}
+	expected portion
+	arrivals []arrival // by number, from expected.first on
+	accepted int       // messages
+	surplus  int       // requests beyond those that were needed
 }
 
-func startReceiver(ctx context.Context, delay time.Duration, failFirst bool) (*receiver, error) {
+// arrival is what is known of a message.
+type arrival struct {
+	first, accepted time.Time
+	id              string // of those that fail first
+}
+
+func startReceiver(ctx context.Context, options Options) (*receiver, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start receiver: %w", err)
 	}
-	r := &receiver{
-		url: "http://" + listener.Addr().String(), delay: delay, failFirst: failFirst,
-		more: make(chan struct{}, 1),
-	}
-	r.reset(0)
+	r := &receiver{url: "http://" + listener.Addr().String(), delay: options.Delay, failFirst: options.FailFirst}
 	r.server = &fasthttp.Server{Handler: r.serve, Name: "receiver", CloseOnShutdown: true, Logger: nothing{}}
 	go func() { _ = r.server.Serve(listener) }() // ends with close
 	return r, nil
@@ -49,14 +53,14 @@ type nothing struct{}
 
 func (nothing) Printf(string, ...any) {}
 
-func (r *receiver) close() { _ = r.server.Shutdown() }
+func (r *receiver) close() error { return r.server.Shutdown() }
 
-func (r *receiver) reset(expected int) {
+// expect forgets everything and counts these messages from here on.
+func (r *receiver) expect(these portion) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.requests = 0
-	r.first = make(map[string]time.Time, expected)
-	r.arrived = make(map[string]time.Time, expected)
+	r.expected, r.arrivals = these, make([]arrival, these.count)
+	r.accepted, r.surplus = 0, 0
 }
 
 // serve takes one webhook.
@@ -68,7 +72,7 @@ func (r *receiver) serve(c *fasthttp.RequestCtx) {
 	if r.delay > 0 {
 		<-time.After(r.delay)
 	}
-	if !r.note(string(c.Request.Header.Peek("Idempotency-Key")), now) {
+	if !r.note(number(c.PostBody()), c.Request.Header.Peek("Idempotency-Key"), now) {
 		c.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		return
 	}
@@ -76,53 +80,109 @@ func (r *receiver) serve(c *fasthttp.RequestCtx) {
 	c.SetBodyString(`{"messageId":"accepted"}`)
 }
 
+// number finds a message's number in its text; -1 if there is none.
+func number(body []byte) int {
+	const digits = 8
+	_, after, _ := bytes.Cut(body, []byte(beforeNumber))
+	n, err := strconv.Atoi(string(after[:min(digits, len(after))]))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
 // note counts a request and says whether to accept it.
-func (r *receiver) note(id string, at time.Time) bool {
+func (r *receiver) note(number int, id []byte, at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.requests++
-	if _, seen := r.first[id]; !seen {
-		r.first[id] = at
+	index := number - r.expected.first
+	if index < 0 || index >= len(r.arrivals) {
+		r.surplus++ // of the warm-up, which had all of its requests
+		return true
+	}
+	a := &r.arrivals[index]
+	if a.first.IsZero() {
+		a.first = at
 		if r.failFirst {
+			a.id = string(id)
 			return false
 		}
 	}
-	if _, seen := r.arrived[id]; !seen {
-		r.arrived[id] = at
-		select {
-		case r.more <- struct{}{}:
-		default:
-		}
+	if !a.accepted.IsZero() {
+		r.surplus++
+		return true
 	}
+	a.accepted = at
+	r.accepted++
 	return true
 }
 
 func (r *receiver) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.arrived)
+	return r.accepted
+}
+
+func (r *receiver) repeated() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.surplus
+}
+
+// last is when the last message was accepted.
+func (r *receiver) last() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var last time.Time
+	for _, a := range r.arrivals {
+		if a.accepted.After(last) {
+			last = a.accepted
+		}
+	}
+	return last
+}
+
+// took is how long each message took from when it was due, in order.
+func (r *receiver) took(due []time.Time) []time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	took := make([]time.Duration, len(due))
+	for i, at := range due {
+		took[i] = r.arrivals[i].first.Sub(at)
+	}
+	slices.Sort(took)
+	return took
+}
+
+// seconds are when the second request of each message came.
+func (r *receiver) seconds() map[string]time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seconds := make(map[string]time.Time, len(r.arrivals))
+	for _, a := range r.arrivals {
+		seconds[a.id] = a.accepted
+	}
+	return seconds
 }
 
 // errStalled means that messages stopped arriving before all were there.
 var errStalled = errors.New("messages no longer arrive")
 
-// await waits until so many messages have arrived. progress is called with
-// the number now and then.
-func (r *receiver) await(ctx context.Context, n int, progress func(int)) error {
-	const patience = 60 * time.Second
-	tick := time.NewTicker(100 * time.Millisecond)
+// await waits until every expected message has been accepted, or none is for
+// as long as patience lasts.
+func (r *receiver) await(ctx context.Context, patience time.Duration) error {
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	last, lastAt := -1, time.Now()
 	for {
 		have := r.count()
-		progress(have)
-		if have >= n {
+		if have >= r.expected.count {
 			return nil
 		}
 		if have != last {
 			last, lastAt = have, time.Now()
 		} else if time.Since(lastAt) > patience {
-			return fmt.Errorf("%d of %d: %w", have, n, errStalled)
+			return fmt.Errorf("%d of %d: %w", have, r.expected.count, errStalled)
 		}
 		select {
 		case <-ctx.Done():
@@ -130,33 +190,4 @@ func (r *receiver) await(ctx context.Context, n int, progress func(int)) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// rawPath answers at once and counts nothing.
-const rawPath = "/raw"
-
-// raw returns how many requests a second the receiver answers to so many
-// connections, for a second.
-func (r *receiver) raw(ctx context.Context, connections int) (float64, error) {
-	const length = time.Second
-	var answered atomic.Int64
-	var workers sync.WaitGroup
-	began := time.Now()
-	for range connections {
-		workers.Go(func() {
-			client := newClient(r.url)
-			defer client.CloseIdleConnections()
-			for time.Since(began) < length && ctx.Err() == nil {
-				if _, err := client.post(call{rawPath, body(0), contentJSON}); err != nil {
-					return
-				}
-				answered.Add(1)
-			}
-		})
-	}
-	workers.Wait()
-	if answered.Load() == 0 {
-		return 0, errors.New("the receiver does not answer")
-	}
-	return float64(answered.Load()) / time.Since(began).Seconds(), ctx.Err()
 }

@@ -18,17 +18,50 @@ type Sample struct {
 	At        float64            `json:"at"`        // seconds since the first message was put in
 	Delivered int                `json:"delivered"` // messages that had arrived
 	CPU       map[string]float64 `json:"cpu"`       // cores in use since the sample before, by program
-	Memory    map[string]uint64  `json:"memory"`    // bytes resident, by program
+	Memory    map[string]uint64  `json:"memory"`    // bytes, by program
 }
 
-// sample looks at a run until ctx ends. The first sample stands for its
-// beginning.
-func (r *run) sample(ctx context.Context, began time.Time) []Sample {
+// meter looks at a run until it is stopped.
+type meter struct {
+	run     *run
+	began   time.Time
+	before  usage
+	cancel  context.CancelFunc
+	samples chan []Sample
+}
+
+func (r *run) startMeter(ctx context.Context) *meter {
+	ctx, cancel := context.WithCancel(ctx)
+	m := &meter{run: r, before: r.findFamily().usage(), cancel: cancel, samples: make(chan []Sample, 1)}
+	m.began = time.Now()
+	go func() { m.samples <- m.watch(ctx) }()
+	return m
+}
+
+// stop puts into the result what was seen. CPUPerMessage is that of all
+// messages yet, in seconds.
+func (m *meter) stop(result *Result) {
+	m.cancel()
+	result.Samples = <-m.samples
+	after := m.run.findFamily().usage()
+	result.CPU, result.PeakMemory = map[string]float64{}, map[string]uint64{}
+	for name, seconds := range after.cpu {
+		result.CPU[name] = seconds - m.before.cpu[name]
+		result.CPUPerMessage += result.CPU[name]
+	}
+	for _, s := range append(result.Samples, Sample{Memory: after.memory}) {
+		for name, bytes := range s.Memory {
+			result.PeakMemory[name] = max(result.PeakMemory[name], bytes)
+		}
+	}
+}
+
+// watch samples until ctx ends. The first sample stands for the beginning.
+func (m *meter) watch(ctx context.Context) []Sample {
 	ticks := time.NewTicker(sampleEvery)
 	defer ticks.Stop()
-	already := r.receiver.count()
-	processes := findFamily()
-	last, lastAt := processes.usage(), began
+	processes := m.run.findFamily()
+	last, lastAt := m.before, m.began
 	samples := []Sample{{CPU: map[string]float64{}, Memory: last.memory}}
 	for {
 		select {
@@ -37,13 +70,10 @@ func (r *run) sample(ctx context.Context, began time.Time) []Sample {
 		case <-ticks.C:
 		}
 		if len(samples)%familyEvery == 0 {
-			processes = findFamily()
+			processes = m.run.findFamily()
 		}
 		now, at := processes.usage(), time.Now()
-		s := Sample{
-			At: at.Sub(began).Seconds(), Delivered: r.receiver.count() - already,
-			CPU: map[string]float64{}, Memory: now.memory,
-		}
+		s := Sample{At: at.Sub(m.began).Seconds(), Delivered: m.run.receiver.count(), CPU: map[string]float64{}, Memory: now.memory}
 		for name, seconds := range now.cpu {
 			s.CPU[name] = max(seconds-last.cpu[name], 0) / at.Sub(lastAt).Seconds()
 		}

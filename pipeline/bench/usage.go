@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/shirou/gopsutil/v4/process"
@@ -9,7 +10,7 @@ import (
 // usage is what this process and its children have used.
 type usage struct {
 	cpu    map[string]float64 // seconds, by program
-	memory map[string]uint64  // bytes resident now, by program; what processes share counts for each
+	memory map[string]uint64  // bytes resident now, by program; what processes share counts once
 }
 
 // family is this process and everything below it.
@@ -20,8 +21,15 @@ type member struct {
 	process *process.Process
 }
 
+// What this process is called: alone it is all that is no server of its own,
+// beside services that run apart it is the load, the receiver and NATS.
+const (
+	selfAlone = "dispatch"
+	selfApart = "load, receiver, NATS"
+)
+
 // findFamily looks through all processes once, which costs some milliseconds.
-func findFamily() family {
+func (r *run) findFamily() family {
 	all, err := process.Processes()
 	if err != nil {
 		return nil
@@ -32,13 +40,22 @@ func findFamily() family {
 			children[parent] = append(children[parent], p)
 		}
 	}
-	self := &process.Process{Pid: int32(os.Getpid())}
-	found := family{{"dispatch", self}}
-	for next := []*process.Process{self}; len(next) > 0; next = next[1:] {
+	self := member{selfAlone, &process.Process{Pid: int32(os.Getpid())}}
+	switch {
+	case r.options.Apart && r.bench.given.nats:
+		self.program = "load, receiver"
+	case r.options.Apart:
+		self.program = selfApart
+	}
+	found := family{self}
+	for next := []*process.Process{self.process}; len(next) > 0; next = next[1:] {
 		for _, child := range children[next[0].Pid] {
 			name, err := child.Name()
-			if err != nil {
-				continue // it has just ended
+			if err != nil || name == "sh" { // it has just ended; or it watches over a server, and sleeps
+				continue
+			}
+			if own, ok := r.names.Load(child.Pid); ok {
+				name = own.(string)
 			}
 			found = append(found, member{name, child})
 			next = append(next, child)
@@ -51,21 +68,34 @@ func findFamily() family {
 // that what counts is the difference over a time in which nothing does.
 func (f family) usage() usage {
 	u := usage{cpu: map[string]float64{}, memory: map[string]uint64{}}
+	shared := map[string]uint64{}
 	for _, m := range f {
 		if times, err := m.process.Times(); err == nil {
 			u.cpu[m.program] += times.User + times.System
 		}
-		if memory, err := m.process.MemoryInfo(); err == nil {
-			u.memory[m.program] += memory.RSS
-		}
+		all, common := memory(m.process)
+		u.memory[m.program] += all - common
+		shared[m.program] = max(shared[m.program], common)
+	}
+	for program, common := range shared {
+		u.memory[program] += common
 	}
 	return u
 }
 
-func (u usage) total() float64 {
-	sum := 0.0
-	for _, seconds := range u.cpu {
-		sum += seconds
+// memory is what a process has resident, and how much of that it may share:
+// program text, and PostgreSQL's buffers. Where the system does not tell, none
+// is shared.
+func memory(p *process.Process) (all, shared uint64) {
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.Pid)); err == nil {
+		var size, resident, common uint64
+		if n, _ := fmt.Sscan(string(text), &size, &resident, &common); n == 3 {
+			page := uint64(os.Getpagesize())
+			return resident * page, common * page
+		}
 	}
-	return sum
+	if info, err := p.MemoryInfo(); err == nil {
+		return info.RSS, 0
+	}
+	return 0, 0
 }
