@@ -25,6 +25,15 @@ func (s *Store) LoadQueued(ctx context.Context, ids []message.ID) (map[message.I
 	return messages, nil
 }
 
+// Clock is what Postgres' clock says.
+func (s *Store) Clock(ctx context.Context) (time.Time, error) {
+	now, err := s.queries.Clock(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the time: %w", err)
+	}
+	return now, nil
+}
+
 // Outcome is what a sender made of a copy of an id.
 type Outcome struct {
 	ID            message.ID

@@ -44,3 +44,12 @@ func TestAfterASleepNothingIsBegunThatOthersMayHaveTaken(t *testing.T) {
 	require.NoError(t, owner.Err(), "ctx itself goes by the steady clock")
 	require.True(t, passed(owner))
 }
+
+// A machine that sleeps while it waits for an answer knows nothing after.
+func TestSkewIsNotTakenFromAnAnswerThatWasSleptOver(t *testing.T) {
+	t.Parallel()
+	asked := time.Now()
+	var skew Skew
+	skew.Measure(asked, asked.Add(time.Millisecond), asleep(asked, 10*time.Minute))
+	require.Zero(t, skew.Ahead())
+}

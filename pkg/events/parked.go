@@ -9,8 +9,8 @@ import (
 )
 
 // Parked returns the schedule that puts a message's id back on the work queue
-// at its NextAttemptAt, under its Claim. There is one schedule a message:
-// publishing it again replaces it.
+// at its NextAttemptAt, by the NATS server's clock, under its Claim. There is
+// one schedule a message: publishing it again replaces it.
 //
 // The time goes into the header by hand, because jetstream.WithScheduleAt
 // cuts it to whole seconds and so fires up to a second early.

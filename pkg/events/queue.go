@@ -17,7 +17,7 @@ const FetchWait = time.Second
 const keepsPerWait = 3
 
 // Queue hands out the copies of ids that wait for the senders of one
-// destination. Fetch is for one goroutine; Keep may run beside it.
+// destination. Fetch is for one goroutine; Keep and TellTime may run beside it.
 //
 // Nothing is buffered out of sight: every copy that the server has given to
 // this client comes out of the Fetch that asked for it, so that it can be
@@ -35,6 +35,8 @@ type Queue struct {
 	session uint64 // reconnects when floor was taken
 	floor   uint64 // last copy stored then
 	known   bool
+
+	skew Skew // of the NATS server
 }
 
 // OpenQueue finds the durable consumer of a destination. It returns
@@ -79,7 +81,7 @@ func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
 			bad = append(bad, err, msg.TermWithReason("not a delivery"))
 			continue
 		}
-		if time.Since(c.stored) > q.ackWait/keepsPerWait {
+		if q.skew.Now().Sub(c.stored) > q.ackWait/keepsPerWait {
 			// The server writes down when a copy was stored, not when it was
 			// delivered: after a kill or under a new leader it would deliver
 			// one that has waited for long to somebody else at once. A sign of
@@ -105,13 +107,33 @@ func (q *Queue) begin(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
-	stream, err := q.js.Stream(ctx, q.topology.DeliveriesStream())
+	stream, err := q.look(ctx)
 	if err != nil {
 		return fmt.Errorf("look up last copy: %w", err)
 	}
 	q.session, q.floor, q.known = session, stream.CachedInfo().State.LastSeq, true
 	return nil
 }
+
+// look asks for the stream, and what time it is there.
+func (q *Queue) look(ctx context.Context) (jetstream.Stream, error) {
+	asked := time.Now()
+	stream, err := q.js.Stream(ctx, q.topology.DeliveriesStream())
+	if err == nil && !stream.CachedInfo().TimeStamp.IsZero() {
+		q.skew.Measure(asked, stream.CachedInfo().TimeStamp, time.Now())
+	}
+	return stream, err
+}
+
+// TellTime asks what time it is by the server's clock, for Skew.
+func (q *Queue) TellTime(ctx context.Context) error {
+	_, err := q.look(ctx)
+	return err
+}
+
+// Skew is how far the server's clock is ahead. It may be used beside
+// everything else.
+func (q *Queue) Skew() *Skew { return &q.skew }
 
 // Keep tells the server that the copies are being worked on and returns once
 // it knows. Called every third of the ack wait, it holds them for as long as

@@ -95,9 +95,8 @@ func (r Rules) ReadWith(body []byte, now time.Time, outside Outside) (Request, e
 }
 
 // Message makes the message that the request asks for, with defaults for
-// what it leaves open. DeliverAt stays zero, which means at once by Postgres'
-// clock, unless it is later than the ID: a time long past must not jump the
-// queue. scope says whose idempotency keys these are; without a key there is
+// what it leaves open. A zero DeliverAt means at once by Postgres' clock, which
+// also sees to it that a time long past does not jump the queue. scope says whose idempotency keys these are; without a key there is
 // no BodyHash.
 func (r Request) Message(id ID, scope string) Message {
 	m := Message{
@@ -121,7 +120,7 @@ func (r Request) Message(id ID, scope string) Message {
 	if r.Priority != nil {
 		m.Priority = *r.Priority
 	}
-	if r.DeliverAt != nil && r.DeliverAt.After(id.Time()) {
+	if r.DeliverAt != nil {
 		m.DeliverAt = *r.DeliverAt
 	}
 	if r.IdempotencyKey != "" {

@@ -35,7 +35,7 @@ const (
 // answer is what came of an attempt.
 type answer struct {
 	verdict    verdict
-	started    time.Time
+	started    time.Time // by Postgres' clock
 	took       time.Duration
 	status     int           // 0 without an answer
 	text       string        // what went wrong; free of secrets

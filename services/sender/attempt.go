@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -38,6 +39,7 @@ type webhook struct {
 	keys      [][]byte
 	timeout   time.Duration
 	transport http.RoundTripper
+	clock     *events.Skew // receivers refuse a timestamp that is minutes off
 }
 
 // newWebhook returns the webhook of a configuration that is valid.
@@ -61,7 +63,7 @@ func newWebhook(cfg Config) (*webhook, error) {
 	u.User = nil
 	return &webhook{
 		url: u.String(), headers: headers, keys: keys, timeout: cfg.WebhookTimeout,
-		transport: newTransport(cfg.Concurrency),
+		transport: newTransport(cfg.Concurrency), clock: new(events.Skew),
 	}, nil
 }
 
@@ -94,7 +96,8 @@ func (w *webhook) close() {
 // timeout covers everything up to the response's header; the body has 2 s
 // more. The end of ctx cuts it off.
 func (w *webhook) attempt(ctx context.Context, m message.Message, number int) answer {
-	started := time.Now()
+	began := time.Now()
+	started := w.clock.At(began)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	limit := time.AfterFunc(w.timeout, func() { cancel(errTimeout) })
@@ -110,7 +113,7 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 	}
 	if err != nil {
 		return answer{
-			started: started, took: time.Since(started),
+			started: started, took: time.Since(began),
 			verdict: retryable, text: w.describe(context.Cause(ctx), err),
 		}
 	}
@@ -122,7 +125,7 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 	// A body that is longer, or breaks off, costs its connection; what came of
 	// it counts all the same.
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxResponse))
-	return classify(response, body, started, time.Now())
+	return classify(response, body, started, started.Add(time.Since(began)))
 }
 
 // exhausted says whether an error is this machine's own: no descriptors, ports

@@ -29,9 +29,9 @@ func (s *sender) deliver(ctx context.Context, it *item) {
 		s.metrics.unsent.WithLabelValues(string(reasonLapsed)).Inc()
 		return
 	}
-	if expires := it.row.ExpiresAt; expires != nil && !time.Now().Before(*expires) {
+	if expires := it.row.ExpiresAt; expires != nil && !s.clock.Now().Before(*expires) {
 		crash.At(crash.SenderExpired)
-		s.finish(ctx, it, s.expired(it, time.Now()))
+		s.finish(ctx, it, s.expired(it, s.clock.Now()))
 		return
 	}
 	s.metrics.inFlight.Inc()
@@ -70,7 +70,7 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 	case nak:
 		s.wait(ctx, it, *out.message.NextAttemptAt)
 	case park:
-		if s.tell(ctx, s.composer.Parked(out.message)) {
+		if s.tell(ctx, s.parked(out.message)) {
 			crash.At(crash.SenderParked)
 			confirm(ctx, it)
 		}
@@ -115,7 +115,7 @@ func (s *sender) publish(ctx context.Context, entry events.Entry) error {
 // wait gives the copy back until next. Without a connection it tries again
 // for as long as the hold lasts; then the server delivers the copy by itself.
 func (s *sender) wait(ctx context.Context, it *item, next time.Time) {
-	for it.Nak(max(time.Until(next), time.Millisecond)) != nil {
+	for it.Nak(max(s.clock.Until(next), time.Millisecond)) != nil {
 		if !pause(ctx, publishPause) {
 			return
 		}

@@ -83,7 +83,7 @@ func (s *sender) overtaken(ctx context.Context, it *item, row message.Message) {
 		return
 	}
 	if unparked {
-		if !s.tell(ctx, s.composer.Parked(row)) {
+		if !s.tell(ctx, s.parked(row)) {
 			return // the drain gives the copy back
 		}
 		s.log.Info("parked a retry that its sender had only told of", zap.Stringer("message", it.ID))
@@ -157,8 +157,8 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 	case row.Claim > it.Claim:
 		s.discard(it, reasonOvertaken)
 		return
-	case row.NextAttemptAt != nil && time.Until(*row.NextAttemptAt) > 0:
-		s.giveBack(it, time.Until(*row.NextAttemptAt), reasonEarly)
+	case row.NextAttemptAt != nil && s.clock.Until(*row.NextAttemptAt) > 0:
+		s.giveBack(it, s.clock.Until(*row.NextAttemptAt), reasonEarly)
 		return
 	case row.Claim < it.Claim:
 		// The event that made this claim is lost: the recorder has passed

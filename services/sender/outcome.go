@@ -76,7 +76,7 @@ func (s *sender) attempted(it *item, number int, a answer) outcome {
 	default:
 		how, out = message.OutcomeRetry, s.outcome(it, message.Defer, ended)
 		out.message.NextAttemptAt = &next
-		out.then = s.howToWait(it, time.Until(next))
+		out.then = s.howToWait(it, s.clock.Until(next))
 		if out.then == park {
 			out.message.Claim++
 			out.told.NextClaim++

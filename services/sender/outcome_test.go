@@ -13,7 +13,7 @@ import (
 // deciding is a sender that only decides, and a copy in its hands.
 func deciding(t *testing.T, edits ...func(*item)) (*sender, *item) {
 	t.Helper()
-	s := &sender{backoff: message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}}
+	s := &sender{clock: new(events.Skew), backoff: message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}}
 	it := newHand(1).take(&events.Copy{ID: message.NewID(time.Now()), Claim: 7, Delivery: 1, First: true})
 	it.row = testMessage()
 	it.row.Claim, it.row.Version, it.row.Status = it.Claim, 4, message.Queued

@@ -27,6 +27,7 @@ const (
 // loader reads the rows of ids; *db.Store is the one.
 type loader interface {
 	LoadQueued(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error)
+	Clock(ctx context.Context) (time.Time, error)
 }
 
 // sender delivers the messages of one destination.
@@ -52,6 +53,7 @@ type sender struct {
 	pulling      *service.Trouble
 	opening      *service.Trouble
 	naks         atomic.Int64 // delayed naks that are not due yet
+	clock        *events.Skew // Postgres': of every time that others see or go by
 }
 
 // Run delivers messages until ctx ends and then drains: ids that are not
@@ -143,6 +145,8 @@ func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock := new(events.Skew)
+	hook.clock = clock
 	inHand := 2 * cfg.Concurrency
 	return &sender{
 		log: log, webhook: hook, backoff: cfg.backoff(),
@@ -150,6 +154,7 @@ func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 		pulling: service.NewTrouble(log, "pulling deliveries"),
 		opening: service.NewTrouble(log, "opening connections to the webhook"),
 		hand:    newHand(inHand),
+		clock:   clock,
 		fresh:   make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
 	}, nil
 }
@@ -191,6 +196,8 @@ func (s *sender) run(ctx context.Context) error {
 	keepCtx, stopKeeping := context.WithCancel(flight)
 	defer stopKeeping()
 	keeping.Go(func() { s.keep(keepCtx) })
+	s.tellTime(ctx)
+	keeping.Go(func() { s.keepTime(keepCtx) })
 	for range s.workers {
 		working.Go(func() { s.work(ctx, flight) })
 	}

@@ -65,3 +65,6 @@ FROM (
 ) AS t
 WHERE EXISTS (SELECT FROM messages AS m WHERE m.id = t.message_id)
 ON CONFLICT DO NOTHING;
+
+-- name: Clock :one
+SELECT clock_timestamp()::timestamptz AS now;

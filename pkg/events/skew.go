@@ -1,0 +1,39 @@
+package events
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// indistinct is the difference of two clocks below which they count as the
+// same, besides what the question's way may have taken.
+const indistinct = 50 * time.Millisecond
+
+// Skew is how far a server's clock is ahead of this machine's. The zero value
+// says that they agree. It is safe for concurrent use.
+type Skew struct{ ahead atomic.Int64 }
+
+// Measure takes an answer of the server's into account: what its clock said,
+// and when by this machine's clock it was asked and had answered. A difference
+// that may as well come from the way counts as none.
+func (s *Skew) Measure(asked, told, answered time.Time) {
+	// By either of the machine's clocks: it may have slept in between.
+	trip := max(answered.Sub(asked), answered.Round(0).Sub(asked.Round(0)))
+	ahead := told.Round(0).Sub(answered.Round(0).Add(-trip / 2))
+	if ahead.Abs() <= trip/2+indistinct {
+		ahead = 0
+	}
+	s.ahead.Store(int64(ahead))
+}
+
+// Ahead returns the difference as it was measured last.
+func (s *Skew) Ahead() time.Duration { return time.Duration(s.ahead.Load()) }
+
+// At is what the server's clock says when this machine's says t.
+func (s *Skew) At(t time.Time) time.Time { return t.Add(s.Ahead()) }
+
+// Now is what the server's clock says.
+func (s *Skew) Now() time.Time { return s.At(time.Now()) }
+
+// Until is how long it takes until the server's clock says t.
+func (s *Skew) Until(t time.Time) time.Duration { return time.Until(t.Add(-s.Ahead())) }
