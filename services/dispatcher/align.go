@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,7 +29,8 @@ type aligner struct {
 	log      *zap.Logger
 	trouble  *trouble
 
-	suspects map[string]uint64 // what was out of step at the last look, and what it was given last
+	suspects map[string]uint64   // what was out of step at the last look, and what it was given last
+	orphans  map[uint64]struct{} // copies that nobody is given, as of the last look
 }
 
 // Run compares until ctx ends.
@@ -37,8 +39,8 @@ func (a *aligner) Run(ctx context.Context) error {
 	var session uint64
 	for {
 		reconnects := a.js.Conn().Stats().Reconnects
-		if a.js.Conn().IsConnected() && (reconnects != session || len(a.suspects) > 0 || time.Since(compared) >= alignEvery) {
-			err := a.compare(ctx)
+		if a.js.Conn().IsConnected() && (reconnects != session || len(a.suspects)+len(a.orphans) > 0 || time.Since(compared) >= alignEvery) {
+			err := errors.Join(a.compare(ctx), a.clear(ctx))
 			if ctx.Err() == nil {
 				a.trouble.is(err)
 			}
@@ -52,6 +54,30 @@ func (a *aligner) Run(ctx context.Context) error {
 		case <-time.After(jitter(alignLook)):
 		}
 	}
+}
+
+// clear takes copies off the work queue that are there at two looks though the
+// senders have acknowledged them.
+func (a *aligner) clear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recorderWait)
+	defer cancel()
+	list, err := a.topology.Orphans(ctx, a.js, message.DefaultDestination)
+	if err != nil {
+		return err
+	}
+	seen := make(map[uint64]struct{}, len(list))
+	for _, sequence := range list {
+		if _, suspected := a.orphans[sequence]; !suspected {
+			seen[sequence] = struct{}{}
+			continue
+		}
+		if err := a.topology.RemoveOrphan(ctx, a.js, sequence); err != nil {
+			return err
+		}
+		a.log.Warn("took a copy off the queue that nobody is given", zap.Uint64("sequence", sequence))
+	}
+	a.orphans = seen
+	return nil
 }
 
 // compare realigns what is out of step at two looks: a stream in a cluster may
