@@ -44,10 +44,11 @@ const slack = 250 * time.Millisecond
 const afterwards = 5 * time.Second
 
 // excuse says which disturbance hit a request while it was in flight: from its
-// arrival until its outcome was told, at the latest until the next request of
+// beginning until its outcome was told, at the latest until the next request of
 // its message. Without one it is empty.
 func (j *judge) excuse(r Request) string {
-	from, to := r.Arrived.Add(-slack), j.told(r).Add(slack)
+	begun := j.begun(r)
+	from, to := begun.Add(-slack), j.told(r).Add(slack)
 	for _, d := range j.Disturbances {
 		if !d.From.Before(to) || !d.Until.After(from) {
 			continue
@@ -61,7 +62,8 @@ func (j *judge) excuse(r Request) string {
 			return d.String() + ", beyond the webhook's timeout"
 		}
 	}
-	if r.Status != 0 && !r.Done.IsZero() && r.Done.Sub(j.begun(r)) >= j.WebhookTimeout-slack {
+	inTime := r.Arrived.Sub(begun) < j.WebhookTimeout // what comes later was held back, and by something
+	if r.Status != 0 && !r.Done.IsZero() && inTime && r.Done.Sub(begun) >= j.WebhookTimeout-slack {
 		return "answered after the webhook's timeout"
 	}
 	if away := j.cutOff(r.Sender, from, to); away >= j.AckWait-afterwards {
@@ -72,11 +74,10 @@ func (j *judge) excuse(r Request) string {
 
 // begun is when the attempt began that a request belongs to, by the record of
 // its sender, if it says that no answer came: the webhook's timeout counts from
-// there, and on a slow way the request arrives later.
+// there, and what a slow way holds back arrives later.
 func (j *judge) begun(r Request) time.Time {
 	for _, a := range j.attempts[r.ID] {
-		late := r.Arrived.Sub(a.Started)
-		if a.Number == r.Attempt && a.Status == 0 && late > 0 && late < j.WebhookTimeout {
+		if a.Number == r.Attempt && a.Status == 0 && a.Started.Before(r.Arrived) {
 			return a.Started
 		}
 	}
