@@ -62,7 +62,9 @@ func (j *judge) excuse(r Request) string {
 			return d.String() + ", beyond the webhook's timeout"
 		}
 	}
-	inTime := r.Arrived.Sub(begun) < j.WebhookTimeout // what comes later was held back, and by something
+	// What comes much later than that was held back by something. (A machine that
+	// is overloaded keeps the webhook from reading for a while.)
+	inTime := r.Arrived.Sub(begun) < 2*j.WebhookTimeout
 	if r.Status != 0 && !r.Done.IsZero() && inTime && r.Done.Sub(begun) >= j.WebhookTimeout-slack {
 		return "answered after the webhook's timeout"
 	}

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -136,6 +137,12 @@ func (s *seenWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Hijack notes that the connection is somebody else's from here on.
+func (s *seenWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	s.hijacked = true
+	return http.NewResponseController(s.ResponseWriter).Hijack()
+}
+
 // Unwrap lets http.ResponseController reach the connection.
 func (s *seenWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
@@ -171,10 +178,6 @@ func Hang(call Call, w http.ResponseWriter, r *http.Request) {
 
 // Break resets the connection instead of answering.
 func Break(_ Call, w http.ResponseWriter, _ *http.Request) {
-	seen, ok := w.(*seenWriter)
-	if ok {
-		seen.hijacked = true
-	}
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
