@@ -18,7 +18,7 @@ import (
 
 // answerWithin is how long a client waits for an answer: whatever happens, it
 // gets one by then.
-const answerWithin = 15 * time.Second
+const answerWithin = 30 * time.Second
 
 var client = &http.Client{Timeout: answerWithin}
 

@@ -50,6 +50,7 @@ func TestAFullDiskUnderPostgresTables(t *testing.T) {
 // whoever looks after it has no luck until there is room.
 func TestAFullDiskUnderPostgresLog(t *testing.T) {
 	t.Parallel()
+	proof(t)
 	i := install(t, rig.Options{Postgres: map[string]string{"min_wal_size": "32MB", "max_wal_size": "64MB"}})
 	d := i.onDisk(i.Postgres.Unit, filepath.Join(i.Postgres.Dir, "data", "pg_wal"), 128)
 	i.Start()

@@ -12,6 +12,7 @@ import (
 // which the dispatcher says; with room again Redis is exact.
 func TestAFullDiskUnderRedis(t *testing.T) {
 	t.Parallel()
+	proof(t)
 	i := install(t, rig.Options{Redis: true})
 	d := i.onDisk(i.Redis.Unit, i.Redis.Dir, 16)
 	i.Start()

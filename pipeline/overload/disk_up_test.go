@@ -19,6 +19,7 @@ import (
 // says that it does not work, and with room again starts that server anew.
 func TestAFullDiskUnderDispatchUp(t *testing.T) {
 	t.Parallel()
+	proof(t)
 	data := localtest.Dir(t)
 	run(t, "mkdir", filepath.Join(data, "nats"))
 	d := newDisk(t, filepath.Join(data, "nats"), 64)

@@ -3,6 +3,7 @@ package overload_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -119,35 +120,38 @@ func (i *installation) exec(statement string) func() {
 	}
 }
 
-// A user of NATS loses the right to subscribe: what answers requests over
-// NATS says that it does not any more.
+// NATS does not know the services any more, and then lets them do less than
+// they need: who is not let in goes on asking, and what answers requests over
+// NATS says that it does not.
 func TestARightThatIsWithdrawn(t *testing.T) {
 	t.Parallel()
-	denied := ""
-	i := install(t, rig.Options{NATSConfig: func(n rig.NATSNode) string {
-		return n.Config() + `no_auth_user: dispatch
-accounts { A { jetstream: enabled, users: [
-  { user: dispatch, password: x, permissions: { publish: { allow: ">" }, subscribe: { allow: ">"` + denied + ` } } }
-] } }
-`
-	}})
+	proof(t)
+	const known = "no_auth_user: dispatch\naccounts { A { jetstream: enabled, users: [ { user: dispatch, password: x, permissions: { publish: { allow: \">\" }, subscribe: { allow: \">\" %s } } } ] } }\n"
+	rights := fmt.Sprintf(known, "")
+	i := install(t, rig.Options{NATSConfig: func(n rig.NATSNode) string { return n.Config() + rights }})
+	again := func(config string) {
+		rights = config
+		require.NoError(t, i.NATS[0].Terminate())
+		i.NATS[0].Start()
+	}
 	i.Start()
 	a := newAnswers()
 	require.True(t, i.post(a, "before", ""))
-	i.eventually("control answers", func() bool { return i.controlled() })
+	i.eventually("control answers", i.controlled)
 
-	denied = `, deny: ["dispatch.control.*", "dispatch.messages.*"]`
-	require.NoError(t, i.NATS[0].Terminate())
-	i.NATS[0].Start()
+	again("authorization { user: somebody, password: else }\n")
+	i.says(i.dispatcher(), http.StatusServiceUnavailable, "nats", "down")
+	i.says(i.ingest(), http.StatusOK, "nats", "degraded")
+	<-time.After(5 * time.Second) // some more refusals
+
+	again(fmt.Sprintf(known, `, deny: ["dispatch.control.*", "dispatch.messages.*"]`))
 	i.says(i.dispatcher(), http.StatusOK, "permissions", "degraded")
 	i.says(i.ingest(), http.StatusOK, "permissions", "degraded")
 	require.True(t, i.post(a, "meanwhile", ""))
 
-	denied = ""
-	require.NoError(t, i.NATS[0].Terminate())
-	i.NATS[0].Start()
+	again(fmt.Sprintf(known, ""))
 	i.isReady(i.Services()...)
-	i.eventually("control answers again", func() bool { return i.controlled() })
+	i.eventually("control answers again", i.controlled)
 	i.settle()
 }
 

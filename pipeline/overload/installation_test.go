@@ -45,7 +45,7 @@ func install(t *testing.T, o rig.Options) *installation {
 	i := &installation{Rig: rig.New(t, o), t: t, book: ledger.NewBook(), promises: ledger.Promises{
 		AckWait: ackWait, WebhookTimeout: webhookTimeout, MaxRetries: maxRetries, NoRedis: !o.Redis,
 	}}
-	conn, err := nats.Connect(i.NATS[0].URL, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	conn, err := nats.Connect(i.NATS[0].URL, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.IgnoreAuthErrorAbort())
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	i.js, err = jetstream.New(conn)

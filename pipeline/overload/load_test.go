@@ -22,13 +22,11 @@ const mostQueued = 10_000
 // requests are answered all the while.
 func TestMoreComesInThanGoesOut(t *testing.T) {
 	t.Parallel()
+	proof(t)
 	i := install(t, rig.Options{Settings: map[string]string{"SENDER_CONCURRENCY": "4"}})
 	i.Webhook.Answers(rig.Slowly(100 * time.Millisecond)) // 40 a second go out
 	i.Start()
-	rounds := 12
-	if !testing.Short() {
-		rounds = 60
-	}
+	const rounds = 25
 	a, queued := newAnswers(), 0
 	for n := range rounds {
 		i.postMany(a, fmt.Sprintf("batch-%d", n), "application/json", 1000)
@@ -103,6 +101,7 @@ func (i *installation) postMany(a *answers, name, kind string, count int) {
 // message arrives, after no more attempts than were made in time.
 func TestAWebhookThatNeverAnswers(t *testing.T) {
 	t.Parallel()
+	proof(t)
 	const messages, concurrency = 1000, 32
 	i := install(t, rig.Options{Settings: map[string]string{
 		"SENDER_CONCURRENCY": fmt.Sprint(concurrency), "MAX_RETRIES": "50", "WEBHOOK_TIMEOUT": "2s", "SHUTDOWN_TIMEOUT": "12s",

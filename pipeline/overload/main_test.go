@@ -13,6 +13,18 @@ import (
 // ownMounts is set in the process that may mount without anybody else seeing it.
 const ownMounts = "OVERLOAD_OWN_MOUNTS"
 
+// atOnce is how many tests run beside each other: they wait more than they work.
+const atOnce = "4"
+
+// proof leaves a test out of make test: what it shows is close to what others
+// show, and make proof runs it.
+func proof(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("at full length: make proof")
+	}
+}
+
 // TestMain runs the tests in a mount namespace of their own. What they mount
 // is seen by the servers that they start and by nobody else, and is gone with
 // the last of them, whatever the tests die of.
@@ -30,7 +42,7 @@ func TestMain(m *testing.M) {
 func runInOwnNamespace() (code int, err error) {
 	const capSysAdmin = 21
 	runtime.LockOSThread() // Pdeathsig is about the thread that starts the child
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command("/proc/self/exe", append(os.Args[1:], "-test.parallel="+atOnce)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), ownMounts+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}

@@ -87,11 +87,11 @@ func TestSlowClientsByTheThousand(t *testing.T) {
 	jsonType := "Content-Type: application/json"
 	megabytes := `{"to":"+905551111111","payload":"` + strings.Repeat("x", 15<<20)
 	s.connect(600, "", "") // not a word
-	s.connect(900, "POST /api/v1/messages HTTP/1.1\r\nX-Slow: ", "x")
+	s.connect(1000, "POST /api/v1/messages HTTP/1.1\r\nX-Slow: ", "x")
 	s.connect(300, request("POST", "/api/v1/messages", jsonType, "Content-Length: 1000000")+`{"to":"`, "9")
 	s.connect(200, request("POST", "/api/v1/messages/batch", "Content-Type: application/x-ndjson", "Transfer-Encoding: chunked"), "1\r\n \r\n")
-	s.connect(150, request("GET", "/api/v1/messages?limit=50"), "")
-	s.connect(60, request("POST", "/api/v1/messages/batch", jsonType, fmt.Sprintf("Content-Length: %d", len(megabytes)+1))+megabytes, "")
+	s.connect(60, request("GET", "/api/v1/messages?limit=50"), "")
+	s.connect(30, request("POST", "/api/v1/messages/batch", jsonType, fmt.Sprintf("Content-Length: %d", len(megabytes)+1))+megabytes, "")
 	i.eventually("two thousand are connected", func() bool { return s.open.Load() >= 2000 })
 
 	l := i.load(50 * time.Millisecond)

@@ -19,6 +19,7 @@ import (
 // acknowledged is stored later, and there is room again.
 func TestAFullIntake(t *testing.T) {
 	t.Parallel()
+	proof(t)
 	i := install(t, rig.Options{})
 	i.Start()
 	i.limit("DISPATCH_INTAKE", func(c *jetstream.StreamConfig) { c.MaxBytes = 64 << 10 })
@@ -40,6 +41,7 @@ func TestAFullIntake(t *testing.T) {
 // twice. With more storage all goes on.
 func TestNATSHasNoStorageLeft(t *testing.T) {
 	t.Parallel()
+	proof(t)
 	storage := "1TB"
 	i := install(t, rig.Options{NATSConfig: func(n rig.NATSNode) string {
 		return fmt.Sprintf("server_name: nats\nlisten: %q\njetstream { store_dir: %q, max_file_store: %s, sync_interval: 1s }\n", n.Listen, n.Dir, storage)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -136,6 +137,11 @@ func TestUnavailableAndBadData(t *testing.T) {
 	require.False(t, db.Unavailable(err))
 	_, err = pool.Exec(t.Context(), "SELECT * FROM nothing")
 	require.False(t, db.BadData(err))
+	require.True(t, db.Unavailable(err), "a schema that is gone may come back")
+	elsewhere := pool.Config().ConnConfig.Copy()
+	elsewhere.Database = "nowhere"
+	_, err = pgx.ConnectConfig(t.Context(), elsewhere)
+	require.True(t, db.Unavailable(err), "so may a database")
 	pool.Close()
 	err = pool.Ping(t.Context())
 	require.True(t, db.Unavailable(err))

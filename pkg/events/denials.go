@@ -5,13 +5,25 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
 
-// Denials notes what the NATS server does not let a connection do: a
-// subscription that is refused is simply not there, and nobody else would ever
-// hear of it. It is safe for concurrent use.
-type Denials struct {
+// ConnectService is Connect for a service. It logs what the server does not
+// let the service do: a subscription that is refused is simply not there, and
+// nobody else would ever hear of it. denied says whether the server has denied
+// anything since the connection was made: that stays so until it is made anew.
+func ConnectService(url, name string, log *zap.Logger) (js jetstream.JetStream, denied func() bool, err error) {
+	d := &denials{log: log}
+	js, err = Connect(url, name, nats.ErrorHandler(d.note))
+	if err != nil {
+		return nil, nil, err
+	}
+	return js, func() bool { return d.any(js.Conn()) }, nil
+}
+
+// denials notes what a server denies. It is safe for concurrent use.
+type denials struct {
 	log *zap.Logger
 
 	mu      sync.Mutex
@@ -19,13 +31,7 @@ type Denials struct {
 	last    error
 }
 
-// NewDenials returns one that logs each new denial.
-func NewDenials(log *zap.Logger) *Denials { return &Denials{log: log} }
-
-// Option has a connection tell of its denials.
-func (d *Denials) Option() nats.Option { return nats.ErrorHandler(d.note) }
-
-func (d *Denials) note(nc *nats.Conn, _ *nats.Subscription, err error) {
+func (d *denials) note(nc *nats.Conn, _ *nats.Subscription, err error) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		d.log.Debug("NATS", zap.Error(err)) // whoever is affected sees it too
 		return
@@ -39,9 +45,7 @@ func (d *Denials) note(nc *nats.Conn, _ *nats.Subscription, err error) {
 	d.session, d.last = session, err
 }
 
-// Denied says whether the server has denied anything since the connection was
-// made: what was denied once stays so until it is made anew.
-func (d *Denials) Denied(nc *nats.Conn) bool {
+func (d *denials) any(nc *nats.Conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.last != nil && d.session == nc.Stats().Reconnects

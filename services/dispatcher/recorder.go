@@ -46,11 +46,11 @@ func (r *recorder) Run(ctx context.Context) error {
 				rest(ctx, max(time.Since(began), minRecordRest), maxRecordRest)
 			}
 		}
-		if err == nil {
-			continue
-		}
 		if ctx.Err() == nil {
 			r.trouble.is(err)
+		}
+		if err == nil {
+			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -26,7 +26,7 @@ func (l knownListener) Accept() (net.Conn, error) {
 			l.conns.mu.Lock()
 			l.conns.makeRoom()
 			l.conns.mu.Unlock()
-			time.Sleep(acceptPause)
+			<-time.After(acceptPause)
 			continue
 		case err != nil:
 			return nil, err

@@ -81,13 +81,12 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
-	denials := events.NewDenials(log)
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-sender", denials.Option())
+	js, denied, err := events.ConnectService(cfg.NATS.URL, "dispatch-sender", log)
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
-	health.Add("permissions", service.StateDegraded, service.CheckPermissions(func() bool { return denials.Denied(js.Conn()) }))
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
 		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
