@@ -114,9 +114,9 @@ func (c *contract) deferred() {
 
 // expired has messages end before they are emitted, and after an attempt.
 func (c *contract) expired() {
-	soon := time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)
 	_, err := c.control("stop", "")
 	require.NoError(c.t, err)
+	soon := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
 	unsent := c.api.post(c.t, c.text("unsent", `,"expiresAt":"`+soon+`"`))
 	c.await(unsent, message.Expired)
 	_, err = c.control("start", "")

@@ -78,7 +78,7 @@ func postgresRemedy(err error) string {
 
 // trouble tells of an error of a statement.
 func (d *doctor) trouble(check string, err error) {
-	if db.Unavailable(err) {
+	if !denied(err) && db.Unavailable(err) {
 		d.away(check, err, "see the log of Postgres")
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -214,4 +215,15 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 	}, patience, patience/1000, "the id is acknowledged")
 	s.env = settingsOf("DATABASE_URL", role, "NATS_URL", s.nats("listed"), "WEBHOOK_URL", i.webhook.URL, "DISPATCH_URL", i.url)
 	require.Empty(t, faultsOf(s.examine(t, nil)))
+}
+
+// TestProvisionSaysWhatRoomItNeeds is on a server whose account is too small.
+func TestProvisionSaysWhatRoomItNeeds(t *testing.T) {
+	t.Parallel()
+	s := &sickroom{port: startNATS(t)}
+	js, err := connectNATS(s.nats("small"))
+	require.NoError(t, err)
+	t.Cleanup(js.Conn().Close)
+	err = events.NewTopology("dispatch", 1).Provision(t.Context(), js, nil, time.Second)
+	require.ErrorContains(t, err, "it reserves 8 GiB, all streams 16 GiB together; raise max_file_store")
 }

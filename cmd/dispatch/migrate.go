@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
@@ -111,12 +113,19 @@ func openDatabase(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	defer cancel()
 	if err := pool.Ping(bounded); err != nil {
 		pool.Close()
-		if !db.Unavailable(err) {
+		if denied(err) || !db.Unavailable(err) {
 			return nil, fmt.Errorf("Postgres %w: %w", errRefused, shortError{lastLine(err), err})
 		}
 		return nil, unreachable(fmt.Errorf("no answer from Postgres: %w", shortError{lastLine(err), err}))
 	}
 	return pool, nil
+}
+
+// denied says whether Postgres answered, and does not let us: a password, a
+// database that there is not, a right that is missing.
+func denied(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && slices.Contains([]string{"28", "3D", "42"}, refused.Code[:2])
 }
 
 // shortError says an error in fewer words.

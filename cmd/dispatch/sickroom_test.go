@@ -53,6 +53,7 @@ const accounts = `
 				{ user: none, password: pw, permissions: { publish: ["dispatch.>"] } }
 			]
 		}
+		SMALL { jetstream: { max_store: 1GB }, users: [ { user: small, password: pw } ] }
 		BARE { users: [ { user: bare, password: pw } ] }
 	}`
 

@@ -79,6 +79,23 @@ func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
+// noRoom is the server's code for a stream whose limit it can't hold.
+const noRoom = 10047
+
+// roomFor says what a server lacks that has no room for a stream.
+func (t Topology) roomFor(stream jetstream.StreamConfig, err error) string {
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) || refused.ErrorCode != noRoom {
+		return ""
+	}
+	var all int64
+	for _, s := range t.Streams() {
+		all += s.MaxBytes
+	}
+	return fmt.Sprintf(": it reserves %d GiB, all streams %d GiB together; raise max_file_store of the server, or max_store of the account, and see that the disk has it",
+		stream.MaxBytes>>30, all>>30)
+}
+
 // ErrNotProvisioned means that a stream or a consumer is missing: `dispatch
 // provision` makes it.
 var ErrNotProvisioned = errors.New("not provisioned")
@@ -88,7 +105,7 @@ var ErrNotProvisioned = errors.New("not provisioned")
 func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destinations []string, webhookTimeout time.Duration) error {
 	for _, stream := range t.Streams() {
 		if _, err := js.CreateOrUpdateStream(ctx, stream); err != nil {
-			return fmt.Errorf("provision stream %s: %w", stream.Name, err)
+			return fmt.Errorf("provision stream %s: %w%s", stream.Name, err, t.roomFor(stream, err))
 		}
 		crash.At(crash.ProvisionStream)
 	}
