@@ -141,23 +141,6 @@ func TestSink(t *testing.T) {
 	require.Equal(t, 0, sink.interrupt())
 }
 
-func TestBench(t *testing.T) {
-	t.Parallel()
-	var results []map[string]any
-	require.NoError(t, json.Unmarshal([]byte(dispatch(t, "bench", "--messages", "20", "--runs", "1", "--json").ok(t)), &results))
-	require.Positive(t, results[0]["deliveredPerSecond"])
-	if !testing.Short() { // as docs/BENCHMARKS.md names them
-		for _, flags := range [][]string{
-			{"--load", "batch"}, {"--load", "ndjson"}, {"--load", "nats"}, {"--scenario", "light"}, {"--cpuprofile", filepath.Join(t.TempDir(), "cpu")},
-		} {
-			dispatch(t, append([]string{"bench", "--messages", "20", "--runs", "1"}, flags...)...).ok(t)
-		}
-	}
-	dispatch(t, "bench", "--load", "pigeon").fails(t, 2, "single, batch, ndjson, nats")
-	dispatch(t, "bench", "--scenario", "fast").fails(t, 2, "fast")
-	dispatch(t, "bench", "--runs", "0").fails(t, 2, "1 or more")
-}
-
 // everyCommand lists the commands below one, but cobra's help.
 func everyCommand(cmd *cobra.Command) []*cobra.Command {
 	var all []*cobra.Command
