@@ -46,7 +46,8 @@ var postgresFaults = map[string]fault{
 	},
 	"Postgres: the user may not use a table": {
 		withRole("GRANT ALL ON ALL TABLES IN SCHEMA public TO ROLE", "REVOKE INSERT ON lookups FROM ROLE", "REVOKE UPDATE, DELETE ON messages FROM ROLE"),
-		[]string{"postgres: lacks INSERT on lookups, DELETE on messages, UPDATE on messages → GRANT"}, 1,
+		[]string{"postgres: lacks INSERT on lookups, DELETE on messages, UPDATE on messages → GRANT"},
+		1,
 	},
 	"Postgres: the user may not look": {
 		withRole(), []string{"postgres: lacks DELETE on attempts → GRANT", "schema: permission denied → log of Postgres"}, 1,
@@ -164,7 +165,7 @@ func evictingReplica(t *testing.T, _ *sickroom) service.Environment {
 	for _, config := range [][2]string{{"maxmemory", "100mb"}, {"maxmemory-policy", "allkeys-lru"}, {"replica-serve-stale-data", "yes"}} {
 		require.NoError(t, client.ConfigSet(t.Context(), config[0], config[1]).Err())
 	}
-	require.NoError(t, client.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+	require.NoError(t, client.ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
 	return settingsOf("REDIS_URL", at)
 }
 
