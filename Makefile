@@ -30,7 +30,7 @@ GOFLAGS ?= -buildvcs=false
 export GOFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev dev-up dev-down deps build test proof test-unit test-integration test-coverage chaos \
+.PHONY: help run dev dev-up dev-down deps build test proof test-unit test-integration test-coverage chaos bench \
 	lint fmt vet generate tidy vuln migrate-up migrate-down migrate-create docker-build clean
 
 help: ## Show this list
@@ -92,6 +92,16 @@ SEED     ?= 0
 chaos: ## Break everything at random and judge: DURATION=10m, SEED=0 (another each time)
 	@scripts/deps test
 	CGO_ENABLED=0 go test ./pipeline/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args -duration $(DURATION) -seed $(SEED)
+
+# The hot paths, with allocations. To compare two states of the code, write each
+# one's output to a file (make -s bench >old.txt) and run benchstat old.txt new.txt.
+BENCHED    = ./pkg/message ./pkg/events ./pkg/db ./services/dispatcher ./services/sender
+BENCHCOUNT ?= 6
+BENCHTIME  ?= 1s
+
+bench: ## Measure the hot paths: time and allocations, as benchstat reads them (whole installations: bin/dispatch bench)
+	@scripts/deps test >&2
+	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) -benchtime $(BENCHTIME) -timeout 60m $(TESTFLAGS) $(BENCHED)
 
 test-coverage: ## Run every test and tell how much of the code they reach (bin/coverage.out)
 	@scripts/deps test

@@ -1,6 +1,9 @@
 package message
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func BenchmarkRead(b *testing.B) {
 	for name, body := range map[string]string{
@@ -20,5 +23,13 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func BenchmarkBackoff(b *testing.B) {
+	backoff := Backoff{Base: 5 * time.Second, Factor: 10, Max: time.Hour, MaxRetries: 3}
+	b.ReportAllocs()
+	for b.Loop() {
+		backoff.Delay(2, 0)
 	}
 }
