@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,23 +138,6 @@ func TestSink(t *testing.T) {
 	dispatch(t, "sink", "--fail-rate", "2").fails(t, 2, "from 0 to 1")
 	dispatch(t, "sink", "--status", "200").fails(t, 2, "from 300 to 599")
 	require.Equal(t, 0, sink.interrupt())
-}
-
-func TestBench(t *testing.T) {
-	t.Parallel()
-	var results []map[string]any
-	require.NoError(t, json.Unmarshal([]byte(dispatch(t, "bench", "--messages", "20", "--runs", "1", "--json").ok(t)), &results))
-	require.Positive(t, results[0]["deliveredPerSecond"])
-	if !testing.Short() { // as docs/BENCHMARKS.md names them
-		for _, flags := range [][]string{
-			{"--load", "batch"}, {"--load", "ndjson"}, {"--load", "nats"}, {"--scenario", "light"}, {"--cpuprofile", filepath.Join(t.TempDir(), "cpu")},
-		} {
-			dispatch(t, append([]string{"bench", "--messages", "20", "--runs", "1"}, flags...)...).ok(t)
-		}
-	}
-	dispatch(t, "bench", "--load", "pigeon").fails(t, 2, "single, batch, ndjson, nats")
-	dispatch(t, "bench", "--scenario", "fast").fails(t, 2, "fast")
-	dispatch(t, "bench", "--runs", "0").fails(t, 2, "1 or more")
 }
 
 // everyCommand lists the commands below one, but cobra's help.

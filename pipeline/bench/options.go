@@ -102,6 +102,16 @@ func (m Millis) MarshalJSON() ([]byte, error) {
 	return json.Marshal(float64(time.Duration(m).Round(time.Microsecond)) / float64(time.Millisecond))
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (m *Millis) UnmarshalJSON(data []byte) error {
+	var millis float64
+	if err := json.Unmarshal(data, &millis); err != nil {
+		return err
+	}
+	*m = Millis(millis * float64(time.Millisecond))
+	return nil
+}
+
 // Spread is how durations were distributed.
 type Spread struct {
 	Count int    `json:"count"`

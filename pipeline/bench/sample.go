@@ -69,6 +69,9 @@ func (m *meter) watch(ctx context.Context) []Sample {
 			return samples
 		case <-ticks.C:
 		}
+		if time.Since(lastAt) < sampleEvery/2 {
+			continue // a tick that had to wait for the look before; so short a time tells nothing
+		}
 		if len(samples)%familyEvery == 0 {
 			processes = m.run.findFamily()
 		}
