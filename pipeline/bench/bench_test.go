@@ -19,7 +19,7 @@ func TestEveryLoadAndScenarioCounts(t *testing.T) {
 	t.Parallel()
 	servers := giveServers(t)
 	t.Run("all", func(t *testing.T) {
-		for name, edit := range map[string]func(*bench.Options){
+		ways := map[string]func(*bench.Options){
 			"single":         func(*bench.Options) {},
 			"batch":          func(o *bench.Options) { o.Load = bench.LoadBatch },
 			"ndjson":         func(o *bench.Options) { o.Load = bench.LoadNDJSON },
@@ -30,7 +30,11 @@ func TestEveryLoadAndScenarioCounts(t *testing.T) {
 			"failing":        func(o *bench.Options) { o.FailFirst = true },
 			"backlog":        func(o *bench.Options) { o.Backlog = true },
 			"senders":        func(o *bench.Options) { o.Senders = 3 },
-		} {
+		}
+		if !testing.Short() { // below ten seconds a retry is a nak, and no schedule
+			ways["failing for long"] = func(o *bench.Options) { o.FailFirst, o.RetryBase, o.WarmUp = true, 21*time.Second, 0 }
+		}
+		for name, edit := range ways {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				options := base(t)
@@ -109,18 +113,6 @@ func TestOnServersOfItsOwn(t *testing.T) {
 	left, err := os.ReadDir(options.Dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
-}
-
-// TestARetryThatWaitsAsAScheduleIsNotEarly waits for more than ten seconds,
-// below which a retry is a nak.
-func TestARetryThatWaitsAsAScheduleIsNotEarly(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for 20 s; make proof does")
-	}
-	t.Parallel()
-	options := base(t)
-	options.FailFirst, options.RetryBase, options.WarmUp = true, 21*time.Second, 0
-	requireBooksBalance(t, options, measure(t, options, 1)[0])
 }
 
 func TestResultAsJSON(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/shirou/gopsutil/v4/process"
 	"github.com/stretchr/testify/require"
@@ -151,15 +150,12 @@ func TestServersThatAreInTheWayAreNamed(t *testing.T) {
 	require.ErrorContains(t, err, `ALTER ROLE "`+role+`" CREATEDB`)
 	require.NotContains(t, err.Error(), "left behind")
 
-	small, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 20, NoSigs: true, NoLog: true,
-	})
+	other := giveServers(t)
+	_, err = other.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "GREEDY", Subjects: []string{"*.rejected.>"}})
 	require.NoError(t, err)
-	small.Start()
-	t.Cleanup(func() { small.Shutdown(); small.WaitForShutdown() })
-	require.True(t, small.ReadyForConnections(patience))
-	err = open(with("NATS_URL", small.ClientURL()))
+	err = open(with("NATS_URL", other.env["NATS_URL"]))
 	require.ErrorContains(t, err, "create streams in NATS")
 	var refused *jetstream.APIError
 	require.ErrorAs(t, err, &refused, "it says what NATS says")
+	require.ElementsMatch(t, []string{"DISPATCH_EVENTS", "GREEDY"}, other.streams(t))
 }

@@ -21,8 +21,8 @@ func TestLatencyCountsFromTheTimetable(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		require.NoError(t, times.wait(t.Context(), 3, 2))
 		require.Equal(t, 3200*time.Millisecond, time.Since(began), "it does not wait when it is late")
-		for i, at := range map[int]time.Duration{2: 200, 3: 300, 4: 300} {
-			require.Equal(t, began.Add(at*time.Millisecond), times.due[i])
+		for i, at := range map[int]time.Duration{2: 200 * time.Millisecond, 3: 300 * time.Millisecond, 4: 300 * time.Millisecond} {
+			require.Equal(t, began.Add(at), times.due[i])
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -77,7 +77,9 @@ func Open(ctx context.Context, options Options) (_ *Bench, err error) {
 		return nil, err
 	}
 	if b.options.Stored > 0 {
-		return b, b.store(ctx)
+		if err := b.store(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return b, nil
 }

@@ -74,14 +74,18 @@ func rawInserts(ctx context.Context, database string, options Options) (rate flo
 }
 
 func insertAll(ctx context.Context, pool *pgxpool.Pool, options Options) (float64, error) {
-	conns := make([]*pgxpool.Conn, options.insertConnections()) // all are there when the clock starts
-	for i := range conns {
+	var conns []*pgxpool.Conn // all are there when the clock starts
+	defer func() {
+		for _, conn := range conns {
+			conn.Release()
+		}
+	}()
+	for range options.insertConnections() {
 		conn, err := pool.Acquire(ctx)
 		if err != nil {
 			return 0, err
 		}
-		defer conn.Release()
-		conns[i] = conn
+		conns = append(conns, conn)
 	}
 	var rows atomic.Int64
 	began := time.Now()

@@ -121,7 +121,8 @@ func (r *run) measure(ctx context.Context) (result Result, err error) {
 	}
 	result.CPUPerMessage *= 1000 / float64(r.options.Messages)
 	result.Repeated = r.receiver.repeated()
-	return result, r.lateness(ctx, &result)
+	err = r.lateness(ctx, &result)
+	return result, err
 }
 
 // stallLimit is how long nothing may arrive while something is on its way.
