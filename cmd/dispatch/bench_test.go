@@ -36,8 +36,13 @@ func TestBench(t *testing.T) {
 
 	if !testing.Short() { // as docs/BENCHMARKS.md names them
 		for _, flags := range [][]string{
-			{"--load", "batch"}, {"--load", "ndjson"}, {"--load", "nats"}, {"--scenario", "light"},
-			{"--scenario", "failing", "--rate", "100"}, {"--scenario", "slow", "--delay", "200ms"}, {"--scenario", "backlog"},
+			{"--load", "batch"},
+			{"--load", "ndjson"},
+			{"--load", "nats"},
+			{"--scenario", "light"},
+			{"--scenario", "failing", "--rate", "100"},
+			{"--scenario", "slow", "--delay", "200ms"},
+			{"--scenario", "backlog"},
 			{"--cpuprofile", filepath.Join(t.TempDir(), "cpu")},
 		} {
 			dispatch(t, append([]string{"bench", "--messages", "20", "--warm-up", "5", "--runs", "1"}, flags...)...).ok(t)
