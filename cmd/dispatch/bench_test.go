@@ -34,6 +34,20 @@ func TestBench(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(html), "bare inserts/s, 32 connections")
 
+	if !testing.Short() { // as docs/BENCHMARKS.md names them
+		for _, flags := range [][]string{
+			{"--load", "batch"},
+			{"--load", "ndjson"},
+			{"--load", "nats"},
+			{"--scenario", "light"},
+			{"--scenario", "failing", "--rate", "100"},
+			{"--scenario", "slow", "--delay", "200ms"},
+			{"--scenario", "backlog"},
+			{"--cpuprofile", filepath.Join(t.TempDir(), "cpu")},
+		} {
+			dispatch(t, append([]string{"bench", "--messages", "20", "--warm-up", "5", "--runs", "1"}, flags...)...).ok(t)
+		}
+	}
 	dispatch(t, "bench", "--load", "pigeon").fails(t, 2, "single, batch, ndjson, nats")
 	dispatch(t, "bench", "--scenario", "fast").fails(t, 2, "fast")
 	dispatch(t, "bench", "--runs", "0").fails(t, 2, "1 or more")

@@ -151,7 +151,7 @@ func TestServersThatAreInTheWayAreNamed(t *testing.T) {
 	require.NotContains(t, err.Error(), "left behind")
 
 	other := giveServers(t)
-	_, err = other.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "GREEDY", Subjects: []string{"*.rejected.>"}})
+	_, err = other.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "GREEDY", Subjects: []string{"*.rejected.>"}, NoAck: true})
 	require.NoError(t, err)
 	err = open(with("NATS_URL", other.env["NATS_URL"]))
 	require.ErrorContains(t, err, "create streams in NATS")
