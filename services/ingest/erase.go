@@ -251,8 +251,9 @@ func (e *eraser) eraseSome(ctx context.Context, to string, done *erasureAnswer) 
 	var ids []message.ID
 	erased, err := e.store.Erase(ctx, to, eraseBatch, box, func(ctx context.Context, all []message.ID) error {
 		ids = all
-		defer crash.At(crash.EraseForgotten)
-		return e.forget(ctx, ids, done)
+		err := e.forget(ctx, ids, done)
+		crash.At(crash.EraseForgotten)
+		return err
 	})
 	if err != nil {
 		return 0, err
