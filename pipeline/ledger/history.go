@@ -33,16 +33,7 @@ func (j *judge) history(id string) string {
 			add(told.Accepted, "client   is told that it is accepted %s", told.ID)
 		}
 	}
-	for _, a := range j.wanted(id) {
-		if a.ID == id {
-			add(a.Tried, "user     asks for a %s", a)
-		}
-	}
-	for _, r := range j.Rejected {
-		if r.ID == id || r.Key == id {
-			add(r.Stored, "nats     has it put aside as %s", r.Code)
-		}
-	}
+	j.asides(id, add)
 	senders := map[string]bool{"nats": true}
 	for _, r := range j.requests[id] {
 		senders[r.Sender] = true
@@ -86,4 +77,18 @@ func (j *judge) history(id string) string {
 		fmt.Fprintf(&text, "    the API says %s, %d attempts\n", held.Status, held.Attempts)
 	}
 	return strings.TrimRight(text.String(), "\n")
+}
+
+// asides adds what users asked of a message, and that its entry was put aside.
+func (j *judge) asides(id string, add func(time.Time, string, ...any)) {
+	for _, a := range j.wanted(id) {
+		if a.ID == id {
+			add(a.Tried, "user     asks for a %s", a)
+		}
+	}
+	for _, r := range j.Rejected {
+		if r.ID == id || r.Key == id {
+			add(r.Stored, "nats     has it put aside as %s", r.Code)
+		}
+	}
 }

@@ -47,9 +47,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
-		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
-	}).Run)
+	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDown, checkNATS(js))
 
 	provisioned := func(ctx context.Context) error {
@@ -168,4 +166,11 @@ func (p parts) startCopier() error {
 		trouble: p.watched("redis copier", service.StateDegraded, "copying to Redis"),
 	}).Run)
 	return nil
+}
+
+// roamer leaves a NATS server that is cut off from its cluster.
+func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
+	return events.NewRoamer(js, topology, func(server string) {
+		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
+	})
 }

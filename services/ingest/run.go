@@ -35,7 +35,7 @@ const unparkWait = 2 * time.Second
 // was begun is stored and announced. It works with NATS away, and waits for
 // Postgres and the schema while it answers 503. It returns a
 // *service.ConfigError for a setting that can't be, or what made it fail.
-func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funlen // a list of what is started
 	keys, mistakes := parseAPIKeys(cfg.APIKeys)
 	if err := errors.Join(mistakes...); err != nil {
 		return err // Validate has told already
@@ -64,9 +64,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
-		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
-	}).Run)
+	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
 
 	lists, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest-lists", MaxConns: listConns, Lists: true})
@@ -266,4 +264,11 @@ func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
 		}
 		return service.Degraded("no answer from JetStream")
 	}
+}
+
+// roamer leaves a NATS server that is cut off from its cluster.
+func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
+	return events.NewRoamer(js, topology, func(server string) {
+		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
@@ -60,7 +61,7 @@ type sender struct {
 // begun are given back, requests in flight are finished. It waits for
 // Postgres, NATS and what `dispatch provision` makes. It returns nil after an
 // orderly stop.
-func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funlen // a list of what is started
 	s, err := newSender(cfg, log)
 	if err != nil {
 		return err
@@ -88,9 +89,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	group.Go("roamer", events.NewRoamer(js, topology, func(server string) {
-		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
-	}).Run)
+	group.Go("roamer", roamer(js, topology, log).Run)
 	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
 	streams := func(ctx context.Context) error { return hint(topology.Check(ctx, js)) }
 	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
@@ -235,4 +234,11 @@ func (s *sender) work(ctx, flight context.Context) {
 			return
 		}
 	}
+}
+
+// roamer leaves a NATS server that is cut off from its cluster.
+func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
+	return events.NewRoamer(js, topology, func(server string) {
+		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
+	})
 }

@@ -30,7 +30,9 @@ var cases = []struct {
 	spoil func(context.Context, *server) (mend func() error, err error)
 }{
 	{"there", func(context.Context, *server) (func() error, error) { return func() error { return nil }, nil }},
-	{"flushed", flushed}, {"frozen", frozen}, {"dead", dead},
+	{"flushed", flushed},
+	{"frozen", frozen},
+	{"dead", dead},
 }
 
 func main() {
@@ -39,7 +41,7 @@ func main() {
 	flag.Parse()
 	if err := run(context.Background(), *rounds, *messages); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 
@@ -75,12 +77,12 @@ func run(ctx context.Context, rounds, messages int) (err error) {
 				return fmt.Errorf("Redis %s: %w", cases[at].name, err)
 			}
 			rates[at] = append(rates[at], rate)
-			fmt.Printf("round %d, Redis %-8s %6.0f/s\n", round+1, cases[at].name, rate)
+			fmt.Fprintf(os.Stdout, "round %d, Redis %-8s %6.0f/s\n", round+1, cases[at].name, rate)
 		}
 	}
 	whole := median(rates[0])
 	for n, c := range cases {
-		fmt.Printf("Redis %-8s median %6.0f/s, %3.0f %%\n", c.name, median(rates[n]), 100*median(rates[n])/whole)
+		fmt.Fprintf(os.Stdout, "Redis %-8s median %6.0f/s, %3.0f %%\n", c.name, median(rates[n]), 100*median(rates[n])/whole)
 	}
 	return nil
 }
