@@ -157,7 +157,7 @@ func (t *transaction) Query(ctx context.Context, sql string, args ...any) (pgx.R
 	if t.begun {
 		return t.conn.Query(ctx, sql, args...) //nolint:rowserrcheck // its reader does
 	}
-	return t.query(ctx, sql, args, false)
+	return t.query(ctx, sql, args, false) //nolint:rowserrcheck // its reader does
 }
 
 // QueryRow implements dbsqlc.DBTX.
@@ -176,7 +176,7 @@ func (l lastOf) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comma
 
 // Query implements dbsqlc.DBTX.
 func (l lastOf) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	return l.query(ctx, sql, args, true)
+	return l.query(ctx, sql, args, true) //nolint:rowserrcheck // its reader does
 }
 
 // QueryRow implements dbsqlc.DBTX.
