@@ -21,6 +21,7 @@ var proseCommands = map[string]struct{ runBy, notRun string }{
 	"make build":                         {runBy: "TestMakeMigrations"}, // which needs it
 	"make test":                          {notRun: "runs this"},
 	"make proof":                         {notRun: "runs this"},
+	"make bench":                         {notRun: "measures"},
 	"make generate":                      {notRun: "make lint runs it, and compares"},
 	"dispatch --help":                    {runBy: "TestTheCommandItself"},
 	"dispatch bench":                     {runBy: "TestBench"},

@@ -137,7 +137,7 @@ var natsFaults = map[string]fault{
 	"streams: no schedules, no room": {remade(events.Topology.DeliveriesStream, func(c *jetstream.StreamConfig) {
 		c.AllowMsgSchedules, c.MaxMsgsPerSubject, c.MaxMsgs, c.Duplicates = false, 5, 1000, time.Second
 	}), []string{"stream: max messages is 1000, not -1; max messages per subject is 5, not 1; message schedules is false, not true; duplicate window is 1s, not 30s → provision"}, 1},
-	"streams: in memory, and short": {remade(events.Topology.EventsStream, func(c *jetstream.StreamConfig) {
+	"streams: in memory, and short": {remade(events.Topology.RejectedStream, func(c *jetstream.StreamConfig) {
 		c.Storage, c.MaxAge = jetstream.MemoryStorage, time.Hour
 	}), []string{"stream: storage is Memory, not File; max age is 1h0m0s → provision"}, 1},
 	"streams: more copies wanted": {func(t *testing.T, s *sickroom) service.Environment {

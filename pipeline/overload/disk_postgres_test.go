@@ -23,13 +23,15 @@ func TestAFullDiskUnderPostgresTables(t *testing.T) {
 	i := install(t, rig.Options{})
 	d := i.onDisk(i.Postgres.Unit, filepath.Join(i.Postgres.Dir, "data", "base"), 192)
 	i.Start()
-	l := i.load(20 * time.Millisecond)
-	i.more(l.answers, http.StatusCreated, 20)
+	i.running(false) // so that there is something to claim
+	l := i.load(5 * time.Millisecond)
+	i.more(l.answers, http.StatusCreated, 300)
 	known := i.anyMessage()
 
 	d.Fill()
 	i.more(l.answers, http.StatusServiceUnavailable, 20)
 	i.says(i.ingest(), http.StatusServiceUnavailable, "storing", "down")
+	i.running(true)
 	i.says(i.dispatcher(), http.StatusServiceUnavailable, "tick", "down")
 	for _, path := range []string{"/api/v1/messages/" + known, "/api/v1/messages?limit=1", "/health"} {
 		code, answer, err := ask(i.ingest(), path)
@@ -44,6 +46,17 @@ func TestAFullDiskUnderPostgresTables(t *testing.T) {
 	i.decent(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
 	i.settle()
 	i.holds(maxMemory, i.Services()...)
+}
+
+// running starts or stops the emission in the schedule itself: a row changed in
+// its place takes no room on the disk.
+func (i *installation) running(yes bool) {
+	i.t.Helper()
+	conn, err := pgx.Connect(i.t.Context(), i.Postgres.URL)
+	require.NoError(i.t, err)
+	_, err = conn.Exec(i.t.Context(), "UPDATE schedule SET running = $1", yes)
+	require.NoError(i.t, err)
+	require.NoError(i.t, conn.Close(i.t.Context()))
 }
 
 // A full disk under Postgres' log of changes: Postgres itself goes down, and

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -22,7 +23,7 @@ func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, 
 func TestWhatThisMachineLacksIsNoAttempt(t *testing.T) {
 	t.Parallel()
 	attempt := func(err error) answer {
-		w := &webhook{url: "http://127.0.0.1/", timeout: time.Minute, transport: failing{err}}
+		w := &webhook{url: "http://127.0.0.1/", timeout: time.Minute, transport: failing{err}, clock: new(events.Skew)}
 		return w.attempt(t.Context(), message.Message{ID: message.NewID(time.Now()), Content: "hello"}, 1)
 	}
 	lack := &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
