@@ -170,7 +170,9 @@ func TestClientsTakeAllDescriptorsOfIngest(t *testing.T) {
 	cancel()
 	s.all.Wait()
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
+	// No answer at all (0) is one too: the connection on which it was to come
+	// had just made room for another.
+	i.decent(l.answers, 0, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
 	i.settle()
 	i.holds(maxMemory, i.ingest())
 }
