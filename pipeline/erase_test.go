@@ -75,6 +75,9 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 			Code: "malformed", Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
 		}, 1<<20)...)
 	}
+	require.Eventually(t, func() (empty bool) { // what is published is deleted a moment later
+		return w.query(`SELECT count(*) = 0 FROM outbox`).Scan(&empty) == nil && empty
+	}, patience, 10*time.Millisecond)
 	dispatcher.stop() // it would relay what waits in the outbox
 	waiting := draft(func(m *message.Message) { m.To = "+905552222222" })
 	unpublished := events.Encode(composer.Moved(message.EventCreated, []message.Message{waiting, draft()}))
