@@ -66,7 +66,7 @@ func TestAnOldClaimIsNotRepeatedWhereItWasPublished(t *testing.T) {
 	w.runDispatcher()
 
 	require.Eventually(t, func() bool {
-		claims, err := w.store.UnpublishedClaims(t.Context())
+		claims, err := w.store.UnpublishedClaims(t.Context(), 0)
 		return err == nil && len(claims) == 0
 	}, patience, 10*time.Millisecond)
 	emitted := w.emitted()

@@ -20,17 +20,17 @@ func dispatcherScenarios() []scenario {
 	short := map[string]string{"LEASE": "2s"}
 	single := map[string]string{"LEASE": "2s", "BATCH_SIZE": "1"}
 	list := []scenario{
-		{point: crash.RelayTaken, how: "of a claim", before: claimed, work: four},
-		{point: crash.RelayPublished, how: "of a claim", before: claimed, work: four},
-		{point: crash.PublishPartSent, how: "of a relayed claim", before: claimed, passing: ":2+50ms", work: four},
-		{point: crash.PublishPartAcked, how: "of a relayed claim", before: claimed, passing: ":2", work: four},
+		{point: crash.RelayTaken, how: "of a claim", before: claimed, work: fourDue},
+		{point: crash.RelayPublished, how: "of a claim", before: claimed, work: fourDue},
+		{point: crash.PublishPartSent, how: "of a relayed claim", before: claimed, passing: ":2+50ms", work: fourDue},
+		{point: crash.PublishPartAcked, how: "of a relayed claim", before: claimed, passing: ":2", work: fourDue},
 		{point: crash.RelayTaken, work: abandoned},
 		{point: crash.RelayPublished, work: abandoned},
-		{point: crash.TickWoken, work: one},
-		{point: crash.TickClaimed, work: four},
-		{point: crash.PublishPartSent, passing: ":2+50ms", work: four},
-		{point: crash.PublishPartAcked, passing: ":2", work: four},
-		{point: crash.TickPublished, work: four},
+		{point: crash.TickWoken, work: oneDue},
+		{point: crash.TickClaimed, work: fourDue},
+		{point: crash.PublishPartSent, passing: ":2+50ms", work: fourDue},
+		{point: crash.PublishPartAcked, passing: ":2", work: fourDue},
+		{point: crash.TickPublished, work: fourDue},
 
 		{point: crash.SweepAsked, settings: short, prepare: senderAway, work: one, after: senderBack},
 		{point: crash.SweepRenewed, settings: short, prepare: senderAway, work: one, after: senderBack},
@@ -57,9 +57,9 @@ func dispatcherScenarios() []scenario {
 
 		{point: crash.PaceChanged, how: "by a stop", work: stopsAndStarts},
 		{point: crash.PaceChanged, how: "by a start", passing: ":2", work: stopsAndStarts},
-		{point: crash.PaceChanged, how: "by a stop with a claim that is not published", before: claimed, work: stopsAndStarts},
+		{point: crash.PaceChanged, how: "by a stop with a claim that is not published", before: claimed, work: stopsAClaim},
 		{point: crash.PaceStopped, work: stopsAndStarts},
-		{point: crash.PaceStopped, how: "with a claim that was relayed", before: claimed, work: stopsAndStarts},
+		{point: crash.PaceStopped, how: "with a claim that was relayed", before: claimed, work: stopsAClaim},
 		{point: crash.PaceConfigured, work: configures},
 	}
 	for n := range list {
@@ -140,6 +140,16 @@ func falls(i *installation) {
 	client, marker := i.copied()
 	require.NoError(i.t, client.HSet(i.t.Context(), marker, "sequence", 1).Err())
 	i.quiet = 3 * time.Second
+}
+
+// stopsAClaim stops the pace once a tick has claimed something.
+func stopsAClaim(i *installation) {
+	p := i.post(body("hello", inSeconds("deliverAt", tickSoon)))
+	i.eventually("it is claimed", func() bool {
+		m, err := i.store.Get(i.t.Context(), p.id)
+		return err == nil && m.Status != message.Pending
+	})
+	stopsAndStarts(i)
 }
 
 // stopsAndStarts stops the pace, sees that it stands, and starts it again.

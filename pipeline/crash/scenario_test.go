@@ -23,10 +23,22 @@ func scenarios() []scenario {
 // one stores a message.
 func one(i *installation) { i.post(body("hello")) }
 
-// four stores messages that are claimed, published and recorded together.
+// four stores messages that are claimed as they arrive, published and recorded
+// together.
 func four(i *installation) { i.batch(body4()...) }
 
-func body4() []string { return []string{body("a"), body("b"), body("c"), body("d")} }
+// tickSoon is when a message is due that a tick is to claim: what is due as it
+// arrives need not wait for one.
+const tickSoon = 0.3
+
+func oneDue(i *installation) { i.post(body("hello", inSeconds("deliverAt", tickSoon))) }
+
+// fourDue stores messages that one tick claims together.
+func fourDue(i *installation) { i.batch(body4(inSeconds("deliverAt", tickSoon))...) }
+
+func body4(more ...string) []string {
+	return []string{body("a", more...), body("b", more...), body("c", more...), body("d", more...)}
+}
 
 // batch stores messages with one request, as often as it takes. What is
 // refused is not promised.

@@ -22,13 +22,30 @@ type Stored struct {
 // idempotency key or id is known yields the first one; the caller compares
 // BodyHash. It returns the outbox row to publish, 0 for none.
 func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([]Stored, int64, error) {
+	return s.insert(ctx, nil, group, box)
+}
+
+// tryArrivals travels with BEGIN, before messages are inserted. Whoever stops
+// the pace, or gives it an interval, waits for all who hold this lock; who
+// comes after them sees in the next statement what they wrote.
+const tryArrivals = "select set_config('dispatch.arrivals', pg_try_advisory_xact_lock_shared(7235441202855961448)::text, true)"
+
+// InsertClaimed is Insert, and claims as a tick would what is due, for box to
+// emit it with the rest: if the pace is continuous, and the last tick left
+// nothing behind. What is claimed is QUEUED in box and in the results.
+func (s *Store) InsertClaimed(ctx context.Context, group []message.Message, box Box) ([]Stored, int64, error) {
+	return s.insert(ctx, []string{tryArrivals}, group, box)
+}
+
+func (s *Store) insert(ctx context.Context, opening []string, group []message.Message, box Box) ([]Stored, int64, error) {
 	var outboxID int64
 	results := make([]Stored, len(group))
-	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+	err := s.inTxOpened(ctx, opening, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.InsertMessages(ctx, insertParams(group))
 		if err != nil {
 			return fmt.Errorf("insert %d messages: %w", len(group), err)
 		}
+		emits := false
 		created := make([]message.Message, 0, len(rows))
 		fresh := make(map[message.ID]dbsqlc.InsertMessagesRow, len(rows))
 		for _, row := range rows {
@@ -39,17 +56,21 @@ func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([
 			if !ok {
 				continue
 			}
-			m.Status, m.Version = message.Pending, 1
+			m.Status, m.Version = row.Status, 1
 			m.CreatedAt, m.UpdatedAt, m.DeliverAt = row.CreatedAt, row.UpdatedAt, row.DeliverAt
+			if row.Status == message.Queued {
+				m.Version, m.Claim, m.QueuedAt = 2, 1, row.QueuedAt
+				emits = true
+			}
 			results[i] = Stored{Message: m, Created: true}
 			created = append(created, m)
 			delete(fresh, m.ID) // the same id twice in a group is stored once
 		}
 		if len(created) == len(group) {
-			outboxID, err = put(ctx, last, created, box)
+			outboxID, err = putArrived(ctx, last, created, emits, box)
 			return err
 		}
-		if outboxID, err = put(ctx, q, created, box); err != nil {
+		if outboxID, err = putArrived(ctx, q, created, emits, box); err != nil {
 			return err
 		}
 		return s.findFirsts(ctx, q, group, results)
@@ -130,7 +151,7 @@ func (s *Store) Firsts(ctx context.Context, group []message.Message) ([]*message
 }
 
 func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
-	var p dbsqlc.InsertMessagesParams
+	p := dbsqlc.InsertMessagesParams{Destination: message.DefaultDestination}
 	for _, m := range inKeyOrder(group) {
 		p.Ids = append(p.Ids, m.ID)
 		p.CreatedAts = append(p.CreatedAts, m.ID.Time())

@@ -11,9 +11,10 @@ import (
 
 // Abandoned is an outbox row that its owner did not publish in time.
 type Abandoned struct {
-	ID      int64
-	IsClaim bool
-	Batch   []byte
+	ID        int64
+	IsClaim   bool // ids are among what it holds
+	OnArrival bool // those that were emitted as they arrived, and not by a tick
+	Batch     []byte
 }
 
 // Emission is one id of a claim.
@@ -61,14 +62,14 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 		}
 		relayed.Rows, relayed.Last = len(rows), rows[len(rows)-1].ID
 		abandoned := make([]Abandoned, len(rows))
-		isClaim := make(map[int64]bool, 1)
+		byID := make(map[int64]Abandoned, len(rows))
 		for i, row := range rows {
 			abandoned[i] = Abandoned(row)
-			isClaim[row.ID] = row.IsClaim
+			byID[row.ID] = abandoned[i]
 		}
 		published := publish(ctx, abandoned)
 		relayed.Published = len(published)
-		return finishRelayed(ctx, q, published, isClaim, p.Lease)
+		return finishRelayed(ctx, q, published, byID, p.Lease)
 	})
 	if err != nil {
 		return Relayed{}, fmt.Errorf("relay: %w", err)
@@ -76,10 +77,10 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 	return relayed, nil
 }
 
-func finishRelayed(ctx context.Context, q *dbsqlc.Queries, published []Published, isClaim map[int64]bool, lease time.Duration) error {
+func finishRelayed(ctx context.Context, q *dbsqlc.Queries, published []Published, abandoned map[int64]Abandoned, lease time.Duration) error {
 	ids := make([]int64, 0, len(published))
 	for _, row := range published {
-		if !isClaim[row.ID] {
+		if !abandoned[row.ID].IsClaim {
 			ids = append(ids, row.ID)
 			continue
 		}
@@ -89,6 +90,10 @@ func finishRelayed(ctx context.Context, q *dbsqlc.Queries, published []Published
 		}
 		if err := q.RenewLeases(ctx, lease, emitted, claims); err != nil {
 			return fmt.Errorf("renew leases of outbox row %d: %w", row.ID, err)
+		}
+		if abandoned[row.ID].OnArrival {
+			ids = append(ids, row.ID)
+			continue
 		}
 		if _, err := q.FinishClaim(ctx, int32(len(row.Emissions)), row.ID); err != nil {
 			return fmt.Errorf("finish claim of outbox row %d: %w", row.ID, err)
@@ -107,10 +112,12 @@ type Unpublished struct {
 	Age      time.Duration
 }
 
-// UnpublishedClaims returns the claims that are not yet published: none or
-// one.
-func (s *Store) UnpublishedClaims(ctx context.Context) ([]Unpublished, error) {
-	rows, err := s.queries.UnpublishedClaims(ctx)
+// UnpublishedClaims returns the claims of that age or more that are not yet
+// published, oldest first: of a tick's one at most, and those that were made on
+// arrival. One from the future, since Postgres' clock was set back, may be of
+// any age.
+func (s *Store) UnpublishedClaims(ctx context.Context, age time.Duration) ([]Unpublished, error) {
+	rows, err := s.queries.UnpublishedClaims(ctx, age)
 	if err != nil {
 		return nil, fmt.Errorf("look for unpublished claims: %w", err)
 	}
@@ -121,8 +128,8 @@ func (s *Store) UnpublishedClaims(ctx context.Context) ([]Unpublished, error) {
 	return claims, nil
 }
 
-// DeletePublished deletes outbox rows whose entries are published. Claims
-// are left alone: FinishClaim ends those.
+// DeletePublished deletes outbox rows whose entries are published. The claims
+// of ticks are left alone: FinishClaim ends those.
 func (s *Store) DeletePublished(ctx context.Context, ids []int64) error {
 	if err := s.queries.DeletePublished(ctx, ids); err != nil {
 		return fmt.Errorf("delete %d outbox rows: %w", len(ids), err)

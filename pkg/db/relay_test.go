@@ -61,7 +61,7 @@ func TestARelayedClaimBeginsTheIntervalAndTheLeases(t *testing.T) {
 	require.NoError(t, err)
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second'")
 	require.NoError(t, store.DeletePublished(ctx, []int64{tick.OutboxID}))
-	claims, err := store.UnpublishedClaims(ctx)
+	claims, err := store.UnpublishedClaims(ctx, 0)
 	require.NoError(t, err)
 	require.Len(t, claims, 1, "only FinishClaim ends a claim")
 	require.Equal(t, tick.OutboxID, claims[0].OutboxID)

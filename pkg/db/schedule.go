@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -27,7 +28,13 @@ func DefaultBatchSize(interval time.Duration, configured int) int {
 // first start, and later only where they differ from what it was given last:
 // what a user configures since outlives a restart.
 func (s *Store) ProvisionSchedule(ctx context.Context, interval time.Duration, batchSize int) error {
-	if err := s.queries.ProvisionSchedule(ctx, interval, set(int32(batchSize))); err != nil {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+		if err := q.CloseArrivals(ctx); err != nil {
+			return err
+		}
+		return last.ProvisionSchedule(ctx, interval, set(int32(batchSize)))
+	})
+	if err != nil {
 		return fmt.Errorf("provision schedule: %w", err)
 	}
 	return nil
@@ -45,11 +52,18 @@ func (s *Store) CheckSchedule(ctx context.Context) error {
 	return nil
 }
 
-// SetRunning starts or stops the ticks and reports whether that changed
-// anything. Once it has returned false no tick claims anything; what was
-// claimed before may still have to be published.
+// SetRunning starts or stops the ticks, and what is emitted on arrival, and
+// reports whether that changed anything. Once it has returned with running
+// false nothing is claimed; what was claimed before may still have to be
+// published.
 func (s *Store) SetRunning(ctx context.Context, running bool) (changed bool, err error) {
-	changed, err = s.queries.SetRunning(ctx, running)
+	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) (err error) {
+		if err = q.CloseArrivals(ctx); err != nil {
+			return err
+		}
+		changed, err = last.SetRunning(ctx, running)
+		return err
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, ErrNotProvisioned
 	}
@@ -67,7 +81,14 @@ func (s *Store) Configure(ctx context.Context, interval *time.Duration, batchSiz
 	if batchSize != nil {
 		size = set(int32(*batchSize))
 	}
-	n, err := s.queries.Configure(ctx, interval, size)
+	var n int64
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) (err error) {
+		if err = q.CloseArrivals(ctx); err != nil {
+			return err
+		}
+		n, err = last.Configure(ctx, interval, size)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("configure schedule: %w", err)
 	}

@@ -35,10 +35,15 @@ type Box func(moved []message.Message) []byte
 
 // put writes the outbox row of a move, if it moved anything.
 func put(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, box Box) (int64, error) {
+	return putArrived(ctx, q, moved, false, box)
+}
+
+// putArrived is put for what arrived; emits says that ids are among it.
+func putArrived(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, emits bool, box Box) (int64, error) {
 	if len(moved) == 0 {
 		return 0, nil
 	}
-	id, err := q.InsertOutbox(ctx, box(moved))
+	id, err := q.InsertOutbox(ctx, box(moved), emits)
 	if err != nil {
 		return 0, fmt.Errorf("write outbox: %w", err)
 	}

@@ -119,6 +119,12 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 		case schedule.Wait > 0:
 			return nil
 		}
+		if schedule.TickInterval > 0 {
+			// From when there was no interval: it begins when they are published.
+			if arriving, err := q.HasArrivals(ctx); err != nil || arriving {
+				return err
+			}
+		}
 		tick.Ran = true
 		limit := min(p.Limit, p.BatchSize(schedule.TickInterval, int(value(schedule.BatchSize))))
 		if err := claim(ctx, q, p, limit, &tick); err != nil {
@@ -126,9 +132,9 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 		}
 		if tick.Size() == 0 {
 			tick.Wait = schedule.TickInterval
-			return last.EmptyTick(ctx)
+			return last.EmptyTick(ctx, p.Lease)
 		}
-		if tick.OutboxID, err = last.OpenTick(ctx, p.Box(tick.Claim)); err != nil {
+		if tick.OutboxID, err = last.OpenTick(ctx, p.Box(tick.Claim), tick.Full, p.Lease); err != nil {
 			return fmt.Errorf("write outbox: %w", err)
 		}
 		return nil

@@ -23,12 +23,18 @@ var errRolledBack = errors.New("the transaction was rolled back")
 // travels with the first statement, and COMMIT with the one that work makes by
 // last.
 func (s *Store) inTx(ctx context.Context, work func(q, last *dbsqlc.Queries) error) error {
+	return s.inTxOpened(ctx, nil, work)
+}
+
+// inTxOpened is inTx with statements that travel with BEGIN, behind it; what
+// they answer is not read.
+func (s *Store) inTxOpened(ctx context.Context, opening []string, work func(q, last *dbsqlc.Queries) error) error {
 	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer pooled.Release()
-	tx := &transaction{conn: pooled.Conn()}
+	tx := &transaction{conn: pooled.Conn(), opening: opening}
 	defer func() {
 		if tx.begun && !tx.committed {
 			tx.rollback(ctx)
@@ -51,6 +57,7 @@ func (s *Store) inTx(ctx context.Context, work func(q, last *dbsqlc.Queries) err
 // is for one goroutine.
 type transaction struct {
 	conn      *pgx.Conn
+	opening   []string // travel with BEGIN
 	begun     bool
 	committed bool
 }
@@ -76,20 +83,26 @@ func (t *transaction) rollback(ctx context.Context) {
 }
 
 // send sends a statement, BEGIN before it if it is the first and COMMIT behind
-// it if it is the last, and reads the answer to BEGIN.
+// it if it is the last, and reads the answer to what opens it.
 func (t *transaction) send(ctx context.Context, sql string, args []any, last bool) (*answer, error) {
 	var batch pgx.Batch
 	first := !t.begun
 	t.begun = true
 	if first {
 		batch.Queue("begin")
+		for _, statement := range t.opening {
+			batch.Queue(statement)
+		}
 	}
 	batch.Queue(sql, args...)
 	if last {
 		batch.Queue("commit")
 	}
 	a := &answer{results: t.conn.SendBatch(ctx, &batch), tx: t, last: last}
-	if first {
+	if !first {
+		return a, nil
+	}
+	for range 1 + len(t.opening) {
 		if _, err := a.results.Exec(); err != nil {
 			_ = a.results.Close() // the same error
 			return nil, err

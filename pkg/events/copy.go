@@ -20,7 +20,7 @@ type Copy struct {
 	ID       message.ID
 	Claim    int64 // the fencing token that it was published with
 	Delivery int   // JetStream's count of its deliveries, from 1
-	// First says that nobody can have had this claim before: a tick
+	// First says that nobody can have had this claim before: who claimed it
 	// published it, and it was never delivered until now.
 	First bool
 
@@ -50,11 +50,12 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 		return nil, fmt.Errorf("read copy on %s: no id or no claim in it", msg.Subject())
 	}
 	header := msg.Headers()
+	origin := header.Get(HeaderOrigin)
 	return &Copy{
 		ID:       body.ID,
 		Claim:    body.Claim,
 		Delivery: int(meta.NumDelivered),
-		First:    meta.NumDelivered == 1 && header.Get(HeaderOrigin) == OriginTick,
+		First:    meta.NumDelivered == 1 && (origin == OriginTick || origin == OriginArrival),
 		sequence: meta.Sequence.Stream,
 		stored:   meta.Timestamp,
 		msg:      msg,

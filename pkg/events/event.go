@@ -83,6 +83,21 @@ func (c Composer) Claimed(origin string, claimed []message.Message) []Entry {
 	return append(entries, c.Moved(message.EventQueued, claimed)...)
 }
 
+// Arrived returns what new messages publish: the events that they were
+// created, and what the claim of those publishes that were claimed with that.
+func (c Composer) Arrived(created []message.Message) []Entry {
+	var claimed []message.Message
+	first := make([]message.Message, len(created))
+	for i, m := range created {
+		if m.Status == message.Queued {
+			claimed = append(claimed, m)
+		}
+		m.Status, m.Version, m.Claim, m.QueuedAt = message.Pending, 1, 0, nil
+		first[i] = m
+	}
+	return append(c.Moved(message.EventCreated, first), c.Claimed(OriginArrival, claimed)...)
+}
+
 // Delivery returns the emission of an id under its present claim.
 func (c Composer) Delivery(origin string, m message.Message) Entry {
 	claim := strconv.FormatInt(m.Claim, 10)

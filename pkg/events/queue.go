@@ -55,6 +55,17 @@ func OpenQueue(ctx context.Context, js jetstream.JetStream, topology Topology, d
 	return &Queue{js: js, topology: topology, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait}, nil
 }
 
+// Queued returns how many ids wait for the senders of a destination or are
+// with them.
+func Queued(ctx context.Context, js jetstream.JetStream, topology Topology, destination string) (int, error) {
+	consumer, err := js.Consumer(ctx, topology.DeliveriesStream(), topology.SenderConsumer(destination))
+	if err != nil {
+		return 0, fmt.Errorf("measure queue of %s: %w", destination, err)
+	}
+	info := consumer.CachedInfo()
+	return int(info.NumPending) + info.NumAckPending, nil
+}
+
 // AckWait is how long a copy that gives no sign of life stays with its
 // holder, as the consumer was provisioned.
 func (q *Queue) AckWait() time.Duration { return q.ackWait }

@@ -30,7 +30,8 @@ const (
 // from a tick is certainly the first of its claim.
 const (
 	OriginTick    = "tick"    // published by the dispatcher that claimed it
-	OriginRelay   = "relay"   // published by another dispatcher, or late
+	OriginArrival = "arrival" // published by the ingest that stored it, and claimed it with that
+	OriginRelay   = "relay"   // published by another one, or late
 	OriginReclaim = "reclaim" // claimed anew after its lease ran out
 	OriginRetry   = "retry"   // fired by a schedule
 )

@@ -89,7 +89,7 @@ type Move struct {
 // The moves. A 2xx that was recorded wins over every other state, so Succeed
 // leads from all of them.
 var (
-	Emit    = Move{"emit", []Status{Pending}, Queued, EventQueued, "a tick of the dispatcher"}
+	Emit    = Move{"emit", []Status{Pending}, Queued, EventQueued, "a tick of the dispatcher; in the continuous mode also ingest, as it arrives"}
 	Succeed = Move{"succeed", []Status{Pending, Queued, Retrying, Failed, Cancelled, Expired}, Sent, EventSent, "the recorder, for a 2xx"}
 	Defer   = Move{"defer", []Status{Queued, Retrying}, Retrying, EventAttempted, "the recorder, for a failed attempt with retries left"}
 	Fail    = Move{"fail", []Status{Queued, Retrying}, Failed, EventFailed, "the recorder, for a refusal or a used-up budget; the lease sweep after 20 claims without an outcome"}

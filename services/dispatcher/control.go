@@ -133,13 +133,13 @@ func (c *control) setRunning(ctx context.Context, running bool) (changed bool, e
 	return changed, nil
 }
 
-// publishClaimed waits until the owner of the last claim has published it, and
-// relays it when its time for that is over.
+// publishClaimed waits until the owners of all claims have published them, and
+// relays what they did not when their time for that is over.
 func (c *control) publishClaimed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
 	for {
-		claims, err := c.store.UnpublishedClaims(ctx)
+		claims, err := c.store.UnpublishedClaims(ctx, 0)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			return err

@@ -13,7 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// emitted says which emissions of the unpublished claim were made all the
+// emitted says which emissions of unpublished claims were made all the
 // same: by an owner, or a relay, that could not say so to Postgres. Repeating
 // one would put a second copy beside a request that is in flight.
 type emitted struct {
@@ -21,21 +21,18 @@ type emitted struct {
 	known  bool // false: it could not be found out
 }
 
-// emitted looks for the emissions of an unpublished claim that is so old that
+// emitted looks for the emissions of unpublished claims that are so old that
 // the stream may have forgotten their ids; a younger one may be repeated
 // without a thought.
 func (r *relay) emitted(ctx context.Context) (emitted, error) {
 	ctx, cancel := context.WithTimeout(ctx, recorderWait)
 	defer cancel()
-	claims, err := r.store.UnpublishedClaims(ctx)
+	claims, err := r.store.UnpublishedClaims(ctx, doubtAge)
 	if err != nil {
 		return emitted{}, err
 	}
 	found := emitted{claims: map[db.Emission]bool{}, known: true}
 	for _, claim := range claims {
-		if claim.Age >= 0 && claim.Age < doubtAge { // below 0: Postgres' clock was set back, and it may be of any age
-			continue
-		}
 		entries, err := events.Decode(claim.Batch)
 		if err != nil {
 			continue // the relay tells

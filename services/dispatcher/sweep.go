@@ -71,7 +71,7 @@ func (s *sweeper) Run(ctx context.Context) error {
 // order of its steps is what makes it sure:
 //
 //  1. list those whose lease ran out;
-//  2. no claim is unpublished, so what is listed was published;
+//  2. no claim that old is unpublished, so what is listed was published;
 //  3. ask the stream for each of them;
 //  4. wait until the recorder has passed what EVENTS holds then: a copy that
 //     was gone at 3 had left its outcome there;
@@ -81,7 +81,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	if err != nil || len(listed) == 0 {
 		return err
 	}
-	claims, err := s.store.UnpublishedClaims(ctx)
+	claims, err := s.store.UnpublishedClaims(ctx, s.lease)
 	if err != nil || len(claims) > 0 {
 		return err
 	}

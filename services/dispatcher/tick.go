@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -27,7 +26,7 @@ const (
 	// it can be changed on another instance.
 	lookEvery = time.Second
 	// maxQueued is how many ids may wait for the senders of a destination in
-	// the continuous mode.
+	// the continuous mode before no tick is run.
 	maxQueued = 10_000
 	// leaseOfRoom and leaseOfLook are how many ids may be emitted, and for how
 	// long, without asking again how many wait, when less than half do.
@@ -152,12 +151,10 @@ func (t *ticker) pace(ctx context.Context) (db.Pace, error) {
 func (t *ticker) measure(ctx context.Context, pace db.Pace) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	consumer, err := t.js.Consumer(ctx, t.topology.DeliveriesStream(), t.topology.SenderConsumer(message.DefaultDestination))
+	queued, err := events.Queued(ctx, t.js, t.topology, message.DefaultDestination)
 	if err != nil {
-		return 0, fmt.Errorf("measure queue: %w", err)
+		return 0, err
 	}
-	info := consumer.CachedInfo()
-	queued := int(info.NumPending) + info.NumAckPending
 	t.metrics.queued.Set(float64(queued))
 	if pace.Interval > 0 {
 		return message.MaxBatchSize, nil

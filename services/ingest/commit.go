@@ -37,6 +37,7 @@ const (
 // inserter is where messages are stored; *db.Store is the one.
 type inserter interface {
 	Insert(ctx context.Context, group []message.Message, box db.Box) ([]db.Stored, int64, error)
+	InsertClaimed(ctx context.Context, group []message.Message, box db.Box) ([]db.Stored, int64, error)
 }
 
 // committed is what a transaction leaves to be announced.
@@ -44,6 +45,7 @@ type committed struct {
 	outboxID int64
 	entries  []events.Entry
 	began    time.Time // when the transaction began: the announcer's time counts from here
+	pending  bool      // something is left for a tick
 }
 
 // outcome is what became of one message.
@@ -59,7 +61,9 @@ type committer struct {
 	store    inserter
 	compose  func(created []message.Message) []events.Entry
 	announce func(committed)
+	arrivals *arrivals
 	observe  func(groupSize int)
+	emitted  func(messages int)
 	trouble  *service.Trouble
 
 	queue    chan chunk
@@ -104,6 +108,7 @@ func newCommitter(store inserter, log *zap.Logger) *committer {
 		queue:   make(chan chunk, maxQueued),
 		closed:  make(chan struct{}),
 		observe: func(int) {},
+		emitted: func(int) {},
 	}
 }
 
@@ -277,14 +282,36 @@ func (c *committer) insert(messages []message.Message) ([]db.Stored, error) {
 func (c *committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.Stored, error) {
 	began := time.Now()
 	var entries []events.Entry
+	var claimed, pending int
+	insert := c.store.Insert
+	emit := c.arrivals.take(len(messages))
+	if emit {
+		insert = c.store.InsertClaimed
+	}
 	crash.At(crash.IngestTaken)
-	results, outboxID, err := c.store.Insert(ctx, messages, func(created []message.Message) []byte {
+	results, outboxID, err := insert(ctx, messages, func(created []message.Message) []byte {
+		claimed, pending = countClaimed(created)
 		entries = c.compose(created)
 		return events.Encode(entries)
 	})
+	if emit && err == nil {
+		c.arrivals.giveBack(len(messages) - claimed)
+		c.emitted(claimed)
+	}
 	if err == nil && outboxID != 0 {
 		crash.At(crash.IngestStored)
-		c.announce(committed{outboxID: outboxID, entries: entries, began: began})
+		c.announce(committed{outboxID: outboxID, entries: entries, began: began, pending: pending > 0})
 	}
 	return results, err
+}
+
+// countClaimed divides new messages into those that were claimed as they
+// arrived, and those that wait for a tick.
+func countClaimed(created []message.Message) (claimed, pending int) {
+	for _, m := range created {
+		if m.Status == message.Queued {
+			claimed++
+		}
+	}
+	return claimed, len(created) - claimed
 }

@@ -17,6 +17,7 @@ type counters struct {
 	seconds  *prometheus.HistogramVec
 	messages *prometheus.CounterVec
 	groups   prometheus.Histogram
+	claimed  prometheus.Counter
 	relayed  prometheus.Counter
 	inFlight prometheus.Gauge
 }
@@ -45,12 +46,16 @@ func newCounters(metrics *service.Metrics) *counters {
 			Help:    "Messages stored by one transaction.",
 			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500},
 		}),
+		claimed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dispatch_ingest_claimed_messages_total",
+			Help: "Messages that this ingest claimed and emitted as they arrived, since none was waiting for a tick of the continuous mode.",
+		}),
 		relayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dispatch_ingest_announcements_left_total",
 			Help: "Outbox rows that ingest left to a dispatcher's relay, because NATS did not take them in time.",
 		}),
 	}
-	metrics.MustRegister(c.requests, c.seconds, c.inFlight, c.messages, c.groups, c.relayed)
+	metrics.MustRegister(c.requests, c.seconds, c.inFlight, c.messages, c.groups, c.claimed, c.relayed)
 	for _, source := range []string{"http", "micro", "intake"} {
 		for _, result := range []string{"stored", "repeated", "rejected", "failed"} {
 			c.messages.WithLabelValues(source, result) // shown from the start, as 0

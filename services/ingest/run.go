@@ -148,15 +148,18 @@ func (p parts) useCases() *useCases {
 
 	commit := newCommitter(p.store, p.log)
 	p.health.Watch("storing", service.StateDown, commit.trouble)
-	commit.compose = func(created []message.Message) []events.Entry {
-		return composer.Moved(message.EventCreated, created)
-	}
+	commit.compose = composer.Arrived
+	commit.arrivals = newArrivals(p.js, p.topology)
+	p.group.Go("arrivals", commit.arrivals.Run)
 	wake := func() { events.Wake(p.js, p.topology) }
 	commit.announce = func(c committed) {
-		wake()
+		if c.pending {
+			wake()
+		}
 		announcer.Announce(c)
 	}
 	commit.observe = func(size int) { p.counts.groups.Observe(float64(size)) }
+	commit.emitted = func(messages int) { p.counts.claimed.Add(float64(messages)) }
 	p.counts.watchQueue(p.metrics, commit)
 	p.group.Go("committer", commit.Run)
 

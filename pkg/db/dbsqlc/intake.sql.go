@@ -16,7 +16,8 @@ const insertMessages = `-- name: InsertMessages :many
 INSERT INTO messages (
     id, created_at, updated_at, deliver_at, expires_at, priority, destination,
     recipient, content, payload, type, metadata, scope, idempotency_key, body_hash,
-    traceparent, tracestate
+    traceparent, tracestate,
+    status, version, claim, fruitless, queued_at, lease_until
 )
 SELECT
     n.id, n.created_at, now(), greatest(n.deliver_at, now()),
@@ -24,31 +25,45 @@ SELECT
     n.priority, n.destination, n.recipient,
     nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
     CASE WHEN n.idempotency_key <> '' THEN n.scope END, nullif(n.idempotency_key, ''), nullif(n.body_hash, ''),
-    nullif(n.traceparent, ''), nullif(n.tracestate, '')
+    nullif(n.traceparent, ''), nullif(n.tracestate, ''),
+    CASE WHEN n.lease IS NULL THEN 'PENDING' ELSE 'QUEUED' END::message_status,
+    CASE WHEN n.lease IS NULL THEN 1 ELSE 2 END,
+    CASE WHEN n.lease IS NULL THEN 0 ELSE 1 END,
+    CASE WHEN n.lease IS NULL THEN 0 ELSE 1 END,
+    CASE WHEN n.lease IS NULL THEN NULL ELSE now() END,
+    clock_timestamp() + n.lease
 FROM (
-    SELECT
-        unnest($1::uuid[]) AS id,
-        unnest($2::timestamptz[]) AS created_at,
-        unnest($3::timestamptz[]) AS deliver_at,
-        unnest($4::timestamptz[]) AS expires_at,
-        unnest($5::smallint[]) AS priority,
-        unnest($6::text[]) AS destination,
-        unnest($7::text[]) AS recipient,
-        unnest($8::text[]) AS content,
-        unnest($9::bytea[]) AS payload,
-        unnest($10::text[]) AS type,
-        unnest($11::text[]) AS metadata,
-        unnest($12::text[]) AS scope,
-        unnest($13::text[]) AS idempotency_key,
-        unnest($14::bytea[]) AS body_hash,
-        unnest($15::text[]) AS traceparent,
-        unnest($16::text[]) AS tracestate
+    SELECT given.arrival_lease, given.id, given.created_at, given.deliver_at, given.expires_at, given.priority, given.destination, given.recipient, given.content, given.payload, given.type, given.metadata, given.scope, given.idempotency_key, given.body_hash, given.traceparent, given.tracestate, CASE
+        WHEN given.destination = $1::text AND given.deliver_at <= now()
+         AND (given.expires_at > now() OR given.expires_at = '0001-01-01 00:00:00+00') THEN given.arrival_lease
+    END AS lease
+    FROM (SELECT
+        (SELECT arrival_lease FROM schedule WHERE running AND tick_interval = interval '0'
+         AND current_setting('dispatch.arrivals', true) = 'true') AS arrival_lease,
+        unnest($2::uuid[]) AS id,
+        unnest($3::timestamptz[]) AS created_at,
+        unnest($4::timestamptz[]) AS deliver_at,
+        unnest($5::timestamptz[]) AS expires_at,
+        unnest($6::smallint[]) AS priority,
+        unnest($7::text[]) AS destination,
+        unnest($8::text[]) AS recipient,
+        unnest($9::text[]) AS content,
+        unnest($10::bytea[]) AS payload,
+        unnest($11::text[]) AS type,
+        unnest($12::text[]) AS metadata,
+        unnest($13::text[]) AS scope,
+        unnest($14::text[]) AS idempotency_key,
+        unnest($15::bytea[]) AS body_hash,
+        unnest($16::text[]) AS traceparent,
+        unnest($17::text[]) AS tracestate
+    ) AS given
 ) AS n
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, updated_at, deliver_at
+RETURNING id, created_at, updated_at, deliver_at, status, queued_at
 `
 
 type InsertMessagesParams struct {
+	Destination     string       `db:"destination"`
 	Ids             []message.ID `db:"ids"`
 	CreatedAts      []time.Time  `db:"created_ats"`
 	DeliverAts      []time.Time  `db:"deliver_ats"`
@@ -68,10 +83,12 @@ type InsertMessagesParams struct {
 }
 
 type InsertMessagesRow struct {
-	ID        message.ID `db:"id"`
-	CreatedAt time.Time  `db:"created_at"`
-	UpdatedAt time.Time  `db:"updated_at"`
-	DeliverAt time.Time  `db:"deliver_at"`
+	ID        message.ID     `db:"id"`
+	CreatedAt time.Time      `db:"created_at"`
+	UpdatedAt time.Time      `db:"updated_at"`
+	DeliverAt time.Time      `db:"deliver_at"`
+	Status    message.Status `db:"status"`
+	QueuedAt  *time.Time     `db:"queued_at"`
 }
 
 // A group of new messages. Empty strings and the zero time stand for NULL,
@@ -80,8 +97,12 @@ type InsertMessagesRow struct {
 // What is due is Postgres' time: an ingest whose clock is ahead would delay its
 // messages. Nothing is due before it is stored: the claim passes over what
 // lies far behind it (see Floor).
+// In the continuous mode, while nothing that is due waits, what is due when it
+// arrives is claimed at once (see tryArrivals): the row is what a tick would
+// have made of it.
 func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) ([]InsertMessagesRow, error) {
 	rows, err := q.db.Query(ctx, insertMessages,
+		arg.Destination,
 		arg.Ids,
 		arg.CreatedAts,
 		arg.DeliverAts,
@@ -111,6 +132,8 @@ func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) 
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeliverAt,
+			&i.Status,
+			&i.QueuedAt,
 		); err != nil {
 			return nil, err
 		}

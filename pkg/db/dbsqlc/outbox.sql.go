@@ -12,39 +12,58 @@ import (
 )
 
 const deletePublished = `-- name: DeletePublished :exec
-DELETE FROM outbox
-USING set_config('synchronous_commit', 'off', true)
-WHERE id = ANY($1::bigint[]) AND NOT is_claim
+WITH published AS (
+    DELETE FROM outbox
+    USING set_config('synchronous_commit', 'off', true)
+    WHERE id = ANY($1::bigint[]) AND (on_arrival OR NOT is_claim)
+    RETURNING on_arrival
+)
+UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval
+WHERE tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_interval
+  AND EXISTS (SELECT FROM published WHERE on_arrival)
 `
 
 // The commit waits for no disk: rows that a power cut brings back are
-// published once more, which is harmless.
+// published once more, which is harmless. What was emitted on arrival and is
+// published only now, after the pace was given an interval, begins one.
 func (q *Queries) DeletePublished(ctx context.Context, ids []int64) error {
 	_, err := q.db.Exec(ctx, deletePublished, ids)
 	return err
 }
 
-const insertOutbox = `-- name: InsertOutbox :one
-INSERT INTO outbox (batch) VALUES ($1) RETURNING id
+const hasArrivals = `-- name: HasArrivals :one
+SELECT EXISTS (SELECT FROM outbox WHERE is_claim AND on_arrival) AS has
 `
 
-func (q *Queries) InsertOutbox(ctx context.Context, batch []byte) (int64, error) {
-	row := q.db.QueryRow(ctx, insertOutbox, batch)
+func (q *Queries) HasArrivals(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, hasArrivals)
+	var has bool
+	err := row.Scan(&has)
+	return has, err
+}
+
+const insertOutbox = `-- name: InsertOutbox :one
+INSERT INTO outbox (batch, is_claim, on_arrival) VALUES ($1, $2, $2) RETURNING id
+`
+
+func (q *Queries) InsertOutbox(ctx context.Context, batch []byte, emits bool) (int64, error) {
+	row := q.db.QueryRow(ctx, insertOutbox, batch, emits)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
 }
 
 const lockAbandoned = `-- name: LockAbandoned :many
-SELECT id, is_claim, batch FROM outbox
+SELECT id, is_claim, on_arrival, batch FROM outbox
 WHERE id > $1 AND (created_at < clock_timestamp() - $2::interval OR created_at > clock_timestamp())
 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 `
 
 type LockAbandonedRow struct {
-	ID      int64  `db:"id"`
-	IsClaim bool   `db:"is_claim"`
-	Batch   []byte `db:"batch"`
+	ID        int64  `db:"id"`
+	IsClaim   bool   `db:"is_claim"`
+	OnArrival bool   `db:"on_arrival"`
+	Batch     []byte `db:"batch"`
 }
 
 // What its owner has had time to publish and has not. A row from the future
@@ -62,7 +81,12 @@ func (q *Queries) LockAbandoned(ctx context.Context, after int64, age time.Durat
 	var items []LockAbandonedRow
 	for rows.Next() {
 		var i LockAbandonedRow
-		if err := rows.Scan(&i.ID, &i.IsClaim, &i.Batch); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.IsClaim,
+			&i.OnArrival,
+			&i.Batch,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -91,7 +115,9 @@ func (q *Queries) OutboxBacklog(ctx context.Context) (OutboxBacklogRow, error) {
 
 const unpublishedClaims = `-- name: UnpublishedClaims :many
 SELECT id, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds
-FROM outbox WHERE is_claim ORDER BY id
+FROM outbox
+WHERE is_claim AND (created_at <= clock_timestamp() - $1::interval OR created_at > clock_timestamp())
+ORDER BY id
 `
 
 type UnpublishedClaimsRow struct {
@@ -100,9 +126,9 @@ type UnpublishedClaimsRow struct {
 	AgeSeconds float64 `db:"age_seconds"`
 }
 
-// One at most: no tick runs while there is one.
-func (q *Queries) UnpublishedClaims(ctx context.Context) ([]UnpublishedClaimsRow, error) {
-	rows, err := q.db.Query(ctx, unpublishedClaims)
+// Of a tick's there is one at most: no other runs before it is published.
+func (q *Queries) UnpublishedClaims(ctx context.Context, age time.Duration) ([]UnpublishedClaimsRow, error) {
+	rows, err := q.db.Query(ctx, unpublishedClaims, age)
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,20 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
+const closeArrivals = `-- name: CloseArrivals :exec
+SELECT pg_advisory_xact_lock(7235441202855961448)
+`
+
+// Waits for those who may be emitting on arrival, and keeps others from it
+// until the transaction ends (see tryArrivals).
+func (q *Queries) CloseArrivals(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, closeArrivals)
+	return err
+}
+
 const configure = `-- name: Configure :execrows
 UPDATE schedule SET
+    arrival_lease = NULL,
     tick_interval = coalesce($1, tick_interval),
     batch_size = coalesce($2, batch_size),
     next_tick_at = CASE WHEN next_tick_at IS NULL THEN NULL ELSE
@@ -170,7 +182,8 @@ ON CONFLICT (singleton) DO UPDATE SET
     next_tick_at = CASE WHEN s.next_tick_at IS NOT NULL AND s.applied_interval IS DISTINCT FROM excluded.tick_interval
         THEN least(s.next_tick_at, s.last_tick_at + excluded.tick_interval) ELSE s.next_tick_at END,
     applied_interval = excluded.applied_interval,
-    applied_batch_size = excluded.applied_batch_size
+    applied_batch_size = excluded.applied_batch_size,
+    arrival_lease = NULL
 `
 
 // The first start sets the environment's values; later ones only where they
@@ -182,7 +195,7 @@ func (q *Queries) ProvisionSchedule(ctx context.Context, tickInterval time.Durat
 }
 
 const setRunning = `-- name: SetRunning :one
-UPDATE schedule AS s SET running = $1
+UPDATE schedule AS s SET running = $1, arrival_lease = NULL
 FROM (SELECT running FROM schedule FOR UPDATE) AS old
 RETURNING (old.running <> s.running)::boolean AS changed
 `

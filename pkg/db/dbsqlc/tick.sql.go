@@ -114,17 +114,18 @@ const emptyTick = `-- name: EmptyTick :exec
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
     last_tick_at = clock_timestamp(),
-    last_batch = 0
+    last_batch = 0,
+    arrival_lease = CASE WHEN tick_interval = interval '0' THEN $1::interval END
 `
 
-func (q *Queries) EmptyTick(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, emptyTick)
+func (q *Queries) EmptyTick(ctx context.Context, lease time.Duration) error {
+	_, err := q.db.Exec(ctx, emptyTick, lease)
 	return err
 }
 
 const finishClaim = `-- name: FinishClaim :execrows
 WITH published AS (
-    DELETE FROM outbox WHERE id = $2 AND is_claim RETURNING id
+    DELETE FROM outbox WHERE id = $2 AND is_claim AND NOT on_arrival RETURNING id
 )
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
@@ -175,14 +176,19 @@ func (q *Queries) LockSchedule(ctx context.Context) (LockScheduleRow, error) {
 }
 
 const openTick = `-- name: OpenTick :one
-WITH opened AS (UPDATE schedule SET next_tick_at = NULL)
+WITH opened AS (
+    UPDATE schedule SET
+        next_tick_at = NULL,
+        arrival_lease = CASE WHEN tick_interval = interval '0' AND NOT $2::boolean THEN $3::interval END
+)
 INSERT INTO outbox (is_claim, batch) VALUES (true, $1) RETURNING id
 `
 
 // A claim is made: what it publishes is put into the outbox, and there is no
-// further tick until it is published.
-func (q *Queries) OpenTick(ctx context.Context, batch []byte) (int64, error) {
-	row := q.db.QueryRow(ctx, openTick, batch)
+// further tick until it is published. In the continuous mode, one that left
+// nothing behind lets what arrives be emitted at once.
+func (q *Queries) OpenTick(ctx context.Context, batch []byte, fullBatch bool, lease time.Duration) (int64, error) {
+	row := q.db.QueryRow(ctx, openTick, batch, fullBatch, lease)
 	var id int64
 	err := row.Scan(&id)
 	return id, err

@@ -5,10 +5,14 @@
 -- What is due is Postgres' time: an ingest whose clock is ahead would delay its
 -- messages. Nothing is due before it is stored: the claim passes over what
 -- lies far behind it (see Floor).
+-- In the continuous mode, while nothing that is due waits, what is due when it
+-- arrives is claimed at once (see tryArrivals): the row is what a tick would
+-- have made of it.
 INSERT INTO messages (
     id, created_at, updated_at, deliver_at, expires_at, priority, destination,
     recipient, content, payload, type, metadata, scope, idempotency_key, body_hash,
-    traceparent, tracestate
+    traceparent, tracestate,
+    status, version, claim, fruitless, queued_at, lease_until
 )
 SELECT
     n.id, n.created_at, now(), greatest(n.deliver_at, now()),
@@ -16,9 +20,21 @@ SELECT
     n.priority, n.destination, n.recipient,
     nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
     CASE WHEN n.idempotency_key <> '' THEN n.scope END, nullif(n.idempotency_key, ''), nullif(n.body_hash, ''),
-    nullif(n.traceparent, ''), nullif(n.tracestate, '')
+    nullif(n.traceparent, ''), nullif(n.tracestate, ''),
+    CASE WHEN n.lease IS NULL THEN 'PENDING' ELSE 'QUEUED' END::message_status,
+    CASE WHEN n.lease IS NULL THEN 1 ELSE 2 END,
+    CASE WHEN n.lease IS NULL THEN 0 ELSE 1 END,
+    CASE WHEN n.lease IS NULL THEN 0 ELSE 1 END,
+    CASE WHEN n.lease IS NULL THEN NULL ELSE now() END,
+    clock_timestamp() + n.lease
 FROM (
-    SELECT
+    SELECT given.*, CASE
+        WHEN given.destination = @destination::text AND given.deliver_at <= now()
+         AND (given.expires_at > now() OR given.expires_at = '0001-01-01 00:00:00+00') THEN given.arrival_lease
+    END AS lease
+    FROM (SELECT
+        (SELECT arrival_lease FROM schedule WHERE running AND tick_interval = interval '0'
+         AND current_setting('dispatch.arrivals', true) = 'true') AS arrival_lease,
         unnest(@ids::uuid[]) AS id,
         unnest(@created_ats::timestamptz[]) AS created_at,
         unnest(@deliver_ats::timestamptz[]) AS deliver_at,
@@ -35,9 +51,10 @@ FROM (
         unnest(@body_hashes::bytea[]) AS body_hash,
         unnest(@traceparents::text[]) AS traceparent,
         unnest(@tracestates::text[]) AS tracestate
+    ) AS given
 ) AS n
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, updated_at, deliver_at;
+RETURNING id, created_at, updated_at, deliver_at, status, queued_at;
 
 -- name: MessagesByKey :many
 -- The first messages under these idempotency keys.

@@ -10,10 +10,16 @@ ON CONFLICT (singleton) DO UPDATE SET
     next_tick_at = CASE WHEN s.next_tick_at IS NOT NULL AND s.applied_interval IS DISTINCT FROM excluded.tick_interval
         THEN least(s.next_tick_at, s.last_tick_at + excluded.tick_interval) ELSE s.next_tick_at END,
     applied_interval = excluded.applied_interval,
-    applied_batch_size = excluded.applied_batch_size;
+    applied_batch_size = excluded.applied_batch_size,
+    arrival_lease = NULL;
+
+-- name: CloseArrivals :exec
+-- Waits for those who may be emitting on arrival, and keeps others from it
+-- until the transaction ends (see tryArrivals).
+SELECT pg_advisory_xact_lock(7235441202855961448);
 
 -- name: SetRunning :one
-UPDATE schedule AS s SET running = @running
+UPDATE schedule AS s SET running = @running, arrival_lease = NULL
 FROM (SELECT running FROM schedule FOR UPDATE) AS old
 RETURNING (old.running <> s.running)::boolean AS changed;
 
@@ -22,6 +28,7 @@ RETURNING (old.running <> s.running)::boolean AS changed;
 -- the new interval. NULL stays NULL: a claim is being published, and its
 -- publisher sets the tick by the new interval.
 UPDATE schedule SET
+    arrival_lease = NULL,
     tick_interval = coalesce(sqlc.narg(tick_interval), tick_interval),
     batch_size = coalesce(sqlc.narg(batch_size), batch_size),
     next_tick_at = CASE WHEN next_tick_at IS NULL THEN NULL ELSE

@@ -63,15 +63,21 @@ RETURNING m.*;
 
 -- name: OpenTick :one
 -- A claim is made: what it publishes is put into the outbox, and there is no
--- further tick until it is published.
-WITH opened AS (UPDATE schedule SET next_tick_at = NULL)
+-- further tick until it is published. In the continuous mode, one that left
+-- nothing behind lets what arrives be emitted at once.
+WITH opened AS (
+    UPDATE schedule SET
+        next_tick_at = NULL,
+        arrival_lease = CASE WHEN tick_interval = interval '0' AND NOT @full_batch::boolean THEN @lease::interval END
+)
 INSERT INTO outbox (is_claim, batch) VALUES (true, @batch) RETURNING id;
 
 -- name: EmptyTick :exec
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
     last_tick_at = clock_timestamp(),
-    last_batch = 0;
+    last_batch = 0,
+    arrival_lease = CASE WHEN tick_interval = interval '0' THEN @lease::interval END;
 
 -- name: FinishClaim :execrows
 -- The claim is published: the interval begins. Whoever comes second, owner
@@ -79,7 +85,7 @@ UPDATE schedule SET
 -- disk: should a power cut take it back, the claim is relayed once more, as
 -- after a crash just before it.
 WITH published AS (
-    DELETE FROM outbox WHERE id = @id AND is_claim RETURNING id
+    DELETE FROM outbox WHERE id = @id AND is_claim AND NOT on_arrival RETURNING id
 )
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,

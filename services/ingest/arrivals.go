@@ -1,0 +1,96 @@
+package ingest
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const (
+	// arrivalRoom is how many ids may be emitted on arrival between two looks
+	// at the work queue, and calmQueue how many may wait there at a look: else
+	// the ticks have to keep order, and the queue within its bound.
+	arrivalRoom = 1_000
+	calmQueue   = 2_500
+	// lookEvery is how old the last look may be when there is another to be
+	// had, and lookPause lies between two.
+	lookEvery = time.Second
+	lookPause = 20 * time.Millisecond
+	lookWait  = 2 * time.Second
+)
+
+// arrivals knows whether what arrives may be emitted at once: a message that
+// is due, while none waits for a tick, need not wait for one either. Whether
+// the pace allows it only Postgres knows (see InsertClaimed in pkg/db); here
+// it is whether NATS is there and the senders keep up. take and giveBack are
+// safe for concurrent use.
+type arrivals struct {
+	js       jetstream.JetStream
+	topology events.Topology
+
+	room   atomic.Int64
+	looked atomic.Int64  // when, in Unix nanoseconds
+	wanted chan struct{} // another look is
+}
+
+// newArrivals returns arrivals that has no room until Run has looked.
+func newArrivals(js jetstream.JetStream, topology events.Topology) *arrivals {
+	return &arrivals{js: js, topology: topology, wanted: make(chan struct{}, 1)}
+}
+
+// take reserves room for n ids. It never waits: what finds none is left to the
+// ticks.
+func (a *arrivals) take(n int) bool {
+	if a == nil || !a.js.Conn().IsConnected() {
+		return false
+	}
+	left := a.room.Add(-int64(n))
+	if left < arrivalRoom/2 || time.Since(time.Unix(0, a.looked.Load())) > lookEvery {
+		select {
+		case a.wanted <- struct{}{}:
+		default: // it is wanted already
+		}
+	}
+	if left < 0 {
+		a.giveBack(n)
+		return false
+	}
+	return true
+}
+
+// giveBack returns room that was not used.
+func (a *arrivals) giveBack(n int) { a.room.Add(int64(n)) }
+
+// Run looks at the queue whenever that is wanted, until ctx ends.
+func (a *arrivals) Run(ctx context.Context) error {
+	for {
+		a.look(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(lookPause):
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wanted:
+		}
+	}
+}
+
+func (a *arrivals) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	queued, err := events.Queued(ctx, a.js, a.topology, message.DefaultDestination)
+	a.looked.Store(time.Now().UnixNano())
+	if err != nil || queued > calmQueue {
+		a.room.Store(0)
+		return
+	}
+	a.room.Store(arrivalRoom)
+}
