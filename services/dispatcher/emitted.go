@@ -17,9 +17,19 @@ import (
 // same: by an owner, or a relay, that could not say so to Postgres. Repeating
 // one would put a second copy beside a request that is in flight.
 type emitted struct {
-	claims map[db.Emission]bool
-	known  bool // false: it could not be found out
+	claims  map[db.Emission]bool
+	unknown map[int64]bool // outbox rows that could not be looked at now
+	failed  bool           // none could
 }
+
+// skips says that a row has to wait until it is known what became of it.
+func (e emitted) skips(row db.Abandoned) bool {
+	return row.IsClaim && (e.failed || e.unknown[row.ID])
+}
+
+// lookAtOnce is from how many emissions on the rest waits for the next round:
+// each is a question to the stream.
+const lookAtOnce = 1000
 
 // emitted looks for the emissions of unpublished claims that are so old that
 // the stream may have forgotten their ids; a younger one may be repeated
@@ -29,17 +39,30 @@ func (r *relay) emitted(ctx context.Context) (emitted, error) {
 	defer cancel()
 	claims, err := r.store.UnpublishedClaims(ctx, doubtAge)
 	if err != nil {
-		return emitted{}, err
+		return emitted{failed: true}, err
 	}
-	found := emitted{claims: map[db.Emission]bool{}, known: true}
+	found := emitted{claims: map[db.Emission]bool{}, unknown: map[int64]bool{}}
+	var entries []events.Entry
 	for _, claim := range claims {
-		entries, err := events.Decode(claim.Batch)
+		if len(entries) >= lookAtOnce {
+			found.unknown[claim.OutboxID] = true
+			continue
+		}
+		batch, err := events.Decode(claim.Batch)
 		if err != nil {
 			continue // the relay tells
 		}
-		if err := r.look(ctx, entries, found.claims); err != nil {
-			return emitted{}, err
+		for _, entry := range batch {
+			if _, ok := emissionOf(entry); ok {
+				entries = append(entries, entry)
+			}
 		}
+	}
+	if len(entries) == 0 {
+		return found, nil
+	}
+	if err := r.look(ctx, entries, found.claims); err != nil {
+		return emitted{failed: true}, err
 	}
 	return found, nil
 }
@@ -55,10 +78,7 @@ func (r *relay) look(ctx context.Context, entries []events.Entry, found map[db.E
 	var ids []message.ID
 	claims := map[message.ID]int64{}
 	for _, entry := range entries {
-		emission, ok := emissionOf(entry)
-		if !ok {
-			continue
-		}
+		emission, _ := emissionOf(entry)
 		waits, err := waiting(ctx, deliveries, entry.Subject, emission.Claim)
 		if err != nil {
 			return err

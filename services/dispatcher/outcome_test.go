@@ -71,7 +71,7 @@ func TestARelayedClaimIsNotCertainlyTheFirst(t *testing.T) {
 	fresh, done, again := claimed(1), claimed(1), claimed(2)
 	entries := append(composer().Claimed(events.OriginTick, []message.Message{fresh, done}),
 		composer().Claimed(events.OriginReclaim, []message.Message{again})...)
-	made := emitted{known: true, claims: map[db.Emission]bool{{ID: done.ID, Claim: 1}: true}}
+	made := emitted{claims: map[db.Emission]bool{{ID: done.ID, Claim: 1}: true}}
 
 	kept, emissions := relayed(entries, made)
 

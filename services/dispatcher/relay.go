@@ -129,7 +129,7 @@ type parcel struct {
 func (r *relay) unpack(rows []db.Abandoned, done emitted) []parcel {
 	parcels := make([]parcel, 0, len(rows))
 	for _, row := range rows {
-		if r.isRefused(row.ID) || (row.IsClaim && !done.known) {
+		if r.isRefused(row.ID) || done.skips(row) {
 			continue
 		}
 		entries, err := events.Decode(row.Batch)

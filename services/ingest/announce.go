@@ -78,6 +78,9 @@ func (a *announcer) Announce(c committed) {
 	a.missed()
 }
 
+// Behind says that rows wait to be published. Safe for concurrent use.
+func (a *announcer) Behind() bool { return len(a.queue) >= announcers }
+
 func (c committed) size() int64 {
 	var size int64
 	for _, entry := range c.entries {

@@ -27,26 +27,28 @@ const (
 // arrivals knows whether what arrives may be emitted at once: a message that
 // is due, while none waits for a tick, need not wait for one either. Whether
 // the pace allows it only Postgres knows (see InsertClaimed in pkg/db); here
-// it is whether NATS is there and the senders keep up. take and giveBack are
+// it is whether NATS takes what is published, and the senders keep up. take and giveBack are
 // safe for concurrent use.
 type arrivals struct {
 	js       jetstream.JetStream
 	topology events.Topology
+	behind   func() bool // what was stored is not published as fast as it comes
 
 	room   atomic.Int64
 	looked atomic.Int64  // when, in Unix nanoseconds
 	wanted chan struct{} // another look is
 }
 
-// newArrivals returns arrivals that has no room until Run has looked.
-func newArrivals(js jetstream.JetStream, topology events.Topology) *arrivals {
-	return &arrivals{js: js, topology: topology, wanted: make(chan struct{}, 1)}
+// newArrivals returns arrivals that has no room until Run has looked, and none
+// while behind says that what was claimed would only wait.
+func newArrivals(js jetstream.JetStream, topology events.Topology, behind func() bool) *arrivals {
+	return &arrivals{js: js, topology: topology, behind: behind, wanted: make(chan struct{}, 1)}
 }
 
 // take reserves room for n ids. It never waits: what finds none is left to the
 // ticks.
 func (a *arrivals) take(n int) bool {
-	if a == nil || !a.js.Conn().IsConnected() {
+	if a == nil || !a.js.Conn().IsConnected() || a.behind() {
 		return false
 	}
 	left := a.room.Add(-int64(n))

@@ -149,7 +149,7 @@ func (p parts) useCases() *useCases {
 	commit := newCommitter(p.store, p.log)
 	p.health.Watch("storing", service.StateDown, commit.trouble)
 	commit.compose = composer.Arrived
-	commit.arrivals = newArrivals(p.js, p.topology)
+	commit.arrivals = newArrivals(p.js, p.topology, announcer.Behind)
 	p.group.Go("arrivals", commit.arrivals.Run)
 	wake := func() { events.Wake(p.js, p.topology) }
 	commit.announce = func(c committed) {
