@@ -88,10 +88,11 @@ test-integration: ## Run the tests on real Postgres, NATS and Redis, with the ra
 # Reproduce a schedule with the SEED that a run prints; 0 is another one each time.
 DURATION ?= 10m
 SEED     ?= 0
+INTERVAL ?= 1s
 
-chaos: ## Break everything at random and judge: DURATION=10m, SEED=0 (another each time)
+chaos: ## Break everything at random and judge: DURATION=10m, SEED=0 (another each time), INTERVAL=1s (0: continuous)
 	@scripts/deps test
-	CGO_ENABLED=0 go test ./pipeline/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args -duration $(DURATION) -seed $(SEED)
+	CGO_ENABLED=0 go test ./pipeline/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args -duration $(DURATION) -seed $(SEED) -interval $(INTERVAL)
 
 # The hot paths, with allocations. To compare two states of the code, write each
 # one's output to a file (make -s bench >old.txt) and run benchstat old.txt new.txt.

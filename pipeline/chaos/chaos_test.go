@@ -16,6 +16,7 @@ import (
 
 var (
 	duration = flag.Duration("duration", 45*time.Second, "how long things are broken; settling comes on top")
+	interval = flag.Duration("interval", time.Second, "the pace; 0 is the continuous mode")
 	seedFlag = flag.Uint64("seed", 1, "which disturbances; 0: others each time")
 	logsDir  = flag.String("logs", "", "directory for what every process says")
 )
@@ -26,39 +27,55 @@ const (
 	settleWithin    = 4 * time.Minute
 )
 
-var promises = ledger.Promises{
-	Interval: time.Second, Batch: 50,
-	AckWait: 15 * time.Second, WebhookTimeout: webhookTimeout, MaxRetries: 3,
+func promisesAt(interval time.Duration) ledger.Promises {
+	return ledger.Promises{
+		Interval: interval, Batch: 50,
+		AckWait: 15 * time.Second, WebhookTimeout: webhookTimeout, MaxRetries: 3,
+	}
 }
 
 // settings make everything that waits wait for less, so that a run sees all
 // of it: short retries are naks, the third one is a schedule.
-var settings = map[string]string{
-	"PROCESSING_INTERVAL": promises.Interval.String(),
-	"BATCH_SIZE":          fmt.Sprint(promises.Batch),
-	"WEBHOOK_TIMEOUT":     webhookTimeout.String(),
-	"SHUTDOWN_TIMEOUT":    shutdownTimeout.String(),
-	"LEASE":               "10s",
-	"MAX_RETRIES":         fmt.Sprint(promises.MaxRetries),
-	"RETRY_BASE":          "1s",
-	"RETRY_FACTOR":        "4",
-	"RETRY_MAX":           "30s",
-	"LOG_LEVEL":           "info",
+func settings(promises ledger.Promises) map[string]string {
+	return map[string]string{
+		"PROCESSING_INTERVAL": promises.Interval.String(),
+		"BATCH_SIZE":          fmt.Sprint(promises.Batch),
+		"WEBHOOK_TIMEOUT":     webhookTimeout.String(),
+		"SHUTDOWN_TIMEOUT":    shutdownTimeout.String(),
+		"LEASE":               "10s",
+		"MAX_RETRIES":         fmt.Sprint(promises.MaxRetries),
+		"RETRY_BASE":          "1s",
+		"RETRY_FACTOR":        "4",
+		"RETRY_MAX":           "30s",
+		"LOG_LEVEL":           "info",
+	}
 }
 
 func TestChaos(t *testing.T) {
 	t.Parallel()
+	chaos(t, promisesAt(*interval))
+}
+
+// Without an interval messages are emitted as they arrive.
+func TestChaosInTheContinuousMode(t *testing.T) {
+	t.Parallel()
+	chaos(t, promisesAt(0))
+}
+
+func chaos(t *testing.T, promises ledger.Promises) {
+	t.Helper()
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().Unix())
 	}
 	steps := plan(seed, *duration)
-	t.Logf("seed %d, %s, %d disturbances; again: make chaos SEED=%d DURATION=%s", seed, *duration, len(steps), seed, *duration)
+	t.Logf("seed %d, %s, %d disturbances; again: make chaos SEED=%d DURATION=%s INTERVAL=%s",
+		seed, *duration, len(steps), seed, *duration, promises.Interval)
 	for _, s := range steps {
 		t.Log(s)
 	}
 	r := rig.New(t, rig.Options{
-		Settings: settings, Ingests: ingests, Dispatchers: dispatchers, Senders: senders, Redis: true, Links: true,
+		Settings: settings(promises), Ingests: ingests, Dispatchers: dispatchers, Senders: senders, Redis: true, Links: true,
 	})
 	r.Webhook.Answers(misbehave(seed))
 	r.Start()
