@@ -27,7 +27,11 @@ func (r *Rig) requireLinks() {
 // routes lists what a server says its connections to the others lead to.
 func (r *Rig) routes(server *NATS) []string {
 	r.t.Helper()
-	response, err := http.Get("http://" + server.Node.Monitor + "/routez")
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+server.Node.Monitor+"/routez", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		r.t.Fatalf("routes of %s: %v", server.Name, err)
 	}
