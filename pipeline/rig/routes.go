@@ -31,7 +31,7 @@ func (r *Rig) routes(server *NATS) []string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := healthClient.Do(request)
 	if err != nil {
 		r.t.Fatalf("routes of %s: %v", server.Name, err)
 	}
