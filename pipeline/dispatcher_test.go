@@ -13,6 +13,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
+// How late a tick is depends on the machine; that it is not left out shows by
+// what each of them took: there is enough for all. That nobody sleeps past one
+// is tried in services/dispatcher.
 func TestThreeDispatchersTogetherKeepThePaceExactly(t *testing.T) {
 	t.Parallel()
 	const (
@@ -22,6 +25,10 @@ func TestThreeDispatchersTogetherKeepThePaceExactly(t *testing.T) {
 	)
 	w := newWorld(t, "PROCESSING_INTERVAL", interval.String())
 	w.insert(drafts(count)...)
+	w.sql(`CREATE TABLE ticks (n bigserial, batch int);
+		CREATE FUNCTION note_tick() RETURNS trigger LANGUAGE plpgsql AS
+			'BEGIN INSERT INTO ticks (batch) VALUES (NEW.last_batch); RETURN NULL; END';
+		CREATE TRIGGER note_tick AFTER UPDATE OF last_tick_at ON schedule FOR EACH ROW EXECUTE FUNCTION note_tick()`)
 	for range 3 {
 		w.runDispatcher()
 	}
@@ -32,12 +39,14 @@ func TestThreeDispatchersTogetherKeepThePaceExactly(t *testing.T) {
 	for i := batch; i < count; i++ {
 		apart := emitted[i].Time.Sub(emitted[i-batch].Time)
 		require.GreaterOrEqual(t, apart, interval, "emissions %d and %d", i-batch, i)
-		require.Less(t, apart, 2*interval, "an interval was left out before emission %d", i)
 	}
 	for _, msg := range emitted {
 		require.Equal(t, events.OriginTick, msg.Header.Get(events.HeaderOrigin))
 		require.Equal(t, "1", msg.Header.Get(events.HeaderClaim))
 	}
+	var least int
+	require.NoError(t, w.query("SELECT min(batch) FROM (SELECT batch FROM ticks ORDER BY n LIMIT $1) AS first", count/batch).Scan(&least))
+	require.Equal(t, batch, least, "a tick took less than there was")
 }
 
 func TestATickThatIsTooFarAwayIsPulledBack(t *testing.T) {
@@ -65,7 +74,7 @@ func TestADispatcherStopsAlthoughEverythingIsAway(t *testing.T) {
 func TestTheContinuousModeIsBoundedByWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	const bound, more = 10_000, 700
-	w := newWorld(t)
+	w := newWorld(t, "WEBHOOK_TIMEOUT", "1m", "SHUTDOWN_TIMEOUT", "2m") // however slow the machine is
 	for range (bound + more) / 100 {
 		w.insert(drafts(100)...)
 	}
@@ -75,8 +84,11 @@ func TestTheContinuousModeIsBoundedByWhatIsQueued(t *testing.T) {
 	require.Never(t, func() bool { return w.deliveries().State.Msgs > bound }, moment, 10*time.Millisecond)
 
 	w.runSender()
-	require.Eventually(t, func() bool { return w.deliveries().State.LastSeq == bound+more }, patience, 10*time.Millisecond,
-		"there is room again")
+	awaitCount(t, bound+more, func() int {
+		overview, err := w.store.Overview(t.Context())
+		require.NoError(t, err)
+		return int(overview.Counts[message.Sent])
+	})
 	require.Empty(t, w.webhook.repeated())
 }
 

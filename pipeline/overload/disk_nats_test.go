@@ -18,15 +18,14 @@ import (
 func TestAFullDiskUnderNATS(t *testing.T) {
 	t.Parallel()
 	var d *disk
-	monitor := rig.FreeAddr(t)
 	i := install(t, rig.Options{NATSConfig: func(n rig.NATSNode) string {
 		if d == nil {
 			d = newDisk(t, n.Dir, 64)
 		}
-		return n.Config() + "http: \"" + monitor + "\"\n"
+		return n.Config()
 	}})
 	healthy := func() bool {
-		code, _, err := ask(&rig.Unit{URL: "http://" + monitor}, "/healthz")
+		code, _, err := ask(&rig.Unit{URL: "http://" + i.NATS[0].Node.Monitor}, "/healthz")
 		return err == nil && code == http.StatusOK
 	}
 	i.Webhook.Answers(rig.Slowly(time.Second)) // so that a request is under way when the disk is full

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -128,7 +130,10 @@ func TestARightThatIsWithdrawn(t *testing.T) {
 	proof(t)
 	const known = "no_auth_user: dispatch\naccounts { A { jetstream: enabled, users: [ { user: dispatch, password: x, permissions: { publish: { allow: \">\" }, subscribe: { allow: \">\" %s } } } ] } }\n"
 	rights := fmt.Sprintf(known, "")
-	i := install(t, rig.Options{NATSConfig: func(n rig.NATSNode) string { return n.Config() + rights }})
+	i := install(t, rig.Options{
+		NATSConfig: func(n rig.NATSNode) string { return n.Config() + rights },
+		Settings:   map[string]string{"LOG_LEVEL": "debug"}, // tells of each refusal
+	})
 	again := func(config string) {
 		rights = config
 		require.NoError(t, i.NATS[0].Terminate())
@@ -142,7 +147,9 @@ func TestARightThatIsWithdrawn(t *testing.T) {
 	again("authorization { user: somebody, password: else }\n")
 	i.says(i.dispatcher(), http.StatusServiceUnavailable, "nats", "down")
 	i.says(i.ingest(), http.StatusOK, "nats", "degraded")
-	<-time.After(5 * time.Second) // some more refusals
+	for _, u := range i.Services() {
+		i.eventually(u.Name+" goes on asking", func() bool { return strings.Count(u.Output.String(), nats.ErrAuthorization.Error()) > 3 })
+	}
 
 	again(fmt.Sprintf(known, `, deny: ["dispatch.control.*", "dispatch.messages.*"]`))
 	i.says(i.dispatcher(), http.StatusOK, "permissions", "degraded")

@@ -170,12 +170,17 @@ func (r *Rig) Link(from, to string) *Link {
 	return l
 }
 
-// Part cuts a NATS server off from the others of its cluster, and from nobody
-// else, until the returned function is called.
-func (r *Rig) Part(server *NATS) (join func()) {
+// Part cuts a NATS server off from some others of its cluster, or from all
+// when none are named, and from nobody else, until the returned function is
+// called.
+func (r *Rig) Part(server *NATS, from ...*NATS) (join func()) {
 	r.t.Helper()
+	r.requireLinks()
+	if len(from) == 0 {
+		from = r.NATS
+	}
 	var cut []*Link
-	for _, other := range r.NATS {
+	for _, other := range from {
 		if other != server {
 			cut = append(cut, r.Link(server.Name, other.Name), r.Link(other.Name, server.Name))
 		}

@@ -82,6 +82,13 @@ func TestAClusterOfThree(t *testing.T) {
 	awaitCalls(t, r.Webhook, 1)
 }
 
+// Servers of a cluster dial each other's own addresses when they hear of them.
+func TestServersOfAClusterHaveNoWayButTheirLinks(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t, rig.Options{NATSNodes: 3, Links: true})
+	r.Part(r.NATS[0])()
+}
+
 func TestAnEndOfItsOwnIsNoticed(t *testing.T) {
 	t.Parallel()
 	u := rig.NewProcess(t, "false", "/bin/false", nil).Start()

@@ -96,17 +96,24 @@ type NATSNode struct {
 	Name    string   // unique in the cluster
 	Listen  string   // host:port for clients
 	Cluster string   // host:port for the other servers
+	Monitor string   // host:port for questions about the server
 	Dir     string   // where it keeps its streams
 	Routes  []string // to the others, quoted
 }
 
+// nowhere is an address that leads to no server.
+const nowhere = "127.0.0.1:1"
+
 // Config is the configuration that a node has unless a test brings its own.
-// It syncs every second, like the embedded server.
+// It syncs every second, like the embedded server. Servers tell each other of
+// the others' addresses and dial what they hear of; all that they hear is
+// nowhere, so that they have no way but their configured routes.
 func (n NATSNode) Config() string {
-	text := fmt.Sprintf("server_name: %s\nlisten: %q\njetstream { store_dir: %q, max_file_store: 1TB, sync_interval: 1s }\n",
-		n.Name, n.Listen, n.Dir)
+	text := fmt.Sprintf("server_name: %s\nlisten: %q\nhttp: %q\njetstream { store_dir: %q, max_file_store: 1TB, sync_interval: 1s }\n",
+		n.Name, n.Listen, n.Monitor, n.Dir)
 	if len(n.Routes) > 0 {
-		text += fmt.Sprintf("cluster { name: test, listen: %q, no_advertise: true, routes: [%s] }\n", n.Cluster, strings.Join(n.Routes, ", "))
+		text += fmt.Sprintf("cluster { name: test, listen: %q, advertise: %q, no_advertise: true, routes: [%s] }\n",
+			n.Cluster, nowhere, strings.Join(n.Routes, ", "))
 	}
 	return text
 }
@@ -128,7 +135,7 @@ func startNATS(t testing.TB, nodes int, config func(NATSNode) string, way func(f
 	list := make([]*NATS, nodes)
 	for i := range list {
 		list[i] = &NATS{Node: NATSNode{
-			Number: i + 1, Name: natsName(i+1, nodes), Listen: FreeAddr(t), Cluster: FreeAddr(t), Dir: t.TempDir(),
+			Number: i + 1, Name: natsName(i+1, nodes), Listen: FreeAddr(t), Cluster: FreeAddr(t), Monitor: FreeAddr(t), Dir: t.TempDir(),
 		}}
 	}
 	program := BuildNATS(t)

@@ -2,25 +2,37 @@ package events
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/natsext"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 const (
-	roamEvery = 2 * time.Second // between two questions
-	roamWait  = 2 * time.Second // for an answer
-	// roamAfter is how long a server may know no leader: longer than an election,
-	// which takes 5 to 9 s, and in which no other server knows one either.
+	roamEvery = 2 * time.Second // between two looks
+	roamWait  = 2 * time.Second // for all answers of one
+	// roamAfter is how long something may be out of reach: longer than an
+	// election, which takes 5 to 9 s, and in which no other server has a leader
+	// either.
 	roamAfter = 12 * time.Second
-	// noLeader is the server's error code for that.
-	noLeader = 10008
+	// roamAtMost bounds what roamAfter grows to while no server reaches it.
+	roamAtMost = 2 * time.Minute
+)
+
+// The server's error codes of answers that another server may give better.
+const (
+	noLeader        = 10008
+	streamOffline   = 10118
+	consumerOffline = 10119
 )
 
 // Roamer moves a connection to another server of the cluster when the one that
-// it has is cut off from the others. That one answers its clients' pings, so
-// that they would stay with it, but does nothing that takes a majority.
+// it has does not reach a stream or a consumer. A server passes things on to
+// its neighbours and no further. One that lost the leader of a stream, or all
+// others, still answers its clients' pings, so that they would stay with it.
 type Roamer struct {
 	js       jetstream.JetStream
 	topology Topology
@@ -33,10 +45,11 @@ func NewRoamer(js jetstream.JetStream, topology Topology, moved func(from string
 }
 
 // Run looks after the connection until ctx ends. It returns nil. Where only
-// one server is known, it leaves things as they are.
+// one server is known, it leaves things as they are. When the next server is
+// no better, it stays there for twice as long.
 func (r Roamer) Run(ctx context.Context) error {
 	nc := r.js.Conn()
-	since, session := time.Now(), nc.Stats().Reconnects
+	since, session, patience := time.Now(), nc.Stats().Reconnects, roamAfter
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,27 +57,69 @@ func (r Roamer) Run(ctx context.Context) error {
 		case <-time.After(roamEvery):
 		}
 		now := nc.Stats().Reconnects
-		if !nc.IsConnected() || now != session || len(nc.Servers()) < 2 || !r.alone(ctx) {
+		switch {
+		case !nc.IsConnected() || now != session || len(nc.Servers()) < 2:
 			since, session = time.Now(), now // each server gets its time
-			continue
+		case r.reaches(ctx):
+			since, patience = time.Now(), roamAfter
+		case time.Since(since) >= patience && ctx.Err() == nil:
+			from := nc.ConnectedUrlRedacted()
+			if nc.ForceReconnect() == nil { // else it is closed
+				r.moved(from)
+			}
+			since, patience = time.Now(), min(2*patience, roamAtMost)
 		}
-		if time.Since(since) < roamAfter || ctx.Err() != nil {
-			continue
-		}
-		from := nc.ConnectedUrlRedacted()
-		if nc.ForceReconnect() == nil { // else it is closed
-			r.moved(from)
-		}
-		since = time.Now()
 	}
 }
 
-// alone says whether the server answers that it knows no leader of its
-// cluster. It goes on telling of streams that it led before, as they were.
-func (r Roamer) alone(ctx context.Context) bool {
+// reaches says whether every stream and every consumer answers.
+func (r Roamer) reaches(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, roamWait)
 	defer cancel()
-	_, err := r.js.AccountInfo(ctx)
-	var refused *jetstream.APIError
-	return errors.As(err, &refused) && refused.ErrorCode == noLeader
+	for _, stream := range r.topology.Streams() {
+		if !r.answered(ctx, "STREAM.INFO."+stream.Name) {
+			return false
+		}
+	}
+	for _, c := range r.topology.Consumers([]string{message.DefaultDestination}, 0) {
+		if !r.answered(ctx, "CONSUMER.INFO."+c.Stream+"."+c.Config.Durable) {
+			return false
+		}
+	}
+	return true
+}
+
+// answered says whether somebody answers who knows. Servers that have a copy
+// and know no leader answer too, and often first.
+func (r Roamer) answered(ctx context.Context, question string) bool {
+	answers, err := natsext.RequestMany(ctx, r.js.Conn(), jetstream.DefaultAPIPrefix+question, nil)
+	if err != nil {
+		return false
+	}
+	for answer, err := range answers {
+		if err != nil {
+			return false
+		}
+		if knows(answer.Data) {
+			return true
+		}
+	}
+	return false
+}
+
+func knows(answer []byte) bool {
+	var info struct {
+		Cluster *struct{ Leader string } // nil: the server is alone
+		Error   struct {
+			Code int `json:"err_code"`
+		}
+	}
+	if json.Unmarshal(answer, &info) != nil {
+		return false
+	}
+	switch info.Error.Code {
+	case noLeader, streamOffline, consumerOffline:
+		return false
+	}
+	return info.Cluster == nil || info.Cluster.Leader != ""
 }

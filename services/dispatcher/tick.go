@@ -117,18 +117,12 @@ func (t *ticker) turn(ctx context.Context) pause {
 		return pause{length: jitter(lookEvery)}
 	}
 	t.watch(pace.Running && pace.Interval == 0)
-	switch {
-	case !pace.Running:
-		t.trouble.is(nil)
-		return pause{length: lookEvery}
-	case pace.Open:
-		return soon()
-	case pace.Wait > 0 && pace.Wait <= pace.Interval:
-		t.trouble.is(nil)
-		return pause{length: min(pace.Wait, lookEvery)}
+	if next, due := until(pace); !due {
+		if !pace.Open {
+			t.trouble.is(nil)
+		}
+		return next
 	}
-	// Due; or further away than an interval, since Postgres' clock was set
-	// back: then the tick pulls it back.
 	limit, err := t.measure(ctx, pace)
 	if err != nil {
 		t.trouble.is(err)
@@ -138,6 +132,21 @@ func (t *ticker) turn(ctx context.Context) pause {
 		return pause{length: jitter(50 * time.Millisecond)}
 	}
 	return t.tick(ctx, limit)
+}
+
+// until returns the pause before the next tick, or that it is due. One that is
+// further away than an interval, since Postgres' clock was set back, is due
+// too: the tick pulls it back.
+func until(pace db.Pace) (next pause, due bool) {
+	switch {
+	case !pace.Running:
+		return pause{length: lookEvery}, false
+	case pace.Open:
+		return soon(), false
+	case pace.Wait > 0 && pace.Wait <= pace.Interval:
+		return pause{length: min(pace.Wait, lookEvery)}, false
+	}
+	return pause{}, true
 }
 
 func (t *ticker) pace(ctx context.Context) (db.Pace, error) {

@@ -284,9 +284,28 @@ func (a *api) answerHeld(c *fiber.Ctx, body any) error {
 	if !a.answers.take(len(text)) {
 		return errBusy
 	}
-	c.Set(fiber.HeaderContentType, typeJSON)
-	c.Context().SetBodyStream(heldAnswer{bytes.NewReader(text), func() { a.answers.give(len(text)) }}, len(text))
+	a.hold(c, text, len(text))
 	return nil
+}
+
+// answerPage is answerHeld for a page, which has its room before it is
+// written: that takes as much time and memory as all that is done for it.
+func (a *api) answerPage(c *fiber.Ctx, found page) error {
+	size := found.size()
+	if size <= smallEnough {
+		return a.answerHeld(c, found)
+	}
+	if !a.answers.take(size) {
+		return errBusy
+	}
+	a.hold(c, found.AppendJSON(make([]byte, 0, size)), size)
+	return nil
+}
+
+// hold answers with what has so much room, which it gives back.
+func (a *api) hold(c *fiber.Ctx, text []byte, taken int) {
+	c.Set(fiber.HeaderContentType, typeJSON)
+	c.Context().SetBodyStream(heldAnswer{bytes.NewReader(text), func() { a.answers.give(taken) }}, len(text))
 }
 
 func answerRaw(c *fiber.Ctx, status int, body []byte) error {

@@ -197,6 +197,28 @@ type page struct {
 	NextCursor *string           `json:"nextCursor"`
 }
 
+// size is how long its JSON is, but for escapes and what is always short.
+func (p page) size() int {
+	size := 0
+	for i := range p.Data {
+		size += usualAnswer + len(p.Data[i].Content) + len(p.Data[i].Payload)
+	}
+	return size
+}
+
+// AppendJSON appends the JSON object to b and returns the extended slice.
+func (p page) AppendJSON(b []byte) []byte {
+	b = append(b, `{"data":[`...)
+	for i := range p.Data {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = p.Data[i].AppendJSON(b)
+	}
+	b = append(b, `],"nextCursor":`...)
+	return append(append(b, encode(p.NextCursor)...), '}')
+}
+
 // List returns the messages that a query asks for, newest first.
 func (u *useCases) List(ctx context.Context, q query) (page, error) {
 	filter, err := readFilter(q, u.recipient)

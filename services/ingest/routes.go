@@ -146,7 +146,7 @@ func (a *api) listMessages(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return a.answerHeld(c, found)
+	return a.answerPage(c, found)
 }
 
 func (a *api) getMessage(c *fiber.Ctx) error {

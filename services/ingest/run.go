@@ -269,9 +269,9 @@ func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
 	}
 }
 
-// roamer leaves a NATS server that is cut off from its cluster.
+// roamer leaves a NATS server that does not reach every stream.
 func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
 	return events.NewRoamer(js, topology, func(server string) {
-		log.Warn("this NATS server is cut off from its cluster; trying another", zap.String("server", server))
+		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
 	})
 }

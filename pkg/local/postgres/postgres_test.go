@@ -90,6 +90,16 @@ func TestAnEphemeralOneLeavesNothing(t *testing.T) {
 	empty(t, dir)
 }
 
+func TestSharedMemoryThatHasANameIsInTheDirectory(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	server := start(t, postgres.Config{Dir: dir})
+	segments, err := os.ReadDir(filepath.Join(dir, "data", "pg_dynshmem"))
+	require.NoError(t, err)
+	require.NotEmpty(t, segments)
+	require.Equal(t, "mmap", query(t, server, "SHOW shared_memory_type"), "the buffers have no name")
+}
+
 func TestADirectoryHasOneServer(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)

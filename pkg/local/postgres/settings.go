@@ -24,6 +24,9 @@ var defaults = map[string]string{
 	"log_destination":         "stderr",
 	"logging_collector":       "off",
 	"cluster_name":            "dispatch",
+	// Files in the data directory, which go with it: segments in the system's
+	// shared memory stay behind a server that is killed.
+	"dynamic_shared_memory_type": "mmap",
 }
 
 // unsafe is what Ephemeral adds: a crash may ruin the data, which nobody will read again.
