@@ -17,13 +17,20 @@ import (
 // behind.
 const recorderPatience = 2 * time.Second
 
+// maxLoadRest bounds the rest between two loads, which is as long as the load
+// took: under load each is for more copies then, and a lone one after a quiet
+// time waits for nothing.
+const maxLoadRest = 5 * time.Millisecond
+
 // loadFresh lets copies through the gate that nobody can have had before.
 func (s *sender) loadFresh(ctx context.Context) {
 	for batch := gather(ctx, s.fresh); batch != nil; batch = gather(ctx, s.fresh) {
+		began := time.Now()
 		rows, ok := s.load(ctx, batch)
 		if !ok {
 			return
 		}
+		took := time.Since(began)
 		for _, it := range batch {
 			row, found := rows[it.ID]
 			if found && (row.Claim != it.Claim || row.Status != message.Queued) {
@@ -33,6 +40,7 @@ func (s *sender) loadFresh(ctx context.Context) {
 			}
 			s.gate(it, row, found)
 		}
+		pause(ctx, min(took, maxLoadRest))
 	}
 }
 
