@@ -28,17 +28,19 @@ func (p Positions) Last(ctx context.Context) (uint64, error) {
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
-// recorderPoll is how often AwaitRecorded looks.
-const recorderPoll = 20 * time.Millisecond
+// firstPoll and lastPoll are the pauses between AwaitRecorded's looks: the
+// recorder is mostly milliseconds behind, and seldom seconds.
+const (
+	firstPoll = 2 * time.Millisecond
+	lastPoll  = 20 * time.Millisecond
+)
 
 // AwaitRecorded returns once the recorder has passed the event with the
 // given sequence: everything up to it is in Postgres. It returns ctx's error
 // when that ends first. A position beyond the end of the stream says nothing:
 // the stream has lost its end, and the recorder is about to begin once more.
 func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
-	ticker := time.NewTicker(recorderPoll)
-	defer ticker.Stop()
-	for {
+	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
 		consumer, err := p.js.Consumer(ctx, p.topology.EventsStream(), RecorderConsumer)
 		if err == nil && p.passed(ctx, consumer.CachedInfo().AckFloor.Stream, sequence) {
 			return nil
@@ -46,7 +48,7 @@ func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("await recorder at event %d: %w", sequence, ctx.Err())
-		case <-ticker.C:
+		case <-time.After(wait):
 		}
 	}
 }
