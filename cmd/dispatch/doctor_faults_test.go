@@ -65,7 +65,7 @@ var postgresFaults = map[string]fault{
 		defer pool.Close()
 		require.NoError(t, db.MigrateDown(t.Context(), pool))
 		return settingsOf("DATABASE_URL", at)
-	}, []string{"schema: is at version 1, wanted → dispatch provision"}, 1},
+	}, []string{"schema: schema is not up to date → dispatch provision"}, 1},
 	"schema: too new":     {withDatabase("UPDATE schema_migrations SET version = 99"), nil, 0},
 	"schema: unfinished":  {withDatabase("UPDATE schema_migrations SET dirty = true"), []string{"schema: not finished → dirty to false"}, 1},
 	"schema: no schedule": {withDatabase("DELETE FROM schedule"), []string{"schema: schedule is not provisioned → dispatch provision"}, 1},
