@@ -61,7 +61,7 @@ type committer struct {
 	store    inserter
 	compose  func(created []message.Message) []events.Entry
 	announce func(committed)
-	arrivals *arrivals
+	arrivals *arrivals // nil: everything is left to the ticks
 	observe  func(groupSize int)
 	emitted  func(messages int)
 	trouble  *service.Trouble
