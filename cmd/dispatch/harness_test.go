@@ -171,7 +171,7 @@ var (
 	anID     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
 	aTime    = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}`)
 	aNUID    = regexp.MustCompile(`\b[0-9A-Za-z]{22}\b`)
-	aStretch = regexp.MustCompile(`\b\d+m?s( +)`)
+	aStretch = regexp.MustCompile(`\b\d+[mµ]?s( +)`)
 )
 
 // golden replaces what differs from run to run by words of the same length
