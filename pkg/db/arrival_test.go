@@ -27,7 +27,7 @@ func arrive(t *testing.T, store *db.Store, edit ...func(*message.Message)) (stor
 	return stored, outboxID
 }
 
-// row is what a claim makes of a message, apart from times.
+// claimOf is what a claim makes of a message, apart from times.
 func claimOf(t *testing.T, pool *pgxpool.Pool, id message.ID) map[string]any {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `

@@ -39,6 +39,10 @@ const (
 	// doubtAge is when a claim may have been published longer ago than the
 	// stream remembers ids: then it is looked for before it is repeated.
 	doubtAge = events.DeliveriesWindow / 2
+	// lookAgain is for how long it is taken for true what was found then: with
+	// it and a batch's time a claim is still younger than what the stream
+	// remembers.
+	lookAgain = 5 * time.Second
 	// recorderWait bounds a wait for the recorder.
 	recorderWait = 10 * time.Second
 )
@@ -76,12 +80,17 @@ func (r *relay) Run(ctx context.Context) error {
 
 // Round relays everything that is abandoned now, batch by batch.
 func (r *relay) Round(ctx context.Context) error {
-	done, err := r.emitted(ctx)
-	if err != nil {
-		err = fmt.Errorf("look for emissions of an old claim: %w", err)
-	}
-	errs := []error{err}
+	var errs []error
+	var done emitted
+	var looked time.Time
 	for next := (step{more: true}); next.more && ctx.Err() == nil; {
+		var err error
+		if time.Since(looked) > lookAgain {
+			looked = time.Now()
+			if done, err = r.emitted(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("look for emissions of an old claim: %w", err))
+			}
+		}
 		if next, err = r.batch(ctx, next.after, done); err != nil {
 			errs = append(errs, err)
 		}
