@@ -85,6 +85,7 @@ func TestTheSubjectsAndStreamsAreAsDescribed(t *testing.T) {
 	withID := func(subject string) string { return strings.ReplaceAll(subject, id.String(), "{id}") }
 	subjects := map[string]string{
 		top.Wake():                               "",
+		top.Changed():                            top.ChangesStream(),
 		top.Intake("{destination}"):              top.IntakeStream(),
 		top.Rejected("{destination}"):            top.RejectedStream(),
 		withID(top.Deliver("{destination}", id)): top.DeliveriesStream(),

@@ -62,6 +62,41 @@ func TestAnEventThatComesAgainIsRecordedOnce(t *testing.T) {
 	require.Len(t, attempts, 1)
 }
 
+// TestOnlyOutcomesAreWaitedFor: what Postgres has told of by itself is there
+// already, whether or not anybody reads it.
+func TestOnlyOutcomesAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.heard.ignore()
+	m := w.claimed(draft())[0]
+	composer, positions := events.NewComposer(w.top, false), events.NewPositions(w.js, w.top)
+	others := func() {
+		for _, kind := range []message.EventType{message.EventCreated, message.EventQueued, message.EventCancelled} {
+			w.publish(composer.Moved(kind, []message.Message{m})...)
+		}
+	}
+	others()
+	last, err := positions.Last(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, last)
+	require.NoError(t, positions.AwaitRecorded(t.Context(), last))
+
+	w.publish(w.success(m))
+	others()
+	last, err = positions.Last(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 4, last)
+	soon, cancel := context.WithTimeout(t.Context(), moment)
+	defer cancel()
+	require.ErrorIs(t, positions.AwaitRecorded(soon, last), context.DeadlineExceeded, "nobody has recorded it")
+
+	w.runDispatcher()
+	w.awaitRecorded()
+	require.Equal(t, message.Sent, w.await(m.ID, message.Sent).Status)
+	others()
+	w.awaitRecorded()
+}
+
 func TestEventsThatCantBeRecordedHoldUpNoOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

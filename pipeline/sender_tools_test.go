@@ -58,10 +58,12 @@ func (w *world) publish(entries ...events.Entry) {
 	require.NoError(w.t, events.NewPublisher(w.js).Publish(w.t.Context(), entries))
 }
 
-// tellSomething puts an event into EVENTS that the recorder has yet to pass.
+// tellSomething puts an event into EVENTS that the recorder has yet to pass:
+// it is of a kind that may tell of an outcome.
 func (w *world) tellSomething(m message.Message) {
 	w.t.Helper()
-	w.publish(events.NewComposer(w.top, false).Moved(message.EventQueued, []message.Message{m})...)
+	m.Status = message.Failed
+	w.publish(events.NewComposer(w.top, false).Moved(message.EventFailed, []message.Message{m})...)
 }
 
 func (w *world) consumer() *jetstream.ConsumerInfo {

@@ -78,7 +78,7 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	topology := events.NewTopology("dispatch", 1)
-	require.NoError(t, js.DeleteConsumer(t.Context(), topology.EventsStream(), events.CacheConsumer))
+	require.NoError(t, js.DeleteConsumer(t.Context(), topology.ChangesStream(), events.CacheConsumer))
 
 	i.dispatch(t, "stop").ok(t)
 	done := i.dispatch(t, "doctor")

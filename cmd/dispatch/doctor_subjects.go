@@ -142,7 +142,7 @@ func neededSubjects(prefix string) (publish, subscribe []string) {
 	id := message.ID{}
 	publish = []string{
 		topology.Rejected(destination), topology.Deliver(destination, id), topology.Park(destination, id),
-		topology.Event(message.EventCreated, destination), topology.Wake(), topology.Control("status"),
+		topology.Event(message.EventCreated, destination), topology.Changed(), topology.Wake(), topology.Control("status"),
 		api + "INFO", api + "STREAM.CREATE." + topology.EventsStream(), api + "CONSUMER.MSG.NEXT." + topology.EventsStream() + "." + events.RecorderConsumer,
 		"$JS.ACK." + topology.EventsStream() + "." + events.RecorderConsumer + ".1.1.1.1.1", "$SRV.PING", "_INBOX.x.y",
 	}

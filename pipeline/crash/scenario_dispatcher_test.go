@@ -45,6 +45,7 @@ func dispatcherScenarios() []scenario {
 
 		{point: crash.RecorderTaken, work: four},
 		{point: crash.RecorderStored, work: four},
+		{point: crash.RecorderNoted, work: four},
 		{point: crash.RecorderPartAcked, work: four},
 		{point: crash.RecorderPartAcked, how: "and the ack has arrived", passing: "+100ms", work: four},
 		{point: crash.CopierRead, redis: true, work: four},

@@ -91,3 +91,22 @@ func TestEventsThatAreNotRecordedAreKept(t *testing.T) {
 	require.LessOrEqual(t, i.stream("DISPATCH_EVENTS").Bytes, uint64(room))
 	i.holds(maxMemory, i.Services()...)
 }
+
+// Without outcomes, nothing that EVENTS holds has yet to be recorded: it makes
+// room all the same.
+func TestEventsWithoutOutcomesMakeRoom(t *testing.T) {
+	t.Parallel()
+	i := install(t, rig.Options{Settings: map[string]string{"PROCESSING_INTERVAL": "1h"}})
+	i.promises.NoEvents = true // the stream holds but the last of them
+	const room = 128 << 10
+	i.limit("DISPATCH_EVENTS", func(c *jetstream.StreamConfig) { c.MaxBytes = room })
+	i.Start()
+	a := newAnswers()
+	for n := range 4 * room / 500 { // an event has more than 500 bytes
+		require.True(t, i.post(a, fmt.Sprintf("waits-%d", n), strings.Repeat("x", 100)))
+	}
+	i.decent(a, http.StatusCreated)
+	i.eventually("every event is told", func() bool { return i.count("SELECT count(*) FROM outbox") == 0 })
+	require.LessOrEqual(t, i.stream("DISPATCH_EVENTS").Bytes, uint64(room))
+	require.Greater(t, i.stream("DISPATCH_EVENTS").FirstSeq, uint64(1))
+}

@@ -43,7 +43,7 @@ type State struct {
 // Position is how far the copy is.
 type Position struct {
 	Epoch    string // a new one with each beginning; empty when there is no copy
-	Sequence uint64 // the last event of EVENTS that is copied
+	Sequence uint64 // the last note on CHANGES that is copied
 }
 
 // Cache is a connection to Redis. It is safe for concurrent use.
@@ -153,7 +153,7 @@ end
 return 1
 `)
 
-// Put copies states, and notes that the events up to a position are copied
+// Put copies states, and keeps that all changes up to a position are copied
 // with them. A state that is not newer than the one in Redis changes nothing.
 // It returns ErrIncomplete when the epoch is not, or no longer, Redis'.
 func (c *Cache) Put(ctx context.Context, states []State, upTo Position) error {

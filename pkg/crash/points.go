@@ -143,9 +143,12 @@ const (
 	// RecorderTaken lies between the delivery of outcomes and the commit of
 	// their rows.
 	RecorderTaken Point = "dispatcher.recorder-taken"
-	// RecorderStored lies between the commit of outcomes and the
-	// acknowledgement of their events.
+	// RecorderStored lies between the commit of outcomes and the note for the
+	// copy in Redis.
 	RecorderStored Point = "dispatcher.recorder-stored"
+	// RecorderNoted lies between that note and the acknowledgement of the
+	// outcomes' events.
+	RecorderNoted Point = "dispatcher.recorder-noted"
 	// RecorderPartAcked lies between the acknowledgements of two events of a
 	// batch.
 	RecorderPartAcked Point = "dispatcher.recorder-part-acked"
@@ -153,13 +156,13 @@ const (
 	// copy in Redis.
 	CopierRead Point = "dispatcher.copier-read"
 	// CopierCopied lies between the copy of states, with the marker that says
-	// how far it is, and the acknowledgement of their events.
+	// how far it is, and the acknowledgement of the notes.
 	CopierCopied Point = "dispatcher.copier-copied"
-	// CopierPartAcked lies between the acknowledgements of two events of a
+	// CopierPartAcked lies between the acknowledgements of two notes of a
 	// batch.
 	CopierPartAcked Point = "dispatcher.copier-part-acked"
 	// CopierForgotten lies between the deletion of the copier's consumer and its
-	// making anew, from the beginning of EVENTS.
+	// making anew, from the beginning of CHANGES.
 	CopierForgotten Point = "dispatcher.copier-forgotten"
 	// CopierRestarted lies between the making of the copier's consumer and the
 	// marker of the new copy.

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// realignSpan is how far back the consumers of EVENTS begin once more when
-// their stream lost its end: well before what was stored since, few enough to
+// realignSpan is how far back the consumers of EVENTS and CHANGES begin once
+// more when their stream lost its end: well before what was stored since, few enough to
 // be read quickly.
 const realignSpan = time.Hour
 
@@ -55,13 +55,13 @@ func (t Topology) Misaligned(ctx context.Context, js jetstream.JetStream, destin
 }
 
 // Realign has a consumer begin once more: from the start of a work queue,
-// since all that it holds is still to be done, and from an hour ago in EVENTS,
-// since what was told before has been recorded. Whatever comes again is
-// judged by Postgres, like any copy.
+// since all that it holds is still to be done, and from an hour ago in EVENTS
+// and CHANGES, since what was told before has been recorded, or copied.
+// Whatever comes again is judged by Postgres, like any copy.
 func (t Topology) Realign(ctx context.Context, js jetstream.JetStream, stream, consumer string) (from uint64, err error) {
 	from = 1
-	if stream == t.EventsStream() {
-		if from, err = t.firstEventSince(ctx, js, time.Now().Add(-realignSpan)); err != nil {
+	if stream == t.EventsStream() || stream == t.ChangesStream() {
+		if from, err = t.firstSince(ctx, js, stream, time.Now().Add(-realignSpan)); err != nil {
 			return 0, err
 		}
 	}
@@ -71,18 +71,18 @@ func (t Topology) Realign(ctx context.Context, js jetstream.JetStream, stream, c
 	return from, nil
 }
 
-// firstEventSince returns the sequence of the first event that was stored at a
-// time or later.
-func (t Topology) firstEventSince(ctx context.Context, js jetstream.JetStream, since time.Time) (uint64, error) {
-	stream, err := js.Stream(ctx, t.EventsStream())
+// firstSince returns the sequence of a stream's first message that was stored
+// at a time or later.
+func (t Topology) firstSince(ctx context.Context, js jetstream.JetStream, name string, since time.Time) (uint64, error) {
+	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return 0, fmt.Errorf("look up events: %w", err)
+		return 0, fmt.Errorf("look up stream %s: %w", name, err)
 	}
 	state := stream.CachedInfo().State
 	first := max(state.FirstSeq, 1)
 	length := int(state.LastSeq + 1 - min(first, state.LastSeq+1))
 	found := sort.Search(length, func(i int) bool {
-		msg, missing := stream.GetMsg(ctx, first+uint64(i), jetstream.WithGetMsgSubject(t.prefix+".events.>"))
+		msg, missing := stream.GetMsg(ctx, first+uint64(i), jetstream.WithGetMsgSubject(t.prefix+".>"))
 		switch {
 		case errors.Is(missing, jetstream.ErrMsgNotFound):
 			return true // nothing from here on
@@ -93,7 +93,7 @@ func (t Topology) firstEventSince(ctx context.Context, js jetstream.JetStream, s
 		return !msg.Time.Before(since)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("look for events since %s: %w", since.Format(time.RFC3339), err)
+		return 0, fmt.Errorf("look for messages of %s since %s: %w", name, since.Format(time.RFC3339), err)
 	}
 	return first + uint64(found), nil
 }

@@ -2,8 +2,9 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,21 +40,20 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
 	}
-	var body struct {
-		ID    message.ID `json:"id"`
-		Claim int64      `json:"claim"`
-	}
-	if err := json.Unmarshal(msg.Data(), &body); err != nil {
+	// Both are in the body too, for people; here they cost less.
+	id, err := message.ParseID(msg.Subject()[strings.LastIndexByte(msg.Subject(), '.')+1:])
+	if err != nil {
 		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
 	}
-	if body.ID == (message.ID{}) || body.Claim <= 0 {
-		return nil, fmt.Errorf("read copy on %s: no id or no claim in it", msg.Subject())
-	}
 	header := msg.Headers()
+	claim, err := strconv.ParseInt(header.Get(HeaderClaim), 10, 64)
+	if err != nil || claim <= 0 {
+		return nil, fmt.Errorf("read copy on %s: no claim in %s", msg.Subject(), HeaderClaim)
+	}
 	origin := header.Get(HeaderOrigin)
 	return &Copy{
-		ID:       body.ID,
-		Claim:    body.Claim,
+		ID:       id,
+		Claim:    claim,
 		Delivery: int(meta.NumDelivered),
 		First:    meta.NumDelivered == 1 && (origin == OriginTick || origin == OriginArrival),
 		sequence: meta.Sequence.Stream,

@@ -62,10 +62,16 @@ func NewComposer(topology Topology, fullContent bool) Composer {
 	return Composer{topology: topology, fullContent: fullContent}
 }
 
-// Moved returns the events of moves that Postgres has made, one a message.
-// Their ids are message and version, since a version is reached once.
+// Moved returns what moves that Postgres has made publish: an event a message,
+// and the note that these have changed.
 func (c Composer) Moved(kind message.EventType, moved []message.Message) []Entry {
-	entries := make([]Entry, 0, len(moved))
+	return append(c.moved(kind, moved), c.Changed(moved)...)
+}
+
+// moved returns the events of moves. Their ids are message and version, since
+// a version is reached once.
+func (c Composer) moved(kind message.EventType, moved []message.Message) []Entry {
+	entries := make([]Entry, 0, len(moved)+1)
 	for _, m := range moved {
 		id := m.ID.String() + ".v" + strconv.FormatInt(m.Version, 10) + "." + string(kind)
 		entries = append(entries, c.entry(kind, id, m.UpdatedAt, Data{Message: m}))
@@ -74,17 +80,22 @@ func (c Composer) Moved(kind message.EventType, moved []message.Message) []Entry
 }
 
 // Claimed returns what a claim publishes: every id on the work queue, then
-// the events that say so.
+// the events that say so, and the note that these have changed.
 func (c Composer) Claimed(origin string, claimed []message.Message) []Entry {
-	entries := make([]Entry, 0, 2*len(claimed))
+	return append(c.claimed(origin, claimed), c.Changed(claimed)...)
+}
+
+func (c Composer) claimed(origin string, claimed []message.Message) []Entry {
+	entries := make([]Entry, 0, 2*len(claimed)+1)
 	for _, m := range claimed {
 		entries = append(entries, c.Delivery(origin, m))
 	}
-	return append(entries, c.Moved(message.EventQueued, claimed)...)
+	return append(entries, c.moved(message.EventQueued, claimed)...)
 }
 
 // Arrived returns what new messages publish: the events that they were
-// created, and what the claim of those publishes that were claimed with that.
+// created, what the claim of those publishes that were claimed with that, and
+// one note of all.
 func (c Composer) Arrived(created []message.Message) []Entry {
 	var claimed []message.Message
 	first := make([]message.Message, len(created))
@@ -95,7 +106,8 @@ func (c Composer) Arrived(created []message.Message) []Entry {
 		m.Status, m.Version, m.Claim, m.QueuedAt = message.Pending, 1, 0, nil
 		first[i] = m
 	}
-	return append(c.Moved(message.EventCreated, first), c.Claimed(OriginArrival, claimed)...)
+	entries := append(c.moved(message.EventCreated, first), c.claimed(OriginArrival, claimed)...)
+	return append(entries, c.Changed(created)...)
 }
 
 // Delivery returns the emission of an id under its present claim.

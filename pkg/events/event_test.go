@@ -87,10 +87,11 @@ func TestAClaimIsPublishedBeforeItIsTold(t *testing.T) {
 	t.Parallel()
 	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
 	entries := composer.Claimed(events.OriginTick, []message.Message{sample(t), sample(t)})
-	require.Len(t, entries, 4)
+	require.Len(t, entries, 5)
 	require.Equal(t, "2", entries[0].Headers[events.HeaderClaim])
 	require.Contains(t, entries[1].Subject, ".deliver.")
 	require.Contains(t, entries[2].Subject, ".events.queued.")
+	require.Equal(t, "dispatch.changed", entries[4].Subject)
 }
 
 func TestTheOutboxGivesBackWhatItWasGiven(t *testing.T) {

@@ -2,7 +2,10 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,13 +22,33 @@ func NewPositions(js jetstream.JetStream, topology Topology) Positions {
 	return Positions{js: js, topology: topology}
 }
 
-// Last returns the sequence of the last event that is stored now.
+// Last returns the sequence of the last event that is stored now and may tell
+// of an outcome, 0 if there is none: what others tell is in Postgres already.
+// The stream's leader answers, who knows every event that was acknowledged.
 func (p Positions) Last(ctx context.Context) (uint64, error) {
 	stream, err := p.js.Stream(ctx, p.topology.EventsStream())
 	if err != nil {
-		return 0, fmt.Errorf("look up last event: %w", err)
+		return 0, fmt.Errorf("look up events: %w", err)
 	}
-	return stream.CachedInfo().State.LastSeq, nil
+	subjects := p.topology.outcomes()
+	found, errs := make([]uint64, len(subjects)), make([]error, len(subjects))
+	var asking sync.WaitGroup
+	for i, subject := range subjects {
+		asking.Go(func() {
+			msg, err := stream.GetLastMsgForSubject(ctx, subject)
+			switch {
+			case err == nil:
+				found[i] = msg.Sequence
+			case !errors.Is(err, jetstream.ErrMsgNotFound):
+				errs[i] = err
+			}
+		})
+	}
+	asking.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return 0, fmt.Errorf("look up last outcome: %w", err)
+	}
+	return slices.Max(found), nil
 }
 
 // firstPoll and lastPoll are the pauses between AwaitRecorded's looks: the
@@ -35,7 +58,7 @@ const (
 	lastPoll  = 20 * time.Millisecond
 )
 
-// AwaitRecorded returns once the recorder has passed the event with the
+// AwaitRecorded returns once the recorder has passed the outcome with the
 // given sequence: everything up to it is in Postgres. It returns ctx's error
 // when that ends first. A position beyond the end of the stream says nothing:
 // the stream has lost its end, and the recorder is about to begin once more.
@@ -57,6 +80,6 @@ func (p Positions) passed(ctx context.Context, floor, sequence uint64) bool {
 	if floor <= sequence {
 		return floor == sequence
 	}
-	last, err := p.Last(ctx)
-	return err == nil && floor <= last
+	stream, err := p.js.Stream(ctx, p.topology.EventsStream())
+	return err == nil && floor <= stream.CachedInfo().State.LastSeq
 }

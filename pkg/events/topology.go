@@ -18,7 +18,8 @@ const (
 	// HeaderOrigin says how a copy of an id came to be on the work queue.
 	HeaderOrigin = "Dispatch-Origin"
 	// HeaderOutcome marks an event that tells of a sender's outcome: the
-	// recorder writes those to Postgres and passes over all others.
+	// recorder writes those to Postgres. Those without it, of the same kind,
+	// tell of what Postgres did.
 	HeaderOutcome = "Dispatch-Outcome"
 	// HeaderProblemCode and HeaderProblem say what was wrong with a rejected
 	// intake message: a stable word, and the problem+json document.
@@ -57,6 +58,7 @@ const (
 	EventsWindow     = 5 * time.Second
 	EventsMaxAge     = 7 * 24 * time.Hour
 	EventsMaxBytes   = 8 << 30
+	ChangesMaxBytes  = 1 << 30
 	IntakeMaxBytes   = 8 << 30
 	RejectedMaxAge   = 30 * 24 * time.Hour
 
@@ -101,6 +103,13 @@ func (t Topology) DeliveriesStream() string { return t.stream("DELIVERIES") }
 
 // EventsStream tells everyone what happened.
 func (t Topology) EventsStream() string { return t.stream("EVENTS") }
+
+// ChangesStream tells the dispatcher whose state it has yet to copy to Redis.
+func (t Topology) ChangesStream() string { return t.stream("CHANGES") }
+
+// Changed is where a transaction's note goes that says which messages it has
+// changed.
+func (t Topology) Changed() string { return t.prefix + ".changed" }
 
 // Intake is where other systems publish messages for a destination.
 func (t Topology) Intake(destination string) string {
@@ -201,7 +210,32 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardNew, // TrimEvents makes room, of what is recorded alone
 			Duplicates:  EventsWindow,
 		},
+		{
+			Name:        t.ChangesStream(),
+			Description: "Which messages have changed, a note for all that changed together, for the copy in Redis",
+			Subjects:    []string{t.Changed()},
+			Storage:     jetstream.FileStorage,
+			Replicas:    t.replicas,
+			MaxAge:      EventsMaxAge,
+			MaxBytes:    ChangesMaxBytes,
+			Discard:     jetstream.DiscardOld, // Redis may know less of what is long ago; nothing else may wait for it
+			Duplicates:  EventsWindow,
+		},
 	}
+}
+
+// OutcomeTypes are the kinds of events that can tell of a sender's outcome.
+func OutcomeTypes() []message.EventType {
+	return []message.EventType{message.EventAttempted, message.EventSent, message.EventFailed, message.EventExpired}
+}
+
+// outcomes are the subjects of those.
+func (t Topology) outcomes() []string {
+	var subjects []string
+	for _, kind := range OutcomeTypes() {
+		subjects = append(subjects, t.Events(kind))
+	}
+	return subjects
 }
 
 // Consumer pairs a consumer's configuration with its stream.
@@ -224,23 +258,21 @@ func (t Topology) Consumers(destinations []string, webhookTimeout time.Duration)
 			MaxAckPending: maxAckPending,
 		}},
 		{t.EventsStream(), jetstream.ConsumerConfig{
-			// The whole stream, not just the outcomes: only so does its ack
-			// floor say exactly which events it has passed.
-			Durable:       RecorderConsumer,
-			Description:   "Writes the senders' outcomes to Postgres",
-			AckPolicy:     jetstream.AckExplicitPolicy,
-			AckWait:       recorderAckWait,
-			MaxDeliver:    -1,
-			MaxAckPending: maxAckPending,
+			Durable:        RecorderConsumer,
+			Description:    "Writes the senders' outcomes to Postgres",
+			FilterSubjects: t.outcomes(),
+			AckPolicy:      jetstream.AckExplicitPolicy,
+			AckWait:        recorderAckWait,
+			MaxDeliver:     -1,
+			MaxAckPending:  maxAckPending,
 		}},
-		{t.EventsStream(), jetstream.ConsumerConfig{
+		{t.ChangesStream(), jetstream.ConsumerConfig{
 			Durable:       CacheConsumer,
 			Description:   "Copies states to Redis",
 			AckPolicy:     jetstream.AckExplicitPolicy,
 			AckWait:       recorderAckWait,
 			MaxDeliver:    -1,
 			MaxAckPending: maxAckPending,
-			HeadersOnly:   true, // their ids are there: what is copied is read from Postgres
 		}},
 	}
 	for _, destination := range destinations {

@@ -31,6 +31,9 @@ func TestEverythingThatIsPublishedCarriesTheTrace(t *testing.T) {
 	entries := append(composer.Claimed(events.OriginTick, []message.Message{m}), composer.Parked(m), composer.Rejected(rejected, 1<<20)[1],
 		composer.Finished(message.EventSent, m, events.Outcome{Claim: 1}))
 	for _, entry := range entries {
+		if entry.Subject == "dispatch.changed" { // it is about many messages
+			continue
+		}
 		require.Equal(t, traceparent, entry.Headers["traceparent"], entry.Subject)
 		require.Equal(t, "a=1", entry.Headers["tracestate"], entry.Subject)
 		var event events.Envelope

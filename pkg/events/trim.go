@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -40,7 +41,11 @@ func (t Topology) TrimEvents(ctx context.Context, js jetstream.JetStream) (trimm
 	}
 	excess := state.Bytes - uint64(room)/eighths*trimTo
 	keep := state.FirstSeq + uint64(float64(state.Msgs)*float64(excess)/float64(state.Bytes))
-	keep = min(keep, recorder.CachedInfo().AckFloor.Stream+1, state.LastSeq+1)
+	unrecorded, err := t.nextOutcome(ctx, stream, recorder.CachedInfo().AckFloor.Stream+1)
+	if err != nil {
+		return 0, err
+	}
+	keep = min(keep, unrecorded, state.LastSeq+1)
 	if keep <= state.FirstSeq {
 		return 0, nil
 	}
@@ -48,4 +53,21 @@ func (t Topology) TrimEvents(ctx context.Context, js jetstream.JetStream) (trimm
 		return 0, fmt.Errorf("take events before %d out: %w", keep, err)
 	}
 	return keep - state.FirstSeq, nil
+}
+
+// nextOutcome returns the sequence of the first event from a sequence on that
+// may tell of an outcome, and the highest there is if none does.
+func (t Topology) nextOutcome(ctx context.Context, stream jetstream.Stream, from uint64) (uint64, error) {
+	next := uint64(math.MaxUint64)
+	for _, subject := range t.outcomes() {
+		msg, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look for an outcome from event %d on: %w", from, err)
+		}
+		next = min(next, msg.Sequence)
+	}
+	return next, nil
 }

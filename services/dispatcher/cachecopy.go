@@ -26,26 +26,30 @@ const (
 	countsLate = 10 * time.Second
 	// checkEvery is how often Redis is asked whether it still holds the copy.
 	checkEvery = time.Second
-	// copyRest lies between two batches: a message's events come close
+	// copyRest lies between two batches: a message's changes come close
 	// together, and are one copy then.
-	copyRest = 50 * time.Millisecond
+	copyRest = 100 * time.Millisecond
+	// copyBatch is how many notes are taken at once, and copyAtOnce how many
+	// states are copied at once.
+	copyBatch  = 100
+	copyAtOnce = 1000
 )
 
-// copier copies states to Redis. What it copies it reads from Postgres once
-// the recorder has passed the events that tell of a change, so that Redis
-// never knows more than Postgres. Its place is its own consumer of EVENTS:
-// while Redis is away it waits there, and goes on later; when Redis has lost
-// what it held, the place is made anew and everything is copied again.
+// copier copies states to Redis. What it copies it reads from Postgres: the
+// notes on CHANGES say only which messages have changed, once that is
+// committed, so that Redis never knows more than Postgres. Its place is its
+// own consumer of them: while Redis is away it waits there, and goes on later;
+// when Redis has lost what it held, the place is made anew and everything is
+// copied again.
 type copier struct {
-	store     *db.Store
-	cache     *cache.Cache
-	js        jetstream.JetStream
-	topology  events.Topology
-	positions events.Positions
-	feed      *feed
-	metrics   *metrics
-	log       *zap.Logger
-	trouble   *trouble
+	store    *db.Store
+	cache    *cache.Cache
+	js       jetstream.JetStream
+	topology events.Topology
+	feed     *feed
+	metrics  *metrics
+	log      *zap.Logger
+	trouble  *trouble
 
 	at      cache.Position // the copy that this one adds to, and how far it is known to be
 	checked time.Time
@@ -83,7 +87,7 @@ func (c *copier) round(ctx context.Context) error {
 	batch, err := c.feed.Next(ctx)
 	if len(batch) > 0 {
 		err = errors.Join(err, c.copy(ctx, batch))
-		if len(batch) < feedBatch {
+		if len(batch) < copyBatch {
 			rest(ctx, copyRest, copyRest)
 		}
 	}
@@ -114,10 +118,10 @@ func (c *copier) check(ctx context.Context) error {
 	return c.begin(ctx)
 }
 
-// floor is the last event up to which all were copied. It is not found while
+// floor is the last note up to which all were copied. It is not found while
 // the consumer is missing: whoever was to make it anew may have died.
 func (c *copier) floor(ctx context.Context) (floor uint64, found bool, err error) {
-	consumer, err := c.js.Consumer(ctx, c.topology.EventsStream(), events.CacheConsumer)
+	consumer, err := c.js.Consumer(ctx, c.topology.ChangesStream(), events.CacheConsumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, false, nil
 	}
@@ -132,10 +136,10 @@ func (c *copier) floor(ctx context.Context) (floor uint64, found bool, err error
 	return info.AckFloor.Stream, true, nil
 }
 
-// begin has every event that there is copied again.
+// begin has all copied again that the notes are about.
 func (c *copier) begin(ctx context.Context) error {
 	c.log.Info("Redis holds no complete copy; copying everything again")
-	err := c.js.DeleteConsumer(ctx, c.topology.EventsStream(), events.CacheConsumer)
+	err := c.js.DeleteConsumer(ctx, c.topology.ChangesStream(), events.CacheConsumer)
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
@@ -154,8 +158,8 @@ func (c *copier) begin(ctx context.Context) error {
 	return c.cache.Begin(ctx, c.at.Epoch)
 }
 
-// copy copies the states of the messages that the events are about. Events
-// that could not be copied are given back.
+// copy copies the states of the messages that notes are about. Notes whose
+// messages could not be copied are given back.
 func (c *copier) copy(ctx context.Context, batch []jetstream.Msg) error {
 	defer hold(batch)()
 	last, err := c.tryCopy(context.WithoutCancel(ctx), batch)
@@ -176,53 +180,69 @@ func (c *copier) copy(ctx context.Context, batch []jetstream.Msg) error {
 }
 
 func (c *copier) tryCopy(ctx context.Context, batch []jetstream.Msg) (last uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, recorderWait)
-	defer cancel()
-	ids := make([]message.ID, 0, len(batch))
-	seen := make(map[message.ID]bool, len(batch))
+	last, ids, err := c.read(batch)
+	if err != nil {
+		return 0, err
+	}
+	for ; len(ids) > copyAtOnce; ids = ids[copyAtOnce:] {
+		if err := c.copyStates(ctx, ids[:copyAtOnce], c.at); err != nil {
+			return 0, err
+		}
+	}
+	return last, c.copyStates(ctx, ids, cache.Position{Epoch: c.at.Epoch, Sequence: last})
+}
+
+// read returns the messages that notes name, each once, and the last note's
+// sequence.
+func (c *copier) read(batch []jetstream.Msg) (last uint64, ids []message.ID, err error) {
+	seen := map[message.ID]bool{}
 	for _, msg := range batch {
 		meta, err := msg.Metadata()
 		if err != nil {
-			return 0, fmt.Errorf("read metadata of an event: %w", err)
+			return 0, nil, fmt.Errorf("read metadata of a note: %w", err)
 		}
 		last = max(last, meta.Sequence.Stream)
-		if id, ok := messageOf(msg); ok && !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
+		noted, err := events.ReadNote(msg.Data())
+		if err != nil { // somebody else's; what can be read counts
+			c.log.Warn("a note of changed messages can't be read", zap.Uint64("sequence", meta.Sequence.Stream), zap.Error(err))
+		}
+		for _, id := range noted {
+			if !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
 		}
 	}
-	if err := c.positions.AwaitRecorded(ctx, last); err != nil {
-		return 0, err
-	}
+	return last, ids, nil
+}
+
+// copyStates copies the states of ids, with which everything up to a position
+// is copied.
+func (c *copier) copyStates(ctx context.Context, ids []message.ID, upTo cache.Position) error {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
 	rows, err := c.store.States(ctx, ids)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	gone := make(map[message.ID]bool, len(ids)) // erased, or past their retention
+	for _, id := range ids {
+		gone[id] = true
 	}
 	states := make([]cache.State, len(rows))
 	for i, row := range rows {
 		states[i] = cache.State(row)
-		delete(seen, row.ID)
+		delete(gone, row.ID)
 	}
-	if _, err := c.cache.Forget(ctx, slices.Collect(maps.Keys(seen))); err != nil { // erased, or past its retention
-		return 0, err
+	if _, err := c.cache.Forget(ctx, slices.Collect(maps.Keys(gone))); err != nil {
+		return err
 	}
 	crash.At(crash.CopierRead)
-	if err := c.cache.Put(ctx, states, cache.Position{Epoch: c.at.Epoch, Sequence: last}); err != nil {
-		return 0, err
+	if err := c.cache.Put(ctx, states, upTo); err != nil {
+		return err
 	}
 	c.metrics.redisCopied.Add(float64(len(states)))
-	return last, nil
-}
-
-// messageOf returns the message that an event is about: an event's id begins
-// with its message's.
-func messageOf(msg jetstream.Msg) (message.ID, bool) {
-	event := msg.Headers().Get(jetstream.MsgIDHeader)
-	if len(event) < 36 {
-		return message.ID{}, false
-	}
-	id, err := message.ParseID(event[:36])
-	return id, err == nil
+	return nil
 }
 
 func (c *copier) copyCounts(ctx context.Context) error {

@@ -12,32 +12,32 @@ import (
 )
 
 const (
-	// feedBatch is how many events are taken at once.
-	feedBatch = 1000
-	// feedWait is how long one request for the next event waits.
+	// feedWait is how long one request for the next message waits.
 	feedWait = 2 * time.Second
-	// holdEvery is how often the server is told that events in hand are being
+	// holdEvery is how often the server is told that what is in hand is being
 	// worked on: well within the consumers' ack wait.
 	holdEvery = 4 * time.Second
 )
 
-// feed takes events from a durable consumer of EVENTS, batch by batch. Nothing
+// feed takes messages from a durable consumer, batch by batch. Nothing
 // is fetched ahead, so that everything that the server has handed out is in
 // the hands of whoever can keep it alive. It belongs to one goroutine.
 type feed struct {
 	js       jetstream.JetStream
 	topology events.Topology
+	stream   string
 	durable  string
+	most     int                // taken at once
 	consumer jetstream.Consumer // nil: to be looked up
 
-	// The event that came last, by which a stream is known to be the same
+	// The message that came last, by which a stream is known to be the same
 	// after the connection was lost.
 	session uint64 // reconnects until then
 	last    uint64
 	lastID  string
 }
 
-// Next returns what there is, at most feedBatch events; when there is none it
+// Next returns what there is, up to the most; when there is none it
 // waits for the first. It returns none when nothing came for a while. What
 // comes with an error counts all the same.
 func (f *feed) Next(ctx context.Context) ([]jetstream.Msg, error) {
@@ -45,7 +45,7 @@ func (f *feed) Next(ctx context.Context) ([]jetstream.Msg, error) {
 	f.remember(batch)
 	if err != nil {
 		f.consumer = nil // look it up anew: it may have been made anew
-		return batch, fmt.Errorf("fetch events for %s: %w", f.durable, err)
+		return batch, fmt.Errorf("fetch from %s for %s: %w", f.stream, f.durable, err)
 	}
 	return batch, nil
 }
@@ -60,13 +60,13 @@ func (f *feed) next(ctx context.Context) ([]jetstream.Msg, error) {
 	if f.consumer == nil {
 		ask, cancel := context.WithTimeout(ctx, askWait)
 		defer cancel()
-		consumer, err := f.js.Consumer(ask, f.topology.EventsStream(), f.durable)
+		consumer, err := f.js.Consumer(ask, f.stream, f.durable)
 		if err != nil {
 			return nil, err
 		}
 		f.consumer = consumer
 	}
-	batch, err := f.take(feedBatch)
+	batch, err := f.take(f.most)
 	if err != nil || len(batch) > 0 {
 		return batch, err
 	}
@@ -83,11 +83,11 @@ func (f *feed) next(ctx context.Context) ([]jetstream.Msg, error) {
 		}
 		return first, err
 	}
-	rest, err := f.take(feedBatch - 1)
+	rest, err := f.take(f.most - 1)
 	return append(first, rest...), err
 }
 
-// remember notes the last event of a batch.
+// remember notes the last message of a batch.
 func (f *feed) remember(batch []jetstream.Msg) {
 	for _, msg := range batch {
 		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream > f.last {
@@ -96,7 +96,7 @@ func (f *feed) remember(batch []jetstream.Msg) {
 	}
 }
 
-// recognise makes sure after a reconnect that the stream still holds the event
+// recognise makes sure after a reconnect that the stream still holds the message
 // that came last. If not, it was put back to what it held before, and what it
 // has taken since would be passed over: then the consumer begins once more.
 func (f *feed) recognise(ctx context.Context) error {
@@ -107,7 +107,7 @@ func (f *feed) recognise(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, recorderWait)
 	defer cancel()
-	stream, err := f.js.Stream(ctx, f.topology.EventsStream())
+	stream, err := f.js.Stream(ctx, f.stream)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (f *feed) recognise(ctx context.Context) error {
 		return err
 	case err != nil && stream.CachedInfo().State.FirstSeq > f.last: // it is too old to be kept
 	default:
-		if _, err := f.topology.Realign(ctx, f.js, f.topology.EventsStream(), f.durable); err != nil {
+		if _, err := f.topology.Realign(ctx, f.js, f.stream, f.durable); err != nil {
 			return err
 		}
 		f.last, f.lastID = 0, ""
@@ -147,7 +147,7 @@ func collect(answer jetstream.MessageBatch) ([]jetstream.Msg, error) {
 	return batch, nil
 }
 
-// hold keeps events from being handed out again, until release is called.
+// hold keeps messages from being handed out again, until release is called.
 func hold(batch []jetstream.Msg) (release func()) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -161,13 +161,13 @@ func hold(batch []jetstream.Msg) (release func()) {
 			case <-ticks.C:
 			}
 			for _, msg := range batch {
-				_ = msg.InProgress() // without it the event comes again, which is harmless
+				_ = msg.InProgress() // without it the message comes again, which is harmless
 			}
 		}
 	}()
 	return func() { close(stop); <-stopped }
 }
 
-// settle ends an event that is done with. One whose end gets lost comes
+// settle ends a message that is done with. One whose end gets lost comes
 // again, and changes nothing then.
 func settle(msg jetstream.Msg) { _ = msg.Ack() }

@@ -46,7 +46,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		recorderBatch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "dispatch", Subsystem: "dispatcher", Name: "recorder_batch_events",
 			Help:    "Events that the recorder took at once; a batch that is always full means that it lags behind.",
-			Buckets: []float64{1, 3, 10, 30, 100, 300, feedBatch - 1},
+			Buckets: []float64{1, 3, 10, 30, 100, 300, recordBatch - 1},
 		}),
 		recorderResults: vec("recorded_outcomes_total", "Outcomes written to Postgres, by effect: moved the message, or none, because it was known or overtaken.", "effect"),
 		recorderRefused: prometheus.NewCounter(counter("refused_outcomes_total", "Outcomes that could not be recorded and were left out.")),
@@ -54,7 +54,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		expired:         prometheus.NewCounter(counter("expired_messages_total", "Messages that this dispatcher expired before they were emitted.")),
 		deleted:         vec("deleted_rows_total", "Rows that this dispatcher deleted because they were past RETENTION, by table: messages or attempts.", "table"),
 		redisCopied:     prometheus.NewCounter(counter("redis_copied_states_total", "States that this dispatcher copied to Redis.")),
-		redisLag:        gauge("redis_lag_events", "Events that are not yet copied to Redis, as this dispatcher saw it last."),
+		redisLag:        gauge("redis_lag_batches", "Batches of changed messages that are not yet copied to Redis, as this dispatcher saw it last."),
 	}
 	registry.MustRegister(m.ticks, m.claimed, m.queued, m.relays, m.outboxRows, m.outboxOldest, m.recorderBatch,
 		m.recorderResults, m.recorderRefused, m.leases, m.expired, m.deleted, m.redisCopied, m.redisLag)

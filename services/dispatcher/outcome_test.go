@@ -84,5 +84,5 @@ func TestARelayedClaimIsNotCertainlyTheFirst(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{events.OriginRelay, events.OriginRelay}, origins)
-	assert.Len(t, kept, 5, "the events are told in any case")
+	assert.Len(t, kept, 7, "the events, and a note for each claim, are told in any case")
 }

@@ -10,10 +10,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // recordWait bounds the recording of one batch.
 const recordWait = 10 * time.Second
+
+// recordBatch is how many outcomes are recorded at once.
+const recordBatch = 1000
 
 // minRecordRest and maxRecordRest bound the rest between two batches: nobody
 // waits for a record but a retry, and that for longer.
@@ -22,13 +26,14 @@ const (
 	maxRecordRest = 100 * time.Millisecond
 )
 
-// recorder writes the senders' outcomes to Postgres. It passes over all other
-// events: only so does its position say how far everybody's knowledge goes.
+// recorder writes the senders' outcomes to Postgres, notes for the copy in
+// Redis which messages they were about, and only then acknowledges them.
 // Several are harmless beside each other, and so is an event that comes twice
 // or late (see RecordOutcomes in pkg/db).
 type recorder struct {
 	store   *db.Store
 	feed    *feed
+	notes   notes // for the copy in Redis
 	lease   time.Duration
 	metrics *metrics
 	log     *zap.Logger
@@ -42,7 +47,7 @@ func (r *recorder) Run(ctx context.Context) error {
 		if len(batch) > 0 {
 			began := time.Now()
 			r.record(ctx, batch)
-			if len(batch) < feedBatch {
+			if len(batch) < recordBatch {
 				rest(ctx, max(time.Since(began), minRecordRest), maxRecordRest)
 			}
 		}
@@ -58,6 +63,20 @@ func (r *recorder) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// notes tells the copier which messages outcomes were about.
+type notes struct {
+	composer  events.Composer
+	publisher events.Publisher
+}
+
+func (n notes) publish(ctx context.Context, outcomes []db.Outcome) error {
+	ids := make([]message.ID, len(outcomes))
+	for i, o := range outcomes {
+		ids[i] = o.ID
+	}
+	return n.publisher.Publish(ctx, n.composer.Noted(ids))
 }
 
 // told is an event with the outcome that it tells.
@@ -107,9 +126,13 @@ func (r *recorder) write(ctx context.Context, outcomes []told) (left []told) {
 		moved, err = r.store.Record(ctx, values, r.lease)
 		return err
 	})
+	if err == nil {
+		crash.At(crash.RecorderStored)
+		err = persist(ctx, recordWait, r.trouble, func(ctx context.Context) error { return r.notes.publish(ctx, values) })
+	}
 	switch {
 	case err == nil:
-		crash.At(crash.RecorderStored)
+		crash.At(crash.RecorderNoted)
 		for _, o := range outcomes {
 			settle(o.msg)
 			crash.At(crash.RecorderPartAcked)

@@ -112,7 +112,10 @@ func (p parts) start() error {
 	}
 	p.group.Go("recorder", (&recorder{
 		store: p.store, lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
-		feed:    &feed{js: p.js, topology: p.topology, durable: events.RecorderConsumer},
+		feed: &feed{
+			js: p.js, topology: p.topology, stream: p.topology.EventsStream(), durable: events.RecorderConsumer, most: recordBatch,
+		},
+		notes:   notes{composer: p.composer, publisher: p.publisher},
 		trouble: p.watched("recorder", service.StateDown, "recorder"),
 	}).Run)
 
@@ -160,9 +163,10 @@ func (p parts) startCopier() error {
 	p.group.OnStop("redis", func(context.Context) error { return redis.Close() })
 	p.health.Add("redis", service.StateDegraded, checkRedis(redis))
 	p.group.Go("redis copier", (&copier{
-		store: p.store, cache: redis, js: p.js, topology: p.topology, positions: p.positions,
-		metrics: p.metrics, log: p.log,
-		feed:    &feed{js: p.js, topology: p.topology, durable: events.CacheConsumer},
+		store: p.store, cache: redis, js: p.js, topology: p.topology, metrics: p.metrics, log: p.log,
+		feed: &feed{
+			js: p.js, topology: p.topology, stream: p.topology.ChangesStream(), durable: events.CacheConsumer, most: copyBatch,
+		},
 		trouble: p.watched("redis copier", service.StateDegraded, "copying to Redis"),
 	}).Run)
 	return nil
