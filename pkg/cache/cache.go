@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -122,23 +123,32 @@ func (c *Cache) Begin(ctx context.Context, epoch string) error {
 	return nil
 }
 
-// putState takes a state only if it is newer.
-// KEYS: the message. ARGV: version, status, externalId, sentAt, when it goes (Unix ms; 0: never),
-// which version a message counts as having that is not held (none: it is left out).
-var putState = redis.NewScript(`
-local held = tonumber(redis.call('HGET', KEYS[1], 'version') or ARGV[6])
-if not held or held >= tonumber(ARGV[1]) then
-  return 0
+// putStates takes states that are newer than what is held.
+// KEYS: messages. ARGV: 1 to take also those that are not held, then for each
+// message: version, status, externalId, sentAt, when it goes (Unix ms; 0: never).
+var putStates = redis.NewScript(`
+for i, key in ipairs(KEYS) do
+  local a = 5 * i - 3
+  local held = redis.call('HGET', key, 'version')
+  if (held and tonumber(held) < tonumber(ARGV[a])) or (not held and ARGV[1] == '1') then
+    local fields = {'version', ARGV[a], 'status', ARGV[a + 1]}
+    if ARGV[a + 2] ~= '' then
+      table.insert(fields, 'externalId')
+      table.insert(fields, ARGV[a + 2])
+    end
+    if ARGV[a + 3] ~= '' then
+      table.insert(fields, 'sentAt')
+      table.insert(fields, ARGV[a + 3])
+    end
+    redis.call('HSET', key, unpack(fields))
+    if ARGV[a + 4] ~= '0' then
+      redis.call('PEXPIREAT', key, ARGV[a + 4])
+    elseif held then
+      redis.call('PERSIST', key)
+    end
+  end
 end
-redis.call('HSET', KEYS[1], 'version', ARGV[1], 'status', ARGV[2])
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'externalId', ARGV[3]) end
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'sentAt', ARGV[4]) end
-if ARGV[5] == '0' then
-  redis.call('PERSIST', KEYS[1])
-else
-  redis.call('PEXPIREAT', KEYS[1], ARGV[5])
-end
-return 1
+return #KEYS
 `)
 
 // putPosition comes last and says whether everything before it counts.
@@ -170,7 +180,7 @@ func (c *Cache) withScripts(ctx context.Context, run func() error) error {
 	if !redis.HasErrorPrefix(err, "NOSCRIPT") {
 		return err
 	}
-	for _, script := range []*redis.Script{putState, putPosition} {
+	for _, script := range []*redis.Script{putStates, putPosition} {
 		if err := script.Load(ctx, c.client).Err(); err != nil {
 			return fmt.Errorf("load script: %w", err)
 		}
@@ -180,9 +190,7 @@ func (c *Cache) withScripts(ctx context.Context, run func() error) error {
 
 func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
 	pipe := c.client.Pipeline()
-	for _, s := range states {
-		c.putOne(ctx, pipe, s, "0")
-	}
+	c.putAll(ctx, pipe, states, true)
 	taken := putPosition.EvalSha(ctx, pipe, []string{c.copiedKey()}, upTo.Epoch, upTo.Sequence)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return err
@@ -193,16 +201,31 @@ func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
 	return nil
 }
 
-func (c *Cache) putOne(ctx context.Context, pipe redis.Pipeliner, s State, unheld string) {
-	var sentAt string
-	if s.SentAt != nil {
-		sentAt = s.SentAt.UTC().Format(time.RFC3339Nano)
+// putAtOnce is how many states go into one call: Redis answers nobody else
+// meanwhile.
+const putAtOnce = 100
+
+// putAll adds the calls for states to a pipeline; with unheld, also messages
+// get one that have none.
+func (c *Cache) putAll(ctx context.Context, pipe redis.Pipeliner, states []State, unheld bool) {
+	for some := range slices.Chunk(states, putAtOnce) {
+		keys := make([]string, len(some))
+		args := make([]any, 1, 1+5*len(some))
+		args[0] = unheld
+		for i, s := range some {
+			keys[i] = c.messageKey(s.ID)
+			var sentAt string
+			if s.SentAt != nil {
+				sentAt = s.SentAt.UTC().Format(time.RFC3339Nano)
+			}
+			var goes int64
+			if s.Status.Final() {
+				goes = s.UpdatedAt.Add(Kept).UnixMilli()
+			}
+			args = append(args, s.Version, string(s.Status), s.ExternalID, sentAt, goes)
+		}
+		putStates.EvalSha(ctx, pipe, keys, args...)
 	}
-	var goes int64
-	if s.Status.Final() {
-		goes = s.UpdatedAt.Add(Kept).UnixMilli()
-	}
-	putState.EvalSha(ctx, pipe, []string{c.messageKey(s.ID)}, s.Version, string(s.Status), s.ExternalID, sentAt, goes, unheld)
 }
 
 // Refresh is Put beside the copier: only messages that are held get their
@@ -211,9 +234,7 @@ func (c *Cache) putOne(ctx context.Context, pipe redis.Pipeliner, s State, unhel
 func (c *Cache) Refresh(ctx context.Context, states []State) error {
 	err := c.withScripts(ctx, func() error {
 		pipe := c.client.Pipeline()
-		for _, s := range states {
-			c.putOne(ctx, pipe, s, "")
-		}
+		c.putAll(ctx, pipe, states, false)
 		_, err := pipe.Exec(ctx)
 		return err
 	})
