@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,58 +14,81 @@ import (
 type Positions struct {
 	js       jetstream.JetStream
 	topology Topology
+	events   *atomic.Value // a jetstream.Stream, once it was found
 }
 
 // NewPositions returns a Positions over a connection.
 func NewPositions(js jetstream.JetStream, topology Topology) Positions {
-	return Positions{js: js, topology: topology}
+	return Positions{js: js, topology: topology, events: new(atomic.Value)}
 }
 
-// Last returns the sequence of the last event that is stored now and may tell
-// of an outcome, 0 if there is none: what others tell is in Postgres already.
-// The stream's leader answers, who knows every event that was acknowledged.
+// Last returns the sequence of the last event that is stored now, 0 if there
+// is none. The stream's leader answers, who knows every event that was
+// acknowledged.
 func (p Positions) Last(ctx context.Context) (uint64, error) {
-	stream, err := p.js.Stream(ctx, p.topology.EventsStream())
+	last, err := p.lastOn(ctx, p.topology.prefix+".events.>")
 	if err != nil {
-		return 0, fmt.Errorf("look up events: %w", err)
+		return 0, fmt.Errorf("look up last event: %w", err)
 	}
-	subjects := p.topology.outcomes()
-	found, errs := make([]uint64, len(subjects)), make([]error, len(subjects))
-	var asking sync.WaitGroup
-	for i, subject := range subjects {
-		asking.Go(func() {
-			msg, err := stream.GetLastMsgForSubject(ctx, subject)
-			switch {
-			case err == nil:
-				found[i] = msg.Sequence
-			case !errors.Is(err, jetstream.ErrMsgNotFound):
-				errs[i] = err
-			}
-		})
+	return last, nil
+}
+
+// lastOutcome returns the sequence of the last event that may tell of an
+// outcome.
+func (p Positions) lastOutcome(ctx context.Context) (last uint64, err error) {
+	for _, subject := range p.topology.outcomes() {
+		one, err := p.lastOn(ctx, subject)
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, one)
 	}
-	asking.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return 0, fmt.Errorf("look up last outcome: %w", err)
+	return last, nil
+}
+
+func (p Positions) lastOn(ctx context.Context, subject string) (uint64, error) {
+	stream, found := p.events.Load().(jetstream.Stream)
+	if !found {
+		var err error
+		if stream, err = p.js.Stream(ctx, p.topology.EventsStream()); err != nil {
+			return 0, err
+		}
+		p.events.Store(stream)
 	}
-	return slices.Max(found), nil
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return msg.Sequence, nil
 }
 
 // firstPoll and lastPoll are the pauses between AwaitRecorded's looks: the
-// recorder is mostly milliseconds behind, and seldom seconds.
+// recorder is mostly milliseconds behind, and seldom seconds. After so many
+// looks as patientLooks it asks what is really to be waited for.
 const (
-	firstPoll = 2 * time.Millisecond
-	lastPoll  = 20 * time.Millisecond
+	firstPoll    = 2 * time.Millisecond
+	lastPoll     = 20 * time.Millisecond
+	patientLooks = 2
 )
 
-// AwaitRecorded returns once the recorder has passed the outcome with the
-// given sequence: everything up to it is in Postgres. It returns ctx's error
-// when that ends first. A position beyond the end of the stream says nothing:
-// the stream has lost its end, and the recorder is about to begin once more.
+// AwaitRecorded returns once the recorder has passed the event with the given
+// sequence: every outcome up to it is in Postgres. It returns ctx's error when
+// that ends first.
 func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
-	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
+	known := false // that an outcome is to be waited for
+	for looks, wait := 1, firstPoll; ; looks, wait = looks+1, min(2*wait, lastPoll) {
 		consumer, err := p.js.Consumer(ctx, p.topology.EventsStream(), RecorderConsumer)
-		if err == nil && p.passed(ctx, consumer.CachedInfo().AckFloor.Stream, sequence) {
+		if err == nil && p.passed(ctx, consumer.CachedInfo(), sequence) {
 			return nil
+		}
+		if looks >= patientLooks && !known {
+			// The recorder does not look at other events by themselves.
+			if last, err := p.lastOutcome(ctx); err == nil {
+				sequence, known = min(sequence, last), true
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -76,10 +98,18 @@ func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
 	}
 }
 
-func (p Positions) passed(ctx context.Context, floor, sequence uint64) bool {
-	if floor <= sequence {
-		return floor == sequence
+// passed says whether everything up to a sequence is acknowledged: that is
+// what the ack floor says, and when nothing is under way, also how far the
+// consumer has looked. A position beyond the end of the stream says nothing:
+// the stream has lost its end, and the recorder is about to begin once more.
+func (p Positions) passed(ctx context.Context, recorder *jetstream.ConsumerInfo, sequence uint64) bool {
+	position := recorder.AckFloor.Stream
+	if recorder.NumAckPending == 0 {
+		position = max(position, recorder.Delivered.Stream)
+	}
+	if position <= sequence {
+		return position == sequence
 	}
 	stream, err := p.js.Stream(ctx, p.topology.EventsStream())
-	return err == nil && floor <= stream.CachedInfo().State.LastSeq
+	return err == nil && position <= stream.CachedInfo().State.LastSeq
 }

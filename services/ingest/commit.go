@@ -24,6 +24,11 @@ const (
 	maxQueued     = 10_000   // messages that wait for a transaction
 	maxQueuedSize = 64 << 20 // and bytes
 
+	// maxCommitRest bounds a committer's rest after a transaction, which is as
+	// long as that took: under load each is for more messages then, and a lone
+	// message after a quiet time waits for nothing.
+	maxCommitRest = 4 * time.Millisecond
+
 	commitWait   = 8 * time.Second        // how long a transaction may take
 	commitRepeat = 100 * time.Millisecond // pause before it is tried a second time
 
@@ -194,7 +199,9 @@ func (c *committer) work() {
 			return
 		}
 		c.observe(len(group))
+		began := time.Now()
 		c.commit(group)
+		time.Sleep(min(time.Since(began), maxCommitRest)) // the others gather meanwhile
 	}
 }
 

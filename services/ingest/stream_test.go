@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -175,7 +176,7 @@ func TestALongStreamNeedsLittleMemory(t *testing.T) {
 		if n%2000 == 1999 {
 			now := heap()
 			t.Logf("%d KiB more", (int64(now)-int64(before))>>10)
-			require.Less(t, heap(), before+allowed, "after %d lines", n)
+			require.Less(t, now, before+allowed, "after %d lines", n)
 		}
 	}
 	require.NoError(t, answers.Err())
@@ -186,12 +187,17 @@ func TestALongStreamNeedsLittleMemory(t *testing.T) {
 	require.Equal(t, lines*9/10, counts.Counts[message.Pending])
 }
 
-// heap is how many bytes are alive.
+// heap is how many bytes are alive. What others allocate while the garbage is
+// collected counts as alive until the next time, so the least of some counts.
 func heap() uint64 {
-	var stats runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		least = min(least, stats.HeapAlloc)
+	}
+	return least
 }
 
 func TestAStreamAnswersBeforeItsEnd(t *testing.T) {
