@@ -262,7 +262,7 @@ func TestHTTP2IsUsedWhereItIsOffered(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	w := hookTo(t, server.URL)
-	w.transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	w.transport.(timed).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, succeeded, a.verdict, a.text)
 	require.Equal(t, "HTTP/2.0", proto)
