@@ -125,6 +125,10 @@ func (t timed) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	limit.Reset(responseWait)
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		_ = response.Body.Close() // it is the connection itself, which the end of a context does not reach
+		response.Body = http.NoBody
+	}
 	response.Body = timedBody{response.Body, func() { limit.Stop(); cancel(nil) }}
 	return response, nil
 }

@@ -38,9 +38,9 @@ type direct struct {
 	address  string        // host and port
 	timeout  time.Duration // of a request, up to the response's header
 	dialer   net.Dialer
-	keep     int               // how many connections may be idle
-	patience time.Duration     // how long each of them may be
-	large    http.RoundTripper // for requests of more than maxDirect
+	keep     int           // how many connections may be idle
+	patience time.Duration // how long each of them may be
+	large    timed         // for requests of more than maxDirect
 
 	mu      sync.Mutex
 	idle    []*wire     // the longest idle one first
@@ -157,6 +157,7 @@ func (d *direct) CloseIdleConnections() {
 	for c := d.take(); c != nil; c = d.take() {
 		c.close()
 	}
+	d.large.CloseIdleConnections()
 }
 
 // wire is a connection, which carries one request at a time.
