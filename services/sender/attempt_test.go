@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -108,6 +109,15 @@ func TestARequestIsThatOfTheContract(t *testing.T) {
 		require.Equal(t, string(m.Payload), string(body))
 		require.Empty(t, got.Header.Get("traceparent"))
 	})
+}
+
+func TestTheBodySaysWhatTheMessageDoes(t *testing.T) {
+	t.Parallel()
+	for _, content := range []string{"", "plain", "\"\\/<&>\u2028", "\x00\b\f\n\r\t\x1f\x7f", "ol\u00e1 \U0001F600", "bad \xff"} {
+		var got map[string]string
+		require.NoError(t, json.Unmarshal(requestBody(message.Message{To: "+1", Content: content}), &got))
+		require.Equal(t, map[string]string{"to": "+1", "content": strings.ToValidUTF8(content, "\uFFFD")}, got)
+	}
 }
 
 // net/http repeats a POST by itself when it has an Idempotency-Key and

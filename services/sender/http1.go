@@ -3,6 +3,7 @@ package sender
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -102,10 +103,7 @@ func (d *direct) connect(ctx context.Context, deadline time.Time) (*wire, error)
 	defer cancel()
 	conn, err := d.dialer.DialContext(dial, "tcp", d.address)
 	if err != nil {
-		if errors.Is(context.Cause(dial), errTimeout) {
-			err = errTimeout
-		}
-		return nil, err
+		return nil, cmp.Or(context.Cause(dial), err)
 	}
 	return newWire(conn, deadline)
 }
@@ -225,11 +223,8 @@ func (c *wire) exchange(request *http.Request) (*http.Response, error) {
 		_ = response.Body.Close() // it is empty
 		response, err = http.ReadResponse(c.in, request)
 	}
-	if err != nil && unwritten != nil {
-		err = unwritten
-	}
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(unwritten, err)
 	}
 	c.room = math.MaxInt
 	c.again = unwritten == nil && !response.Close && response.StatusCode >= http.StatusOK

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -61,7 +63,9 @@ func TestADirectPostIsSentOnce(t *testing.T) {
 				t.Parallel()
 				f := newFarEnd(t, func(conn *net.TCPConn, next func() *http.Request) {
 					for range before {
-						_, _ = io.Copy(io.Discard, next().Body)
+						if r := next(); r != nil {
+							_, _ = io.Copy(io.Discard, r.Body)
+						}
 						_, _ = io.WriteString(conn, ok)
 					}
 					if r := next(); r != nil {
@@ -137,12 +141,21 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	})
 	t.Run("at the end", func(t *testing.T) {
 		t.Parallel()
-		f, closed := closing(t, meet())
+		var first atomic.Int32
+		all := meet()
+		f, closed := closing(t, func() {
+			if first.Add(1) <= count {
+				all()
+			}
+		})
 		w := hookTo(t, f.url)
 		together(t, w, count)
 		require.Len(t, directOf(w).idle, count)
+		large := testMessage()
+		large.Payload = bytes.Repeat([]byte("1"), maxDirect+1)
+		require.Equal(t, succeeded, w.attempt(t.Context(), large, 1).verdict)
 		w.close()
-		for range count {
+		for range count + 1 {
 			<-closed
 		}
 	})
@@ -189,7 +202,7 @@ func TestADirectAttemptEndsWithItsContext(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		require.Equal(t, retryable, w.attempt(ctx, testMessage(), 1).verdict)
+		require.Equal(t, "context canceled", w.attempt(ctx, testMessage(), 1).text)
 	})
 	for name, said := range map[string]string{"before the header": "", "in the header": "HTTP/1.1 200 O", "in the body": ok[:len(ok)-1]} {
 		t.Run(name, func(t *testing.T) {
