@@ -80,7 +80,7 @@ func awaitReadable(t *testing.T, w *webhook) {
 	require.NoError(t, idle[0].conn.SetDeadline(time.Now().Add(time.Minute)))
 	require.NoError(t, idle[0].raw.Read(func(fd uintptr) bool {
 		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
-		return err != syscall.EAGAIN //nolint:errorlint // as the kernel says it
+		return err != syscall.EAGAIN
 	}))
 }
 
