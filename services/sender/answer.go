@@ -131,11 +131,8 @@ func idText(value json.RawMessage) string {
 	}
 	switch first := value[0]; {
 	case first == '"':
-		var text string
-		if json.Unmarshal(value, &text) != nil {
-			return ""
-		}
-		return clean([]byte(text), maxExternalID)
+		text, _ := jsontext.AppendUnquote(nil, value) // half a surrogate pair becomes U+FFFD
+		return clean(text, maxExternalID)
 	case first == '-', first >= '0' && first <= '9':
 		return clean(value, maxExternalID)
 	}
@@ -164,15 +161,14 @@ func whole(text []byte, limit int) int {
 	return limit
 }
 
-// describe words why there was no answer. cause is why the attempt's context
-// ended, if it did.
-func (w *webhook) describe(cause, err error) string {
+// describe words why there was no answer.
+func (w *webhook) describe(err error) string {
 	var dns *net.DNSError
 	var op *net.OpError
 	var invalid *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
 	switch {
-	case errors.Is(cause, errTimeout):
+	case errors.Is(err, errTimeout):
 		return "timeout after " + w.timeout.String()
 	case errors.As(err, &dns):
 		if dns.IsNotFound {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -27,14 +30,14 @@ const (
 	responseWait = 2 * time.Second
 )
 
-var (
-	errTimeout  = errors.New("the webhook's time is over")
-	errReadLong = errors.New("the response's time is over")
-)
+// idleTimeout is how long a connection is kept that carries no request.
+const idleTimeout = 30 * time.Second
+
+var errTimeout = errors.New("the webhook's time is over")
 
 // webhook is a destination: it makes one attempt at a time, or many at once.
 type webhook struct {
-	url       string
+	url       *url.URL
 	headers   http.Header
 	keys      [][]byte
 	timeout   time.Duration
@@ -62,32 +65,88 @@ func newWebhook(cfg Config) (*webhook, error) {
 	}
 	u.User = nil
 	return &webhook{
-		url: u.String(), headers: headers, keys: keys, timeout: cfg.WebhookTimeout,
-		transport: newTransport(cfg.Concurrency), clock: new(events.Skew),
+		url: u, headers: headers, keys: keys, timeout: cfg.WebhookTimeout,
+		transport: newTransport(u, cfg, http.ProxyFromEnvironment), clock: new(events.Skew),
 	}, nil
 }
 
-// newTransport keeps a connection a request that may be in flight. It is used
-// without an http.Client, so that nothing follows redirects, keeps cookies or
-// puts the URL into errors.
-func newTransport(concurrency int) *http.Transport {
+// newTransport returns the road to a URL. It keeps a connection a request that
+// may be in flight, and is used without an http.Client, so that nothing follows
+// redirects, keeps cookies or puts the URL into errors.
+func newTransport(u *url.URL, cfg Config, proxies func(*http.Request) (*url.URL, error)) http.RoundTripper {
+	rest := timed{newNetHTTP(cfg.Concurrency, proxies), cfg.WebhookTimeout}
+	proxy, err := proxies(&http.Request{URL: u})
+	foreign := strings.ContainsFunc(u.Host, func(r rune) bool { return r >= utf8.RuneSelf }) // net/http knows how to look it up
+	if u.Scheme != "http" || proxy != nil || err != nil || foreign {
+		return rest
+	}
+	return newDirect(u, cfg.Concurrency, rest)
+}
+
+func newDialer() net.Dialer {
+	return net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+}
+
+func newNetHTTP(concurrency int, proxies func(*http.Request) (*url.URL, error)) *http.Transport {
+	dialer := newDialer()
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		Proxy:                  proxies,
+		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 		MaxIdleConns:           0,
 		MaxIdleConnsPerHost:    concurrency,
-		IdleConnTimeout:        30 * time.Second,
+		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxResponse,
 		DisableCompression:     true, // answers are small, and a small answer can be a large one packed
 	}
 }
 
+// timed is net/http's road, with the times of an attempt: it returns
+// errTimeout when there is no header in time, and breaks the body off after
+// responseWait.
+type timed struct {
+	*http.Transport
+	timeout time.Duration
+}
+
+// RoundTrip is http.Transport's.
+func (t timed) RoundTrip(request *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(request.Context())
+	limit := time.AfterFunc(t.timeout, func() { cancel(errTimeout) })
+	response, err := t.Transport.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errTimeout) {
+			err = errTimeout
+		}
+		limit.Stop()
+		cancel(nil)
+		return nil, err
+	}
+	limit.Reset(responseWait)
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		_ = response.Body.Close() // it is the connection itself, which the end of a context does not reach
+		response.Body = http.NoBody
+	}
+	response.Body = timedBody{response.Body, func() { limit.Stop(); cancel(nil) }}
+	return response, nil
+}
+
+// timedBody ends the times of its attempt when it is closed.
+type timedBody struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b timedBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}
+
 // close ends the idle connections.
 func (w *webhook) close() {
-	if t, ok := w.transport.(*http.Transport); ok {
+	if t, ok := w.transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
 }
@@ -98,11 +157,6 @@ func (w *webhook) close() {
 func (w *webhook) attempt(ctx context.Context, m message.Message, number int) answer {
 	began := time.Now()
 	started := w.clock.At(began)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	limit := time.AfterFunc(w.timeout, func() { cancel(errTimeout) })
-	defer limit.Stop()
-
 	request, err := w.request(ctx, m, number, started)
 	if err != nil {
 		return answer{started: started, verdict: refused, text: "the request can't be made: " + clean([]byte(err.Error()), maxErrorText)}
@@ -112,16 +166,10 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 		return answer{started: started, unsent: err}
 	}
 	if err != nil {
-		return answer{
-			started: started, took: time.Since(began),
-			verdict: retryable, text: w.describe(context.Cause(ctx), err),
-		}
+		return answer{started: started, took: time.Since(began), verdict: retryable, text: w.describe(err)}
 	}
 	defer func() { _ = response.Body.Close() }()
-	limit.Stop()
 	crash.At(crash.SenderResponding)
-	rest := time.AfterFunc(responseWait, func() { cancel(errReadLong) })
-	defer rest.Stop()
 	// A body that is longer, or breaks off, costs its connection; what came of
 	// it counts all the same.
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxResponse))
@@ -140,14 +188,12 @@ func exhausted(err error) bool {
 }
 
 func (w *webhook) request(ctx context.Context, m message.Message, number int, at time.Time) (*http.Request, error) {
-	body, err := requestBody(m)
+	body := requestBody(m)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
+	request.URL, request.Host = w.url, w.url.Host // parsed once
 	header, id := request.Header, m.ID.String()
 	header.Set("Content-Type", "application/json")
 	header.Set("User-Agent", "message-dispatcher/"+service.Version())
@@ -173,17 +219,14 @@ func (w *webhook) request(ctx context.Context, m message.Message, number int, at
 	return request, nil
 }
 
-// requestBody is the payload as it came, or to and content.
-func requestBody(m message.Message) ([]byte, error) {
+// requestBody is the payload as it came, or to and content. What is no UTF-8
+// becomes U+FFFD.
+func requestBody(m message.Message) []byte {
 	if m.Payload != nil {
-		return m.Payload, nil
+		return m.Payload
 	}
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(struct {
-		To      string `json:"to"`
-		Content string `json:"content"`
-	}{m.To, m.Content})
-	return bytes.TrimSuffix(body.Bytes(), []byte("\n")), err
+	body := make([]byte, 0, 64+len(m.To)+len(m.Content))
+	body, _ = jsontext.AppendQuote(append(body, `{"to":`...), m.To)
+	body, _ = jsontext.AppendQuote(append(body, `,"content":`...), m.Content)
+	return append(body, '}')
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -44,112 +45,151 @@ func hookTo(t *testing.T, url string, settings ...func(*Config)) *webhook {
 	return w
 }
 
+// road brings a webhook that net/http and a direct road can reach onto one of
+// the two.
+type road func(*webhook) *webhook
+
+// overEachRoad runs a test of what both roads promise.
+func overEachRoad(t *testing.T, test func(t *testing.T, over road)) {
+	t.Helper()
+	for name, over := range map[string]road{
+		"direct":   func(w *webhook) *webhook { return w },
+		"net/http": func(w *webhook) *webhook { w.transport = directOf(w).large; return w },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, over)
+		})
+	}
+}
+
+func directOf(w *webhook) *direct { return w.transport.(*direct) }
+
 func timeout(d time.Duration) func(*Config) { return func(c *Config) { c.WebhookTimeout = d } }
 
 func TestARequestIsThatOfTheContract(t *testing.T) {
 	t.Parallel()
-	var got *http.Request
-	var body []byte
-	w := hook(t, func(_ http.ResponseWriter, r *http.Request) {
-		got = r
-		body, _ = io.ReadAll(r.Body)
-	}, func(c *Config) {
-		c.WebhookURL = strings.Replace(c.WebhookURL, "://", "://user:pass@", 1) + "/hook?key=1"
-		c.WebhookSecret = "one two"
-		c.WebhookHeaders = "X-Tenant: 7"
+	overEachRoad(t, func(t *testing.T, over road) {
+		var got *http.Request
+		var body []byte
+		w := over(hook(t, func(_ http.ResponseWriter, r *http.Request) {
+			got = r
+			body, _ = io.ReadAll(r.Body)
+		}, func(c *Config) {
+			c.WebhookURL = strings.Replace(c.WebhookURL, "://", "://user:pass@", 1) + "/hook?key=1"
+			c.WebhookSecret = "one two"
+			c.WebhookHeaders = "X-Tenant: 7"
+		}))
+		m := testMessage()
+		m.Trace = message.Trace{Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", State: "a=1"}
+		a := w.attempt(t.Context(), m, 3)
+		require.Equal(t, succeeded, a.verdict)
+
+		require.Equal(t, http.MethodPost, got.Method)
+		require.Equal(t, "/hook?key=1", got.RequestURI)
+		require.JSONEq(t, `{"to":"+905551111111","content":"<olá> & \"co\""}`, string(body))
+		require.Equal(t, "application/json", got.Header.Get("Content-Type"))
+		require.Equal(t, m.ID.String(), got.Header.Get("Idempotency-Key"))
+		require.Equal(t, m.ID.String(), got.Header.Get("webhook-id"))
+		require.Regexp(t, `^\d{10}$`, got.Header.Get("webhook-timestamp"))
+		require.Len(t, strings.Fields(got.Header.Get("webhook-signature")), 2)
+		require.Regexp(t, `^message-dispatcher/\S+$`, got.Header.Get("User-Agent"))
+		require.Equal(t, "3", got.Header.Get("X-Dispatch-Attempt"))
+		require.Equal(t, m.Trace.Parent, got.Header.Get("traceparent"))
+		require.Equal(t, m.Trace.State, got.Header.Get("tracestate"))
+		require.Equal(t, "7", got.Header.Get("X-Tenant"))
+		user, password, ok := got.BasicAuth()
+		require.True(t, ok)
+		require.Equal(t, "user:pass", user+":"+password)
+		require.EqualValues(t, len(body), got.ContentLength)
+
+		m.Payload = []byte("{ \"as\":\t\"it is\" }")
+		m.Trace = message.Trace{}
+		w.attempt(t.Context(), m, 1)
+		require.Equal(t, string(m.Payload), string(body))
+		require.Empty(t, got.Header.Get("traceparent"))
 	})
-	m := testMessage()
-	m.Trace = message.Trace{Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", State: "a=1"}
-	a := w.attempt(t.Context(), m, 3)
-	require.Equal(t, succeeded, a.verdict)
+}
 
-	require.Equal(t, http.MethodPost, got.Method)
-	require.Equal(t, "/hook?key=1", got.RequestURI)
-	require.JSONEq(t, `{"to":"+905551111111","content":"<olá> & \"co\""}`, string(body))
-	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
-	require.Equal(t, m.ID.String(), got.Header.Get("Idempotency-Key"))
-	require.Equal(t, m.ID.String(), got.Header.Get("webhook-id"))
-	require.Regexp(t, `^\d{10}$`, got.Header.Get("webhook-timestamp"))
-	require.Len(t, strings.Fields(got.Header.Get("webhook-signature")), 2)
-	require.Regexp(t, `^message-dispatcher/\S+$`, got.Header.Get("User-Agent"))
-	require.Equal(t, "3", got.Header.Get("X-Dispatch-Attempt"))
-	require.Equal(t, m.Trace.Parent, got.Header.Get("traceparent"))
-	require.Equal(t, m.Trace.State, got.Header.Get("tracestate"))
-	require.Equal(t, "7", got.Header.Get("X-Tenant"))
-	user, password, ok := got.BasicAuth()
-	require.True(t, ok)
-	require.Equal(t, "user:pass", user+":"+password)
-	require.EqualValues(t, len(body), got.ContentLength)
-
-	m.Payload = []byte("{ \"as\":\t\"it is\" }")
-	m.Trace = message.Trace{}
-	w.attempt(t.Context(), m, 1)
-	require.Equal(t, string(m.Payload), string(body))
-	require.Empty(t, got.Header.Get("traceparent"))
+func TestTheBodySaysWhatTheMessageDoes(t *testing.T) {
+	t.Parallel()
+	for _, content := range []string{"", "plain", "\"\\/<&>\u2028", "\x00\b\f\n\r\t\x1f\x7f", "ol\u00e1 \U0001F600", "bad \xff"} {
+		var got map[string]string
+		require.NoError(t, json.Unmarshal(requestBody(message.Message{To: "+1", Content: content}), &got))
+		require.Equal(t, map[string]string{"to": "+1", "content": strings.ToValidUTF8(content, "\uFFFD")}, got)
+	}
 }
 
 // net/http repeats a POST by itself when it has an Idempotency-Key and
 // a kept connection closes before the answer.
 func TestAConnectionThatClosesWithoutAnAnswerCostsOnePost(t *testing.T) {
 	t.Parallel()
-	var posts atomic.Int32
-	w := hook(t, func(rw http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		if posts.Add(1) == 1 {
-			return // keeps the connection
-		}
-		conn, _, err := http.NewResponseController(rw).Hijack()
-		if err == nil {
-			_ = conn.Close()
-		}
+	overEachRoad(t, func(t *testing.T, over road) {
+		var posts atomic.Int32
+		w := over(hook(t, func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			if posts.Add(1) == 1 {
+				return // keeps the connection
+			}
+			conn, _, err := http.NewResponseController(rw).Hijack()
+			if err == nil {
+				_ = conn.Close()
+			}
+		}))
+		require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1).verdict)
+		a := w.attempt(t.Context(), testMessage(), 1)
+		require.Equal(t, retryable, a.verdict)
+		require.Equal(t, "connection closed without an answer", a.text)
+		require.Zero(t, a.status)
+		require.EqualValues(t, 2, posts.Load())
 	})
-	require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1).verdict)
-	a := w.attempt(t.Context(), testMessage(), 1)
-	require.Equal(t, retryable, a.verdict)
-	require.Equal(t, "connection closed without an answer", a.text)
-	require.Zero(t, a.status)
-	require.EqualValues(t, 2, posts.Load())
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
-	var posts atomic.Int32
-	w := hook(t, func(rw http.ResponseWriter, r *http.Request) {
-		posts.Add(1)
-		http.Redirect(rw, r, "/elsewhere", http.StatusTemporaryRedirect)
+	overEachRoad(t, func(t *testing.T, over road) {
+		var posts atomic.Int32
+		w := over(hook(t, func(rw http.ResponseWriter, r *http.Request) {
+			posts.Add(1)
+			http.Redirect(rw, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}))
+		a := w.attempt(t.Context(), testMessage(), 1)
+		require.Equal(t, refused, a.verdict)
+		require.Equal(t, "status 307: redirects are not followed", a.text)
+		require.EqualValues(t, 1, posts.Load())
 	})
-	a := w.attempt(t.Context(), testMessage(), 1)
-	require.Equal(t, refused, a.verdict)
-	require.Equal(t, "status 307: redirects are not followed", a.text)
-	require.EqualValues(t, 1, posts.Load())
 }
 
 func TestTheTimeoutCoversTheHeader(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	w := hook(t, func(http.ResponseWriter, *http.Request) { <-release }, timeout(50*time.Millisecond))
-	t.Cleanup(func() { close(release) })
-	a := w.attempt(t.Context(), testMessage(), 1)
-	require.Equal(t, retryable, a.verdict)
-	require.Equal(t, "timeout after 50ms", a.text)
-	require.GreaterOrEqual(t, a.took, 50*time.Millisecond)
+	overEachRoad(t, func(t *testing.T, over road) {
+		release := make(chan struct{})
+		w := over(hook(t, func(http.ResponseWriter, *http.Request) { <-release }, timeout(50*time.Millisecond)))
+		t.Cleanup(func() { close(release) })
+		a := w.attempt(t.Context(), testMessage(), 1)
+		require.Equal(t, retryable, a.verdict)
+		require.Equal(t, "timeout after 50ms", a.text)
+		require.GreaterOrEqual(t, a.took, 50*time.Millisecond)
+	})
 }
 
 func TestABodyThatHangsIsRead2s(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	w := hook(t, func(rw http.ResponseWriter, _ *http.Request) {
-		rw.WriteHeader(http.StatusAccepted)
-		_, _ = io.WriteString(rw, `{"messageId":"early",`)
-		_ = http.NewResponseController(rw).Flush()
-		<-release
-	}, timeout(500*time.Millisecond))
-	t.Cleanup(func() { close(release) })
-	a := w.attempt(t.Context(), testMessage(), 1)
-	require.Equal(t, succeeded, a.verdict)
-	require.Equal(t, "early", a.externalID)
-	require.GreaterOrEqual(t, a.took, responseWait)
-	require.Less(t, a.took, responseWait+2*time.Second)
+	overEachRoad(t, func(t *testing.T, over road) {
+		release := make(chan struct{})
+		w := over(hook(t, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(rw, `{"messageId":"early",`)
+			_ = http.NewResponseController(rw).Flush()
+			<-release
+		}, timeout(500*time.Millisecond)))
+		t.Cleanup(func() { close(release) })
+		a := w.attempt(t.Context(), testMessage(), 1)
+		require.Equal(t, succeeded, a.verdict)
+		require.Equal(t, "early", a.externalID)
+		require.GreaterOrEqual(t, a.took, responseWait)
+		require.Less(t, a.took, responseWait+2*time.Second)
+	})
 }
 
 func TestHugeAndEndlessBodiesCostLittle(t *testing.T) {
@@ -179,22 +219,24 @@ func TestHugeAndEndlessBodiesCostLittle(t *testing.T) {
 
 func TestConnectionsAreKept(t *testing.T) {
 	t.Parallel()
-	var opened atomic.Int32
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		_, _ = rw.Write([]byte(`{"messageId":1}`))
-	}))
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
+	overEachRoad(t, func(t *testing.T, over road) {
+		var opened atomic.Int32
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			_, _ = rw.Write([]byte(`{"messageId":1}`))
+		}))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				opened.Add(1)
+			}
 		}
-	}
-	server.Start()
-	t.Cleanup(server.Close)
-	w := hookTo(t, server.URL)
-	for range 20 {
-		require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1).verdict)
-	}
-	require.EqualValues(t, 1, opened.Load())
+		server.Start()
+		t.Cleanup(server.Close)
+		w := over(hookTo(t, server.URL))
+		for range 20 {
+			require.Equal(t, succeeded, w.attempt(t.Context(), testMessage(), 1).verdict)
+		}
+		require.EqualValues(t, 1, opened.Load())
+	})
 }
 
 func TestWhatGoesWrongIsSaidWithoutSecrets(t *testing.T) {
@@ -244,14 +286,16 @@ func garbage(t *testing.T, text string) string {
 
 func TestAnAttemptEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	arrived, release := make(chan struct{}), make(chan struct{})
-	w := hook(t, func(http.ResponseWriter, *http.Request) { close(arrived); <-release })
-	t.Cleanup(func() { close(release) })
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-arrived; cancel() }()
-	a := w.attempt(ctx, testMessage(), 1)
-	require.Zero(t, a.status)
-	require.Equal(t, retryable, a.verdict)
+	overEachRoad(t, func(t *testing.T, over road) {
+		arrived, release := make(chan struct{}), make(chan struct{})
+		w := over(hook(t, func(http.ResponseWriter, *http.Request) { close(arrived); <-release }))
+		t.Cleanup(func() { close(release) })
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-arrived; cancel() }()
+		a := w.attempt(ctx, testMessage(), 1)
+		require.Zero(t, a.status)
+		require.Equal(t, retryable, a.verdict)
+	})
 }
 
 func TestHTTP2IsUsedWhereItIsOffered(t *testing.T) {
@@ -262,7 +306,7 @@ func TestHTTP2IsUsedWhereItIsOffered(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	w := hookTo(t, server.URL)
-	w.transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	w.transport.(timed).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, succeeded, a.verdict, a.text)
 	require.Equal(t, "HTTP/2.0", proto)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"syscall"
 	"testing"
@@ -23,7 +24,7 @@ func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, 
 func TestWhatThisMachineLacksIsNoAttempt(t *testing.T) {
 	t.Parallel()
 	attempt := func(err error) answer {
-		w := &webhook{url: "http://127.0.0.1/", timeout: time.Minute, transport: failing{err}, clock: new(events.Skew)}
+		w := &webhook{url: &url.URL{Scheme: "http", Host: "127.0.0.1"}, timeout: time.Minute, transport: failing{err}, clock: new(events.Skew)}
 		return w.attempt(t.Context(), message.Message{ID: message.NewID(time.Now()), Content: "hello"}, 1)
 	}
 	lack := &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
