@@ -60,6 +60,9 @@ func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, erro
 	// Every statement has an index to go by. A plan made while a table was
 	// small would read all of it, and is kept while it grows.
 	params["enable_seqscan"] = "off"
+	// PostgreSQL compiles what it expects to take long, by default, and a scan
+	// that is off counts as very long: half a second a statement.
+	params["jit"] = "off"
 	if options.Lists {
 		for _, detour := range []string{"enable_sort", "enable_bitmapscan"} {
 			params[detour] = "off"

@@ -1,0 +1,29 @@
+package db_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+)
+
+// TestPostgresCompilesNothing on a server as it comes, with jit on: since no
+// scan is cheap where sequential ones are off, each insert would be compiled
+// for half a second.
+func TestPostgresCompilesNothing(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	open := func() (jit string) {
+		pool, err := db.Open(t.Context(), url, db.Options{Name: "test"})
+		require.NoError(t, err)
+		defer db.Close(pool)
+		require.NoError(t, pool.QueryRow(t.Context(), "SHOW jit").Scan(&jit))
+		_, err = pool.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = on', current_database()); END $$")
+		require.NoError(t, err)
+		return jit
+	}
+	require.Equal(t, "off", open())
+	require.Equal(t, "off", open())
+}
