@@ -87,7 +87,7 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 		`✗ configuration  BATCH_SIZE="-1": must be from 1`,
 		"✗ schema         no schema", "→ run: dispatch provision",
 		"✗ stream         DISPATCH_EVENTS: replicas is 1, not 3",
-		"✗ consumer       cache of DISPATCH_EVENTS is missing",
+		"✗ consumer       cache of DISPATCH_CHANGES is missing",
 		"– redis          not used",
 		"– webhook        not looked at",
 		"– api            stopped",

@@ -170,7 +170,11 @@ func (d *doctor) configuration() {
 func (d *doctor) clock(check string, theirs, sent, answered time.Time) {
 	middle := sent.Add(answered.Sub(sent) / 2)
 	difference := theirs.Sub(middle)
-	detail := fmt.Sprintf("its clock and this one differ by %s", difference.Abs().Round(time.Millisecond))
+	precision := time.Millisecond
+	if difference.Abs() > time.Second {
+		precision *= 100
+	}
+	detail := fmt.Sprintf("its clock and this one differ by %s", difference.Abs().Round(precision))
 	if difference.Abs()-answered.Sub(sent)/2 > maxClockDifference {
 		d.wrong(check, detail, "set both machines' clocks by NTP")
 		return

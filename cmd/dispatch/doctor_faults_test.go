@@ -125,7 +125,7 @@ var natsFaults = map[string]fault{
 		return settingsOf("NATS_URL", s.nats("full"), "PREFIX", "nobody")
 	}, []string{
 		"stream: NOBODY_INTAKE is missing → provision", "stream: NOBODY_REJECTED is missing → provision",
-		"stream: NOBODY_DELIVERIES is missing → provision", "stream: NOBODY_EVENTS is missing → provision",
+		"stream: NOBODY_DELIVERIES is missing → provision", "stream: NOBODY_EVENTS is missing → provision", "stream: NOBODY_CHANGES is missing → provision",
 		"consumer: ingest of → provision", "consumer: recorder of → provision", "consumer: cache of → provision", "consumer: sender-default of → provision",
 	}, 1},
 	"streams: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
@@ -144,7 +144,7 @@ var natsFaults = map[string]fault{
 		env := s.provisioned(t, nil)
 		env["NATS_REPLICAS"] = "3"
 		return env
-	}, []string{"stream: _INTAKE: replicas is 1, not 3 → NATS_REPLICAS", "stream: _REJECTED: replicas → provision", "stream: _DELIVERIES: replicas → provision", "stream: _EVENTS: replicas → provision"}, 1},
+	}, []string{"stream: _INTAKE: replicas is 1, not 3 → NATS_REPLICAS", "stream: _REJECTED: replicas → provision", "stream: _DELIVERIES: replicas → provision", "stream: _EVENTS: replicas → provision", "stream: _CHANGES: replicas → provision"}, 1},
 	"consumers: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
 		require.NoError(t, js.DeleteConsumer(t.Context(), topology.EventsStream(), events.RecorderConsumer))
 	}), []string{"consumer: recorder of → dispatch provision"}, 1},

@@ -225,5 +225,5 @@ func TestProvisionSaysWhatRoomItNeeds(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	err = events.NewTopology("dispatch", 1).Provision(t.Context(), js, nil, time.Second)
-	require.ErrorContains(t, err, "it reserves 8 GiB, all streams 16 GiB together; raise max_file_store")
+	require.ErrorContains(t, err, "it reserves 8 GiB, all streams 17 GiB together; raise max_file_store")
 }

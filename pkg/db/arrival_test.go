@@ -17,7 +17,8 @@ import (
 // arrive stores a message that may be claimed as it arrives.
 func arrive(t *testing.T, store *db.Store, edit ...func(*message.Message)) (stored message.Message, outboxID int64) {
 	t.Helper()
-	results, outboxID, err := store.InsertClaimed(t.Context(), []message.Message{draft(edit...)}, func(created []message.Message) []byte {
+	m := draft(edit...)
+	results, outboxID, err := store.InsertClaimed(t.Context(), time.Now(), []message.Message{m}, func(created []message.Message) []byte {
 		stored = created[0]
 		return box(created)
 	})
@@ -144,7 +145,8 @@ func TestNothingIsClaimedOnArrivalOnceThePaceIsChanged(t *testing.T) {
 			t.Cleanup(release)
 			first := make(chan message.Status, 1)
 			go func() {
-				results, _, err := store.InsertClaimed(context.Background(), drafts(1), func(created []message.Message) []byte {
+				group := []message.Message{draft(func(m *message.Message) { m.IdempotencyKey = "1" })} // in two round trips
+				results, _, err := store.InsertClaimed(context.Background(), time.Now(), group, func(created []message.Message) []byte {
 					close(within)
 					<-goOn
 					return box(created)
@@ -159,11 +161,7 @@ func TestNothingIsClaimedOnArrivalOnceThePaceIsChanged(t *testing.T) {
 			<-within
 			changed := make(chan error, 1)
 			go func() { changed <- change(store) }()
-			require.Eventually(t, func() bool {
-				var waiting bool
-				err := pool.QueryRow(t.Context(), "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").Scan(&waiting)
-				return err == nil && waiting
-			}, 10*time.Second, 5*time.Millisecond, "the change waits for what is being claimed")
+			awaitLock(t, pool, "advisory") // the change waits for what is being claimed
 			during, _ := arrive(t, store)
 			require.Equal(t, message.Pending, during.Status, "nobody waits behind the change")
 			release()

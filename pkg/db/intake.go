@@ -4,8 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -32,9 +36,68 @@ const tryArrivals = "select set_config('dispatch.arrivals', pg_try_advisory_xact
 
 // InsertClaimed is Insert, and claims as a tick would what is due, for box to
 // emit it with the rest: if the pace is continuous, and the last tick left
-// nothing behind. What is claimed is QUEUED in box and in the results.
-func (s *Store) InsertClaimed(ctx context.Context, group []message.Message, box Box) ([]Stored, int64, error) {
+// nothing behind. What is claimed is QUEUED in box and in the results. At is
+// what Postgres' clock says, as far as the caller knows: if all of a group is
+// due then, and nothing speaks against it, one round trip does. Box may be
+// called a second time, and only that counts then.
+func (s *Store) InsertClaimed(ctx context.Context, at time.Time, group []message.Message, box Box) ([]Stored, int64, error) {
+	if arrived := arrivals(at, group); arrived != nil {
+		outboxID, err := s.insertArrived(ctx, arrived, box)
+		if err == nil {
+			results := make([]Stored, len(arrived))
+			for i, m := range arrived {
+				results[i] = Stored{Message: m, Created: true}
+			}
+			return results, outboxID, nil
+		}
+		if !errors.Is(err, errNotOpen) && Unavailable(err) {
+			return nil, 0, err
+		}
+		// Else one of them may be there already.
+	}
 	return s.insert(ctx, []string{tryArrivals}, group, box)
+}
+
+// arrivals returns a group as it is when all of it is claimed at a time, and
+// none if that can't be told beforehand: of what has an idempotency key, there
+// may be a first.
+func arrivals(at time.Time, group []message.Message) []message.Message {
+	at = at.UTC().Truncate(time.Microsecond)
+	arrived := make([]message.Message, len(group))
+	for i, m := range group {
+		if m.IdempotencyKey != "" || m.Destination != message.DefaultDestination || m.DeliverAt.After(at) ||
+			m.ExpiresAt != nil && !m.ExpiresAt.After(at) {
+			return nil
+		}
+		m.Status, m.Version, m.Claim = message.Queued, 2, 1
+		m.CreatedAt, m.UpdatedAt, m.DeliverAt, m.QueuedAt = m.ID.Time().Truncate(time.Microsecond), at, at, &at
+		arrived[i] = m
+	}
+	return arrived
+}
+
+// errNotOpen means that nothing may be claimed as it arrives.
+var errNotOpen = errors.New("the pace does not allow it")
+
+func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, box Box) (outboxID int64, err error) {
+	given := insertParams(arrived)
+	params := dbsqlc.InsertArrivedParams{
+		At: arrived[0].UpdatedAt, Destination: message.DefaultDestination, Batch: box(arrived),
+		Ids: given.Ids, CreatedAts: given.CreatedAts, ExpiresAts: given.ExpiresAts, Priorities: given.Priorities,
+		Recipients: given.Recipients, Contents: given.Contents, Payloads: given.Payloads, Types: given.Types,
+		Metadatas: given.Metadatas, BodyHashes: given.BodyHashes, Traceparents: given.Traceparents, Tracestates: given.Tracestates,
+	}
+	err = s.inTxOpened(ctx, []string{tryArrivals}, func(_, last *dbsqlc.Queries) error {
+		outboxID, err = last.InsertArrived(ctx, params)
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, errNotOpen
+	}
+	if err != nil {
+		return 0, fmt.Errorf("insert %d messages: %w", len(arrived), err)
+	}
+	return outboxID, nil
 }
 
 func (s *Store) insert(ctx context.Context, opening []string, group []message.Message, box Box) ([]Stored, int64, error) {

@@ -42,7 +42,7 @@ const (
 // inserter is where messages are stored; *db.Store is the one.
 type inserter interface {
 	Insert(ctx context.Context, group []message.Message, box db.Box) ([]db.Stored, int64, error)
-	InsertClaimed(ctx context.Context, group []message.Message, box db.Box) ([]db.Stored, int64, error)
+	InsertClaimed(ctx context.Context, at time.Time, group []message.Message, box db.Box) ([]db.Stored, int64, error)
 }
 
 // committed is what a transaction leaves to be announced.
@@ -66,7 +66,8 @@ type committer struct {
 	store    inserter
 	compose  func(created []message.Message) []events.Entry
 	announce func(committed)
-	arrivals *arrivals // nil: everything is left to the ticks
+	arrivals *arrivals   // nil: everything is left to the ticks
+	clock    events.Skew // Postgres'
 	observe  func(groupSize int)
 	emitted  func(messages int)
 	trouble  *service.Trouble
@@ -260,65 +261,4 @@ func (c *committer) commit(group []place) {
 		crash.At(crash.IngestSplit)
 		c.commit(group[len(group)/2:])
 	}
-}
-
-// insert tries a transaction a second time when Postgres could not work: a
-// broken connection of the pool, a deadlock. Should the first one have been
-// committed after all, the second finds its messages there under their ids.
-func (c *committer) insert(messages []message.Message) ([]db.Stored, error) {
-	// Not the caller's context: others are in the group.
-	ctx, cancel := context.WithTimeout(context.Background(), commitWait)
-	defer cancel()
-	results, err := c.insertOnce(ctx, messages)
-	if err != nil && db.Unavailable(err) {
-		select {
-		case <-time.After(commitRepeat):
-			results, err = c.insertOnce(ctx, messages)
-		case <-ctx.Done():
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i := range results {
-		results[i].Created = results[i].Created || results[i].Message.ID == messages[i].ID
-	}
-	return results, nil
-}
-
-func (c *committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.Stored, error) {
-	began := time.Now()
-	var entries []events.Entry
-	var claimed, pending int
-	insert := c.store.Insert
-	emit := c.arrivals.take(len(messages))
-	if emit {
-		insert = c.store.InsertClaimed
-	}
-	crash.At(crash.IngestTaken)
-	results, outboxID, err := insert(ctx, messages, func(created []message.Message) []byte {
-		claimed, pending = countClaimed(created)
-		entries = c.compose(created)
-		return events.Encode(entries)
-	})
-	if emit && err == nil {
-		c.arrivals.giveBack(len(messages) - claimed)
-		c.emitted(claimed)
-	}
-	if err == nil && outboxID != 0 {
-		crash.At(crash.IngestStored)
-		c.announce(committed{outboxID: outboxID, entries: entries, began: began, pending: pending > 0})
-	}
-	return results, err
-}
-
-// countClaimed divides new messages into those that were claimed as they
-// arrived, and those that wait for a tick.
-func countClaimed(created []message.Message) (claimed, pending int) {
-	for _, m := range created {
-		if m.Status == message.Queued {
-			claimed++
-		}
-	}
-	return claimed, len(created) - claimed
 }

@@ -241,7 +241,9 @@ func (e *eraser) eraseMessages(ctx context.Context, r erasure, done *erasureAnsw
 func (e *eraser) eraseSome(ctx context.Context, to string, done *erasureAnswer) (int, error) {
 	began := time.Now()
 	var entries []events.Entry
+	cancelled := 0
 	box := func(open []message.Message) []byte {
+		cancelled = len(open)
 		for i := range open {
 			open[i] = forgotten(open[i], began)
 		}
@@ -261,7 +263,7 @@ func (e *eraser) eraseSome(ctx context.Context, to string, done *erasureAnswer) 
 	crash.At(crash.EraseStored)
 	e.announce(committed{outboxID: erased.OutboxID, entries: entries, began: began})
 	done.Erased += int64(len(ids))
-	done.Cancelled += int64(len(entries))
+	done.Cancelled += int64(cancelled)
 	done.Attempts += erased.Attempts
 	for _, m := range erased.Messages {
 		if m.Status == message.Retrying {

@@ -12,6 +12,94 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
+const insertArrived = `-- name: InsertArrived :one
+WITH pace AS (
+    SELECT arrival_lease FROM schedule
+    WHERE running AND tick_interval = interval '0' AND arrival_lease IS NOT NULL
+      AND current_setting('dispatch.arrivals', true) = 'true'
+      AND $2::timestamptz BETWEEN now() - interval '1 second' AND now() + interval '1 second'
+), arrived AS (
+    INSERT INTO messages (
+        id, created_at, updated_at, deliver_at, expires_at, priority, destination,
+        recipient, content, payload, type, metadata, body_hash, traceparent, tracestate,
+        status, version, claim, fruitless, queued_at, lease_until
+    )
+    SELECT
+        n.id, n.created_at, $2, $2, nullif(n.expires_at, '0001-01-01 00:00:00+00'),
+        n.priority, $3::text, n.recipient,
+        nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
+        nullif(n.body_hash, ''), nullif(n.traceparent, ''), nullif(n.tracestate, ''),
+        'QUEUED', 2, 1, 1, $2, clock_timestamp() + n.arrival_lease
+    FROM (SELECT
+        pace.arrival_lease,
+        unnest($4::uuid[]) AS id,
+        unnest($5::timestamptz[]) AS created_at,
+        unnest($6::timestamptz[]) AS expires_at,
+        unnest($7::smallint[]) AS priority,
+        unnest($8::text[]) AS recipient,
+        unnest($9::text[]) AS content,
+        unnest($10::bytea[]) AS payload,
+        unnest($11::text[]) AS type,
+        unnest($12::text[]) AS metadata,
+        unnest($13::bytea[]) AS body_hash,
+        unnest($14::text[]) AS traceparent,
+        unnest($15::text[]) AS tracestate
+        FROM pace
+    ) AS n
+    RETURNING id
+)
+INSERT INTO outbox (batch, is_claim, on_arrival)
+SELECT $1::bytea, true, true WHERE EXISTS (SELECT FROM arrived)
+RETURNING id
+`
+
+type InsertArrivedParams struct {
+	Batch        []byte       `db:"batch"`
+	At           time.Time    `db:"at"`
+	Destination  string       `db:"destination"`
+	Ids          []message.ID `db:"ids"`
+	CreatedAts   []time.Time  `db:"created_ats"`
+	ExpiresAts   []time.Time  `db:"expires_ats"`
+	Priorities   []int16      `db:"priorities"`
+	Recipients   []string     `db:"recipients"`
+	Contents     []string     `db:"contents"`
+	Payloads     [][]byte     `db:"payloads"`
+	Types        []string     `db:"types"`
+	Metadatas    []string     `db:"metadatas"`
+	BodyHashes   [][]byte     `db:"body_hashes"`
+	Traceparents []string     `db:"traceparents"`
+	Tracestates  []string     `db:"tracestates"`
+}
+
+// A group of new messages that are all claimed as they arrive, with what that
+// publishes, in one round trip: what InsertMessages and InsertOutbox leave when
+// every message is due. The time is the caller's, since the batch tells it, and
+// must be Postgres' within a second. Where the pace does not allow it, nothing
+// is inserted and nothing returned. Of ids that are there already, Postgres
+// makes an error: then somebody has to look.
+func (q *Queries) InsertArrived(ctx context.Context, arg InsertArrivedParams) (int64, error) {
+	row := q.db.QueryRow(ctx, insertArrived,
+		arg.Batch,
+		arg.At,
+		arg.Destination,
+		arg.Ids,
+		arg.CreatedAts,
+		arg.ExpiresAts,
+		arg.Priorities,
+		arg.Recipients,
+		arg.Contents,
+		arg.Payloads,
+		arg.Types,
+		arg.Metadatas,
+		arg.BodyHashes,
+		arg.Traceparents,
+		arg.Tracestates,
+	)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}
+
 const insertMessages = `-- name: InsertMessages :many
 INSERT INTO messages (
     id, created_at, updated_at, deliver_at, expires_at, priority, destination,

@@ -56,6 +56,52 @@ FROM (
 ON CONFLICT DO NOTHING
 RETURNING id, created_at, updated_at, deliver_at, status, queued_at;
 
+-- name: InsertArrived :one
+-- A group of new messages that are all claimed as they arrive, with what that
+-- publishes, in one round trip: what InsertMessages and InsertOutbox leave when
+-- every message is due. The time is the caller's, since the batch tells it, and
+-- must be Postgres' within a second. Where the pace does not allow it, nothing
+-- is inserted and nothing returned. Of ids that are there already, Postgres
+-- makes an error: then somebody has to look.
+WITH pace AS (
+    SELECT arrival_lease FROM schedule
+    WHERE running AND tick_interval = interval '0' AND arrival_lease IS NOT NULL
+      AND current_setting('dispatch.arrivals', true) = 'true'
+      AND @at::timestamptz BETWEEN now() - interval '1 second' AND now() + interval '1 second'
+), arrived AS (
+    INSERT INTO messages (
+        id, created_at, updated_at, deliver_at, expires_at, priority, destination,
+        recipient, content, payload, type, metadata, body_hash, traceparent, tracestate,
+        status, version, claim, fruitless, queued_at, lease_until
+    )
+    SELECT
+        n.id, n.created_at, @at, @at, nullif(n.expires_at, '0001-01-01 00:00:00+00'),
+        n.priority, @destination::text, n.recipient,
+        nullif(n.content, ''), nullif(n.payload, ''), nullif(n.type, ''), nullif(n.metadata, '')::jsonb,
+        nullif(n.body_hash, ''), nullif(n.traceparent, ''), nullif(n.tracestate, ''),
+        'QUEUED', 2, 1, 1, @at, clock_timestamp() + n.arrival_lease
+    FROM (SELECT
+        pace.arrival_lease,
+        unnest(@ids::uuid[]) AS id,
+        unnest(@created_ats::timestamptz[]) AS created_at,
+        unnest(@expires_ats::timestamptz[]) AS expires_at,
+        unnest(@priorities::smallint[]) AS priority,
+        unnest(@recipients::text[]) AS recipient,
+        unnest(@contents::text[]) AS content,
+        unnest(@payloads::bytea[]) AS payload,
+        unnest(@types::text[]) AS type,
+        unnest(@metadatas::text[]) AS metadata,
+        unnest(@body_hashes::bytea[]) AS body_hash,
+        unnest(@traceparents::text[]) AS traceparent,
+        unnest(@tracestates::text[]) AS tracestate
+        FROM pace
+    ) AS n
+    RETURNING id
+)
+INSERT INTO outbox (batch, is_claim, on_arrival)
+SELECT @batch::bytea, true, true WHERE EXISTS (SELECT FROM arrived)
+RETURNING id;
+
 -- name: MessagesByKey :many
 -- The first messages under these idempotency keys.
 SELECT m.* FROM messages AS m
