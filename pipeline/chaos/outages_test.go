@@ -79,9 +79,9 @@ func (c *run) places() ledger.Places {
 
 func TestSevenRollingRestartsWithABacklogDeliverAll(t *testing.T) {
 	t.Parallel()
-	const backlog, rounds = 3000, 7
+	const backlog, rounds = 6000, 7
 	r := rig.New(t, rig.Options{Settings: continuous, Ingests: 1, Dispatchers: 2, Senders: 2})
-	r.Webhook.Answers(rig.Slowly(100 * time.Millisecond))
+	r.Webhook.Answers(rig.Slowly(500 * time.Millisecond))
 	r.Start()
 	c := newRun(t, r)
 	for i := range backlog / 1000 {

@@ -61,12 +61,12 @@ func unsettledNATS(ctx context.Context, at Places) ([]string, error) {
 			waits = append(waits, fmt.Sprintf("%d on %s", n, name))
 		}
 	}
-	readers := []string{"recorder"}
+	readers := map[string]string{"recorder": "EVENTS"}
 	if at.Redis != "" {
-		readers = append(readers, "cache")
+		readers["cache"] = "CHANGES"
 	}
-	for _, name := range readers {
-		consumer, err := js.Consumer(ctx, prefix+"_EVENTS", name)
+	for name, stream := range readers {
+		consumer, err := js.Consumer(ctx, prefix+"_"+stream, name)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			waits = append(waits, "no "+name)
 			continue
@@ -76,7 +76,7 @@ func unsettledNATS(ctx context.Context, at Places) ([]string, error) {
 		}
 		info := consumer.CachedInfo()
 		if n := int(info.NumPending) + info.NumAckPending; n > 0 {
-			waits = append(waits, fmt.Sprintf("%d events before the %s", n, name))
+			waits = append(waits, fmt.Sprintf("%d on %s before the %s", n, stream, name))
 		}
 	}
 	return waits, nil
