@@ -38,24 +38,32 @@ const tryArrivals = "select set_config('dispatch.arrivals', pg_try_advisory_xact
 // emit it with the rest: if the pace is continuous, and the last tick left
 // nothing behind. What is claimed is QUEUED in box and in the results. At is
 // what Postgres' clock says, as far as the caller knows: if all of a group is
-// due then, and nothing speaks against it, one round trip does. Box may be
+// due then, and it went well with the last, one round trip does. Box may be
 // called a second time, and only that counts then.
 func (s *Store) InsertClaimed(ctx context.Context, at time.Time, group []message.Message, box Box) ([]Stored, int64, error) {
-	if arrived := arrivals(at, group); arrived != nil {
-		outboxID, err := s.insertArrived(ctx, arrived, box)
-		if err == nil {
-			results := make([]Stored, len(arrived))
-			for i, m := range arrived {
-				results[i] = Stored{Message: m, Created: true}
-			}
-			return results, outboxID, nil
-		}
-		if !errors.Is(err, errNotOpen) && Unavailable(err) {
-			return nil, 0, err
-		}
-		// Else one of them may be there already.
+	var arrived []message.Message
+	if s.open.Load() {
+		arrived = arrivals(at, group)
 	}
-	return s.insert(ctx, []string{tryArrivals}, group, box)
+	if arrived != nil {
+		outboxID, err := s.insertArrived(ctx, arrived, box)
+		switch {
+		case err == nil:
+			return allNew(arrived), outboxID, nil
+		case errors.Is(err, errNotOpen):
+			s.open.Store(false)
+		case Unavailable(err):
+			return nil, 0, err
+		} // else one of them may be there already
+	}
+	results, outboxID, err := s.insert(ctx, []string{tryArrivals}, group, box)
+	for _, r := range results {
+		if r.Created && r.Message.Status == message.Queued {
+			s.open.Store(true)
+			break
+		}
+	}
+	return results, outboxID, err
 }
 
 // arrivals returns a group as it is when all of it is claimed at a time, and
@@ -74,6 +82,14 @@ func arrivals(at time.Time, group []message.Message) []message.Message {
 		arrived[i] = m
 	}
 	return arrived
+}
+
+func allNew(messages []message.Message) []Stored {
+	results := make([]Stored, len(messages))
+	for i, m := range messages {
+		results[i] = Stored{Message: m, Created: true}
+	}
+	return results
 }
 
 // errNotOpen means that nothing may be claimed as it arrives.

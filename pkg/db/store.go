@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -16,6 +17,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	reads   *pgxpool.Pool // of List
 	queries *dbsqlc.Queries
+	open    atomic.Bool // what was due was claimed as it arrived, the last time
 }
 
 // NewStore returns a Store over a pool.
