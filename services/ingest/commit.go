@@ -202,7 +202,10 @@ func (c *committer) work() {
 		c.observe(len(group))
 		began := time.Now()
 		c.commit(group)
-		time.Sleep(min(time.Since(began), maxCommitRest)) // the others gather meanwhile
+		select {
+		case <-time.After(min(time.Since(began), maxCommitRest)): // the others gather meanwhile
+		case <-c.closed:
+		}
 	}
 }
 
