@@ -107,7 +107,7 @@ func (c *Cache) Position(ctx context.Context) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("read position of the copy: %w", err)
 	}
-	if sequence, err := strconv.ParseUint(fields["sequence"], 10, 64); err == nil {
+	if sequence, err := strconv.ParseUint(fields["note"], 10, 64); err == nil {
 		return Position{Epoch: fields["epoch"], Sequence: sequence}, nil
 	}
 	return Position{}, nil // nobody can tell, so there is none
@@ -116,7 +116,7 @@ func (c *Cache) Position(ctx context.Context) (Position, error) {
 // Begin starts a new copy. What an earlier one has left stays until newer
 // states replace it.
 func (c *Cache) Begin(ctx context.Context, epoch string) error {
-	err := c.client.HSet(ctx, c.copiedKey(), "epoch", epoch, "sequence", 0).Err()
+	err := c.client.HSet(ctx, c.copiedKey(), "epoch", epoch, "note", 0).Err()
 	if err != nil {
 		return fmt.Errorf("begin copy: %w", err)
 	}
@@ -157,8 +157,8 @@ var putPosition = redis.NewScript(`
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0
 end
-if tonumber(redis.call('HGET', KEYS[1], 'sequence') or '0') < tonumber(ARGV[2]) then
-  redis.call('HSET', KEYS[1], 'sequence', ARGV[2])
+if tonumber(redis.call('HGET', KEYS[1], 'note') or '0') < tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'note', ARGV[2])
 end
 return 1
 `)

@@ -45,7 +45,7 @@ func (s *Store) InsertClaimed(ctx context.Context, at time.Time, group []message
 	if s.open.Load() {
 		arrived = arrivals(at, group)
 	}
-	if arrived != nil {
+	if len(arrived) > 0 {
 		outboxID, err := s.insertArrived(ctx, arrived, box)
 		switch {
 		case err == nil:

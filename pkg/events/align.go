@@ -11,8 +11,8 @@ import (
 )
 
 // realignSpan is how far back the consumers of EVENTS and CHANGES begin once
-// more when their stream lost its end: well before what was stored since, few enough to
-// be read quickly.
+// more when their stream lost its end: well before what was stored since, few
+// enough to be read quickly.
 const realignSpan = time.Hour
 
 // Misaligned is a consumer that is out of step with its stream: the stream

@@ -224,18 +224,11 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 	}
 }
 
-// OutcomeTypes are the kinds of events that can tell of a sender's outcome.
-func OutcomeTypes() []message.EventType {
-	return []message.EventType{message.EventAttempted, message.EventSent, message.EventFailed, message.EventExpired}
-}
-
-// outcomes are the subjects of those.
+// outcomes are the subjects of the events that can tell of a sender's outcome.
 func (t Topology) outcomes() []string {
-	var subjects []string
-	for _, kind := range OutcomeTypes() {
-		subjects = append(subjects, t.Events(kind))
+	return []string{
+		t.Events(message.EventAttempted), t.Events(message.EventSent), t.Events(message.EventFailed), t.Events(message.EventExpired),
 	}
-	return subjects
 }
 
 // Consumer pairs a consumer's configuration with its stream.

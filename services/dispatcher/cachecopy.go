@@ -203,7 +203,7 @@ func (c *copier) read(batch []jetstream.Msg) (last uint64, ids []message.ID, err
 		}
 		last = max(last, meta.Sequence.Stream)
 		noted, err := events.ReadNote(msg.Data())
-		if err != nil { // somebody else's; what can be read counts
+		if err != nil { // somebody else's
 			c.log.Warn("a note of changed messages can't be read", zap.Uint64("sequence", meta.Sequence.Stream), zap.Error(err))
 		}
 		for _, id := range noted {
