@@ -125,7 +125,7 @@ func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 // Behind a queue that is long the ticks keep order, and the queue in its bound.
 func TestWhatArrivesBehindALongQueueWaitsForATick(t *testing.T) {
 	t.Parallel()
-	const long = 2_600
+	const long = 9_100
 	w := newWorld(t)
 	for range long / 100 {
 		w.insert(drafts(100)...)

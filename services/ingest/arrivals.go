@@ -13,10 +13,11 @@ import (
 
 const (
 	// arrivalRoom is how many ids may be emitted on arrival between two looks
-	// at the work queue, and calmQueue how many may wait there at a look: else
-	// the ticks have to keep order, and the queue within its bound.
+	// at the work queue, and calmQueue how many may wait there at a look: both
+	// together are the bound up to which ticks would fill it too. What comes
+	// beyond that waits in Postgres, and ticks keep the order.
 	arrivalRoom = 1_000
-	calmQueue   = 2_500
+	calmQueue   = 9_000
 	// lookEvery is how old the last look may be when there is another to be
 	// had, and lookPause lies between two.
 	lookEvery = time.Second

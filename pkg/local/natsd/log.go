@@ -37,14 +37,15 @@ func (l *log) Warnf(format string, v ...any) { l.to.Warnf(format, v...) }
 // Errorf logs an error.
 func (l *log) Errorf(format string, v ...any) { l.to.Errorf(format, v...) }
 
-// Fatalf keeps the reason and lets the process live, other than the server's own logger.
+// Fatalf keeps the reason, which Start returns, and lets the process live, other than the server's
+// own logger. The server calls it while it starts only.
 func (l *log) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	if l.first == nil {
 		l.first = fmt.Errorf(format, v...) //nolint:err113 // the server's own words
 	}
 	l.mu.Unlock()
-	l.to.Errorf(format, v...)
+	l.to.Debugf(format, v...)
 }
 
 // Debugf is not called, as the server's debugging is off.

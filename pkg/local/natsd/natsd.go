@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ const (
 	// DefaultListen is where NATS' tools look for a server.
 	DefaultListen = "127.0.0.1:4222"
 	startLimit    = 10 * time.Second
+	// cannotListen is how the server begins to say that an address is taken, or not its own.
+	cannotListen = "Error listening on port"
 )
 
 // Config says where and how the server runs.
@@ -88,15 +91,19 @@ func start(options *server.Options, logger *zap.Logger) (*server.Server, error) 
 	log := newLog(logger)
 	s.SetLogger(log, false, false)
 	s.Start()
-	if s.ReadyForConnections(startLimit) && log.fatal() == nil {
+	if log.fatal() == nil && s.ReadyForConnections(startLimit) {
 		return s, nil
 	}
 	s.Shutdown()
 	s.WaitForShutdown()
-	if err := log.fatal(); err != nil {
+	switch err := log.fatal(); {
+	case err == nil:
+		return nil, fmt.Errorf("it takes no connections after %s", startLimit)
+	case strings.HasPrefix(err.Error(), cannotListen):
+		return nil, fmt.Errorf("%w: %w: set NATS_LISTEN to a free host:port, or NATS_URL to use the server that is there", ErrListen, err)
+	default:
 		return nil, err
 	}
-	return nil, fmt.Errorf("it takes no connections after %s", startLimit)
 }
 
 func serverOptions(cfg Config) (*server.Options, error) {
@@ -127,25 +134,21 @@ func serverOptions(cfg Config) (*server.Options, error) {
 	}, nil
 }
 
-// splitListen also tries the address: the server itself reports a taken one only to its log, and
-// then waits for ever.
 func splitListen(listen string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(listen)
 	if err == nil {
 		port, err = strconv.Atoi(text)
 	}
+	if err == nil && port > 65535 {
+		err = errors.New("no such port")
+	}
 	if err != nil {
 		return "", 0, fmt.Errorf("%w: NATS_LISTEN=%s is no host:port: %w", ErrListen, listen, err)
 	}
 	if port <= 0 {
-		return host, server.RANDOM_PORT, nil
+		port = server.RANDOM_PORT
 	}
-	listener, err := net.Listen("tcp", listen)
-	if err != nil {
-		return "", 0, fmt.Errorf("%w: %w: set NATS_LISTEN to a free host:port, or NATS_URL to use the server that is there",
-			ErrListen, err)
-	}
-	return host, port, listener.Close()
+	return host, port, nil
 }
 
 // URL returns the address for clients on this machine.
