@@ -29,10 +29,14 @@ func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([
 	return s.insert(ctx, nil, group, box)
 }
 
+// arrivalsLock is the advisory lock of those who emit on arrival, who share it,
+// and of whoever changes the pace, who takes it alone.
+const arrivalsLock = 7_235_441_202_855_961_448
+
 // tryArrivals travels with BEGIN, before messages are inserted. Whoever stops
 // the pace, or gives it an interval, waits for all who hold this lock; who
 // comes after them sees in the next statement what they wrote.
-const tryArrivals = "select set_config('dispatch.arrivals', pg_try_advisory_xact_lock_shared(7235441202855961448)::text, true)"
+var tryArrivals = fmt.Sprintf("select set_config('dispatch.arrivals', pg_try_advisory_xact_lock_shared(%d)::text, true)", arrivalsLock)
 
 // InsertClaimed is Insert, and claims as a tick would what is due, for box to
 // emit it with the rest: if the pace is continuous, and the last tick left

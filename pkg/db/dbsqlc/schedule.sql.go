@@ -13,13 +13,13 @@ import (
 )
 
 const closeArrivals = `-- name: CloseArrivals :exec
-SELECT pg_advisory_xact_lock(7235441202855961448)
+SELECT pg_advisory_xact_lock($1::bigint)
 `
 
 // Waits for those who may be emitting on arrival, and keeps others from it
 // until the transaction ends (see tryArrivals).
-func (q *Queries) CloseArrivals(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, closeArrivals)
+func (q *Queries) CloseArrivals(ctx context.Context, lock int64) error {
+	_, err := q.db.Exec(ctx, closeArrivals, lock)
 	return err
 }
 

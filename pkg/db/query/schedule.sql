@@ -16,7 +16,7 @@ ON CONFLICT (singleton) DO UPDATE SET
 -- name: CloseArrivals :exec
 -- Waits for those who may be emitting on arrival, and keeps others from it
 -- until the transaction ends (see tryArrivals).
-SELECT pg_advisory_xact_lock(7235441202855961448);
+SELECT pg_advisory_xact_lock(@lock::bigint);
 
 -- name: SetRunning :one
 UPDATE schedule AS s SET running = @running, arrival_lease = NULL
