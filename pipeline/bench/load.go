@@ -58,6 +58,7 @@ type timetable struct {
 	began time.Time
 	rate  int         // messages a second; 0: each as soon as somebody is free
 	due   []time.Time // what was said
+	sleep func(time.Duration)
 }
 
 // wait waits until the message at an index is to be sent, and notes for it and
@@ -69,7 +70,7 @@ func (t *timetable) wait(ctx context.Context, at, count int) error {
 		due = t.began.Add(time.Duration(at) * time.Second / time.Duration(t.rate))
 		select {
 		case <-time.After(time.Until(due) - timerLateness):
-			sleep(time.Until(due))
+			t.sleep(time.Until(due))
 		case <-ctx.Done():
 		}
 	}
@@ -81,7 +82,7 @@ func (t *timetable) wait(ctx context.Context, at, count int) error {
 
 // load puts all messages in, and notes in due when each was to be sent.
 func (r *run) load(ctx context.Context, all portion, rate int, due []time.Time) error {
-	times := &timetable{began: time.Now(), rate: rate, due: due}
+	times := &timetable{began: time.Now(), rate: rate, due: due, sleep: sleep}
 	if r.options.Load == LoadNATS {
 		return r.publish(ctx, all, times)
 	}

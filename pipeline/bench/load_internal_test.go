@@ -15,7 +15,7 @@ func TestLatencyCountsFromTheTimetable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		times := &timetable{began: began, rate: 10, due: make([]time.Time, 40)}
+		times := &timetable{began: began, rate: 10, due: make([]time.Time, 40), sleep: time.Sleep}
 		require.NoError(t, times.wait(t.Context(), 2, 1))
 		require.Equal(t, 200*time.Millisecond, time.Since(began), "it waits for its turn")
 		time.Sleep(3 * time.Second)

@@ -1,8 +1,11 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/shirou/gopsutil/v4/process"
 )
@@ -64,15 +67,12 @@ func (r *run) findFamily() family {
 	return found
 }
 
-// usage adds up what the family has used. What has ended is not in it, so
-// that what counts is the difference over a time in which nothing does.
+// usage adds up what the family has used.
 func (f family) usage() usage {
 	u := usage{cpu: map[string]float64{}, memory: map[string]uint64{}}
 	shared := map[string]uint64{}
 	for _, m := range f {
-		if times, err := m.process.Times(); err == nil {
-			u.cpu[m.program] += times.User + times.System
-		}
+		u.cpu[m.program] += processorTime(m.process)
 		all, common := memory(m.process)
 		u.memory[m.program] += all - common
 		shared[m.program] = max(shared[m.program], common)
@@ -81,6 +81,34 @@ func (f family) usage() usage {
 		u.memory[program] += common
 	}
 	return u
+}
+
+// clockTick is the unit of processor times in /proc, on every Linux: USER_HZ,
+// see proc(5).
+const clockTick = 100
+
+// processorTime is what a process has used, in seconds, and those below it that
+// have ended: PostgreSQL's connections come and go. Where the system does not
+// tell of the latter, what they have used is missing once they end.
+func processorTime(p *process.Process) float64 {
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid)); err == nil {
+		// The second field is a name in brackets, which may hold anything.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		const utime, cstime = 14 - 3, 17 - 3
+		if len(fields) > cstime {
+			ticks := 0
+			for _, field := range fields[utime : cstime+1] {
+				n, _ := strconv.Atoi(field) // 0 for what is no number
+				ticks += n
+			}
+			return float64(ticks) / clockTick
+		}
+	}
+	times, err := p.Times()
+	if err != nil {
+		return 0 // it has ended
+	}
+	return times.User + times.System
 }
 
 // memory is what a process has resident, and how much of that it may share:
