@@ -72,8 +72,10 @@ func request(method, path string, header ...string) string {
 // Thousands of clients that send a byte a second, never end their header,
 // their body or their stream, or never read their answer: whoever behaves is
 // served as always, and the memory that all of them cost has a bound.
+//
+// It is not parallel: the webhooks of other tests, which live in this process,
+// could not read for longer than a sender waits.
 func TestSlowClientsByTheThousand(t *testing.T) {
-	t.Parallel()
 	i := install(t, rig.Options{})
 	i.Start()
 	a := newAnswers()
