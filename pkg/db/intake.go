@@ -31,7 +31,7 @@ func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([
 
 // arrivalsLock is the advisory lock of those who emit on arrival, who share it,
 // and of whoever changes the pace, who takes it alone.
-const arrivalsLock = 7_235_441_202_855_961_448
+const arrivalsLock int64 = 7_235_441_202_855_961_448
 
 // tryArrivals travels with BEGIN, before messages are inserted. Whoever stops
 // the pace, or gives it an interval, waits for all who hold this lock; who
