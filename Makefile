@@ -66,7 +66,7 @@ build: ## Build bin/dispatch, one static binary
 # The race detector needs cgo. -timeout is for each package by itself.
 test: ## Install what is missing and run the tests of every module, with the race detector
 	@scripts/deps test
-	CGO_ENABLED=1 go test -race -short -timeout 15m $(TESTFLAGS) $(PKGS)
+	CGO_ENABLED=1 go test -race -short -timeout 18m $(TESTFLAGS) $(PKGS)
 
 # What make test cuts short: every crash point twice in a row too, every kind of
 # damage to a store, a hundred thousand parked retries.
@@ -83,7 +83,7 @@ test-unit: ## Run the tests that need nothing: no servers, no C compiler
 
 test-integration: ## Run the tests on real Postgres, NATS and Redis, with the race detector
 	@scripts/deps test
-	CGO_ENABLED=1 go test -race -short -timeout 15m $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -E '$(SERVERS)' | cut -d' ' -f1)
+	CGO_ENABLED=1 go test -race -short -timeout 18m $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -E '$(SERVERS)' | cut -d' ' -f1)
 
 # Reproduce a schedule with the SEED that a run prints; 0 is another one each time.
 DURATION ?= 10m
