@@ -81,7 +81,7 @@ func TestSevenRollingRestartsWithABacklogDeliverAll(t *testing.T) {
 	t.Parallel()
 	const backlog, rounds = 6000, 7
 	r := rig.New(t, rig.Options{Settings: continuous, Ingests: 1, Dispatchers: 2, Senders: 2})
-	r.Webhook.Answers(rig.Slowly(500 * time.Millisecond))
+	r.Webhook.Answers(rig.Slowly(2 * time.Second))
 	r.Start()
 	c := newRun(t, r)
 	for i := range backlog / 1000 {
