@@ -10,6 +10,6 @@ import (
 func sleep(d time.Duration) {
 	for end := time.Now().Add(d); d > 0; d = time.Until(end) {
 		left := syscall.NsecToTimespec(d.Nanoseconds())
-		_ = syscall.Nanosleep(&left, nil) // a signal ends it; then the rest follows
+		_ = syscall.Nanosleep(&left, nil) // its one error is that a signal ended it; then the rest follows
 	}
 }

@@ -91,24 +91,38 @@ const clockTick = 100
 // have ended: PostgreSQL's connections come and go. Where the system does not
 // tell of the latter, what they have used is missing once they end.
 func processorTime(p *process.Process) float64 {
-	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid)); err == nil {
-		// The second field is a name in brackets, which may hold anything.
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		const utime, cstime = 14 - 3, 17 - 3
-		if len(fields) > cstime {
-			ticks := 0
-			for _, field := range fields[utime : cstime+1] {
-				n, _ := strconv.Atoi(field) // 0 for what is no number
-				ticks += n
-			}
-			return float64(ticks) / clockTick
-		}
+	if seconds, err := withEnded(p.Pid); err == nil {
+		return seconds
 	}
 	times, err := p.Times()
 	if err != nil {
 		return 0 // it has ended
 	}
 	return times.User + times.System
+}
+
+// withEnded reads utime, stime, cutime and cstime, the 14th to 17th field of
+// /proc/PID/stat (see proc(5)).
+func withEnded(pid int32) (seconds float64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is a name in brackets, which may hold anything.
+	rest := string(text[bytes.LastIndexByte(text, ')')+1:])
+	fields := strings.Fields(rest)
+	const third, first, last = 3, 14, 17
+	if len(fields) <= last-third {
+		return 0, fmt.Errorf("no processor times in %q", rest)
+	}
+	for _, field := range fields[first-third : last-third+1] {
+		ticks, err := strconv.ParseUint(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		seconds += float64(ticks) / clockTick
+	}
+	return seconds, nil
 }
 
 // memory is what a process has resident, and how much of that it may share:
