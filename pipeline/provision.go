@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
@@ -39,8 +41,8 @@ func (c ProvisionConfig) Validate() error {
 }
 
 // Provision brings schema, streams and schedule up to date. It waits for
-// Postgres and NATS until ctx ends, and may run at any time, also while
-// services work and beside another Provision.
+// Postgres and NATS until ctx ends, also when they go away while it works, and
+// may run at any time, also while services work and beside another Provision.
 func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {
 	if err := provisionPostgres(ctx, cfg, log); err != nil {
 		return err
@@ -69,6 +71,16 @@ func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger
 	if err := service.WaitFor(ctx, log, "postgres", pool.Ping); err != nil {
 		return err
 	}
+	return service.WaitFor(ctx, log, "schema", func(context.Context) error {
+		err := provisionSchema(ctx, cfg, pool) // which may take longer than one try of a wait
+		if err != nil && !db.Interrupted(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+}
+
+func provisionSchema(ctx context.Context, cfg ProvisionConfig, pool *pgxpool.Pool) error {
 	if err := db.Migrate(ctx, pool); err != nil {
 		return err
 	}

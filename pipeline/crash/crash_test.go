@@ -149,7 +149,7 @@ func (i *installation) finalOr(died <-chan struct{}) bool {
 	for {
 		select {
 		case <-died:
-			return true
+			return !i.t.Failed()
 		case <-deadline:
 			i.t.Fatalf("neither dead nor done within %s", rig.Patience)
 		case <-time.After(100 * time.Millisecond):

@@ -46,6 +46,7 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 				return rig.NewProcess(t, "import", rig.Build(t, "crashpoints"), env, "import", "--from", plain(from))
 			})
 			<-importing.attend(s.deaths(2), func() {})
+			require.False(t, t.Failed(), "it did not die as planned")
 			require.Zero(t, importing.Wait(), "%s", importing.Output)
 
 			pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})

@@ -158,13 +158,15 @@ func newMortal(t *testing.T, env service.Environment, name string, unit func(map
 
 // attend plans deaths, and sees to each: the process must have been killed,
 // where it was planned, and is started again. between is called while it is
-// down. The returned channel is closed when all deaths are died.
+// down. The returned channel is closed when all deaths are died, or the test
+// has failed.
 func (m *mortal) attend(deaths []string, between func()) <-chan struct{} {
 	m.t.Helper()
 	require.NoError(m.t, os.WriteFile(m.plan, []byte(strings.Join(deaths, "\n")), 0o600))
 	m.Start()
 	died := make(chan struct{})
 	go func() {
+		defer close(died)
 		for n, death := range deaths {
 			code := m.Wait()
 			if m.t.Context().Err() != nil {
@@ -181,7 +183,6 @@ func (m *mortal) attend(deaths []string, between func()) <-chan struct{} {
 				return
 			}
 		}
-		close(died)
 	}()
 	return died
 }

@@ -44,6 +44,7 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 					return rig.NewProcess(t, "provision", rig.Build(t, "crashpoints"), env, "provision")
 				})
 				<-provision.attend(s.deaths(times), func() {})
+				require.False(t, t.Failed(), "it did not die as planned")
 				require.Zero(t, provision.Wait(), "%s", provision.Output)
 
 				pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})

@@ -43,23 +43,39 @@ func tooSlow(err error) error {
 // can't work now, so that the same call may succeed later. An error that
 // Postgres has of the data itself is none.
 func Unavailable(err error) bool {
-	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrWrongState) || errors.Is(err, ErrTooSlow) {
+	if Interrupted(err) {
+		return true
+	}
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
 		return false
+	}
+	switch refused.Code {
+	case "42P01", "42703", "42883", // no such table, column or function: the schema is not there, or another's
+		"3F000", // no such schema
+		"42501": // a right that was withdrawn
+		return true
+	}
+	return false
+}
+
+// Interrupted reports whether err says that Postgres can't be reached or cut
+// the call off, so that the same call may succeed a moment later: no schema
+// and no right is missing.
+func Interrupted(err error) bool {
+	for _, verdict := range []error{nil, ErrNotFound, ErrWrongState, ErrTooSlow, ErrUnfinished} {
+		if errors.Is(err, verdict) {
+			return false
+		}
 	}
 	var refused *pgconn.PgError
 	var connect *pgconn.ConnectError
 	if !errors.As(err, &refused) || errors.As(err, &connect) {
 		return true // the connection broke, or there was none
 	}
-	switch refused.Code {
-	case "42P01", "42703", "42883", // no such table, column or function: the schema is not there, or another's
-		"42501": // a right that was withdrawn
-		return true
-	}
 	switch refused.Code[:2] {
 	case "08", // connection exception
 		"25", // invalid transaction state: ended by its timeout
-		"3F", // no such schema
 		"40", // deadlock, serialization
 		"53", // insufficient resources: disk full, too many connections
 		"57", // operator intervention: shutdown, cannot connect now

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/golang-migrate/migrate/v4"
+	"github.com/golang-migrate/migrate/v4/database"
 	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,18 +18,33 @@ import (
 	"github.com/message-dispatcher/dispatch/migrations"
 )
 
-// Migrate brings the schema up to this program's version. Several at once are
-// safe: they take turns by an advisory lock.
+// Migrate brings the schema up to this program's version; a newer one stays as
+// it is. Several at once are safe: they take turns by an advisory lock. It
+// returns ErrUnfinished when a step was begun and broke off.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	version, err := SchemaVersion(ctx, pool)
+	if err != nil || version >= LatestVersion() {
+		return err
+	}
 	m, done, err := migrator(pool)
 	if err != nil {
 		return err
 	}
 	defer done()
 	if err := m.Up(); err != nil && !errors.Is(err, migrate.ErrNoChange) {
-		return fmt.Errorf("migrate: %w", err)
+		return fmt.Errorf("migrate: %w", disclosed(err))
 	}
 	return ctx.Err()
+}
+
+// disclosed is an error of the migrations with that of Postgres, which the
+// library mentions and does not wrap.
+func disclosed(err error) error {
+	var closed *database.Error
+	if errors.As(err, &closed) && closed.OrigErr != nil {
+		return fmt.Errorf("%w: %w", err, closed.OrigErr)
+	}
+	return err
 }
 
 // MigrateDown takes the last step of the schema back, with the data that it
@@ -62,7 +78,7 @@ func migrator(pool *pgxpool.Pool) (m *migrate.Migrate, done func(), err error) {
 	driver, err := migratepgx.WithInstance(sql, &migratepgx.Config{})
 	if err != nil {
 		sql.Close()
-		return nil, nil, fmt.Errorf("prepare migration: %w", err)
+		return nil, nil, fmt.Errorf("prepare migration: %w", disclosed(err))
 	}
 	m, err = migrate.NewWithInstance("migrations", source, "postgres", &steps{Driver: driver, sql: sql})
 	if err != nil {

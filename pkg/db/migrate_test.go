@@ -36,6 +36,9 @@ func TestASchemaThatWasLeftHalfDoneIsNotUpToDate(t *testing.T) {
 	_, pool := provisioned(t, 0)
 	exec(t, pool, "UPDATE schema_migrations SET dirty = true")
 	require.ErrorIs(t, db.CheckSchema(t.Context(), pool), db.ErrNotMigrated)
+	err := db.Migrate(t.Context(), pool)
+	require.ErrorIs(t, err, db.ErrUnfinished)
+	require.False(t, db.Interrupted(err), "waiting does not finish it")
 }
 
 func TestMigrateDownTakesOneStepBack(t *testing.T) {
@@ -60,6 +63,7 @@ func TestMigrateDownTakesOneStepBack(t *testing.T) {
 
 	exec(t, pool, "UPDATE schema_migrations SET version = version + 1")
 	require.NoError(t, db.CheckSchema(ctx, pool), "a newer schema serves an older program")
+	require.NoError(t, db.Migrate(ctx, pool), "also one that is taken back to it")
 	require.ErrorContains(t, db.MigrateDown(ctx, pool), "newer")
 }
 
