@@ -17,7 +17,7 @@ import (
 
 // together is how many installations there are at a time. They spend their
 // time waiting: for leases, ack waits, and the age of outbox rows.
-const together = "12"
+const together = "16"
 
 const (
 	// maxRounds bounds how often something new is begun that passes the point.

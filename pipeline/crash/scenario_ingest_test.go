@@ -173,7 +173,7 @@ func rejected(i *installation) {
 // cancelParked calls a message back that waits for its second attempt.
 func cancelParked(i *installation) {
 	i.webhook.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Retry-After", "300")
+		w.Header().Set("Retry-After", "25")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	p := i.post(body("hello"))

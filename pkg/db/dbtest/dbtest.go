@@ -24,6 +24,9 @@ const template = "template_migrated"
 var (
 	server = sync.OnceValues(start)
 	copies atomic.Int64
+	// strategy is how databases are copied: by files takes a third of the time
+	// that it takes by the log. It is set by start.
+	strategy string
 	// making lets one database be copied at a time: Postgres refuses to copy
 	// a template that a second copy is reading.
 	making sync.Mutex
@@ -47,6 +50,13 @@ func start() (*postgres.Server, error) {
 		return nil, err
 	}
 	defer pool.Close()
+	var younger bool // than the choice, which 14 does not have: it copies files
+	if err := pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int >= 150000").Scan(&younger); err != nil {
+		return nil, err
+	}
+	if younger {
+		strategy = " STRATEGY FILE_COPY"
+	}
 	return pg, db.Migrate(ctx, pool)
 }
 
@@ -77,7 +87,7 @@ func create(t testing.TB, from string) string {
 	pg, err := server()
 	require.NoError(t, err)
 	name := fmt.Sprintf("test_%d", copies.Add(1))
-	admin(t, pg, "CREATE DATABASE "+name+" TEMPLATE "+from)
+	admin(t, pg, "CREATE DATABASE "+name+" TEMPLATE "+from+strategy)
 	t.Cleanup(func() { admin(t, pg, "DROP DATABASE "+name+" WITH (FORCE)") })
 	return strings.Replace(pg.URL(name), "sslmode=disable", "sslmode=disable&pool_max_conns=10", 1)
 }
