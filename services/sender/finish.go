@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	publishTry   = 3 * time.Second        // then an unanswered publish counts as an outage
 	publishPause = 100 * time.Millisecond // between two tries
 	confirmTry   = 2 * time.Second        // for one confirmed ack
 	confirmTries = 3
@@ -85,7 +84,7 @@ func (s *sender) tell(ctx context.Context, entry events.Entry) bool {
 	s.metrics.untold.Inc()
 	defer s.metrics.untold.Dec()
 	for away := false; ; {
-		err := s.publish(ctx, entry)
+		err := s.teller.Tell(ctx, entry)
 		if err == nil {
 			if away && s.eventsAway.end() {
 				s.log.Info("events are published again")
@@ -104,12 +103,6 @@ func (s *sender) tell(ctx context.Context, entry events.Entry) bool {
 			return false
 		}
 	}
-}
-
-func (s *sender) publish(ctx context.Context, entry events.Entry) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTry)
-	defer cancel()
-	return s.publisher.Publish(ctx, []events.Entry{entry})
 }
 
 // wait gives the copy back until next. Without a connection it tries again

@@ -37,7 +37,7 @@ type sender struct {
 	store     loader
 	queue     *events.Queue
 	positions events.Positions
-	publisher events.Publisher
+	teller    *teller
 	composer  events.Composer
 	webhook   *webhook
 	backoff   message.Backoff
@@ -100,7 +100,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 
 	s.watch(health)
 
-	s.store, s.positions, s.publisher = db.NewStore(pool), events.NewPositions(js, topology), events.NewPublisher(js)
+	s.store, s.positions = db.NewStore(pool), events.NewPositions(js, topology)
+	s.teller = newTeller(events.NewPublisher(js), s.workers)
 	s.composer = events.NewComposer(topology, cfg.EventContent == eventContentFull)
 	err = service.WaitFor(ctx, log, "schema", schema)
 	if err == nil {
@@ -190,7 +191,10 @@ func (s *sender) run(ctx context.Context) error {
 	flight, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 
-	var keeping, taking, working sync.WaitGroup
+	var telling, keeping, taking, working sync.WaitGroup
+	tellCtx, stopTelling := context.WithCancel(flight)
+	defer stopTelling()
+	telling.Go(func() { s.teller.Run(tellCtx) })
 	keepCtx, stopKeeping := context.WithCancel(flight)
 	defer stopKeeping()
 	keeping.Go(func() { s.keep(keepCtx) })
@@ -213,6 +217,8 @@ func (s *sender) run(ctx context.Context) error {
 		crash.At(crash.SenderGivenBack)
 	}
 	working.Wait()
+	stopTelling()
+	telling.Wait()
 	stopKeeping()
 	keeping.Wait()
 	crash.At(crash.SenderDrained)
