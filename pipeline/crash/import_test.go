@@ -49,7 +49,7 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 			require.False(t, t.Failed(), "it did not die as planned")
 			require.Zero(t, importing.Wait(), "%s", importing.Output)
 
-			pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})
+			pool, err := db.Open(t.Context(), patient(env["DATABASE_URL"]), db.Options{Name: "test"})
 			require.NoError(t, err)
 			t.Cleanup(pool.Close)
 			var all, waiting, announced int

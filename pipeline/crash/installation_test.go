@@ -97,7 +97,7 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 		i.env["NATS_URL"] = i.nats.URL
 	}
 	maps.Copy(i.env, sc.settings)
-	pool, err := db.Open(t.Context(), i.env["DATABASE_URL"], db.Options{Name: "test", MaxConns: 3})
+	pool, err := db.Open(t.Context(), patient(i.env["DATABASE_URL"]), db.Options{Name: "test", MaxConns: 3})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	i.pool, i.store = pool, db.NewStore(pool)
@@ -110,6 +110,10 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 	i.ingest, i.dispatcher, i.sender = i.mortal("ingest"), i.mortal("dispatcher"), i.mortal("sender")
 	return i
 }
+
+// patient is the address for a test's own connections: one may take long while
+// so many processes start.
+func patient(address string) string { return address + "&connect_timeout=60" }
 
 // provision is dispatch provision, with shorter waits.
 func (i *installation) provision() {

@@ -47,7 +47,7 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 				require.False(t, t.Failed(), "it did not die as planned")
 				require.Zero(t, provision.Wait(), "%s", provision.Output)
 
-				pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})
+				pool, err := db.Open(t.Context(), patient(env["DATABASE_URL"]), db.Options{Name: "test"})
 				require.NoError(t, err)
 				t.Cleanup(pool.Close)
 				require.NoError(t, db.CheckSchema(t.Context(), pool))

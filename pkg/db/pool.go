@@ -28,6 +28,10 @@ type Options struct {
 // ListTimeout is how long a list may take.
 const ListTimeout = 3 * time.Second
 
+// connectTimeout is how long one connection may take to be made, unless the URL
+// has a connect_timeout of its own.
+const connectTimeout = 5 * time.Second
+
 // idleInTransaction ends the transaction of a process that stopped in the
 // middle of it, so that a frozen dispatcher holds no lock for long.
 const idleInTransaction = 5 * time.Second
@@ -72,7 +76,9 @@ func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, erro
 	if options.StatementTimeout > 0 {
 		params["statement_timeout"] = fmt.Sprint(options.StatementTimeout.Milliseconds())
 	}
-	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
 	if options.MaxConns > 0 {
 		config.MaxConns = options.MaxConns
 	}

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,4 +27,14 @@ func TestPostgresCompilesNothing(t *testing.T) {
 	}
 	require.Equal(t, "off", open())
 	require.Equal(t, "off", open())
+}
+
+func TestAConnectionIsMadeInTheTimeOfTheURL(t *testing.T) {
+	t.Parallel()
+	for parameters, want := range map[string]time.Duration{"": 5 * time.Second, "?connect_timeout=30": 30 * time.Second} {
+		pool, err := db.Open(t.Context(), "postgres://u:p@127.0.0.1:1/d"+parameters, db.Options{})
+		require.NoError(t, err)
+		require.Equal(t, want, pool.Config().ConnConfig.ConnectTimeout)
+		pool.Close()
+	}
 }
