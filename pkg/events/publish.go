@@ -50,23 +50,29 @@ func NewPublisher(js jetstream.JetStream) Publisher {
 // then returns ErrUnavailable; entries may have been stored all the same.
 // Without a connection it returns ErrUnavailable at once.
 func (p Publisher) Publish(ctx context.Context, entries []Entry) error {
-	pending := entries
+	_, err := p.PublishSome(ctx, entries)
+	return err
+}
+
+// PublishSome is Publish that tells which entries an error is about: those
+// that were not acknowledged.
+func (p Publisher) PublishSome(ctx context.Context, entries []Entry) (missing []Entry, err error) {
+	missing = entries
 	var cause error
 	for {
 		if !p.nc.IsConnected() {
-			return fmt.Errorf("publish %d entries: %w", len(pending), ErrUnavailable)
+			return missing, fmt.Errorf("publish %d entries: %w", len(missing), ErrUnavailable)
 		}
-		missing, err := p.publishOnce(ctx, pending)
+		missing, err = p.publishOnce(ctx, missing)
 		if len(missing) == 0 {
-			return nil
+			return nil, nil
 		}
-		pending = missing
 		if cause == nil || !errors.Is(err, context.DeadlineExceeded) { // a refusal says more than that time is up
 			cause = err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("publish %d entries: %w: %w", len(missing), ErrUnavailable, cause)
+			return missing, fmt.Errorf("publish %d entries: %w: %w", len(missing), ErrUnavailable, cause)
 		case <-time.After(publishPause):
 		}
 	}

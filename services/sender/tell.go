@@ -19,10 +19,10 @@ const (
 	maxTellRest = 2 * time.Millisecond
 )
 
-// publisher publishes entries and waits for their acknowledgement;
-// events.Publisher is the one.
+// publisher publishes entries, waits for their acknowledgement and returns
+// those that had none; events.Publisher is the one.
 type publisher interface {
-	Publish(ctx context.Context, entries []events.Entry) error
+	PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error)
 }
 
 // teller publishes what the workers have to tell in groups: all that comes
@@ -95,6 +95,8 @@ func (t *teller) gather(ctx context.Context) []telling {
 	return group
 }
 
+// publish answers each caller by itself: one whose entry NATS refuses holds up
+// no other.
 func (t *teller) publish(ctx context.Context, group []telling) {
 	ctx, cancel := context.WithTimeout(ctx, publishTry)
 	defer cancel()
@@ -102,8 +104,12 @@ func (t *teller) publish(ctx context.Context, group []telling) {
 	for i, one := range group {
 		entries[i] = one.entry
 	}
-	err := t.publisher.Publish(ctx, entries)
+	missing, err := t.publisher.PublishSome(ctx, entries)
+	untold := make(map[string]error, len(missing))
+	for _, entry := range missing {
+		untold[entry.MsgID] = err
+	}
 	for _, one := range group {
-		one.done <- err
+		one.done <- untold[one.entry.MsgID]
 	}
 }

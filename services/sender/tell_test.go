@@ -14,25 +14,30 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
 
+var errRefused = errors.New("too large")
+
 // broker takes its time for what it is given, group by group.
 type broker struct {
-	slow   time.Duration
-	err    error
-	groups [][]string // by Msg-Id
+	slow    time.Duration
+	refuses func(id string) bool
+	groups  [][]string // by Msg-Id
 }
 
-func (b *broker) Publish(ctx context.Context, entries []events.Entry) error {
+func (b *broker) PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error) {
 	select {
 	case <-time.After(b.slow):
 	case <-ctx.Done():
-		return ctx.Err()
+		return entries, ctx.Err()
 	}
 	var group []string
 	for _, entry := range entries {
 		group = append(group, entry.MsgID)
+		if b.refuses != nil && b.refuses(entry.MsgID) {
+			missing, err = append(missing, entry), errRefused
+		}
 	}
 	b.groups = append(b.groups, group)
-	return b.err
+	return missing, err
 }
 
 // tellAll has so many callers tell something at the same time, and returns
@@ -93,16 +98,25 @@ func TestOneAloneIsPublishedAtOnce(t *testing.T) {
 	})
 }
 
-func TestAGroupThatIsNotPublishedIsNotTold(t *testing.T) {
-	b := &broker{err: errors.New("full")}
+func TestWhatIsRefusedHoldsUpNoOther(t *testing.T) {
+	b := &broker{slow: time.Second, refuses: func(id string) bool { return id == "7" }}
 	working(t, b, func(t *testing.T, tells *teller) {
-		for _, err := range tellAll(tells, 10) {
-			require.ErrorIs(t, err, b.err)
+		for n, err := range tellAll(tells, 10) {
+			if n == 7 {
+				require.ErrorIs(t, err, errRefused)
+				continue
+			}
+			require.NoError(t, err)
 		}
-		b.slow = time.Hour
+	})
+}
+
+func TestWhatIsNotAnsweredIsNotTold(t *testing.T) {
+	b := &broker{slow: time.Hour}
+	working(t, b, func(t *testing.T, tells *teller) {
 		began := time.Now()
 		require.ErrorIs(t, tells.Tell(t.Context(), events.Entry{}), context.DeadlineExceeded)
-		require.LessOrEqual(t, time.Since(began), publishTry+maxTellRest)
+		require.Equal(t, publishTry, time.Since(began))
 
 		ending, end := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, end)
