@@ -64,12 +64,13 @@ build: ## Build bin/dispatch, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(MODULE)/pkg/service.version=$(VERSION)' -o bin/dispatch ./cmd/dispatch
 
 # The race detector needs cgo, and is of no use to tests that only drive whole
-# processes, which are built without it. make lint does what -vet=off leaves out,
-# -trimpath shares what is built with what the tests build, and -timeout is for
-# each package by itself.
+# processes, which are built without it. -count=1, since a test's result that is
+# kept knows nothing of the programs that it has built. make lint does what
+# -vet=off leaves out, -trimpath shares what is built with what the tests build,
+# and -timeout is for each package by itself.
 DRIVERS    := pipeline/(chaos|crash|overload)$$
-RACED       = CGO_ENABLED=1 go test -race -short -vet=off -timeout 15m $(TESTFLAGS)
-DRIVEN      = CGO_ENABLED=0 go test -short -vet=off -timeout 15m $(TESTFLAGS)
+RACED       = CGO_ENABLED=1 go test -race -short -count=1 -vet=off -timeout 18m $(TESTFLAGS)
+DRIVEN      = CGO_ENABLED=0 go test -short -count=1 -vet=off -timeout 18m $(TESTFLAGS)
 test test-integration: GOFLAGS += -trimpath
 
 test: ## Install what is missing and run the tests of every module, with the race detector
@@ -82,7 +83,7 @@ test: ## Install what is missing and run the tests of every module, with the rac
 # damage to a store, a hundred thousand parked retries.
 proof: ## Run the proofs of docs/RELIABILITY.md at full length, and every other test
 	@scripts/deps test
-	CGO_ENABLED=0 go test -p 1 -timeout 60m $(TESTFLAGS) $(PKGS)
+	CGO_ENABLED=0 go test -p 1 -count=1 -timeout 60m $(TESTFLAGS) $(PKGS)
 
 # What starts servers imports pkg/local or pkg/db/dbtest, or is part of them.
 WITH_IMPORTS := go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKGS)
