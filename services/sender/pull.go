@@ -43,18 +43,18 @@ func (s *sender) arrive(c *events.Copy) {
 // gather waits for the first item and takes all that are there by then: a
 // lone one waits for nobody, and a crowd is one batch. It is nil when ctx
 // ends.
-func gather(ctx context.Context, from <-chan *item) []*item {
-	var batch []*item
+func gather[T any](ctx context.Context, from <-chan T) []T {
+	var batch []T
 	select {
-	case it := <-from:
-		batch = append(batch, it)
+	case first := <-from:
+		batch = append(batch, first)
 	case <-ctx.Done():
 		return nil
 	}
 	for {
 		select {
-		case it := <-from:
-			batch = append(batch, it)
+		case next := <-from:
+			batch = append(batch, next)
 		default:
 			return batch
 		}

@@ -11,8 +11,6 @@ const (
 	// publishTry is how long a group is published; what is unanswered by then
 	// counts as an outage.
 	publishTry = 3 * time.Second
-	// maxTold is how many entries go into a group.
-	maxTold = 500
 	// maxTellRest bounds the rest after a group, which is as long as its
 	// publication took: under load each is for more entries then, and a lone
 	// one after a quiet time waits for nothing.
@@ -63,36 +61,11 @@ func (t *teller) Tell(ctx context.Context, entry events.Entry) error {
 
 // Run publishes until ctx ends.
 func (t *teller) Run(ctx context.Context) {
-	for {
-		group := t.gather(ctx)
-		if group == nil {
-			return
-		}
+	for group := gather(ctx, t.queue); group != nil; group = gather(ctx, t.queue) {
 		began := time.Now()
 		t.publish(ctx, group)
 		pause(ctx, min(time.Since(began), maxTellRest))
 	}
-}
-
-// gather waits for the first entry and takes all that wait by then; nil when
-// ctx ends.
-func (t *teller) gather(ctx context.Context) []telling {
-	var group []telling
-	select {
-	case first := <-t.queue:
-		group = append(group, first)
-	case <-ctx.Done():
-		return nil
-	}
-	for len(group) < maxTold {
-		select {
-		case next := <-t.queue:
-			group = append(group, next)
-		default:
-			return group
-		}
-	}
-	return group
 }
 
 // publish answers each caller by itself: one whose entry NATS refuses holds up
