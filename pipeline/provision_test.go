@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -24,7 +25,11 @@ func unmigrated(t *testing.T) (w *world, provision func() error, pool *pgxpool.P
 	pool, err = db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	return w, func() error { return pipeline.Provision(t.Context(), cfg, w.log()) }, pool
+	return w, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		return pipeline.Provision(ctx, cfg, w.log())
+	}, pool
 }
 
 // Postgres ends the session in the middle of a step of the schema, as when it
