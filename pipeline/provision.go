@@ -52,7 +52,7 @@ func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error 
 	if err != nil {
 		return err
 	}
-	defer js.Conn().Close()
+	defer events.Close(js)
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	return service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
 		if !js.Conn().IsConnected() {
@@ -67,7 +67,7 @@ func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
+	defer db.Close(pool)
 	if err := service.WaitFor(ctx, log, "postgres", pool.Ping); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (d *doctor) nats(ctx context.Context) {
 		d.away(check, err, "see that it runs, that this machine may connect, and that NATS_URL is right")
 		return
 	}
-	defer js.Conn().Close()
+	defer events.Close(js)
 	version := js.Conn().ConnectedServerVersion()
 	if tooOld(version) {
 		d.wrong(check, "reachable, version "+version, fmt.Sprintf("upgrade it to version %d.%d or later", oldestNATS[0], oldestNATS[1]))

@@ -27,7 +27,7 @@ func (d *doctor) postgres(ctx context.Context) {
 		d.away(check, err, postgresRemedy(err))
 		return
 	}
-	defer pool.Close()
+	defer db.Close(pool)
 	ctx, cancel := context.WithTimeout(ctx, reachWait)
 	defer cancel()
 

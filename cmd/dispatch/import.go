@@ -68,7 +68,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	if err != nil {
 		return about("DATABASE_URL", err)
 	}
-	defer target.Close()
+	defer db.Close(target)
 	if err := db.CheckSchema(ctx, target); err != nil {
 		return about("DATABASE_URL", fmt.Errorf(`%w: run: dispatch provision`, err))
 	}
@@ -76,7 +76,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	if err != nil {
 		return about("--from", err)
 	}
-	defer pool.Close()
+	defer db.Close(pool)
 	from, err := openTable(ctx, pool, flags.table, flags.renamed)
 	if err != nil {
 		return err

@@ -46,9 +46,9 @@ func main() {
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot(in, out, errOut)
+	root := newRoot(interruptible(ctx, in), out, errOut)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := run(ctx, root, args)
 	if err == nil {
 		return 0
 	}
@@ -102,7 +102,8 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		&cobra.Group{ID: "care", Title: "Care:"},
 	)
 	root.AddCommand(
-		newUp(), newIngest(), newDispatcher(), newSender(), newProvision(), newHealth(), newSink(), newBench(),
+		draining(newUp()), draining(newIngest()), draining(newDispatcher()), draining(newSender()), draining(newBench()),
+		newProvision(), newHealth(), newSink(),
 		newSend(), newGet(), newList(), newRetry(), newCancel(), newTail(),
 		newStatus(), newStart(), newStop(), newConfigure(),
 		newDoctor(), newMigrate(), newImport(), newErase(),

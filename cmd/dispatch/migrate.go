@@ -90,7 +90,7 @@ func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) err
 		if err != nil {
 			return err
 		}
-		defer pool.Close()
+		defer db.Close(pool)
 		if err := work(ctx, pool); err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func openDatabase(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	bounded, cancel := context.WithTimeout(ctx, reachWait)
 	defer cancel()
 	if err := pool.Ping(bounded); err != nil {
-		pool.Close()
+		db.Close(pool)
 		if denied(err) || !db.Unavailable(err) {
 			return nil, fmt.Errorf("Postgres %w: %w", errRefused, shortError{lastLine(err), err})
 		}

@@ -67,7 +67,7 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		if err != nil {
 			return err
 		}
-		defer js.Conn().Close()
+		defer events.Close(js)
 		return follow(cmd, js, events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas), flags)
 	}
 	return cmd

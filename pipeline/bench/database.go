@@ -148,7 +148,7 @@ func (b *Bench) store(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer pool.Close() // a database that somebody is connected to can't be copied
+	defer db.Close(pool) // a database that somebody is connected to can't be copied
 	if err := db.Migrate(ctx, pool); err != nil {
 		return err
 	}

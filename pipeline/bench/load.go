@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -156,7 +157,7 @@ func (r *run) publish(ctx context.Context, all portion, times *timetable) error 
 	if err != nil {
 		return err
 	}
-	defer js.Conn().Close()
+	defer events.Close(js)
 	subject := r.topology.Intake(message.DefaultDestination)
 	acks := make([]jetstream.PubAckFuture, all.count)
 	for i := range acks {

@@ -50,7 +50,7 @@ func (b *Bench) createStreams(ctx context.Context, topology events.Topology) err
 	if err != nil {
 		return err
 	}
-	defer js.Conn().Close()
+	defer events.Close(js)
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	if err := topology.Provision(ctx, js, []string{message.DefaultDestination}, webhookTimeout); err != nil {
@@ -65,7 +65,7 @@ func (b *Bench) removeStreams(ctx context.Context, topology events.Topology) err
 	if err != nil {
 		return fmt.Errorf("left behind: streams %s_*: %w", strings.ToUpper(topology.Prefix()), err)
 	}
-	defer js.Conn().Close()
+	defer events.Close(js)
 	var errs []error
 	for _, stream := range topology.Streams() {
 		if err := js.DeleteStream(ctx, stream.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {

@@ -20,7 +20,7 @@ func (r *run) promises(ctx context.Context) (map[string]time.Time, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer js.Conn().Close()
+	defer events.Close(js)
 	consumer, err := js.OrderedConsumer(ctx, r.topology.EventsStream(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{r.topology.Events(message.EventAttempted)},
 	})

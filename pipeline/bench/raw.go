@@ -59,7 +59,7 @@ func rawInserts(ctx context.Context, database string, options Options) (rate flo
 	if err != nil {
 		return 0, err
 	}
-	defer pool.Close()
+	defer db.Close(pool)
 	if _, err := pool.Exec(ctx, "CREATE TABLE bench_inserts (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, content text NOT NULL)"); err != nil {
 		return 0, fmt.Errorf("measure inserts: %w", err)
 	}

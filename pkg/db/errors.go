@@ -9,6 +9,13 @@ import (
 // queryCanceled is the code of a statement that was ended by its timeout.
 const queryCanceled = "57014"
 
+// Codes of what keeps a migration from its work.
+const (
+	lockNotAvailable      = "55P03"
+	insufficientPrivilege = "42501"
+	noSuchSchema          = "3F000"
+)
+
 // What the methods of Store return besides errors of the database itself.
 var (
 	// ErrNotFound means that there is no message under the id.
@@ -22,6 +29,12 @@ var (
 	// ErrUnfinished means that a step of the schema was begun and broke off: a
 	// person has to put it right before the next.
 	ErrUnfinished = errors.New("a migration was not finished")
+	// ErrLocked means that another session holds a lock that a step of the
+	// schema needs. Later the same step may succeed.
+	ErrLocked = errors.New("another session holds a lock that this needs (see pg_locks)")
+	// ErrMayNotMigrate means that the role lacks a right that a step of the
+	// schema needs.
+	ErrMayNotMigrate = errors.New("a right is missing")
 	// ErrNotProvisioned means that there is no schedule yet: `dispatch
 	// provision` makes it.
 	ErrNotProvisioned = errors.New("schedule is not provisioned")
@@ -52,8 +65,8 @@ func Unavailable(err error) bool {
 	}
 	switch refused.Code {
 	case "42P01", "42703", "42883", // no such table, column or function: the schema is not there, or another's
-		"3F000", // no such schema
-		"42501": // a right that was withdrawn
+		noSuchSchema,
+		insufficientPrivilege: // a right that was withdrawn
 		return true
 	}
 	return false
@@ -67,6 +80,9 @@ func Interrupted(err error) bool {
 		if errors.Is(err, verdict) {
 			return false
 		}
+	}
+	if errors.Is(err, ErrLocked) {
+		return true
 	}
 	var refused *pgconn.PgError
 	var connect *pgconn.ConnectError

@@ -2,3 +2,6 @@ package db
 
 // ListStatement is the statement of a List for one status.
 var ListStatement = listStatement
+
+// MigrationLock is what a step of the schema holds.
+const MigrationLock int64 = migrationLock

@@ -3,7 +3,6 @@ module github.com/message-dispatcher/dispatch/pkg/db
 go 1.26.0
 
 require (
-	github.com/golang-migrate/migrate/v4 v4.20.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/message-dispatcher/dispatch/migrations v0.0.0
 	github.com/message-dispatcher/dispatch/pkg/crash v0.0.0
@@ -14,7 +13,6 @@ require (
 )
 
 require (
-	github.com/jackc/pgerrcode v0.0.0-20220416144525-469b46aa5efa // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect

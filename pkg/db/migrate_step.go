@@ -2,86 +2,119 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 
-	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/message-dispatcher/dispatch/migrations"
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 )
 
-// steps makes a step of the schema and its version one transaction. The driver
-// beneath notes a version as dirty, runs its statements, and clears the note:
-// killed in between, it would leave a schema that only a person can judge, and
-// every later provision would refuse to work.
-//
-// It belongs to one goroutine.
-type steps struct {
-	database.Driver // holds the lock, and tells the version
-	sql             *sql.DB
-	tx              *sql.Tx // of the step that is being made
+// migrationLock is the advisory lock of a step of the schema.
+const migrationLock = 0x6d6967726174
+
+// limitLocks bounds how long a step waits for a lock, unless the role, the
+// database or the URL does. A statement that changes a table and waits makes
+// everything behind it wait too, so it gives up soon.
+const limitLocks = "SELECT set_config('lock_timeout', '5s', true) WHERE current_setting('lock_timeout') = '0'"
+
+// step leads from one version of the schema to the next, or back.
+type step struct {
+	from, to  int64
+	direction string // "up" or "down"
+	number    int64  // of the file with its statements
 }
 
-// SetVersion begins a step when it is told that the schema is about to be
-// dirty, and commits it when that is over. Whoever reads the version meanwhile
-// reads the old one.
-func (s *steps) SetVersion(version int, dirty bool) error {
-	if dirty || s.tx == nil {
-		if err := s.begin(version); err != nil {
-			return err
-		}
+func readStep(number int64, direction string) (string, error) {
+	files, err := fs.Glob(migrations.Files, fmt.Sprintf("%04d_*.%s.sql", number, direction))
+	if err != nil || len(files) != 1 {
+		return "", fmt.Errorf("there is no one file for step %d %s", number, direction)
 	}
-	if dirty {
-		return nil
-	}
-	crash.At(crash.ProvisionStep)
-	tx := s.tx
-	s.tx = nil
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit version %d of the schema: %w", version, err)
-	}
-	return nil
+	statements, err := fs.ReadFile(migrations.Files, files[0])
+	return string(statements), err
 }
 
-func (s *steps) begin(version int) error {
-	if err := s.rollback(); err != nil {
+// runStep makes a step and writes its version, both or neither. If the schema
+// is no longer at the version that the step begins with, another process was
+// faster, and nothing is done. The lock belongs to the transaction, not to the
+// session: it ends with it in every case, also behind a pooler.
+func runStep(ctx context.Context, pool *pgxpool.Pool, s step) error {
+	statements, err := readStep(s.number, s.direction)
+	if err != nil {
 		return err
 	}
-	var err error
-	if s.tx, err = s.sql.BeginTx(context.Background(), nil); err != nil {
-		return fmt.Errorf("begin version %d of the schema: %w", version, err)
-	}
-	if _, err = s.tx.ExecContext(context.Background(), "DELETE FROM schema_migrations"); err == nil && version >= 0 {
-		_, err = s.tx.ExecContext(context.Background(), "INSERT INTO schema_migrations (version, dirty) VALUES ($1, false)", version)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write version %d of the schema: %w", version, err), s.rollback())
-	}
-	return nil
-}
-
-// Run makes the statements of a step.
-func (s *steps) Run(migration io.Reader) error {
-	statements, err := io.ReadAll(migration)
-	if err != nil {
-		return fmt.Errorf("read a step of the schema: %w", err)
-	}
-	if _, err := s.tx.ExecContext(context.Background(), string(statements)); err != nil {
-		return errors.Join(err, s.rollback())
-	}
-	return nil
-}
-
-func (s *steps) rollback() error {
-	if s.tx == nil {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, limitLocks); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(migrationLock))); err != nil {
+			return err
+		}
+		version, err := SchemaVersion(ctx, tx)
+		if err != nil || version != s.from {
+			return err
+		}
+		if err := writeVersion(ctx, tx, s.to); err != nil {
+			return fmt.Errorf("write the version: %w", err)
+		}
+		if _, err := tx.Exec(ctx, statements); err != nil {
+			return err
+		}
+		crash.At(crash.ProvisionStep)
 		return nil
+	})
+}
+
+// writeVersion keeps the table of golang-migrate, so that its command can read
+// it.
+func writeVersion(ctx context.Context, tx pgx.Tx, version int64) error {
+	present, err := hasVersion(ctx, tx)
+	if err == nil && !present {
+		_, err = tx.Exec(ctx, "CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)")
 	}
-	tx := s.tx
-	s.tx = nil
-	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
-		return fmt.Errorf("take a step of the schema back: %w", err)
+	if err == nil {
+		_, err = tx.Exec(ctx, "DELETE FROM schema_migrations")
 	}
-	return nil
+	if err == nil && version > 0 {
+		_, err = tx.Exec(ctx, fmt.Sprintf("INSERT INTO schema_migrations (version, dirty) VALUES (%d, false)", version))
+	}
+	return err
+}
+
+// explainDenied adds to an error of a missing right, or of a lock that another
+// session holds, what to do about it.
+func explainDenied(ctx context.Context, pool *pgxpool.Pool, err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case lockNotAvailable:
+		return fmt.Errorf("%w: %w", ErrLocked, err)
+	case insufficientPrivilege, noSuchSchema:
+		return fmt.Errorf("%w: %s: %w", ErrMayNotMigrate, missingRight(ctx, pool), err)
+	}
+	return err
+}
+
+// missingRight says which right the role lacks and who gives it.
+func missingRight(ctx context.Context, pool *pgxpool.Pool) string {
+	var role, path string
+	var schema *string
+	var mayCreate bool
+	err := pool.QueryRow(ctx, `SELECT quote_ident(current_user), current_setting('search_path'), quote_ident(current_schema()),
+		coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)`).Scan(&role, &path, &schema, &mayCreate)
+	switch {
+	case err != nil:
+		return "run it as the role that owns the database"
+	case schema == nil:
+		return fmt.Sprintf("the role %s may use no schema of its search_path (%s); as the owner of one: GRANT USAGE, CREATE ON SCHEMA … TO %s", role, path, role)
+	case !mayCreate:
+		return fmt.Sprintf("the role %s may not create tables in the schema %s; as its owner: GRANT CREATE ON SCHEMA %s TO %s", role, *schema, *schema, role)
+	}
+	return fmt.Sprintf("the role %s does not own the tables in the schema %s; run it as the role that does", role, *schema)
 }

@@ -48,6 +48,23 @@ func Connect(url, name string, options ...nats.Option) (jetstream.JetStream, err
 	return js, nil
 }
 
+// closeWait is how long Close waits.
+const closeWait = 3 * time.Second
+
+// Close ends a connection. It flushes what is buffered first, which a server
+// that stands still does not take; what is left then ends with the process.
+func Close(js jetstream.JetStream) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		js.Conn().Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeWait):
+	}
+}
+
 // Check reports an error unless NATS is connected and the streams exist, with
 // the consumers that the pipeline can't do without. The error is
 // ErrNotProvisioned when they don't.

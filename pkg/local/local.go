@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -32,6 +33,10 @@ import (
 
 // Database is the name of the database in the private PostgreSQL.
 const Database = "dispatch"
+
+// undoWait bounds how long a start that failed waits for the servers that it
+// started to end.
+const undoWait = 30 * time.Second
 
 // ErrInUse tells that another process of ours works in the directory.
 var ErrInUse = lock.ErrInUse
@@ -94,7 +99,9 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 		group.Go(func() error { return s.startRedis(groupCtx, cfg) })
 	}
 	if err := group.Wait(); err != nil {
-		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWait)
+		defer cancel()
+		return nil, errors.Join(err, s.Stop(undo))
 	}
 	return s, nil
 }
@@ -194,10 +201,19 @@ func (s *Stack) NATS() *natsd.Server { return s.server.Load() }
 // stoppable is a NATS server that is stopped like the others.
 type stoppable struct{ *natsd.Server }
 
-// Stop is natsd's.
-func (s stoppable) Stop(context.Context) error {
-	s.Server.Stop()
-	return nil
+// Stop is natsd's, for as long as ctx lasts.
+func (s stoppable) Stop(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.Server.Stop()
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stop NATS server: %w", ctx.Err())
+	}
 }
 
 // Stop ends what was started, PostgreSQL last, and gives the directory free. It waits for all that;

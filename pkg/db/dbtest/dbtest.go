@@ -5,6 +5,7 @@ package dbtest
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,34 @@ func Pool(t testing.TB) *pgxpool.Pool {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// PlainLogin returns the address of the same database for a role of its own
+// that may connect and no more, as CREATE ROLE makes it since PostgreSQL 15. The
+// role is called plain and a number.
+func PlainLogin(t testing.TB, address string) string {
+	t.Helper()
+	pg, err := server()
+	require.NoError(t, err)
+	role := fmt.Sprintf("plain%d", copies.Add(1))
+	admin(t, pg, "CREATE ROLE "+role+" LOGIN PASSWORD 'plain'")
+	t.Cleanup(func() { admin(t, pg, "DROP ROLE "+role) })
+	conn, err := pgx.Connect(t.Context(), strings.Split(address, "&pool_")[0])
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	_, err = conn.Exec(t.Context(), "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+	require.NoError(t, err)
+	t.Cleanup(func() { // what it was granted, which keeps it from being dropped
+		conn, err := pgx.Connect(context.Background(), strings.Split(address, "&pool_")[0])
+		require.NoError(t, err)
+		defer conn.Close(context.Background())
+		_, err = conn.Exec(context.Background(), "DROP OWNED BY "+role)
+		require.NoError(t, err)
+	})
+	there, err := url.Parse(address)
+	require.NoError(t, err)
+	there.User = url.UserPassword(role, "plain")
+	return there.String()
 }
 
 func create(t testing.TB, from string) string {
