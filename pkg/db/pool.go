@@ -103,7 +103,7 @@ func Close(pool *pgxpool.Pool) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		pool.Close()
+		pool.Close() //nolint:forbidigo // here it is bounded
 	}()
 	select {
 	case <-closed:

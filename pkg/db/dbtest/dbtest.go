@@ -50,7 +50,7 @@ func start() (*postgres.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer pool.Close()
+	defer db.Close(pool)
 	var younger bool // than the choice, which 14 does not have: it copies files
 	if err := pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int >= 150000").Scan(&younger); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func Pool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	pool, err := db.Open(t.Context(), URL(t), db.Options{Name: t.Name()})
 	require.NoError(t, err)
-	t.Cleanup(pool.Close)
+	t.Cleanup(func() { db.Close(pool) })
 	return pool
 }
 
