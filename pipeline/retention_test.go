@@ -49,3 +49,23 @@ func TestDispatchersDeleteWhatIsPastRetention(t *testing.T) {
 		return err == nil && strings.Contains(string(text), `dispatch_dispatcher_deleted_rows_total{table="messages"} 1200`)
 	}, patience, 20*time.Millisecond)
 }
+
+// TestADispatcherSweepsAttemptsWithoutAMessage, also where nothing is deleted
+// by its age.
+func TestADispatcherSweepsAttemptsWithoutAMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "RETENTION", "0")
+	kept := w.insert(draft())[0]
+	w.sql(`INSERT INTO attempts SELECT $1::uuid, 1, 1, 1, now(), 1, 200, 'success'`, kept)
+	w.sql(`INSERT INTO attempts SELECT $1::uuid, 1, 1, 1, now(), 1, 200, 'success'`, message.NewID(time.Now()))
+	w.runDispatcher()
+
+	require.Eventually(t, func() bool {
+		var attempts int
+		return w.query(`SELECT count(*) FROM attempts`).Scan(&attempts) == nil && attempts == 1
+	}, patience, 20*time.Millisecond)
+
+	var left message.ID
+	require.NoError(t, w.query(`SELECT message_id FROM attempts`).Scan(&left))
+	require.Equal(t, kept, left)
+}

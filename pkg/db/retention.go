@@ -30,15 +30,45 @@ func (s *Store) DeletePast(ctx context.Context, retention time.Duration, after m
 			deleted = Deleted{Busy: true, Last: after}
 			return err
 		}
-		row, err := last.DeletePast(ctx, dbsqlc.DeletePastParams{
+		row, err := q.DeletePast(ctx, dbsqlc.DeletePastParams{
 			After: after, Before: message.FirstID(time.Now().Add(-retention)), StepLimit: int32(limit),
 			Final: texts(finalStatuses()), Retention: retention,
 		})
-		deleted = Deleted{Seen: int(row.Seen), Last: row.Last, Messages: int(row.Messages), Attempts: int(row.Attempts)}
-		return err
+		deleted = Deleted{Seen: int(row.Seen), Last: row.Last, Messages: len(row.Messages)}
+		if err != nil || len(row.Messages) == 0 {
+			return err
+		}
+		attempts, err := last.EraseAttempts(ctx, row.Messages)
+		if err != nil {
+			return fmt.Errorf("delete their attempts: %w", err)
+		}
+		deleted.Attempts = int(attempts)
+		return nil
 	})
 	if err != nil {
 		return Deleted{}, fmt.Errorf("delete what is past its retention, after %s: %w", after, err)
+	}
+	return deleted, nil
+}
+
+// DeleteOrphans looks at the attempts of the next limit messages after an id,
+// the zero ID at first, and deletes those whose message is gone. Record leaves
+// none; earlier releases could, and so can somebody who deletes messages by
+// hand.
+func (s *Store) DeleteOrphans(ctx context.Context, after message.ID, limit int) (Deleted, error) {
+	var deleted Deleted
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+		locked, err := q.LockRetention(ctx)
+		if err != nil || !locked {
+			deleted = Deleted{Busy: true, Last: after}
+			return err
+		}
+		row, err := last.DeleteOrphans(ctx, after, int32(limit))
+		deleted = Deleted{Seen: int(row.Seen), Last: row.Last, Attempts: int(row.Attempts)}
+		return err
+	})
+	if err != nil {
+		return Deleted{}, fmt.Errorf("delete attempts without a message, after %s: %w", after, err)
 	}
 	return deleted, nil
 }

@@ -65,34 +65,62 @@ var movePairs = func() []string {
 // Record writes outcomes and their attempts in one transaction, those of one
 // message in the order in which they are given. One that is recorded already,
 // or that a newer claim has overtaken, changes no state; a 2xx wins over every
-// state but SENT. It returns how many moved a message.
+// state but SENT. Of a message that is erased meanwhile nothing is kept. It
+// returns how many moved a message.
 func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Duration) (int, error) {
 	moved := 0
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		moved = 0
-		if err := q.InsertAttempts(ctx, attemptParams(outcomes)); err != nil {
-			return fmt.Errorf("insert attempts: %w", err)
-		}
+		locked := make(map[message.ID]bool, len(outcomes))
 		// A statement can change a row only once: the second outcome of a
 		// message waits for the next round.
 		for rest := outcomes; len(rest) > 0; {
 			var round []Outcome
 			round, rest = splitRound(rest)
-			if len(rest) == 0 {
-				q = last
-			}
 			ids, err := q.RecordOutcomes(ctx, outcomeParams(round, lease))
 			if err != nil {
 				return fmt.Errorf("update messages: %w", err)
 			}
 			moved += len(ids)
+			for _, id := range ids {
+				locked[id] = true
+			}
 		}
-		return nil
+		return insertAttempts(ctx, q, last, outcomes, locked)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("record %d outcomes: %w", len(outcomes), err)
 	}
 	return moved, nil
+}
+
+// insertAttempts inserts the attempts of messages that are locked, and of
+// those that it finds and locks: of the others, which are erased, nothing is
+// to be left.
+func insertAttempts(ctx context.Context, q, last *dbsqlc.Queries, outcomes []Outcome, locked map[message.ID]bool) error {
+	var unlocked []message.ID
+	for _, o := range outcomes {
+		if o.Attempt != nil && !locked[o.ID] {
+			unlocked = append(unlocked, o.ID)
+		}
+	}
+	if len(unlocked) > 0 {
+		kept, err := q.KeepMessages(ctx, unlocked)
+		if err != nil {
+			return fmt.Errorf("lock messages: %w", err)
+		}
+		for _, id := range kept {
+			locked[id] = true
+		}
+	}
+	attempts := attemptParams(outcomes, locked)
+	if len(attempts.MessageIds) == 0 {
+		return nil
+	}
+	if err := last.InsertAttempts(ctx, attempts); err != nil {
+		return fmt.Errorf("insert attempts: %w", err)
+	}
+	return nil
 }
 
 // splitRound takes the first outcome of each message.
@@ -133,10 +161,10 @@ func storable(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-func attemptParams(outcomes []Outcome) dbsqlc.InsertAttemptsParams {
+func attemptParams(outcomes []Outcome, locked map[message.ID]bool) dbsqlc.InsertAttemptsParams {
 	var p dbsqlc.InsertAttemptsParams
 	for _, o := range outcomes {
-		if o.Attempt == nil {
+		if o.Attempt == nil || !locked[o.ID] {
 			continue
 		}
 		p.MessageIds = append(p.MessageIds, o.ID)

@@ -76,3 +76,59 @@ func (r *retention) step(ctx context.Context, after message.ID) (db.Deleted, err
 	defer cancel()
 	return r.store.DeletePast(ctx, r.keep, after, retainStep)
 }
+
+// orphansEvery is the time between two walks along all attempts.
+const orphansEvery = 24 * time.Hour
+
+// orphanSweep deletes attempts whose message is gone: nothing else would find
+// them. It walks as the retention does, once at the start and then daily, and
+// also where RETENTION is 0.
+type orphanSweep struct {
+	store   *db.Store
+	metrics *metrics
+	log     *zap.Logger
+	trouble *trouble
+}
+
+// Run sweeps until ctx ends.
+func (o *orphanSweep) Run(ctx context.Context) error {
+	for {
+		attempts, whole, err := o.walk(ctx)
+		if attempts > 0 {
+			o.log.Info("deleted attempts whose message is gone", zap.Int("attempts", attempts))
+		}
+		wait := orphansEvery
+		if !whole {
+			wait = retainEvery
+		}
+		if ctx.Err() == nil {
+			o.trouble.is(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(jitter(wait)):
+		}
+	}
+}
+
+// walk looks at all attempts. It is not whole when it failed, or when another
+// dispatcher was deleting something.
+func (o *orphanSweep) walk(ctx context.Context) (attempts int, whole bool, err error) {
+	for at := (db.Deleted{Seen: retainStep}); at.Seen == retainStep; {
+		began := time.Now()
+		if at, err = o.step(ctx, at.Last); err != nil || at.Busy {
+			return attempts, false, err
+		}
+		attempts += at.Attempts
+		o.metrics.deleted.WithLabelValues("attempts").Add(float64(at.Attempts))
+		rest(ctx, retainRest*time.Since(began), storeWait)
+	}
+	return attempts, true, nil
+}
+
+func (o *orphanSweep) step(ctx context.Context, after message.ID) (db.Deleted, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	return o.store.DeleteOrphans(ctx, after, retainStep)
+}

@@ -129,6 +129,9 @@ func (p parts) start() error {
 			store: p.store, keep: p.cfg.Retention, metrics: p.metrics, log: p.log, trouble: p.watched("retention", service.StateDegraded, "retention"),
 		}).Run)
 	}
+	p.group.Go("orphans", (&orphanSweep{
+		store: p.store, metrics: p.metrics, log: p.log, trouble: p.watched("orphans", service.StateDegraded, "deleting attempts whose message is gone"),
+	}).Run)
 	relay := &relay{
 		store: p.store, js: p.js, topology: p.topology, publisher: p.publisher, positions: p.positions,
 		lease: p.cfg.Lease, metrics: p.metrics, log: p.log,

@@ -12,6 +12,36 @@ import (
 	"time"
 )
 
+const deleteOrphans = `-- name: DeleteOrphans :one
+WITH step AS (
+    SELECT DISTINCT a.message_id FROM attempts AS a WHERE a.message_id > $1 ORDER BY a.message_id LIMIT $2
+), gone AS (
+    DELETE FROM attempts AS a USING step
+    WHERE a.message_id = step.message_id AND NOT EXISTS (SELECT FROM messages AS m WHERE m.id = step.message_id)
+    RETURNING a.message_id
+)
+SELECT
+    (SELECT count(*) FROM step) AS seen,
+    coalesce((SELECT step.message_id FROM step ORDER BY step.message_id DESC LIMIT 1), $1)::uuid AS last,
+    (SELECT count(*) FROM gone) AS attempts
+`
+
+type DeleteOrphansRow struct {
+	Seen     int64      `db:"seen"`
+	Last     message.ID `db:"last"`
+	Attempts int64      `db:"attempts"`
+}
+
+// A step of a walk along the attempts: those whose message is gone. A message
+// is there before its attempts are, so that one which is not there now never
+// comes.
+func (q *Queries) DeleteOrphans(ctx context.Context, after message.ID, stepLimit int32) (DeleteOrphansRow, error) {
+	row := q.db.QueryRow(ctx, deleteOrphans, after, stepLimit)
+	var i DeleteOrphansRow
+	err := row.Scan(&i.Seen, &i.Last, &i.Attempts)
+	return i, err
+}
+
 const deletePast = `-- name: DeletePast :one
 WITH step AS (
     SELECT m.id FROM messages AS m WHERE m.id > $1 AND m.id < $2 ORDER BY m.id LIMIT $3
@@ -21,14 +51,11 @@ WITH step AS (
     FOR UPDATE OF m SKIP LOCKED
 ), gone AS (
     DELETE FROM messages AS m USING past WHERE m.id = past.id RETURNING m.id
-), tried AS (
-    DELETE FROM attempts AS a USING past WHERE a.message_id = past.id RETURNING a.message_id
 )
 SELECT
     (SELECT count(*) FROM step) AS seen,
     coalesce((SELECT step.id FROM step ORDER BY step.id DESC LIMIT 1), $1)::uuid AS last,
-    (SELECT count(*) FROM gone) AS messages,
-    (SELECT count(*) FROM tried) AS attempts
+    coalesce((SELECT array_agg(gone.id) FROM gone), '{}')::uuid[] AS messages
 `
 
 type DeletePastParams struct {
@@ -40,16 +67,16 @@ type DeletePastParams struct {
 }
 
 type DeletePastRow struct {
-	Seen     int64      `db:"seen"`
-	Last     message.ID `db:"last"`
-	Messages int64      `db:"messages"`
-	Attempts int64      `db:"attempts"`
+	Seen     int64        `db:"seen"`
+	Last     message.ID   `db:"last"`
+	Messages []message.ID `db:"messages"`
 }
 
 // A step of a walk along the primary key, of so many rows that it takes
-// milliseconds. It deletes those of them that are past retention, with their
-// attempts. Other rows are not locked, and a row that is locked is just being
-// retried or recorded.
+// milliseconds. It deletes those of them that are past retention. Other rows
+// are not locked, and a row that is locked is just being retried or recorded.
+// Their attempts go in a statement of their own, which sees what was recorded
+// until the rows were locked.
 func (q *Queries) DeletePast(ctx context.Context, arg DeletePastParams) (DeletePastRow, error) {
 	row := q.db.QueryRow(ctx, deletePast,
 		arg.After,
@@ -59,12 +86,7 @@ func (q *Queries) DeletePast(ctx context.Context, arg DeletePastParams) (DeleteP
 		arg.Retention,
 	)
 	var i DeletePastRow
-	err := row.Scan(
-		&i.Seen,
-		&i.Last,
-		&i.Messages,
-		&i.Attempts,
-	)
+	err := row.Scan(&i.Seen, &i.Last, &i.Messages)
 	return i, err
 }
 

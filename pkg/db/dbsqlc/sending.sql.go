@@ -39,7 +39,6 @@ FROM (
         unnest($9::text[]) AS error,
         unnest($10::text[]) AS response
 ) AS t
-WHERE EXISTS (SELECT FROM messages AS m WHERE m.id = t.message_id)
 ON CONFLICT DO NOTHING
 `
 
@@ -56,8 +55,9 @@ type InsertAttemptsParams struct {
 	Responses    []string     `db:"responses"`
 }
 
-// An attempt whose event is delivered twice is one attempt. Of a message that
-// was erased meanwhile nothing is kept.
+// An attempt whose event is delivered twice is one attempt. The messages are
+// locked by now: an attempt without its message would stay for ever, since
+// everything that deletes attempts goes by messages.
 func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) error {
 	_, err := q.db.Exec(ctx, insertAttempts,
 		arg.MessageIds,
@@ -72,6 +72,33 @@ func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) 
 		arg.Responses,
 	)
 	return err
+}
+
+const keepMessages = `-- name: KeepMessages :many
+SELECT m.id FROM messages AS m WHERE m.id = ANY($1::uuid[]) FOR KEY SHARE
+`
+
+// Those of the messages that exist, kept from being deleted until the end of
+// the transaction. An erasure and the retention lock a row before they delete
+// it, and pass over one that is locked.
+func (q *Queries) KeepMessages(ctx context.Context, ids []message.ID) ([]message.ID, error) {
+	rows, err := q.db.Query(ctx, keepMessages, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []message.ID
+	for rows.Next() {
+		var id message.ID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const loadQueued = `-- name: LoadQueued :many

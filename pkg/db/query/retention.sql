@@ -4,9 +4,10 @@ SELECT pg_try_advisory_xact_lock(hashtext('dispatch.retention')) AS locked;
 
 -- name: DeletePast :one
 -- A step of a walk along the primary key, of so many rows that it takes
--- milliseconds. It deletes those of them that are past retention, with their
--- attempts. Other rows are not locked, and a row that is locked is just being
--- retried or recorded.
+-- milliseconds. It deletes those of them that are past retention. Other rows
+-- are not locked, and a row that is locked is just being retried or recorded.
+-- Their attempts go in a statement of their own, which sees what was recorded
+-- until the rows were locked.
 WITH step AS (
     SELECT m.id FROM messages AS m WHERE m.id > @after AND m.id < @before ORDER BY m.id LIMIT @step_limit
 ), past AS (
@@ -15,11 +16,24 @@ WITH step AS (
     FOR UPDATE OF m SKIP LOCKED
 ), gone AS (
     DELETE FROM messages AS m USING past WHERE m.id = past.id RETURNING m.id
-), tried AS (
-    DELETE FROM attempts AS a USING past WHERE a.message_id = past.id RETURNING a.message_id
 )
 SELECT
     (SELECT count(*) FROM step) AS seen,
     coalesce((SELECT step.id FROM step ORDER BY step.id DESC LIMIT 1), @after)::uuid AS last,
-    (SELECT count(*) FROM gone) AS messages,
-    (SELECT count(*) FROM tried) AS attempts;
+    coalesce((SELECT array_agg(gone.id) FROM gone), '{}')::uuid[] AS messages;
+
+-- name: DeleteOrphans :one
+-- A step of a walk along the attempts: those whose message is gone. A message
+-- is there before its attempts are, so that one which is not there now never
+-- comes.
+WITH step AS (
+    SELECT DISTINCT a.message_id FROM attempts AS a WHERE a.message_id > @after ORDER BY a.message_id LIMIT @step_limit
+), gone AS (
+    DELETE FROM attempts AS a USING step
+    WHERE a.message_id = step.message_id AND NOT EXISTS (SELECT FROM messages AS m WHERE m.id = step.message_id)
+    RETURNING a.message_id
+)
+SELECT
+    (SELECT count(*) FROM step) AS seen,
+    coalesce((SELECT step.message_id FROM step ORDER BY step.message_id DESC LIMIT 1), @after)::uuid AS last,
+    (SELECT count(*) FROM gone) AS attempts;

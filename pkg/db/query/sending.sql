@@ -45,9 +45,16 @@ WHERE m.id = o.id
   AND (o.status = 'SENT' OR (m.claim <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 RETURNING m.id;
 
+-- name: KeepMessages :many
+-- Those of the messages that exist, kept from being deleted until the end of
+-- the transaction. An erasure and the retention lock a row before they delete
+-- it, and pass over one that is locked.
+SELECT m.id FROM messages AS m WHERE m.id = ANY(@ids::uuid[]) FOR KEY SHARE;
+
 -- name: InsertAttempts :exec
--- An attempt whose event is delivered twice is one attempt. Of a message that
--- was erased meanwhile nothing is kept.
+-- An attempt whose event is delivered twice is one attempt. The messages are
+-- locked by now: an attempt without its message would stay for ever, since
+-- everything that deletes attempts goes by messages.
 INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response)
 SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, '')
 FROM (
@@ -63,7 +70,6 @@ FROM (
         unnest(@errors::text[]) AS error,
         unnest(@responses::text[]) AS response
 ) AS t
-WHERE EXISTS (SELECT FROM messages AS m WHERE m.id = t.message_id)
 ON CONFLICT DO NOTHING;
 
 -- name: Clock :one
