@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -56,6 +59,91 @@ func TestCountsAreExactAfterAStorm(t *testing.T) {
 		}
 		require.NoError(t, store.FoldCounts(ctx))
 	}
+}
+
+// Rows that were folded while somebody holds an old snapshot stay in the table,
+// dead. Nobody reads them again.
+func TestStatusDoesNotReadFoldedCountsUnderALongHeldSnapshot(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	_, others := provisioned(t, 0)
+	holdSnapshot(t, others)
+	pool := open(t, others.Config().ConnString(), db.Options{MaxConns: 1}) // one session, so that its statistics are known
+	store := db.NewStore(pool)
+	for range 3 {
+		exec(t, pool, "INSERT INTO status_counts SELECT 'default', 'PENDING', 1 FROM generate_series(1, 50000)")
+		require.NoError(t, store.FoldCounts(ctx))
+	}
+	reader := db.NewStore(pool) // one that never folds learns the watermark by reading
+	_, err := reader.Overview(ctx)
+	require.NoError(t, err)
+
+	for name, s := range map[string]*db.Store{"folds": store, "reads": reader} {
+		before := countsRead(t, pool)
+		overview, err := s.Overview(ctx)
+		require.NoError(t, err)
+		require.EqualValues(t, 150_000, overview.Counts[message.Pending])
+		require.Less(t, countsRead(t, pool)-before, int64(1000), name)
+	}
+	before := countsRead(t, pool)
+	require.NoError(t, store.FoldCounts(ctx))
+	require.Less(t, countsRead(t, pool)-before, int64(1000))
+}
+
+// A transaction that began before a fold and commits after it has an older
+// number than the watermark.
+func TestCountsOfATransactionThatOverlapsAFoldAreNotLost(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	store, pool := provisioned(t, 0)
+	reader := db.NewStore(pool)
+	pending := func(s *db.Store) int64 {
+		overview, err := s.Overview(ctx)
+		require.NoError(t, err)
+		return overview.Counts[message.Pending]
+	}
+	slow, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	defer slow.Rollback(ctx) //nolint:errcheck // it is committed, unless the test failed
+	_, err = slow.Exec(ctx, "INSERT INTO status_counts SELECT 'default', 'PENDING', 7")
+	require.NoError(t, err)
+	exec(t, pool, "INSERT INTO status_counts SELECT 'default', 'PENDING', 100")
+	require.NoError(t, store.FoldCounts(ctx))
+	exec(t, pool, "INSERT INTO status_counts SELECT 'default', 'PENDING', 1000")
+	require.EqualValues(t, 1100, pending(store))
+	require.EqualValues(t, 1100, pending(reader))
+
+	require.NoError(t, slow.Commit(ctx))
+
+	for range 2 { // a read moves the watermark, and so does a fold
+		for range 2 {
+			require.EqualValues(t, 1107, pending(store))
+			require.EqualValues(t, 1107, pending(reader))
+		}
+		require.NoError(t, store.FoldCounts(ctx))
+	}
+}
+
+// holdSnapshot holds an old snapshot until the test ends, as a backup does.
+func holdSnapshot(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, tx.Rollback(context.WithoutCancel(t.Context()))) })
+	for _, sql := range []string{"SET idle_in_transaction_session_timeout = 0", "SELECT count(*) FROM messages"} {
+		_, err = tx.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+}
+
+// countsRead is how many rows of status_counts, dead ones too, all statements
+// so far have looked at by its index.
+func countsRead(t *testing.T, pool *pgxpool.Pool) int64 {
+	t.Helper()
+	exec(t, pool, "SELECT pg_stat_force_next_flush()")
+	var n int64
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes WHERE indexrelname = 'status_counts_written_by'`).Scan(&n))
+	return n
 }
 
 // storm makes one move of some kind.

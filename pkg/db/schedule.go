@@ -109,9 +109,9 @@ func (s *Store) Overview(ctx context.Context) (message.Overview, error) {
 	if err != nil {
 		return message.Overview{}, fmt.Errorf("read schedule: %w", err)
 	}
-	counted, err := s.queries.CountByStatus(ctx)
+	counts, err := s.counts.read(ctx, s.queries)
 	if err != nil {
-		return message.Overview{}, fmt.Errorf("read counts: %w", err)
+		return message.Overview{}, err
 	}
 	oldest, err := s.queries.OldestPending(ctx, message.DefaultDestination, everywhere, claimMargin)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -125,25 +125,11 @@ func (s *Store) Overview(ctx context.Context) (message.Overview, error) {
 		NextTickAt:      schedule.NextTickAt,
 		Wait:            schedule.Wait,
 		LastBatch:       int(schedule.LastBatch),
-		Counts:          make(map[message.Status]int64, len(message.Statuses())),
+		Counts:          counts,
 		OldestPendingAt: set(oldest.DeliverAt),
 	}
 	if schedule.Running {
 		overview.State = message.StateRunning
 	}
-	for _, name := range message.Statuses() {
-		overview.Counts[name] = 0
-	}
-	for _, row := range counted {
-		overview.Counts[row.Status] = row.N
-	}
 	return overview, nil
-}
-
-// FoldCounts sums up what the counts have gathered since the last time.
-func (s *Store) FoldCounts(ctx context.Context) error {
-	if err := s.queries.FoldCounts(ctx); err != nil {
-		return fmt.Errorf("fold counts: %w", err)
-	}
-	return nil
 }

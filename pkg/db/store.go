@@ -18,17 +18,18 @@ type Store struct {
 	reads   *pgxpool.Pool // of List
 	queries *dbsqlc.Queries
 	open    atomic.Bool // what was due was claimed as it arrived, the last time
+	counts  *counts
 }
 
 // NewStore returns a Store over a pool.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(pool)}
+	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(pool), counts: new(counts)}
 }
 
 // WithReads returns a Store that lists over a pool of its own, so that slow
 // lists take no connection from anything else.
 func (s *Store) WithReads(pool *pgxpool.Pool) *Store {
-	return &Store{pool: s.pool, reads: pool, queries: s.queries}
+	return &Store{pool: s.pool, reads: pool, queries: s.queries, counts: s.counts}
 }
 
 // Box makes of moved messages what the outbox is to hold about them. It is

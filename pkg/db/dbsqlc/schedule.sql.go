@@ -44,16 +44,29 @@ func (q *Queries) Configure(ctx context.Context, tickInterval *time.Duration, ba
 }
 
 const countByStatus = `-- name: CountByStatus :many
-SELECT status, sum(n)::bigint AS n FROM status_counts GROUP BY status
+WITH live AS MATERIALIZED (
+    SELECT status, n, written_by FROM status_counts
+    WHERE written_by >= ($1::text)::xid8 OR written_by = ANY(($2::text[])::xid8[])
+)
+SELECT
+    status, sum(n)::bigint AS n,
+    least(pg_snapshot_xmin(pg_current_snapshot()), (SELECT written_by FROM live ORDER BY written_by LIMIT 1))::text AS next_watermark
+FROM live
+GROUP BY status
 `
 
 type CountByStatusRow struct {
-	Status message.Status `db:"status"`
-	N      int64          `db:"n"`
+	Status        message.Status `db:"status"`
+	N             int64          `db:"n"`
+	NextWatermark string         `db:"next_watermark"`
 }
 
-func (q *Queries) CountByStatus(ctx context.Context) ([]CountByStatusRow, error) {
-	rows, err := q.db.Query(ctx, countByStatus)
+// Rows of transactions before the watermark are folded: only their dead
+// versions can be left. next_watermark is one for the next reader: what this
+// statement does not see was written by a transaction that was not yet
+// committed, and none of those is older than the snapshot's xmin.
+func (q *Queries) CountByStatus(ctx context.Context, watermark string, uncommitted []string) ([]CountByStatusRow, error) {
+	rows, err := q.db.Query(ctx, countByStatus, watermark, uncommitted)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +74,7 @@ func (q *Queries) CountByStatus(ctx context.Context) ([]CountByStatusRow, error)
 	var items []CountByStatusRow
 	for rows.Next() {
 		var i CountByStatusRow
-		if err := rows.Scan(&i.Status, &i.N); err != nil {
+		if err := rows.Scan(&i.Status, &i.N, &i.NextWatermark); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -72,19 +85,35 @@ func (q *Queries) CountByStatus(ctx context.Context) ([]CountByStatusRow, error)
 	return items, nil
 }
 
-const foldCounts = `-- name: FoldCounts :exec
+const foldCounts = `-- name: FoldCounts :one
 WITH folded AS (
-    DELETE FROM status_counts RETURNING destination, status, n
+    DELETE FROM status_counts
+    WHERE written_by >= ($1::text)::xid8 OR written_by = ANY(($2::text[])::xid8[])
+    RETURNING destination, status, n
+), inserted AS (
+    INSERT INTO status_counts
+    SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVING sum(n) <> 0
 )
-INSERT INTO status_counts
-SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVING sum(n) <> 0
+SELECT
+    pg_snapshot_xmax(pg_current_snapshot())::text AS watermark,
+    ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text
+          UNION SELECT pg_current_xact_id()::text)::text[] AS uncommitted
 `
 
+type FoldCountsRow struct {
+	Watermark   string   `db:"watermark"`
+	Uncommitted []string `db:"uncommitted"`
+}
+
 // Without this the differences would pile up. Two at once are harmless: the
-// second finds the rows gone.
-func (q *Queries) FoldCounts(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, foldCounts)
-	return err
+// second finds the rows gone. What is left afterwards was written by this
+// transaction, by one that this statement's snapshot took for uncommitted, or
+// by a later one.
+func (q *Queries) FoldCounts(ctx context.Context, watermark string, uncommitted []string) (FoldCountsRow, error) {
+	row := q.db.QueryRow(ctx, foldCounts, watermark, uncommitted)
+	var i FoldCountsRow
+	err := row.Scan(&i.Watermark, &i.Uncommitted)
+	return i, err
 }
 
 const getSchedule = `-- name: GetSchedule :one

@@ -48,16 +48,37 @@ SELECT
 FROM schedule;
 
 -- name: CountByStatus :many
-SELECT status, sum(n)::bigint AS n FROM status_counts GROUP BY status;
-
--- name: FoldCounts :exec
--- Without this the differences would pile up. Two at once are harmless: the
--- second finds the rows gone.
-WITH folded AS (
-    DELETE FROM status_counts RETURNING destination, status, n
+-- Rows of transactions before the watermark are folded: only their dead
+-- versions can be left. next_watermark is one for the next reader: what this
+-- statement does not see was written by a transaction that was not yet
+-- committed, and none of those is older than the snapshot's xmin.
+WITH live AS MATERIALIZED (
+    SELECT status, n, written_by FROM status_counts
+    WHERE written_by >= (@watermark::text)::xid8 OR written_by = ANY((@uncommitted::text[])::xid8[])
 )
-INSERT INTO status_counts
-SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVING sum(n) <> 0;
+SELECT
+    status, sum(n)::bigint AS n,
+    least(pg_snapshot_xmin(pg_current_snapshot()), (SELECT written_by FROM live ORDER BY written_by LIMIT 1))::text AS next_watermark
+FROM live
+GROUP BY status;
+
+-- name: FoldCounts :one
+-- Without this the differences would pile up. Two at once are harmless: the
+-- second finds the rows gone. What is left afterwards was written by this
+-- transaction, by one that this statement's snapshot took for uncommitted, or
+-- by a later one.
+WITH folded AS (
+    DELETE FROM status_counts
+    WHERE written_by >= (@watermark::text)::xid8 OR written_by = ANY((@uncommitted::text[])::xid8[])
+    RETURNING destination, status, n
+), inserted AS (
+    INSERT INTO status_counts
+    SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVING sum(n) <> 0
+)
+SELECT
+    pg_snapshot_xmax(pg_current_snapshot())::text AS watermark,
+    ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text
+          UNION SELECT pg_current_xact_id()::text)::text[] AS uncommitted;
 
 -- name: OldestPending :one
 -- One step down messages_due for each priority. What has expired waits for

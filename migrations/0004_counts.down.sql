@@ -1,0 +1,1 @@
+ALTER TABLE status_counts DROP COLUMN written_by;
