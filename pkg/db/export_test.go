@@ -1,6 +1,6 @@
 package db
 
-// ListStatement is the statement of a List for one status.
+// ListStatement is the statement of a List.
 var ListStatement = listStatement
 
 // MigrationLock is what a step of the schema holds.

@@ -35,44 +35,18 @@ type Filter struct {
 // several, one is walked and the others are looked at on the way. It returns
 // ErrTooSlow when that takes too long.
 func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
-	found := []message.Message{}
-	statuses := slices.Compact(slices.Sorted(slices.Values(f.Statuses)))
-	if len(statuses) == 0 || len(statuses) == len(message.Statuses()) {
-		statuses = []message.Status{""} // any
-	}
-	// One moment for all states, so that a message that moves is in one of them.
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	list := func(on querier) error {
-		for _, status := range statuses {
-			sql, args := listStatement(f, status)
-			rows, err := on.Query(ctx, sql, args...)
-			if err != nil {
-				return err
-			}
-			page, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[dbsqlc.Message])
-			if err != nil {
-				return err
-			}
-			found = append(found, toMessages(page)...)
-		}
-		return nil
-	}
-	var err error
-	if len(statuses) == 1 {
-		err = list(s.reads)
-	} else {
-		err = pgx.BeginTxFunc(ctx, s.reads, options, func(tx pgx.Tx) error { return list(tx) })
-	}
+	sql, args := listStatement(f)
+	rows, err := s.reads.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", tooSlow(err))
 	}
+	page, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[dbsqlc.Message])
+	if err != nil {
+		return nil, fmt.Errorf("list messages: %w", tooSlow(err))
+	}
+	found := toMessages(page)
 	slices.SortFunc(found, func(a, b message.Message) int { return bytes.Compare(b.ID[:], a.ID[:]) })
 	return found[:min(len(found), f.Limit)], nil
-}
-
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
 // walk is a filter, and what the index along which it is walked demands.
@@ -134,43 +108,70 @@ var columns = func() string {
 	return strings.Join(names, ", ")
 }()
 
-// listStatement is the one statement that is put together in Go. The bounds of
-// the walk are pairs, and the order begins with the walk's column, so that its
-// index alone can answer: from how often a value comes the planner could
-// conclude that walking all messages finds some soon, and all that are found
-// may be a month back.
-func listStatement(f Filter, status message.Status) (sql string, args []any) {
-	arg := func(value any) string {
-		args = append(args, value)
-		return "$" + strconv.Itoa(len(args))
+// statement is put together in Go, since it depends on the filters.
+type statement struct{ args []any }
+
+// arg returns the placeholder of a value.
+func (s *statement) arg(value any) string {
+	s.args = append(s.args, value)
+	return "$" + strconv.Itoa(len(s.args))
+}
+
+// listStatement returns the statement of a list. Several states are a walk
+// each; the rows themselves, payloads included, are read for the page alone. It
+// is one statement, and so one moment: a message that moves is in one of the
+// states. (LATERAL with a LIMIT keeps the planner from walking all messages.)
+func listStatement(f Filter) (sql string, args []any) {
+	statuses := slices.Compact(slices.Sorted(slices.Values(f.Statuses)))
+	if len(statuses) == 0 || len(statuses) == len(message.Statuses()) {
+		statuses = []message.Status{""} // any
 	}
+	var s statement
+	if len(statuses) == 1 {
+		return s.walk(f, statuses[0], columns), s.args
+	}
+	walks := make([]string, len(statuses))
+	for i, status := range statuses {
+		walks[i] = "(" + s.walk(f, status, "m.id") + ")"
+	}
+	return "SELECT " + columns + " FROM (SELECT id FROM (" + strings.Join(walks, " UNION ALL ") + ") AS walked ORDER BY id DESC LIMIT " + s.arg(f.Limit) + ") AS page" +
+		" CROSS JOIN LATERAL (SELECT * FROM messages AS m WHERE m.id = page.id LIMIT 1) AS m", s.args
+}
+
+// walk returns the statement that walks one state. The bounds of the walk are
+// pairs, and the order begins with the walk's column, so that its index alone
+// can answer: from how often a value comes the planner could conclude that
+// walking all messages finds some soon, and all that are found may be a month
+// back.
+func (s *statement) walk(f Filter, status message.Status, columns string) string {
 	from, before := f.idRange()
+	first, last := s.arg(before), s.arg(from)
 	table, order, limit := "messages AS m", "m.id DESC", &f.Limit
-	where := fmt.Sprintf("m.id < %s AND m.id >= %s", arg(before), arg(from))
+	where := fmt.Sprintf("m.id < %s AND m.id >= %s", first, last)
 	for i, w := range f.walks(status) {
 		switch {
 		case i > 0 || w.column == "destination" && w.value == message.DefaultDestination:
-			where += fmt.Sprintf(" AND m.%s = %s", w.column, arg(w.value))
+			where += fmt.Sprintf(" AND m.%s = %s", w.column, s.arg(w.value))
 		case w.scoped:
-			where += fmt.Sprintf(" AND m.%[1]s >= %[2]s AND m.%[1]s <= %[2]s", w.column, arg(w.value))
+			where += fmt.Sprintf(" AND m.%[1]s >= %[2]s AND m.%[1]s <= %[2]s", w.column, s.arg(w.value))
 			order, limit = "m."+w.column+" DESC, m.scope DESC", nil
 		default:
 			of := "m"
 			if w.beside {
 				of, table = "l", "lookups AS l JOIN messages AS m ON m.id = l.id"
 			}
-			key, value := of+"."+w.column, arg(w.value)
+			key, value := of+"."+w.column, s.arg(w.value)
 			where = ""
 			if w.hashed {
 				where = key + " = " + value + " AND "
 				key, value = "hashtext("+key+")", "hashtext("+value+")"
 			}
-			where += fmt.Sprintf("(%[2]s, %[1]s.id) < (%[3]s, $1) AND (%[2]s, %[1]s.id) >= (%[3]s, $2)", of, key, value)
+			where += fmt.Sprintf("(%[2]s, %[1]s.id) < (%[3]s, %[4]s) AND (%[2]s, %[1]s.id) >= (%[3]s, %[5]s)", of, key, value, first, last)
 			if w.index != "" {
 				where += fmt.Sprintf(w.index, of)
 			}
 			order = fmt.Sprintf("%s DESC, %s.id DESC", key, of)
 		}
 	}
-	return "SELECT " + columns + " FROM " + table + " WHERE " + where + " ORDER BY " + order + " LIMIT " + arg(limit), args
+	return "SELECT " + columns + " FROM " + table + " WHERE " + where + " ORDER BY " + order + " LIMIT " + s.arg(limit)
 }

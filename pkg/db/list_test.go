@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -117,11 +118,7 @@ func TestEveryFilterIsOneWalk(t *testing.T) {
 				f := filter
 				f.Limit = 100
 				limited(&f)
-				status := message.Status("")
-				if len(f.Statuses) > 0 {
-					status = f.Statuses[0]
-				}
-				sql, args := db.ListStatement(f, status)
+				sql, args := db.ListStatement(f)
 				looksAt(t, explain(t, pool, sql, args...), float64(f.Limit))
 
 				var want []message.ID
@@ -183,6 +180,48 @@ func TestSeveralFiltersNarrowEachOther(t *testing.T) {
 	}
 	require.NotEmpty(t, want)
 	require.Equal(t, want, ids(got))
+}
+
+// Each state is walked for a page of ids, and the rows are read for one page.
+func TestAListOfSeveralStatesReadsOnePageOfRows(t *testing.T) {
+	t.Parallel()
+	pool := loaded(t, 20_000)
+	const limit = 100
+	for name, f := range map[string]db.Filter{
+		"alone":     {},
+		"of a type": {Type: "invoice.created"},
+		"to":        {To: "+905550000000"},
+	} {
+		f.Limit, f.Statuses = limit, []message.Status{message.Sent, message.Pending, message.Failed, message.Cancelled}
+		sql, args := db.ListStatement(f)
+		plan := explain(t, pool, sql, args...)
+		require.Equal(t, "Nested Loop", plan.Type, name)
+		require.Len(t, plan.Plans, 2)
+		require.LessOrEqual(t, plan.Plans[0].Rows, float64(limit), name)
+		require.Equal(t, "messages_pkey", index(plan.Plans[1]), name)
+
+		all, err := db.NewStore(pool).List(t.Context(), db.Filter{Limit: 20_000})
+		require.NoError(t, err)
+		var want []message.ID
+		for _, m := range all {
+			one := f
+			one.Statuses = []message.Status{m.Status}
+			if slices.Contains(f.Statuses, m.Status) && matches(one, m) && len(want) < limit {
+				want = append(want, m.ID)
+			}
+		}
+		got, err := db.NewStore(pool).List(t.Context(), f)
+		require.NoError(t, err)
+		require.Equal(t, want, ids(got), name)
+	}
+}
+
+// index is the one that a plan looks up, at whatever depth.
+func index(n node) string {
+	for n.Index == "" && len(n.Plans) > 0 {
+		n = n.Plans[0]
+	}
+	return n.Index
 }
 
 func TestAListThatTakesTooLongIsEnded(t *testing.T) {
