@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/service/framing"
 )
 
 // Ops is the small HTTP server for those who watch a service:
@@ -31,7 +33,7 @@ func ListenOps(addr string, health *Health, metrics *Metrics) (*Ops, error) {
 	mux.HandleFunc("GET /health", health.ServeLive)
 	mux.HandleFunc("GET /health/ready", health.ServeReady)
 	mux.Handle("GET /metrics", metrics.Handler())
-	return &Ops{listener: listener, server: &http.Server{
+	return &Ops{listener: framing.Listen(listener), server: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       5 * time.Second,

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -60,6 +61,36 @@ func TestOps(t *testing.T) {
 	assert.NoError(t, <-ended)
 	_, err = ops.listener.Accept()
 	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
+// TestOpsRefusesWhatCouldBeReadInTwoWays has requests that net/http takes.
+func TestOpsRefusesWhatCouldBeReadInTwoWays(t *testing.T) {
+	t.Parallel()
+	ops, err := ListenOps("127.0.0.1:0", NewHealth(), NewMetrics())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ops.Run(ctx) }()
+	const health = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	for name, request := range map[string]string{
+		"bare LF":             strings.ReplaceAll(health, "\r\n", "\n"),
+		"a folded header":     "GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\r\n Content-Length: 9\r\n\r\n",
+		"a length twice":      "GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd",
+		"a length and chunks": "GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", ops.Addr())
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, request+health)
+		require.NoError(t, err)
+		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+		answers, err := io.ReadAll(conn)
+		require.NoError(t, err, name)
+		require.NoError(t, conn.Close())
+		assert.Regexp(t, `^HTTP/1\.1 400 Bad Request\r\n`, string(answers), name)
+		assert.Equal(t, 1, strings.Count(string(answers), "HTTP/1.1 "), "%s: nothing behind it is answered", name)
+	}
+	cancel()
+	assert.NoError(t, <-ended)
 }
 
 func TestOpsOff(t *testing.T) {

@@ -33,6 +33,10 @@ func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 	case err != nil:
 		c.Context().SetConnectionClose()
 		c.Locals(localBodyRead, true) // there is nothing left that could be read
+		if broken := brokenFraming(c.Context().Conn()); broken != nil {
+			linger(c.Context().Conn())
+			return nil, &message.Malformed{Detail: broken.Error()}
+		}
 		return nil, &message.Malformed{Detail: "the body ended early, or did not arrive in time"}
 	case len(body) > maxBody:
 		return nil, errTooLarge()

@@ -167,7 +167,11 @@ func (a *api) panicked(requestID string, p any) {
 // refuseUnread is where fasthttp's own errors end: of requests that it could
 // not read.
 func (a *api) refuseUnread(c *fiber.Ctx, err error) error {
-	linger(c.Context().Conn())
+	conn := c.Context().Conn()
+	linger(conn)
+	if broken := brokenFraming(conn); broken != nil {
+		err = newProblem(http.StatusBadRequest, codeMalformed, broken.Error())
+	}
 	return a.refuse(c, err)
 }
 

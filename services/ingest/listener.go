@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/service/framing"
 )
 
 type knownListener struct {
@@ -31,7 +33,7 @@ func (l knownListener) Accept() (net.Conn, error) {
 		case err != nil:
 			return nil, err
 		}
-		conn := &knownConn{Conn: inner, conns: l.conns}
+		conn := &knownConn{Conn: inner, conns: l.conns, requests: framing.NewReader(inner)}
 		if l.conns.add(conn) {
 			return conn, nil
 		}
@@ -69,8 +71,21 @@ func refuseConnection(conn net.Conn) {
 // knownConn is a connection that its connections know.
 type knownConn struct {
 	net.Conn
-	conns   *connections
-	lingers atomic.Bool
+	conns    *connections
+	requests *framing.Reader
+	lingers  atomic.Bool
+}
+
+// Read reads requests. It ends at one that could be read in two ways.
+func (c *knownConn) Read(p []byte) (int, error) { return c.requests.Read(p) }
+
+// brokenFraming says why a connection can't be read any further, if that is
+// so because of how a request is framed.
+func brokenFraming(conn net.Conn) *framing.Error {
+	if known, ok := conn.(*knownConn); ok {
+		return known.requests.Err()
+	}
+	return nil
 }
 
 // Bounds of how much of an unread request is awaited when its connection is

@@ -181,7 +181,11 @@ func (s *stream) advance() {
 	if err == nil {
 		return
 	}
-	p := newProblem(http.StatusBadRequest, codeMalformed, "the body ended early, or did not go on in time; what came after the last line answered was not stored")
+	reason := "the body ended early, or did not go on in time"
+	if broken := brokenFraming(s.conn); broken != nil {
+		reason = broken.Error()
+	}
+	p := newProblem(http.StatusBadRequest, codeMalformed, reason+"; what came after the last line answered was not stored")
 	if s.api.conns.isDraining() {
 		p = later(http.StatusServiceUnavailable, codeUnavailable, "the service is stopping; what came after the last line answered was not stored", retrySoon)
 	}
