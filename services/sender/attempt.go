@@ -7,14 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -24,16 +21,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// How much of a response is read, and for how long after its header.
-const (
-	maxResponse  = 64 << 10
-	responseWait = 2 * time.Second
-)
-
-// idleTimeout is how long a connection is kept that carries no request.
-const idleTimeout = 30 * time.Second
-
-var errTimeout = errors.New("the webhook's time is over")
+// maxResponse is how much of a response is read.
+const maxResponse = 64 << 10
 
 // webhook is a destination: it makes one attempt at a time, or many at once.
 type webhook struct {
@@ -66,82 +55,8 @@ func newWebhook(cfg Config) (*webhook, error) {
 	u.User = nil
 	return &webhook{
 		url: u, headers: headers, keys: keys, timeout: cfg.WebhookTimeout,
-		transport: newTransport(u, cfg, http.ProxyFromEnvironment), clock: new(events.Skew),
+		transport: newTransport(u, cfg, http.ProxyFromEnvironment, nil), clock: new(events.Skew),
 	}, nil
-}
-
-// newTransport returns the road to a URL. It keeps a connection a request that
-// may be in flight, and is used without an http.Client, so that nothing follows
-// redirects, keeps cookies or puts the URL into errors.
-func newTransport(u *url.URL, cfg Config, proxies func(*http.Request) (*url.URL, error)) http.RoundTripper {
-	rest := timed{newNetHTTP(cfg.Concurrency, proxies), cfg.WebhookTimeout}
-	proxy, err := proxies(&http.Request{URL: u})
-	foreign := strings.ContainsFunc(u.Host, func(r rune) bool { return r >= utf8.RuneSelf }) // net/http knows how to look it up
-	if u.Scheme != "http" || proxy != nil || err != nil || foreign {
-		return rest
-	}
-	return newDirect(u, cfg.Concurrency, rest)
-}
-
-func newDialer() net.Dialer {
-	return net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
-}
-
-func newNetHTTP(concurrency int, proxies func(*http.Request) (*url.URL, error)) *http.Transport {
-	dialer := newDialer()
-	return &http.Transport{
-		Proxy:                  proxies,
-		DialContext:            dialer.DialContext,
-		TLSHandshakeTimeout:    10 * time.Second,
-		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-		MaxIdleConns:           0,
-		MaxIdleConnsPerHost:    concurrency,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxResponse,
-		DisableCompression:     true, // answers are small, and a small answer can be a large one packed
-	}
-}
-
-// timed is net/http's road, with the times of an attempt: it returns
-// errTimeout when there is no header in time, and breaks the body off after
-// responseWait.
-type timed struct {
-	*http.Transport
-	timeout time.Duration
-}
-
-// RoundTrip is http.Transport's.
-func (t timed) RoundTrip(request *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(request.Context())
-	limit := time.AfterFunc(t.timeout, func() { cancel(errTimeout) })
-	response, err := t.Transport.RoundTrip(request.WithContext(ctx))
-	if err != nil {
-		if errors.Is(context.Cause(ctx), errTimeout) {
-			err = errTimeout
-		}
-		limit.Stop()
-		cancel(nil)
-		return nil, err
-	}
-	limit.Reset(responseWait)
-	if response.StatusCode == http.StatusSwitchingProtocols {
-		_ = response.Body.Close() // it is the connection itself, which the end of a context does not reach
-		response.Body = http.NoBody
-	}
-	response.Body = timedBody{response.Body, func() { limit.Stop(); cancel(nil) }}
-	return response, nil
-}
-
-// timedBody ends the times of its attempt when it is closed.
-type timedBody struct {
-	io.ReadCloser
-	end func()
-}
-
-func (b timedBody) Close() error {
-	defer b.end()
-	return b.ReadCloser.Close()
 }
 
 // close ends the idle connections.

@@ -306,7 +306,7 @@ func TestHTTP2IsUsedWhereItIsOffered(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	w := hookTo(t, server.URL)
-	w.transport.(timed).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	w.transport = newTransport(w.url, Config{WebhookTimeout: w.timeout}, http.ProxyURL(nil), server.Client().Transport.(*http.Transport).TLSClientConfig)
 	a := w.attempt(t.Context(), testMessage(), 1)
 	require.Equal(t, succeeded, a.verdict, a.text)
 	require.Equal(t, "HTTP/2.0", proto)

@@ -14,7 +14,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -40,7 +39,7 @@ type direct struct {
 	timeout  time.Duration // of a request, up to the response's header
 	dialer   net.Dialer
 	keep     int           // how many connections may be idle
-	patience time.Duration // how long each of them may be
+	patience time.Duration // how long each of them may be at most
 	large    timed         // for requests of more than maxDirect
 
 	mu      sync.Mutex
@@ -70,7 +69,7 @@ func (d *direct) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx := request.Context()
 	c, err := d.connect(ctx, time.Now().Add(d.timeout))
 	if err != nil {
-		return nil, err
+		return nil, unsentError{err}
 	}
 	stop := context.AfterFunc(ctx, c.close)
 	response, err := c.exchange(request)
@@ -83,6 +82,9 @@ func (d *direct) RoundTrip(request *http.Request) (*http.Response, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = errTimeout
 		}
+		if !c.conn.hasWritten() {
+			err = unsentError{err}
+		}
 		return nil, err
 	}
 	_ = c.conn.SetDeadline(time.Now().Add(responseWait)) // reading fails as well then
@@ -94,7 +96,8 @@ func (d *direct) RoundTrip(request *http.Request) (*http.Response, error) {
 // the idle one that was used last, or a new one.
 func (d *direct) connect(ctx context.Context, deadline time.Time) (*wire, error) {
 	for c := d.take(); c != nil; c = d.take() {
-		if c.conn.SetDeadline(deadline) == nil && c.untouched() {
+		var ok bool
+		if c.use, ok = c.conn.begin(); ok && c.conn.SetDeadline(deadline) == nil {
 			return c, nil
 		}
 		c.close()
@@ -160,43 +163,34 @@ func (d *direct) CloseIdleConnections() {
 
 // wire is a connection, which carries one request at a time.
 type wire struct {
-	conn  net.Conn
-	raw   syscall.RawConn
+	conn  *checkedConn
 	out   bytes.Buffer // a request, so that it is written at once
 	in    *bufio.Reader
 	room  int  // how many bytes may still be read
 	again bool // once its body is read, the answer leaves the connection fit for another request
+	use   int  // the number of the request
+	idle  time.Duration
 	since time.Time
 }
 
-// newWire takes a connection of TCP over.
+// newWire takes over a connection of TCP that is about to carry a request.
 func newWire(conn net.Conn, deadline time.Time) (*wire, error) {
-	raw, err := conn.(syscall.Conn).SyscallConn()
-	if err == nil {
-		err = conn.SetDeadline(deadline)
+	tcp := newTCPConn(conn)
+	c := &wire{conn: newCheckedConn(tcp, tcp)}
+	err := conn.SetDeadline(deadline)
+	var ok bool
+	if c.use, ok = c.conn.begin(); !ok && err == nil {
+		err = errUnsolicited
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		c.close()
+		return nil, err
 	}
-	c := &wire{conn: conn, raw: raw}
 	c.in = bufio.NewReader(c)
 	return c, nil
 }
 
 func (c *wire) close() { _ = c.conn.Close() } // nobody is left to be told
-
-// untouched says whether an idle connection is as it was left. The far end may
-// have closed it, or sent what is no answer to anything (RFC 9112, 9.2).
-func (c *wire) untouched() bool {
-	var quiet bool
-	err := c.raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		_, err := syscall.Read(int(fd), one[:])
-		quiet = errors.Is(err, syscall.EAGAIN)
-		return true
-	})
-	return err == nil && quiet
-}
 
 // Read reads from the connection as long as there is room.
 func (c *wire) Read(p []byte) (int, error) {
@@ -227,7 +221,8 @@ func (c *wire) exchange(request *http.Request) (*http.Response, error) {
 		return nil, cmp.Or(unwritten, err)
 	}
 	c.room = math.MaxInt
-	c.again = unwritten == nil && !response.Close && response.StatusCode >= http.StatusOK
+	c.again = unwritten == nil && !response.Close && response.StatusCode >= http.StatusOK && !breaksOff(response)
+	c.idle = idleFor(response.Header)
 	return response, nil
 }
 
@@ -262,7 +257,8 @@ func (b *directBody) Close() error {
 		return nil
 	}
 	b.wire = nil
-	if b.stop() && b.ended && c.again && c.in.Buffered() == 0 {
+	if b.stop() && b.ended && c.again && c.in.Buffered() == 0 && c.conn.reusable() {
+		c.conn.keep(c.use, c.idle)
 		b.road.put(c)
 		return nil
 	}

@@ -35,8 +35,13 @@ func newFarEnd(t *testing.T, serve func(conn *net.TCPConn, next func() *http.Req
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return listening(t, "http", listener, func(conn net.Conn, next func() *http.Request) { serve(conn.(*net.TCPConn), next) })
+}
+
+func listening(t *testing.T, scheme string, listener net.Listener, serve func(conn net.Conn, next func() *http.Request)) *farEnd {
+	t.Helper()
 	t.Cleanup(func() { _ = listener.Close() })
-	f := &farEnd{url: "http://" + listener.Addr().String() + "/hook?key=1"}
+	f := &farEnd{url: scheme + "://" + listener.Addr().String() + "/hook?key=1"}
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -47,7 +52,7 @@ func newFarEnd(t *testing.T, serve func(conn *net.TCPConn, next func() *http.Req
 			go func() {
 				defer func() { _ = conn.Close() }()
 				in := bufio.NewReader(conn)
-				serve(conn.(*net.TCPConn), func() *http.Request {
+				serve(conn, func() *http.Request {
 					r, err := http.ReadRequest(in)
 					if err != nil {
 						return nil
@@ -78,7 +83,7 @@ func awaitReadable(t *testing.T, w *webhook) {
 	idle := directOf(w).idle
 	require.Len(t, idle, 1)
 	require.NoError(t, idle[0].conn.SetDeadline(time.Now().Add(time.Minute)))
-	require.NoError(t, idle[0].raw.Read(func(fd uintptr) bool {
+	require.NoError(t, idle[0].conn.tcp.raw.Read(func(fd uintptr) bool {
 		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
 		return err != syscall.EAGAIN
 	}))
@@ -96,7 +101,7 @@ func TestOnlyPlainWebhooksWithoutAProxyAreReachedDirectly(t *testing.T) {
 	} {
 		u, err := url.Parse(target)
 		require.NoError(t, err)
-		d, is := newTransport(u, Config{}, http.ProxyURL(nil)).(*direct)
+		d, is := newTransport(u, Config{}, http.ProxyURL(nil), nil).(*direct)
 		require.Equal(t, want != "", is, target)
 		if is {
 			require.Equal(t, want, d.address)
@@ -105,7 +110,7 @@ func TestOnlyPlainWebhooksWithoutAProxyAreReachedDirectly(t *testing.T) {
 			http.ProxyURL(proxy),
 			func(*http.Request) (*url.URL, error) { return nil, os.ErrInvalid },
 		} {
-			require.IsType(t, timed{}, newTransport(u, Config{}, proxies), target)
+			require.IsType(t, timed{}, newTransport(u, Config{}, proxies, nil), target)
 		}
 	}
 }
@@ -159,7 +164,7 @@ func TestAnswersAreThoseOfHTTP11(t *testing.T) {
 		"length":               {ok, succeeded, "1", kept},
 		"chunks":               {"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"messag\r\n9;x=y\r\neId\":\"a\"}\r\n0\r\nX-Sum: 1\r\n\r\n", succeeded, "a", kept},
 		"no content":           {"HTTP/1.1 204 No Content\r\n\r\n", succeeded, "", kept},
-		"not modified":         {"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", refused, "status 304", kept},
+		"not modified":         {"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", refused, "status 304", spent},
 		"empty":                {"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", retryable, "status 500", kept},
 		"close":                {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", succeeded, "hi", spent},
 		"HTTP/1.0":             {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", succeeded, "hi", spent},
@@ -256,11 +261,11 @@ func TestAnAnswerIsReadAfterTheRequestBrokeOff(t *testing.T) {
 	})
 	w := hookTo(t, f.url)
 	conn, err := net.Dial("tcp", directOf(w).address)
+	require.NoError(t, err)
+	c, err := newWire(conn, time.Now().Add(time.Minute))
 	close(dialed)
 	require.NoError(t, err)
 	<-left
-	c, err := newWire(conn, time.Now().Add(time.Minute))
-	require.NoError(t, err)
 	defer c.close()
 	request, err := w.request(context.Background(), testMessage(), 1, time.Now())
 	require.NoError(t, err)

@@ -1,0 +1,326 @@
+package sender
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// careless is a receiver that keeps each connection, and a webhook that
+// delivers to it.
+type careless struct {
+	*farEnd
+	webhook *webhook
+}
+
+type serving func(conn net.Conn, next func() *http.Request)
+
+// overEachWire runs a test of what all ways to a receiver of HTTP/1.1 promise.
+func overEachWire(t *testing.T, test func(t *testing.T, receiver func(serving) careless)) {
+	t.Helper()
+	for _, name := range []string{"direct", "net/http", "https"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(serve serving) careless {
+				listener, err := net.Listen("tcp", "127.0.0.1:0")
+				require.NoError(t, err)
+				if name == "https" {
+					return securely(t, listener, serve)
+				}
+				f := listening(t, "http", listener, serve)
+				w := hookTo(t, f.url)
+				if name == "net/http" {
+					w.transport = directOf(w).large
+				}
+				return careless{f, w}
+			})
+		})
+	}
+}
+
+func securely(t *testing.T, listener net.Listener, serve serving) careless {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
+	t.Cleanup(server.Close)
+	config := &tls.Config{Certificates: server.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	f := listening(t, "https", tls.NewListener(listener, config), serve)
+	w := hookTo(t, f.url)
+	trusting := server.Client().Transport.(*http.Transport).TLSClientConfig
+	w.transport = newTransport(w.url, Config{Concurrency: 8, WebhookTimeout: w.timeout}, http.ProxyURL(nil), trusting)
+	t.Cleanup(w.close)
+	return careless{f, w}
+}
+
+// Every message that the receiver has got is asked for once, whatever follows
+// its responses and whenever that comes.
+func TestAReceiverThatSendsTooMuchGetsEachMessageOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ response, rest string }{
+		"a 204 with a length":     {"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", "hello"},
+		"a 204 in chunks":         {"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n\r\n"},
+		"a 204 that says nothing": {"HTTP/1.1 204 No Content\r\n\r\n", "hello"},
+		"more than the length":    {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "hello"},
+		"more than the chunks":    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			serve := func(conn net.Conn, next func() *http.Request) {
+				for r := next(); r != nil; r = next() {
+					_, _ = io.Copy(io.Discard, r.Body)
+					_, _ = io.WriteString(conn, c.response)
+					_, _ = io.WriteString(conn, c.rest)
+				}
+			}
+			overEachWire(t, func(t *testing.T, receiver func(serving) careless) {
+				c := receiver(serve)
+				const workers, each = 8, 25
+				var flight sync.WaitGroup
+				var failed atomic.Value
+				for range workers {
+					flight.Go(func() {
+						for range each {
+							if a := c.webhook.attempt(t.Context(), testMessage(), 1); a.verdict != succeeded {
+								failed.Store(a.text)
+							}
+						}
+					})
+				}
+				flight.Wait()
+				require.Nil(t, failed.Load())
+				require.EqualValues(t, workers*each, c.posts.Load())
+			})
+		})
+	}
+}
+
+// A response that announces content which it can't have costs its connection,
+// before anything else could be sent over it.
+func TestAResponseThatBreaksTheRulesEndsItsConnection(t *testing.T) {
+	t.Parallel()
+	for name, response := range map[string]string{
+		"204 with a length":  "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+		"204 in chunks":      "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"304 with a length":  "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+		"101 with a length":  "HTTP/1.1 101 Switching Protocols\r\nContent-Length: 5\r\n\r\n",
+		"200 that is closed": "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			overEachWire(t, func(t *testing.T, receiver func(serving) careless) {
+				ended := make(chan struct{}, 8)
+				c := receiver(func(conn net.Conn, next func() *http.Request) {
+					if r := next(); r != nil {
+						_, _ = io.Copy(io.Discard, r.Body)
+					}
+					_, _ = io.WriteString(conn, response)
+					for r := next(); r != nil; r = next() {
+						_, _ = io.Copy(io.Discard, r.Body)
+					}
+					ended <- struct{}{}
+				})
+				for n := range int32(3) {
+					require.NotZero(t, c.webhook.attempt(t.Context(), testMessage(), 1).status)
+					<-ended
+					require.Equal(t, n+1, c.connections.Load())
+				}
+				require.EqualValues(t, 3, c.posts.Load())
+			})
+		})
+	}
+}
+
+// TLS through a proxy is net/http's own, and what arrives can't be checked.
+func TestAReceiverBehindAProxyThatBreaksTheRulesGetsAConnectionARequest(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := securely(t, listener, func(conn net.Conn, next func() *http.Request) {
+		for r := next(); r != nil; r = next() {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n")
+		}
+	})
+	proxy := newFarEnd(t, func(conn *net.TCPConn, next func() *http.Request) {
+		next() // CONNECT
+		far, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = io.Copy(conn, far); _ = conn.Close() }()
+		_, _ = io.Copy(far, conn)
+		_ = far.Close()
+	})
+	through, err := url.Parse(proxy.url)
+	require.NoError(t, err)
+	c.webhook.transport.(timed).Proxy = http.ProxyURL(through)
+	for n := range int32(4) {
+		require.Equal(t, 204, c.webhook.attempt(t.Context(), testMessage(), 1).status)
+		require.Equal(t, n+1, c.connections.Load())
+		require.Equal(t, n+1, c.posts.Load())
+	}
+}
+
+// What comes behind a request and before its response is of the response
+// before.
+func TestLateBytesAreNotTheNextResponse(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]string{
+		"content": "hello", "a chunk": "0\r\n\r\n", "lines": "HTTP/2 200\r\nHTTP/1.1 2\r\nHTTP/1.1\r\n\r\n", "a lot": string(make([]byte, maxResponse/2)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			serve := func(conn net.Conn, next func() *http.Request) {
+				for n := 0; ; n++ {
+					r := next()
+					if r == nil {
+						return
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					if n > 0 { // now it belongs to nothing any more
+						for i := range len(late) {
+							if len(late) > 100 {
+								_, _ = io.WriteString(conn, late)
+								break
+							}
+							_, _ = io.WriteString(conn, late[i:i+1])
+						}
+					}
+					text := `{"messageId":` + strconv.Itoa(n) + `}`
+					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(len(text))+"\r\n\r\n"+text)
+				}
+			}
+			overEachWire(t, func(t *testing.T, receiver func(serving) careless) {
+				c := receiver(serve)
+				for n := range int32(6) {
+					a := c.webhook.attempt(t.Context(), testMessage(), 1)
+					require.Equal(t, succeeded, a.verdict, a.text)
+					require.Equal(t, strconv.Itoa(int(n%2)), a.externalID)
+					require.Equal(t, n/2+1, c.connections.Load(), "one that broke the rules carries no more")
+					require.Equal(t, n+1, c.posts.Load())
+				}
+			})
+		})
+	}
+}
+
+// What comes before a request is written makes its connection useless. The
+// request goes over another one, and costs no attempt.
+func TestBytesBeforeTheRequestAreNotItsResponse(t *testing.T) {
+	t.Parallel()
+	for name, early := range map[string]string{"content": "hello", "a response": ok, "the end": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			overEachWire(t, func(t *testing.T, receiver func(serving) careless) {
+				more, sent := make(chan struct{}), make(chan struct{})
+				c := receiver(func(conn net.Conn, next func() *http.Request) {
+					if r := next(); r != nil {
+						_, _ = io.Copy(io.Discard, r.Body)
+					}
+					_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+					<-more
+					if _, _ = io.WriteString(conn, early); early == "" {
+						_ = conn.Close()
+					}
+					sent <- struct{}{}
+					next()
+				})
+				for n := range int32(4) {
+					a := c.webhook.attempt(t.Context(), testMessage(), 1)
+					require.Equal(t, succeeded, a.verdict, a.text)
+					require.Equal(t, 204, a.status)
+					require.Equal(t, n+1, c.posts.Load())
+					more <- struct{}{}
+					<-sent
+				}
+			})
+		})
+	}
+}
+
+// Without a status line there is no response, and nobody waits for one without
+// an end.
+func TestEndlessRubbishIsNoResponse(t *testing.T) {
+	t.Parallel()
+	serve := func(conn net.Conn, next func() *http.Request) {
+		for n := 0; ; n++ {
+			r := next()
+			if r == nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			if n == 0 {
+				_, _ = io.WriteString(conn, ok)
+				continue
+			}
+			for {
+				if _, err := io.WriteString(conn, "rubbish"); err != nil {
+					return
+				}
+			}
+		}
+	}
+	overEachWire(t, func(t *testing.T, receiver func(serving) careless) {
+		c := receiver(serve)
+		require.Equal(t, succeeded, c.webhook.attempt(t.Context(), testMessage(), 1).verdict)
+		a := c.webhook.attempt(t.Context(), testMessage(), 1)
+		require.Equal(t, retryable, a.verdict)
+		require.Contains(t, a.text, errNoResponse.Error())
+		require.EqualValues(t, 2, c.posts.Load())
+	})
+}
+
+func TestAnIdleConnectionIsKeptNoLongerThanTheReceiverSays(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		"":                     idleTimeout,
+		"timeout=60":           idleTimeout,
+		"timeout=5, max=100":   3750 * time.Millisecond,
+		"max=1, Timeout = 2":   1500 * time.Millisecond,
+		"timeout=0":            0,
+		"timeout=-1":           idleTimeout,
+		"timeout=soon":         idleTimeout,
+		"timeout=999999999999": idleTimeout,
+	} {
+		require.Equal(t, want, idleFor(http.Header{"Keep-Alive": {value}}), "%q", value)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		c := newCheckedConn(near, near)
+		defer func() { _, _ = c.Close(), far.Close() }()
+		_, usable := c.begin()
+		require.True(t, usable)
+		c.keep(1, time.Second)
+		time.Sleep(time.Second)
+		_, usable = c.begin()
+		require.True(t, usable)
+		c.keep(2, time.Second)
+		time.Sleep(time.Second + 1)
+		_, usable = c.begin()
+		require.False(t, usable)
+	})
+	serve := func(conn net.Conn, next func() *http.Request) {
+		for r := next(); r != nil; r = next() {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nKeep-Alive: timeout=0\r\n\r\n")
+		}
+	}
+	overEachWire(t, func(t *testing.T, receiver func(serving) careless) {
+		c := receiver(serve)
+		for n := range int32(3) {
+			require.Equal(t, succeeded, c.webhook.attempt(t.Context(), testMessage(), 1).verdict)
+			require.Equal(t, n+1, c.connections.Load())
+		}
+	})
+}
