@@ -2,6 +2,7 @@ package db
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -38,6 +39,13 @@ var (
 	// ErrNotProvisioned means that there is no schedule yet: `dispatch
 	// provision` makes it.
 	ErrNotProvisioned = errors.New("schedule is not provisioned")
+	// ErrInRecovery means that a server is a standby, or not yet a primary: it
+	// answers questions, and takes no writes.
+	ErrInRecovery = errors.New("the server is in recovery: it takes no writes")
+	// ErrTooOld means that a server is older than OldestPostgres.
+	ErrTooOld = fmt.Errorf("older than version %d, which is needed", OldestPostgres)
+	// ErrStatementPooling means that a pooler allows no transactions.
+	ErrStatementPooling = errors.New("the pooler pools statements: transactions are needed (pool_mode = transaction or session)")
 	// ErrTooSlow means that Postgres did not finish a statement in the time
 	// that the pool allows it.
 	ErrTooSlow = errors.New("the statement takes too long")

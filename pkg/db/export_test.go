@@ -1,7 +1,16 @@
 package db
 
+import (
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+)
+
 // ListStatement is the statement of a List.
 var ListStatement = listStatement
 
 // MigrationLock is what a step of the schema holds.
 const MigrationLock int64 = migrationLock
+
+// Statements is what the single statements of a Store run on.
+func Statements(pool *pgxpool.Pool) dbsqlc.DBTX { return statements{pool} }

@@ -36,7 +36,7 @@ type Filter struct {
 // ErrTooSlow when that takes too long.
 func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
 	sql, args := listStatement(f)
-	rows, err := s.reads.Query(ctx, sql, args...)
+	rows, err := statements{s.reads}.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list messages: %w", tooSlow(err))
 	}

@@ -1,15 +1,14 @@
 package db
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -32,16 +31,12 @@ const ListTimeout = 3 * time.Second
 // has a connect_timeout of its own.
 const connectTimeout = 5 * time.Second
 
-// idleInTransaction ends the transaction of a process that stopped in the
-// middle of it, so that a frozen dispatcher holds no lock for long.
-const idleInTransaction = 5 * time.Second
-
-// CheckURL returns what the driver finds wrong with a postgres:// URL, as the
-// end of a sentence that begins with its name. It repeats nothing of it.
+// CheckURL returns what is wrong with a postgres:// URL, as the end of a
+// sentence that begins with its name. It repeats no secret of it.
 func CheckURL(url string) error {
-	_, err := pgxpool.ParseConfig(url)
+	config, err := pgxpool.ParseConfig(url)
 	if err == nil {
-		return nil
+		return checkModes(url, config.ConnConfig)
 	}
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) && errors.Unwrap(parse) != nil {
@@ -50,42 +45,47 @@ func CheckURL(url string) error {
 	return errors.New("must be a URL that the PostgreSQL driver takes")
 }
 
+// checkModes refuses what the driver takes and the services can't work with.
+func checkModes(address string, config *pgx.ConnConfig) error {
+	switch config.DefaultQueryExecMode {
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		return errors.New("can't have default_query_exec_mode=exec or simple_protocol: ids could not be sent; leave it out, also behind a pooler")
+	case pgx.QueryExecModeDescribeExec:
+		return errors.New("can't have default_query_exec_mode=describe_exec: a pooler may divide its two round trips; leave it out")
+	}
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return nil //nolint:nilerr // a DSN; the driver has taken it
+	}
+	switch attrs := parsed.Query().Get("target_session_attrs"); attrs {
+	case "standby", "read-only", "prefer-standby":
+		return fmt.Errorf("can't have target_session_attrs=%s: the services write; leave it out, or give primary or read-write", attrs)
+	}
+	return nil
+}
+
 // Open returns a pool for a postgres:// URL. It does not connect: a Postgres
-// that is away shows at the first query.
+// that is away shows at the first query. Its connections lead to a primary of a
+// version that is new enough, directly or through a pooler.
 func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("read database URL: %w", err)
 	}
+	if err := checkModes(url, config.ConnConfig); err != nil {
+		return nil, fmt.Errorf("database URL: it %w", err)
+	}
+	// Poolers know these two parameters. All others they refuse.
 	params := config.ConnConfig.RuntimeParams
 	params["application_name"] = options.Name
-	params["idle_in_transaction_session_timeout"] = fmt.Sprint(idleInTransaction.Milliseconds())
 	params["timezone"] = "UTC"
-	// Every statement has an index to go by. A plan made while a table was
-	// small would read all of it, and is kept while it grows.
-	params["enable_seqscan"] = "off"
-	// PostgreSQL compiles what it expects to take long, by default, and a scan
-	// that is off counts as very long: half a second a statement.
-	params["jit"] = "off"
-	if options.Lists {
-		for _, detour := range []string{"enable_sort", "enable_bitmapscan"} {
-			params[detour] = "off"
-		}
-		options.StatementTimeout = cmp.Or(options.StatementTimeout, ListTimeout)
-	}
-	if options.StatementTimeout > 0 {
-		params["statement_timeout"] = fmt.Sprint(options.StatementTimeout.Milliseconds())
-	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if options.MaxConns > 0 {
 		config.MaxConns = options.MaxConns
 	}
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
-		conn.TypeMap().RegisterType(utcTimestamps)
-		return nil
-	}
+	newSession(options, config.ConnConfig).prepare(config)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open database pool: %w", err)
@@ -109,11 +109,4 @@ func Close(pool *pgxpool.Pool) {
 	case <-closed:
 	case <-time.After(closeWait):
 	}
-}
-
-// utcTimestamps reads every timestamptz in UTC, whatever the machine's zone.
-var utcTimestamps = &pgtype.Type{
-	Name:  "timestamptz",
-	OID:   pgtype.TimestamptzOID,
-	Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
 }

@@ -23,7 +23,7 @@ type Store struct {
 
 // NewStore returns a Store over a pool.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(pool), counts: new(counts)}
+	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(statements{pool}), counts: new(counts)}
 }
 
 // WithReads returns a Store that lists over a pool of its own, so that slow

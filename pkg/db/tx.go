@@ -34,12 +34,8 @@ func (s *Store) inTxOpened(ctx context.Context, opening []string, work func(q, l
 		return err
 	}
 	defer pooled.Release()
-	tx := &transaction{conn: pooled.Conn(), opening: opening}
-	defer func() {
-		if tx.begun && !tx.committed {
-			tx.rollback(ctx)
-		}
-	}()
+	tx := newTransaction(pooled.Conn(), opening)
+	defer tx.abandon(ctx)
 	if err := work(dbsqlc.New(tx), dbsqlc.New(lastOf{tx})); err != nil {
 		return err
 	}
@@ -60,6 +56,21 @@ type transaction struct {
 	opening   []string // travel with BEGIN
 	begun     bool
 	committed bool
+}
+
+// newTransaction returns a transaction that begins with its first statement.
+func newTransaction(conn *pgx.Conn, opening []string) *transaction {
+	if settings := settingsOf(conn); settings != "" {
+		opening = append([]string{settings}, opening...)
+	}
+	return &transaction{conn: conn, opening: opening}
+}
+
+// abandon rolls a transaction back that has begun and is not committed.
+func (t *transaction) abandon(ctx context.Context) {
+	if t.begun && !t.committed {
+		t.rollback(ctx)
+	}
 }
 
 // lastOf is a transaction that ends with the next statement. Should that fail,
