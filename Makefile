@@ -57,7 +57,7 @@ dev-up: ## Like dev, in the background (log: bin/dev.log); returns when all is r
 dev-down: ## Stop what dev-up started; data stays
 	@scripts/dev down
 
-deps: ## Install what is missing to run and to test (PostgreSQL, Redis, a C compiler, curl, ps, Chromium)
+deps: ## Install what is missing to run and to test (PostgreSQL, Redis, PgBouncer, a C compiler, curl, ps, Chromium)
 	@scripts/deps test
 
 build: ## Build bin/dispatch, one static binary

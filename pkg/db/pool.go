@@ -93,6 +93,26 @@ func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, erro
 	return pool, nil
 }
 
+// Ping returns what asks whether Postgres answers and takes writes: behind an
+// address there may be another server by now.
+func Ping(pool *pgxpool.Pool) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		var recovering bool
+		if err := conn.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&recovering); err != nil {
+			return err
+		}
+		if recovering {
+			return errors.Join(ErrInRecovery, conn.Conn().Close(ctx))
+		}
+		return nil
+	}
+}
+
 // closeWait is how long Close waits.
 const closeWait = 3 * time.Second
 

@@ -49,7 +49,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 
 	db := open(cfg.Postgres.URL())
 	g.OnClose("postgres", db.Close)
-	health.Add("postgres", service.StateDown, service.Ping(db.Ping))
+	health.Add("postgres", service.StateDown, service.Ping(db.Ping, func(error) string { return "not reachable" }))
 	if err := service.WaitFor(ctx, log, "postgres", db.Ping); err != nil {
 		return err
 	}

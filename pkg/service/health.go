@@ -54,11 +54,11 @@ func Down(detail string) Status { return Status{State: StateDown, Detail: detail
 type Check func(ctx context.Context) Status
 
 // Ping makes a Check from a function that returns an error when the dependency
-// is away. The error itself is not shown.
-func Ping(ping func(ctx context.Context) error) Check {
+// is away. The error itself is not shown: reason says what may be.
+func Ping(ping func(ctx context.Context) error, reason func(error) string) Check {
 	return func(ctx context.Context) Status {
-		if ping(ctx) != nil {
-			return Down("not reachable")
+		if err := ping(ctx); err != nil {
+			return Down(reason(err))
 		}
 		return OK()
 	}

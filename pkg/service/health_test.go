@@ -37,11 +37,11 @@ func TestReady(t *testing.T) {
 			200, `{"status":"degraded","checks":{"postgres":{"status":"ok"},"nats":{"status":"degraded","detail":"slow"}}}`,
 		},
 		"down is not": {
-			[]check{{"redis", StateDegraded, always(Degraded(""))}, {"postgres", StateDown, Ping(func(context.Context) error { return errors.New("user=geheim") })}},
+			[]check{{"redis", StateDegraded, always(Degraded(""))}, {"postgres", StateDown, Ping(func(context.Context) error { return errors.New("user=geheim") }, func(error) string { return "not reachable" })}},
 			503, `{"status":"down","checks":{"redis":{"status":"degraded"},"postgres":{"status":"down","detail":"not reachable"}}}`,
 		},
 		"what is not needed can only degrade": {
-			[]check{{"redis", StateDegraded, Ping(func(context.Context) error { return errors.New("x") })}},
+			[]check{{"redis", StateDegraded, Ping(func(context.Context) error { return errors.New("x") }, func(error) string { return "not reachable" })}},
 			200, `{"status":"degraded","checks":{"redis":{"status":"degraded","detail":"not reachable"}}}`,
 		},
 		"a panic is an answer": {

@@ -62,7 +62,7 @@ func problemOf(err error) (p *problem, foreseen bool) {
 	case errors.Is(err, db.ErrNotProvisioned), errors.Is(err, db.ErrNotMigrated):
 		return newProblem(http.StatusServiceUnavailable, codeUnavailable, "the installation is not provisioned"), true
 	case db.Unavailable(err):
-		return newProblem(http.StatusServiceUnavailable, codeUnavailable, "the database is not available"), true
+		return newProblem(http.StatusServiceUnavailable, codeUnavailable, db.Reason(err)), true
 	}
 	return newProblem(http.StatusInternalServerError, codeInternal, "an unexpected error; its cause is in the service's log"), false
 }

@@ -37,7 +37,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
-	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
+	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 	store := db.NewStore(pool)
 
 	js, denied, err := events.ConnectService(cfg.NATS.URL, "dispatch-dispatcher", log)

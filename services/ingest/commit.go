@@ -247,7 +247,7 @@ func (c *committer) commit(group []place) {
 		messages[i] = p.message()
 	}
 	results, err := c.insert(messages)
-	if err == nil || db.Unavailable(err) {
+	if !db.BadData(err) { // which is the trouble of one message alone
 		c.trouble.Is(err)
 	}
 	switch {

@@ -129,7 +129,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, db.ErrNotProvisioned), errors.Is(err, db.ErrNotMigrated):
 		return later(http.StatusServiceUnavailable, codeUnavailable, "the installation is not provisioned", retryLater)
 	case db.Unavailable(err):
-		return later(http.StatusServiceUnavailable, codeUnavailable, "the database is not available", retryLater)
+		return later(http.StatusServiceUnavailable, codeUnavailable, db.Reason(err), retryLater)
 	}
 	return newProblem(http.StatusInternalServerError, codeInternal, "an unexpected error; its cause is in the service's log")
 }

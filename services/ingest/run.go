@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 		return err
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
-	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
+	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 
 	js, denied, err := events.ConnectService(cfg.NATS.URL, "dispatch-ingest", log)
 	if err != nil {

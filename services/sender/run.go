@@ -92,7 +92,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	group.Go("roamer", roamer(js, topology, log).Run)
 	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
 	streams := func(ctx context.Context) error { return hint(topology.Check(ctx, js)) }
-	health.Add("postgres", service.StateDown, service.Ping(pool.Ping))
+	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(js.Conn().IsConnected()) })
 	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
 		return provisioned(errors.Join(schema(ctx), streams(ctx)))
