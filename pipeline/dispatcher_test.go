@@ -160,7 +160,7 @@ func TestAParkedMessageIsNotLost(t *testing.T) {
 	w.sql("UPDATE messages SET lease_until = now() - interval '1 minute'")
 
 	require.Eventually(t, func() bool {
-		lost, err := w.store.LeasesLost(t.Context(), 1)
+		lost, err := w.store.LeasesLost(t.Context(), db.Lost{}, 1)
 		return err == nil && len(lost) == 0
 	}, patience, 10*time.Millisecond, "its lease is renewed")
 	m, err := w.store.Get(t.Context(), id)

@@ -74,3 +74,23 @@ func TestARetryThatIsParkedIsNotParkedAgain(t *testing.T) {
 	require.Equal(t, first.Sequence, w.awaitOn(schedule.Subject).Sequence)
 	require.Empty(t, w.webhook.received(""))
 }
+
+// A cancel removes the schedule after its commit. By then the message may have
+// been brought back, sent, failed and parked again.
+func TestALateCancelLeavesTheScheduleOfALaterClaim(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.claimed(draft())[0]
+	_, parked := w.deferral(m, time.Now().Add(time.Hour))
+	schedule := events.NewComposer(w.top, false).Parked(parked)
+	w.publish(schedule)
+	again := w.awaitOn(schedule.Subject)
+
+	require.NoError(t, w.top.RemoveParked(t.Context(), w.js, m), "of the claim before")
+	require.Equal(t, again.Sequence, w.awaitOn(schedule.Subject).Sequence)
+
+	for range 2 { // the second finds none
+		require.NoError(t, w.top.RemoveParked(t.Context(), w.js, parked))
+		require.Zero(t, w.parked())
+	}
+}

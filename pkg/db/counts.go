@@ -56,21 +56,26 @@ func (c *counts) read(ctx context.Context, q *dbsqlc.Queries) (map[message.Statu
 	}
 	for _, row := range rows {
 		byStatus[row.Status] = row.N
-		if next, err := strconv.ParseUint(row.NextWatermark, 10, 64); err == nil {
-			c.raise(next)
-		}
+	}
+	if len(rows) > 0 {
+		return byStatus, c.raise(rows[0].NextWatermark, rows[0].NextUncommitted)
 	}
 	return byStatus, nil
 }
 
-// raise moves the watermark up to what a reader saw. It never moves down: a
-// transaction that stays open for long would take it back to its own start.
-func (c *counts) raise(first uint64) {
+// raise moves the watermark up to what a statement saw. One that is overtaken
+// by another moves nothing.
+func (c *counts) raise(first string, uncommitted []string) error {
+	number, err := strconv.ParseUint(first, 10, 64)
+	if err != nil {
+		return fmt.Errorf("read watermark of counts: %w", err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if first > c.from.first {
-		c.from = countsWatermark{first: first}
+	if number > c.from.first {
+		c.from = countsWatermark{first: number, uncommitted: uncommitted}
 	}
+	return nil
 }
 
 // fold replaces the rows by their sums.
@@ -84,20 +89,18 @@ func (c *counts) fold(ctx context.Context, q *dbsqlc.Queries) error {
 	}
 	c.mu.Unlock()
 	row, err := q.FoldCounts(ctx, strconv.FormatUint(from.first, 10), from.uncommitted)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if complete {
+		c.mu.Lock()
 		c.complete, c.took = began, time.Since(began)
+		if err == nil {
+			c.from = countsWatermark{} // after a restore it may be too high
+		}
+		c.mu.Unlock()
 	}
 	if err != nil {
 		return fmt.Errorf("fold counts: %w", err)
 	}
-	first, err := strconv.ParseUint(row.Watermark, 10, 64)
-	if err != nil {
-		return fmt.Errorf("read watermark of counts: %w", err)
-	}
-	c.from = countsWatermark{first: first, uncommitted: row.Uncommitted}
-	return nil
+	return c.raise(row.Watermark, row.Uncommitted)
 }
 
 // FoldCounts sums up what the counts have gathered since the last time.

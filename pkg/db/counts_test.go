@@ -68,6 +68,11 @@ func TestStatusDoesNotReadFoldedCountsUnderALongHeldSnapshot(t *testing.T) {
 	ctx := t.Context()
 	_, others := provisioned(t, 0)
 	holdSnapshot(t, others)
+	writer, err := others.Begin(ctx) // one that holds a transaction number, too
+	require.NoError(t, err)
+	defer writer.Rollback(ctx) //nolint:errcheck // it is only there
+	_, err = writer.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_current_xact_id()")
+	require.NoError(t, err)
 	pool := open(t, others.Config().ConnString(), db.Options{MaxConns: 1}) // one session, so that its statistics are known
 	store := db.NewStore(pool)
 	for range 3 {
@@ -75,7 +80,7 @@ func TestStatusDoesNotReadFoldedCountsUnderALongHeldSnapshot(t *testing.T) {
 		require.NoError(t, store.FoldCounts(ctx))
 	}
 	reader := db.NewStore(pool) // one that never folds learns the watermark by reading
-	_, err := reader.Overview(ctx)
+	_, err = reader.Overview(ctx)
 	require.NoError(t, err)
 
 	for name, s := range map[string]*db.Store{"folds": store, "reads": reader} {

@@ -106,7 +106,7 @@ func (w *living) lost(t *rapid.T) (*life, []db.Lost) {
 	l := w.pick(t, func(l *life) bool { return l.underway() && l.js.copy == nil && l.js.parked == nil })
 	w.recordAll(t, l)
 	w.exec(t, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND lease_until IS NOT NULL", l.id)
-	lost, err := w.store.LeasesLost(t.Context(), 10)
+	lost, err := w.store.LeasesLost(t.Context(), db.Lost{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, l.underway(), slices.ContainsFunc(lost, func(o db.Lost) bool { return o.ID == l.id }))
 	return l, slices.DeleteFunc(lost, func(o db.Lost) bool { return o.ID != l.id })

@@ -77,7 +77,7 @@ func TestARelayedClaimBeginsTheIntervalAndTheLeases(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, pace.Open)
 	require.InDelta(t, time.Hour, pace.Wait, float64(time.Minute))
-	lost, err := store.LeasesLost(ctx, 10)
+	lost, err := store.LeasesLost(ctx, db.Lost{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, lost)
 	before, err := store.Overview(ctx)

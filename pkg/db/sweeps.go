@@ -10,15 +10,15 @@ import (
 )
 
 // LeasesLost returns at most limit messages whose lease ran out, the longest
-// lost first.
-func (s *Store) LeasesLost(ctx context.Context, limit int) ([]Lost, error) {
-	rows, err := s.queries.LeasesLost(ctx, int32(limit))
+// lost first, and only those behind after; the zero Lost is before all.
+func (s *Store) LeasesLost(ctx context.Context, after Lost, limit int) ([]Lost, error) {
+	rows, err := s.queries.LeasesLost(ctx, after.Lease, after.ID, int32(limit))
 	if err != nil {
 		return nil, fmt.Errorf("look for lost leases: %w", err)
 	}
 	lost := make([]Lost, len(rows))
 	for i, row := range rows {
-		lost[i] = Lost{ID: row.ID, Destination: row.Destination, Claim: row.Claim, Fruitless: int(row.Fruitless)}
+		lost[i] = Lost{ID: row.ID, Destination: row.Destination, Claim: row.Claim, Fruitless: int(row.Fruitless), Lease: row.LeaseUntil}
 	}
 	return lost, nil
 }

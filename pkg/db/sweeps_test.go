@@ -17,9 +17,13 @@ func TestALostLeaseIsClaimedAnewBeforeAnythingElse(t *testing.T) {
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1", lost.ID)
 	fresh := insert(t, store, func(m *message.Message) { m.Priority = 9 })
 
-	found, err := store.LeasesLost(ctx, 10)
+	found, err := store.LeasesLost(ctx, db.Lost{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, []db.Lost{{ID: lost.ID, Destination: lost.Destination, Claim: 1, Fruitless: 1}}, found)
+	require.Len(t, found, 1)
+	require.Equal(t, []db.Lost{{ID: lost.ID, Destination: lost.Destination, Claim: 1, Fruitless: 1, Lease: found[0].Lease}}, found)
+	behind, err := store.LeasesLost(ctx, found[0], 10)
+	require.NoError(t, err)
+	require.Empty(t, behind)
 	stale := db.Lost{ID: kept.ID, Claim: kept.Claim}
 	tick := claim(t, store, 1, stale, found[0])
 
@@ -37,13 +41,13 @@ func TestARenewedLeaseIsNotLost(t *testing.T) {
 	store, pool := provisioned(t, 0)
 	m := queued(t, store)
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second'")
-	found, err := store.LeasesLost(ctx, 10)
+	found, err := store.LeasesLost(ctx, db.Lost{}, 10)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 
 	require.NoError(t, store.RenewLeases(ctx, found, lease))
 
-	again, err := store.LeasesLost(ctx, 10)
+	again, err := store.LeasesLost(ctx, db.Lost{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, again)
 	require.Empty(t, claim(t, store, 10, found...).Reclaimed)

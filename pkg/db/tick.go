@@ -56,7 +56,8 @@ type Lost struct {
 	ID          message.ID
 	Destination string
 	Claim       int64
-	Fruitless   int // claims in a row that brought no outcome
+	Fruitless   int       // claims in a row that brought no outcome
+	Lease       time.Time // when it ran out
 }
 
 // TickParams say what a tick may take.

@@ -1,6 +1,10 @@
 package events
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,4 +25,31 @@ func (c Composer) Parked(m message.Message) Entry {
 	entry.Subject = c.topology.Park(m.Destination, m.ID)
 	entry.MsgID += ".retry" // the emission of a reclaim under the same claim is another message
 	return entry
+}
+
+// RemoveParked takes the schedule of a message off the stream, if it is of the
+// message's claim or an older one. A caller may be late: a schedule that was
+// published meanwhile, by a sender that failed to deliver the message after it
+// was brought back, stays. It is safe to repeat.
+func (t Topology) RemoveParked(ctx context.Context, js jetstream.JetStream, m message.Message) error {
+	subject := t.Park(m.Destination, m.ID)
+	stream, err := js.Stream(ctx, t.DeliveriesStream())
+	if err != nil {
+		return fmt.Errorf("look up deliveries: %w", err)
+	}
+	parked, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for the schedule of message %s: %w", m.ID, err)
+	}
+	claim, err := strconv.ParseInt(parked.Header.Get(HeaderClaim), 10, 64)
+	if err == nil && claim > m.Claim {
+		return nil
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(parked.Sequence+1)); err != nil {
+		return fmt.Errorf("remove the schedule of message %s: %w", m.ID, err)
+	}
+	return nil
 }

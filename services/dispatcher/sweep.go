@@ -16,9 +16,12 @@ import (
 )
 
 const (
-	// sweepBatch is how many lost leases a sweep looks at.
+	// sweepBatch is how many lost leases are looked at together, and mostLost
+	// how many a sweep finds at most: as many as the work queue takes.
 	sweepBatch = 500
-	// sweepWithin bounds a sweep.
+	mostLost   = maxQueued
+	// sweepWithin bounds a batch. A sweep that has taken half as long begins
+	// no other.
 	sweepWithin = 30 * time.Second
 	// maxFruitless is how many claims in a row may bring no outcome.
 	maxFruitless = 20
@@ -58,17 +61,31 @@ func (s *sweeper) Run(ctx context.Context) error {
 		if !s.js.Conn().IsConnected() {
 			continue
 		}
-		bounded, cancel := context.WithTimeout(ctx, sweepWithin)
-		err := s.sweep(bounded)
-		cancel()
+		err := s.sweep(ctx)
 		if ctx.Err() == nil {
 			s.trouble.is(err)
 		}
 	}
 }
 
-// sweep finds out which of the messages whose lease ran out are lost. The
-// order of its steps is what makes it sure:
+// sweep finds out which of the messages whose lease ran out are lost, batch by
+// batch, the longest lost first. What the sweep before has found and no tick
+// has taken is found again.
+func (s *sweeper) sweep(ctx context.Context) error {
+	began := time.Now()
+	s.lost.put(nil)
+	var after db.Lost
+	for time.Since(began) < sweepWithin/2 {
+		listed, err := s.batch(ctx, after)
+		if err != nil || len(listed) < sweepBatch || s.lost.add(nil) >= mostLost {
+			return err
+		}
+		after = listed[len(listed)-1]
+	}
+	return nil
+}
+
+// batch looks at the next ones. The order of its steps is what makes it sure:
 //
 //  1. list those whose lease ran out;
 //  2. no claim that old is unpublished, so what is listed was published;
@@ -76,44 +93,46 @@ func (s *sweeper) Run(ctx context.Context) error {
 //  4. wait until the recorder has passed what EVENTS holds then: a copy that
 //     was gone at 3 had left its outcome there;
 //  5. list again: what is in both lists and was not in the stream is lost.
-func (s *sweeper) sweep(ctx context.Context) error {
-	listed, err := s.list(ctx)
+func (s *sweeper) batch(ctx context.Context, after db.Lost) (listed []db.Lost, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sweepWithin)
+	defer cancel()
+	listed, err = s.list(ctx, after)
 	if err != nil || len(listed) == 0 {
-		return err
+		return nil, err
 	}
 	claims, err := s.store.UnpublishedClaims(ctx, s.lease)
 	if err != nil || len(claims) > 0 {
-		return err
+		return nil, err
 	}
 	held, gone, err := s.look(ctx, listed)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	crash.At(crash.SweepAsked)
 	if err := s.store.RenewLeases(ctx, held, s.lease); err != nil {
-		return err
+		return nil, err
 	}
 	crash.At(crash.SweepRenewed)
 	s.metrics.leases.WithLabelValues("renewed").Add(float64(len(held)))
 	if len(gone) == 0 {
-		return nil
+		return listed, nil
 	}
-	wait, cancel := context.WithTimeout(ctx, recorderWait)
-	defer cancel()
+	wait, done := context.WithTimeout(ctx, recorderWait)
+	defer done()
 	if err := awaitAllRecorded(wait, s.positions); err != nil {
-		return err
+		return nil, err
 	}
-	again, err := s.list(ctx)
+	again, err := s.list(ctx, after)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.judge(ctx, again, gone)
+	return listed, s.judge(ctx, again, gone)
 }
 
-func (s *sweeper) list(ctx context.Context) ([]db.Lost, error) {
+func (s *sweeper) list(ctx context.Context, after db.Lost) ([]db.Lost, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	return s.store.LeasesLost(ctx, sweepBatch)
+	return s.store.LeasesLost(ctx, after, sweepBatch)
 }
 
 // look divides messages by whether a copy of their id is in the stream.
@@ -188,7 +207,7 @@ func (s *sweeper) judge(ctx context.Context, listed []db.Lost, gone map[db.Emiss
 			lost = append(lost, l)
 		}
 	}
-	s.lost.put(lost)
+	s.lost.add(lost)
 	crash.At(crash.SweepFound)
 	s.metrics.leases.WithLabelValues("lost").Add(float64(len(lost)))
 	if len(hopeless) == 0 {

@@ -181,11 +181,12 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	whole, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(publishWithin))
 	defer cancel()
 	var entries []events.Entry // composed once, for the outbox and to be published
+	lost := t.lost.take(limit)
 	tick, err := t.store.Tick(whole, db.TickParams{
 		Destination: message.DefaultDestination,
 		Limit:       limit,
 		Lease:       t.lease,
-		Lost:        t.lost.take(),
+		Lost:        lost,
 		Floor:       &t.floor,
 		BatchSize:   db.DefaultBatchSize,
 		Box: func(claim db.Claim) []byte {
@@ -201,6 +202,7 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	case !tick.Ran:
 		return soon()
 	}
+	t.lost.remove(lost, tick.Reclaimed)
 	t.metrics.ticked(tick)
 	if tick.OutboxID != 0 {
 		crash.At(crash.TickClaimed)

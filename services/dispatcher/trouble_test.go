@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 var errAway = errors.New("dial postgres://u:p@h: refused")
@@ -53,12 +54,18 @@ func TestWhatTheSweepFoundGoesStale(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		shelf := &shelf{life: time.Minute}
-		require.Empty(t, shelf.take())
-		shelf.put([]db.Lost{{Claim: 7}})
-		require.Len(t, shelf.take(), 1)
-		require.Len(t, shelf.take(), 1, "the claim number, not the shelf, guards against a second time")
+		require.Empty(t, shelf.take(2))
+		shelf.put([]db.Lost{{ID: message.ID{1}}})
+		require.Equal(t, 3, shelf.add([]db.Lost{{ID: message.ID{2}}, {ID: message.ID{3}}}))
+		taken := shelf.take(2)
+		require.Len(t, taken, 2)
+		require.Equal(t, taken, shelf.take(2), "the claim number, not the shelf, guards against a second time")
+		shelf.remove(taken, []message.Message{{ID: message.ID{2}}})
+		require.Equal(t, []db.Lost{{ID: message.ID{1}}, {ID: message.ID{3}}}, shelf.take(2))
+		shelf.remove(shelf.take(1), nil)
+		require.Equal(t, []db.Lost{{ID: message.ID{3}}}, shelf.take(2))
 		<-time.After(time.Minute + time.Nanosecond)
-		require.Empty(t, shelf.take())
+		require.Empty(t, shelf.take(2))
 	})
 }
 

@@ -216,11 +216,8 @@ func (p parts) unpark(m message.Message) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
 		defer cancel()
-		stream, err := p.js.Stream(ctx, p.topology.DeliveriesStream())
 		crash.At(crash.CancelUnparking)
-		if err == nil {
-			err = stream.Purge(ctx, jetstream.WithPurgeSubject(p.topology.Park(m.Destination, m.ID)))
-		}
+		err := p.topology.RemoveParked(ctx, p.js, m)
 		crash.At(crash.CancelUnparked)
 		if err != nil {
 			p.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))

@@ -50,21 +50,23 @@ WITH live AS MATERIALIZED (
 )
 SELECT
     status, sum(n)::bigint AS n,
-    least(pg_snapshot_xmin(pg_current_snapshot()), (SELECT written_by FROM live ORDER BY written_by LIMIT 1))::text AS next_watermark
+    least(pg_snapshot_xmax(pg_current_snapshot()), (SELECT written_by FROM live ORDER BY written_by LIMIT 1))::text AS next_watermark,
+    ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text)::text[] AS next_uncommitted
 FROM live
 GROUP BY status
 `
 
 type CountByStatusRow struct {
-	Status        message.Status `db:"status"`
-	N             int64          `db:"n"`
-	NextWatermark string         `db:"next_watermark"`
+	Status          message.Status `db:"status"`
+	N               int64          `db:"n"`
+	NextWatermark   string         `db:"next_watermark"`
+	NextUncommitted []string       `db:"next_uncommitted"`
 }
 
 // Rows of transactions before the watermark are folded: only their dead
-// versions can be left. next_watermark is one for the next reader: what this
-// statement does not see was written by a transaction that was not yet
-// committed, and none of those is older than the snapshot's xmin.
+// versions can be left. The next watermark is for the next reader: what this
+// statement does not see was written by a transaction that its snapshot takes
+// for uncommitted, or by a later one.
 func (q *Queries) CountByStatus(ctx context.Context, watermark string, uncommitted []string) ([]CountByStatusRow, error) {
 	rows, err := q.db.Query(ctx, countByStatus, watermark, uncommitted)
 	if err != nil {
@@ -74,7 +76,12 @@ func (q *Queries) CountByStatus(ctx context.Context, watermark string, uncommitt
 	var items []CountByStatusRow
 	for rows.Next() {
 		var i CountByStatusRow
-		if err := rows.Scan(&i.Status, &i.N, &i.NextWatermark); err != nil {
+		if err := rows.Scan(
+			&i.Status,
+			&i.N,
+			&i.NextWatermark,
+			&i.NextUncommitted,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -7,6 +7,7 @@ package dbsqlc
 
 import (
 	"context"
+	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -148,9 +149,9 @@ func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID,
 }
 
 const leasesLost = `-- name: LeasesLost :many
-SELECT id, destination, claim, fruitless FROM messages
-WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now()
-ORDER BY lease_until LIMIT $1
+SELECT id, destination, claim, fruitless, lease_until::timestamptz AS lease_until FROM messages
+WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now() AND (lease_until, id) > ($1::timestamptz, $2::uuid)
+ORDER BY lease_until, id LIMIT $3
 `
 
 type LeasesLostRow struct {
@@ -158,10 +159,12 @@ type LeasesLostRow struct {
 	Destination string     `db:"destination"`
 	Claim       int64      `db:"claim"`
 	Fruitless   int16      `db:"fruitless"`
+	LeaseUntil  time.Time  `db:"lease_until"`
 }
 
-func (q *Queries) LeasesLost(ctx context.Context, batchLimit int32) ([]LeasesLostRow, error) {
-	rows, err := q.db.Query(ctx, leasesLost, batchLimit)
+// A batch of a walk along messages_lease.
+func (q *Queries) LeasesLost(ctx context.Context, afterLease time.Time, afterID message.ID, batchLimit int32) ([]LeasesLostRow, error) {
+	rows, err := q.db.Query(ctx, leasesLost, afterLease, afterID, batchLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +177,7 @@ func (q *Queries) LeasesLost(ctx context.Context, batchLimit int32) ([]LeasesLos
 			&i.Destination,
 			&i.Claim,
 			&i.Fruitless,
+			&i.LeaseUntil,
 		); err != nil {
 			return nil, err
 		}

@@ -49,16 +49,17 @@ FROM schedule;
 
 -- name: CountByStatus :many
 -- Rows of transactions before the watermark are folded: only their dead
--- versions can be left. next_watermark is one for the next reader: what this
--- statement does not see was written by a transaction that was not yet
--- committed, and none of those is older than the snapshot's xmin.
+-- versions can be left. The next watermark is for the next reader: what this
+-- statement does not see was written by a transaction that its snapshot takes
+-- for uncommitted, or by a later one.
 WITH live AS MATERIALIZED (
     SELECT status, n, written_by FROM status_counts
     WHERE written_by >= (@watermark::text)::xid8 OR written_by = ANY((@uncommitted::text[])::xid8[])
 )
 SELECT
     status, sum(n)::bigint AS n,
-    least(pg_snapshot_xmin(pg_current_snapshot()), (SELECT written_by FROM live ORDER BY written_by LIMIT 1))::text AS next_watermark
+    least(pg_snapshot_xmax(pg_current_snapshot()), (SELECT written_by FROM live ORDER BY written_by LIMIT 1))::text AS next_watermark,
+    ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text)::text[] AS next_uncommitted
 FROM live
 GROUP BY status;
 

@@ -1,7 +1,8 @@
 -- name: LeasesLost :many
-SELECT id, destination, claim, fruitless FROM messages
-WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now()
-ORDER BY lease_until LIMIT @batch_limit;
+-- A batch of a walk along messages_lease.
+SELECT id, destination, claim, fruitless, lease_until::timestamptz AS lease_until FROM messages
+WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now() AND (lease_until, id) > (@after_lease::timestamptz, @after_id::uuid)
+ORDER BY lease_until, id LIMIT @batch_limit;
 
 -- name: GiveUp :many
 -- Claimed again and again, and never an outcome. A row that is locked is
