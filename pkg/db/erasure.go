@@ -32,8 +32,8 @@ type Erased struct {
 }
 
 // Erase deletes at most limit messages to a recipient, whatever their state,
-// with their attempts. box gets those that were not yet final. before is called
-// with all of them ahead of the commit, and its error leaves them there: what
+// with their attempts. box gets them as they were. before is called
+// with their ids ahead of the commit, and its error leaves them there: what
 // is kept of them elsewhere can't be found any more without them. Messages
 // that are just being moved are left for a later call: only when HasRecipient
 // says so is none left.
@@ -46,16 +46,13 @@ func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box,
 		}
 		erased = Erased{Messages: toMessages(rows)}
 		ids := make([]message.ID, len(rows))
-		var open []message.Message
 		for i, m := range erased.Messages {
-			if ids[i] = m.ID; !m.Status.Final() {
-				open = append(open, m)
-			}
+			ids[i] = m.ID
 		}
 		if erased.Attempts, err = q.EraseAttempts(ctx, ids); err != nil {
 			return err
 		}
-		if erased.OutboxID, err = put(ctx, q, open, box); err != nil {
+		if erased.OutboxID, err = put(ctx, q, erased.Messages, box); err != nil {
 			return err
 		}
 		return before(ctx, ids)
@@ -75,35 +72,86 @@ func (s *Store) HasRecipient(ctx context.Context, recipient string) (bool, error
 	return has, nil
 }
 
-// outboxPage is how many outbox rows are rewritten in one transaction.
-const outboxPage = 50
+// outboxPage is how many outbox rows are rewritten in one transaction, and
+// outboxPageBytes from how many bytes on the rest waits for the next.
+const (
+	outboxPage      = 50
+	outboxPageBytes = 4 << 20
+)
 
-// RewriteOutbox has every outbox row that is not yet published rewritten;
-// rewrite returns false for one that is to stay as it is, and must not block.
-// Rows that a dispatcher is publishing at this moment are passed over.
-func (s *Store) RewriteOutbox(ctx context.Context, rewrite func(batch []byte) ([]byte, bool)) error {
-	for after, n := int64(0), outboxPage; n == outboxPage; {
-		err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
-			rows, err := q.LockOutbox(ctx, after, outboxPage)
-			if err != nil {
+// Rewrite makes of an outbox row's batch what is to stand there instead; false
+// if it is to stay as it is. It must not block.
+type Rewrite func(batch []byte) ([]byte, bool)
+
+// RewriteOutbox has every outbox row rewritten that lies behind another and is
+// there when it begins; 0 is before the first. It waits for rows that are being
+// published at this moment. With an error it returns the row behind which a
+// later call goes on.
+func (s *Store) RewriteOutbox(ctx context.Context, after int64, rewrite Rewrite) (done int64, err error) {
+	last, err := s.queries.LastOutbox(ctx)
+	if err != nil {
+		return after, fmt.Errorf("rewrite outbox: %w", err)
+	}
+	for after < last {
+		end, err := s.rewritePage(ctx, after, last, rewrite)
+		if err != nil {
+			return after, fmt.Errorf("rewrite outbox after %d: %w", after, err)
+		}
+		after = end
+	}
+	return after, nil
+}
+
+// rewritePage rewrites a page, and then by itself each row of it that was
+// locked: to wait for one while others are locked could end in a deadlock.
+func (s *Store) rewritePage(ctx context.Context, after, last int64, rewrite Rewrite) (end int64, err error) {
+	seen := map[int64]bool{}
+	end = last
+	err = s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
+		rows, err := q.LockOutbox(ctx, dbsqlc.LockOutboxParams{After: after, Last: last, BatchLimit: outboxPage, BytesLimit: outboxPageBytes})
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			seen[row.ID] = true
+			if err := rewriteRow(ctx, q, row.ID, row.Batch, rewrite); err != nil {
 				return err
 			}
-			n = len(rows)
-			for _, row := range rows {
-				after = row.ID
-				batch, changed := rewrite(row.Batch)
-				if !changed {
-					continue
-				}
-				if err := q.RewriteOutbox(ctx, batch, row.ID); err != nil {
-					return err
-				}
+		}
+		if n := len(rows); n > 0 && (rows[0].Found == outboxPage || rows[0].Found > int64(n)) {
+			end = rows[n-1].ID
+		}
+		return nil
+	})
+	if err != nil {
+		return after, err
+	}
+	ids, err := s.queries.OutboxBetween(ctx, after, end)
+	if err != nil {
+		return after, err
+	}
+	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
+			batches, err := q.LockOutboxRow(ctx, id)
+			if err != nil || len(batches) == 0 {
+				return err
 			}
-			return nil
+			return rewriteRow(ctx, q, id, batches[0], rewrite)
 		})
 		if err != nil {
-			return fmt.Errorf("rewrite outbox: %w", err)
+			return after, err
 		}
 	}
-	return nil
+	return end, nil
+}
+
+func rewriteRow(ctx context.Context, q *dbsqlc.Queries, id int64, batch []byte, rewrite Rewrite) error {
+	rewritten, changed := rewrite(batch)
+	if !changed {
+		return nil
+	}
+	return q.RewriteOutbox(ctx, rewritten, id)
 }

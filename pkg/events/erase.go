@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -17,47 +18,133 @@ type Held struct {
 	Data    []byte
 }
 
-// Remove goes through everything that a stream holds when it begins and
-// removes what matches, beyond recovery. It returns how many it removed. It
-// may be repeated; ctx ends it between two messages.
-func Remove(ctx context.Context, js jetstream.JetStream, name string, matches func(Held) bool) (removed int, err error) {
-	return search(ctx, js, name, matches, func(stream jetstream.Stream, sequence uint64) error {
-		err := stream.SecureDeleteMsg(ctx, sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil // taken meanwhile
-		}
-		return err
+// Walked is how far a walk through a stream has come.
+type Walked struct {
+	Matched int
+	// Next is the sequence from which a later walk goes on: everything before
+	// it was looked at.
+	Next uint64
+}
+
+// Remove goes from a sequence, 0 for the first, through everything that a
+// stream holds when it begins, and removes what matches, beyond recovery. ctx
+// ends it between two messages; what it returns then says where to go on. It
+// may be repeated.
+func Remove(ctx context.Context, js jetstream.JetStream, name string, from uint64, matches func(Held) bool) (Walked, error) {
+	return walk(ctx, js, name, from, matches, func(stream jetstream.Stream, sequence uint64) (bool, error) {
+		return true, remove(ctx, stream, sequence)
 	})
 }
 
-// Count is Remove without removing anything.
-func Count(ctx context.Context, js jetstream.JetStream, name string, matches func(Held) bool) (int, error) {
-	return search(ctx, js, name, matches, func(jetstream.Stream, uint64) error { return nil })
+func remove(ctx context.Context, stream jetstream.Stream, sequence uint64) error {
+	err := stream.SecureDeleteMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // taken meanwhile
+	}
+	return err
 }
 
-func search(ctx context.Context, js jetstream.JetStream, name string, matches func(Held) bool, found func(jetstream.Stream, uint64) error) (n int, err error) {
+// RemoveWaiting is Remove for a work queue: it leaves what its consumer was
+// given, since that may be in somebody's hand, and the server would forget so.
+// AwaitSettled waits for it. unsure says that something was given out while it
+// was being removed: what became of it shows later.
+func RemoveWaiting(ctx context.Context, js jetstream.JetStream, name, durable string, from uint64, matches func(Held) bool) (walked Walked, unsure bool, err error) {
+	walked, err = walk(ctx, js, name, from, matches, func(stream jetstream.Stream, sequence uint64) (bool, error) {
+		if given, err := delivered(ctx, js, name, durable); err != nil || given >= sequence {
+			return false, err
+		}
+		if err := remove(ctx, stream, sequence); err != nil {
+			return false, err
+		}
+		given, err := delivered(ctx, js, name, durable)
+		unsure = unsure || given >= sequence
+		return true, err
+	})
+	return walked, unsure, err
+}
+
+// delivered is the last message that a consumer was given; one that is missing
+// was given nothing.
+func delivered(ctx context.Context, js jetstream.JetStream, stream, durable string) (uint64, error) {
+	consumer, err := js.Consumer(ctx, stream, durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up consumer %s of %s: %w", durable, stream, err)
+	}
+	return consumer.CachedInfo().Delivered.Stream, nil
+}
+
+// Count is Remove without removing anything.
+func Count(ctx context.Context, js jetstream.JetStream, name string, from uint64, matches func(Held) bool) (Walked, error) {
+	return walk(ctx, js, name, from, matches, func(jetstream.Stream, uint64) (bool, error) { return true, nil })
+}
+
+func walk(ctx context.Context, js jetstream.JetStream, name string, from uint64, matches func(Held) bool, found func(jetstream.Stream, uint64) (bool, error)) (Walked, error) {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", name, err)
+		return Walked{Next: from}, fmt.Errorf("look up stream %s: %w", name, err)
 	}
-	last := stream.CachedInfo().State.LastSeq
-	for sequence := stream.CachedInfo().State.FirstSeq; sequence <= last; sequence++ {
-		msg, err := stream.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(">"))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			break // nothing from here on
+	state := stream.CachedInfo().State
+	if from > state.LastSeq+1 {
+		from = 0 // another stream than the one that was walked before
+	}
+	walked := Walked{Next: max(from, state.FirstSeq, 1)}
+	pages := newPages(stream, int(js.Conn().MaxPayload()))
+	for walked.Next <= state.LastSeq {
+		page, next, err := pages.read(ctx, walked.Next, state.LastSeq)
+		if err != nil {
+			return walked, fmt.Errorf("read stream %s from %d: %w", name, walked.Next, err)
+		}
+		for _, msg := range page {
+			if ctx.Err() != nil {
+				return walked, fmt.Errorf("read stream %s from %d: %w", name, walked.Next, ctx.Err())
+			}
+			if matches(Held{msg.Subject, http.Header(msg.Header), msg.Data}) {
+				counts, err := found(stream, msg.Sequence)
+				if err != nil {
+					return walked, fmt.Errorf("remove message %d from stream %s: %w", msg.Sequence, name, err)
+				}
+				if counts {
+					walked.Matched++
+				}
+			}
+			walked.Next = msg.Sequence + 1
+		}
+		walked.Next = next
+	}
+	return walked, nil
+}
+
+// settlePoll is the pause between two looks at a consumer.
+const settlePoll = 20 * time.Millisecond
+
+// AwaitSettled returns once everything that a consumer was given by now is
+// acknowledged. A consumer that is missing was given nothing.
+func AwaitSettled(ctx context.Context, js jetstream.JetStream, stream, durable string) error {
+	var last uint64
+	for first := true; ; first = false {
+		consumer, err := js.Consumer(ctx, stream, durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return nil
 		}
 		if err != nil {
-			return n, fmt.Errorf("read stream %s from %d: %w", name, sequence, err)
+			return fmt.Errorf("look up consumer %s of %s: %w", durable, stream, err)
 		}
-		if sequence = msg.Sequence; sequence > last || !matches(Held{msg.Subject, http.Header(msg.Header), msg.Data}) {
-			continue
+		info := consumer.CachedInfo()
+		if first {
+			last = info.Delivered.Stream
 		}
-		if err := found(stream, sequence); err != nil {
-			return n, fmt.Errorf("remove message %d from stream %s: %w", sequence, name, err)
+		if info.NumAckPending == 0 || info.AckFloor.Stream >= last {
+			return nil
 		}
-		n++
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for what consumer %s of %s was given: %w", durable, stream, ctx.Err())
+		case <-time.After(settlePoll):
+		}
 	}
-	return n, nil
 }
 
 // WithoutRecipient leaves out of an outbox batch the events that tell of

@@ -125,18 +125,50 @@ func (q *Queries) HasRecipient(ctx context.Context, recipient string) (bool, err
 	return has, err
 }
 
-const lockOutbox = `-- name: LockOutbox :many
-SELECT id, batch FROM outbox WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+const lastOutbox = `-- name: LastOutbox :one
+SELECT coalesce(max(id), 0)::bigint AS id FROM outbox
 `
+
+func (q *Queries) LastOutbox(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, lastOutbox)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}
+
+const lockOutbox = `-- name: LockOutbox :many
+WITH locked AS (
+    SELECT id, batch FROM outbox WHERE id > $2 AND id <= $3 ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
+), weighed AS (
+    SELECT locked.id, sum(octet_length(locked.batch)) OVER (ORDER BY locked.id) - octet_length(locked.batch) AS bytes_before FROM locked
+)
+SELECT locked.id, locked.batch, (SELECT count(*) FROM locked) AS found
+FROM locked JOIN weighed ON weighed.id = locked.id
+WHERE weighed.bytes_before < $1::bigint ORDER BY locked.id
+`
+
+type LockOutboxParams struct {
+	BytesLimit int64 `db:"bytes_limit"`
+	After      int64 `db:"after"`
+	Last       int64 `db:"last"`
+	BatchLimit int32 `db:"batch_limit"`
+}
 
 type LockOutboxRow struct {
 	ID    int64  `db:"id"`
 	Batch []byte `db:"batch"`
+	Found int64  `db:"found"`
 }
 
-// A row that is locked is being published.
-func (q *Queries) LockOutbox(ctx context.Context, after int64, batchLimit int32) ([]LockOutboxRow, error) {
-	rows, err := q.db.Query(ctx, lockOutbox, after, batchLimit)
+// A page of the outbox, of so many bytes besides its first row. A row that is
+// locked is being published.
+func (q *Queries) LockOutbox(ctx context.Context, arg LockOutboxParams) ([]LockOutboxRow, error) {
+	rows, err := q.db.Query(ctx, lockOutbox,
+		arg.BytesLimit,
+		arg.After,
+		arg.Last,
+		arg.BatchLimit,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +176,60 @@ func (q *Queries) LockOutbox(ctx context.Context, after int64, batchLimit int32)
 	var items []LockOutboxRow
 	for rows.Next() {
 		var i LockOutboxRow
-		if err := rows.Scan(&i.ID, &i.Batch); err != nil {
+		if err := rows.Scan(&i.ID, &i.Batch, &i.Found); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockOutboxRow = `-- name: LockOutboxRow :many
+SELECT batch FROM outbox WHERE id = $1 FOR UPDATE
+`
+
+// It waits for whoever publishes the row; then it is gone, or there to be
+// rewritten.
+func (q *Queries) LockOutboxRow(ctx context.Context, id int64) ([][]byte, error) {
+	rows, err := q.db.Query(ctx, lockOutboxRow, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items [][]byte
+	for rows.Next() {
+		var batch []byte
+		if err := rows.Scan(&batch); err != nil {
+			return nil, err
+		}
+		items = append(items, batch)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const outboxBetween = `-- name: OutboxBetween :many
+SELECT id FROM outbox WHERE id > $1 AND id <= $2 ORDER BY id
+`
+
+func (q *Queries) OutboxBetween(ctx context.Context, after int64, last int64) ([]int64, error) {
+	rows, err := q.db.Query(ctx, outboxBetween, after, last)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

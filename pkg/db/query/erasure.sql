@@ -30,9 +30,28 @@ SELECT count(*) > 0 AS has FROM (
     ORDER BY l.recipient, l.id LIMIT 1
 ) AS first;
 
+-- name: LastOutbox :one
+SELECT coalesce(max(id), 0)::bigint AS id FROM outbox;
+
 -- name: LockOutbox :many
--- A row that is locked is being published.
-SELECT id, batch FROM outbox WHERE id > @after ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED;
+-- A page of the outbox, of so many bytes besides its first row. A row that is
+-- locked is being published.
+WITH locked AS (
+    SELECT id, batch FROM outbox WHERE id > @after AND id <= @last ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED
+), weighed AS (
+    SELECT locked.id, sum(octet_length(locked.batch)) OVER (ORDER BY locked.id) - octet_length(locked.batch) AS bytes_before FROM locked
+)
+SELECT locked.id, locked.batch, (SELECT count(*) FROM locked) AS found
+FROM locked JOIN weighed ON weighed.id = locked.id
+WHERE weighed.bytes_before < @bytes_limit::bigint ORDER BY locked.id;
+
+-- name: OutboxBetween :many
+SELECT id FROM outbox WHERE id > @after AND id <= @last ORDER BY id;
+
+-- name: LockOutboxRow :many
+-- It waits for whoever publishes the row; then it is gone, or there to be
+-- rewritten.
+SELECT batch FROM outbox WHERE id = @id FOR UPDATE;
 
 -- name: RewriteOutbox :exec
 UPDATE outbox SET batch = @batch WHERE id = @id;
