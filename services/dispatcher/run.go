@@ -49,6 +49,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDown, checkNATS(js))
+	redis, err := openCache(cfg, topology, group, health)
+	if err != nil {
+		return err
+	}
 
 	provisioned := func(ctx context.Context) error {
 		if err := db.CheckSchema(ctx, pool); err != nil {
@@ -69,7 +73,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	p := parts{
 		cfg: cfg, log: log, group: group, health: health, metrics: newMetrics(registry),
-		store: store, js: js, topology: topology,
+		store: store, js: js, topology: topology, cache: redis,
 		composer:  events.NewComposer(topology, cfg.EventContent == eventContentFull),
 		publisher: events.NewPublisher(js),
 		positions: events.NewPositions(js, topology),
@@ -90,6 +94,7 @@ type parts struct {
 	store     *db.Store
 	js        jetstream.JetStream
 	topology  events.Topology
+	cache     *cache.Cache // nil when there is no Redis
 	composer  events.Composer
 	publisher events.Publisher
 	positions events.Positions
@@ -105,10 +110,8 @@ func (p parts) start() error {
 	p.group.Go("trimmer", (&trimmer{
 		js: p.js, topology: p.topology, log: p.log, trouble: p.watched("trimmer", service.StateDegraded, "making room for events"),
 	}).Run)
-	if p.cfg.Redis.Enabled() {
-		if err := p.startCopier(); err != nil {
-			return err
-		}
+	if p.cache != nil {
+		p.startCopier()
 	}
 	p.group.Go("recorder", (&recorder{
 		store: p.store, lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
@@ -158,21 +161,29 @@ func (p parts) start() error {
 	return nil
 }
 
-func (p parts) startCopier() error {
-	redis, err := cache.Open(p.cfg.Redis.URL(), p.topology.Prefix())
-	if err != nil {
-		return err
+// openCache opens what Redis holds, if there is a Redis, and shows how it is:
+// also while the service waits for something else.
+func openCache(cfg Config, topology events.Topology, group *service.Group, health *service.Health) (*cache.Cache, error) {
+	if !cfg.Redis.Enabled() {
+		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
 	}
-	p.group.OnStop("redis", func(context.Context) error { return redis.Close() })
-	p.health.Add("redis", service.StateDegraded, checkRedis(redis))
+	redis, err := cache.Open(cfg.Redis.URL(), topology.Prefix())
+	if err != nil {
+		return nil, err
+	}
+	group.OnStop("redis", func(context.Context) error { return redis.Close() })
+	health.Add("redis", service.StateDegraded, checkRedis(redis))
+	return redis, nil
+}
+
+func (p parts) startCopier() {
 	p.group.Go("redis copier", (&copier{
-		store: p.store, cache: redis, js: p.js, topology: p.topology, metrics: p.metrics, log: p.log,
+		store: p.store, cache: p.cache, js: p.js, topology: p.topology, metrics: p.metrics, log: p.log,
 		feed: &feed{
 			js: p.js, topology: p.topology, stream: p.topology.ChangesStream(), durable: events.CacheConsumer, most: copyBatch,
 		},
 		trouble: p.watched("redis copier", service.StateDegraded, "copying to Redis"),
 	}).Run)
-	return nil
 }
 
 // roamer leaves a NATS server that does not reach every stream.

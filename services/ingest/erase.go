@@ -37,10 +37,7 @@ type erasureAnswer struct {
 }
 
 func (a *api) eraseMessages(c *fiber.Ctx) error {
-	q := query{}
-	c.Context().QueryArgs().VisitAll(func(name, value []byte) {
-		q[string(name)] = append(q[string(name)], string(value))
-	})
+	q := parametersOf(c)
 	request, err := a.eraser.read(q)
 	if err != nil {
 		return err

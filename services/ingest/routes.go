@@ -138,15 +138,20 @@ func readItems(body []byte) ([]json.RawMessage, error) {
 }
 
 func (a *api) listMessages(c *fiber.Ctx) error {
-	q := query{}
-	c.Context().QueryArgs().VisitAll(func(name, value []byte) {
-		q[string(name)] = append(q[string(name)], string(value))
-	})
+	q := parametersOf(c)
 	found, err := a.cases.List(context.Background(), q)
 	if err != nil {
 		return err
 	}
 	return a.answerPage(c, found)
+}
+
+func parametersOf(c *fiber.Ctx) query {
+	q := query{}
+	for name, value := range c.Context().QueryArgs().All() {
+		q[string(name)] = append(q[string(name)], string(value))
+	}
+	return q
 }
 
 func (a *api) getMessage(c *fiber.Ctx) error {
@@ -174,9 +179,9 @@ func pathID(c *fiber.Ctx) (message.ID, error) {
 // would be taken for one that works.
 func noParameters(c *fiber.Ctx) error {
 	var errs []message.FieldError
-	c.Context().QueryArgs().VisitAll(func(name, _ []byte) {
+	for name := range c.Context().QueryArgs().All() {
 		errs = append(errs, message.FieldError{Field: string(name), Code: codeUnknownParameter, Message: "is not a parameter of this request"})
-	})
+	}
 	if len(errs) > 0 {
 		return badParameters(errs)
 	}

@@ -66,6 +66,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
+	store := db.NewStore(pool)
+	schema := func(ctx context.Context) error { return db.CheckSchema(ctx, pool) }
+	health.Add("provisioned", service.StateDown, checkProvisioned(schema, store.CheckSchedule))
 
 	lists, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest-lists", MaxConns: listConns, Lists: true})
 	if err != nil {
@@ -75,7 +78,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 
 	p := parts{
 		cfg: cfg, log: log, group: group, health: health, metrics: metrics,
-		store: db.NewStore(pool).WithReads(lists), js: js, topology: topology, counts: newCounters(metrics),
+		store: store.WithReads(lists), js: js, topology: topology, counts: newCounters(metrics),
 	}
 	if err := p.openCache(); err != nil {
 		return err
@@ -89,9 +92,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	if err := p.serve(a); err != nil {
 		return err
 	}
-	err = service.WaitFor(ctx, log, "postgres and its schema (missing schema: run dispatch provision)", func(ctx context.Context) error {
-		return db.CheckSchema(ctx, pool)
-	})
+	err = service.WaitFor(ctx, log, "postgres and its schema (missing schema: run dispatch provision)", schema)
 	if ctx.Err() != nil {
 		return nil // stopped before it began
 	}
@@ -133,6 +134,7 @@ func (p *parts) openCache() (err error) {
 		return err
 	}
 	p.group.OnStop("redis", func(context.Context) error { return p.cache.Close() })
+	p.health.Add("redis", service.StateDegraded, checkRedis(p.cache))
 	return nil
 }
 
@@ -247,23 +249,6 @@ func (p parts) recache(ids []message.ID) {
 			p.log.Debug("Redis shows what was retried at its next emission", zap.Int("messages", len(ids)), zap.Error(err))
 		}
 	}()
-}
-
-// checkNATS looks at the connection and the streams. Nothing of ingest's
-// promises needs them, so the worst is degraded.
-func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
-	return func(ctx context.Context) service.Status {
-		err := topology.Check(ctx, js)
-		switch {
-		case err == nil:
-			return service.OK()
-		case errors.Is(err, events.ErrNotProvisioned):
-			return service.Degraded("streams are missing: run dispatch provision")
-		case !js.Conn().IsConnected():
-			return service.Degraded("not connected: messages are taken over HTTP and announced later")
-		}
-		return service.Degraded("no answer from JetStream")
-	}
 }
 
 // roamer leaves a NATS server that does not reach every stream.

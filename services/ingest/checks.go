@@ -1,0 +1,60 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// checkNATS looks at the connection and the streams. Nothing of ingest's
+// promises needs them, so the worst is degraded.
+func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
+	return func(ctx context.Context) service.Status {
+		err := topology.Check(ctx, js)
+		switch {
+		case err == nil:
+			return service.OK()
+		case errors.Is(err, events.ErrNotProvisioned):
+			return service.Degraded("streams are missing: run dispatch provision")
+		case !js.Conn().IsConnected():
+			return service.Degraded("not connected: messages are taken over HTTP and announced later")
+		}
+		return service.Degraded("no answer from JetStream")
+	}
+}
+
+// checkProvisioned says what to run when something is missing in Postgres.
+// Without the schedule only the status can't be told.
+func checkProvisioned(schema, schedule func(context.Context) error) service.Check {
+	return func(ctx context.Context) service.Status {
+		err := schema(ctx)
+		if errors.Is(err, db.ErrNotMigrated) {
+			return service.Down("run: dispatch provision")
+		}
+		if err == nil {
+			err = schedule(ctx)
+		}
+		switch {
+		case err == nil:
+			return service.OK()
+		case errors.Is(err, db.ErrNotProvisioned):
+			return service.Degraded("run: dispatch provision")
+		}
+		return service.Down("can't be looked up")
+	}
+}
+
+func checkRedis(redis *cache.Cache) service.Check {
+	return func(ctx context.Context) service.Status {
+		if redis.Ping(ctx) != nil {
+			return service.Degraded("not reachable; messages are taken, and an erasure waits for it")
+		}
+		return service.OK()
+	}
+}
