@@ -32,6 +32,7 @@ type UpConfig struct {
 
 	own        struct{ postgres, nats, redis, webhook bool } // what was not given
 	healthAddr string                                        // what is given, to no effect
+	unused     []string                                      // DB_ names of the same kind
 }
 
 // defaultNATSListen is the default in UpConfig's tag.
@@ -55,18 +56,30 @@ func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
 		redis:    env["REDIS_URL"] == "" && env["REDIS_HOST"] == "",
 		webhook:  env["WEBHOOK_URL"] == "",
 	}
+	var unused []string
 	if own.postgres {
+		for _, name := range []string{"DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD"} {
+			if env[name] != "" {
+				unused = append(unused, name)
+			}
+			delete(env, name)
+		}
 		env["DATABASE_URL"] = "postgres://" + placeholder + "/dispatch"
 	}
 	if own.webhook {
 		env["WEBHOOK_URL"] = "http://" + placeholder
 	}
 	cfg, err := service.Parse[UpConfig](env)
-	cfg.Dir, cfg.own, cfg.healthAddr = dir, own, environment["HEALTH_ADDR"]
+	cfg.Dir, cfg.own, cfg.healthAddr, cfg.unused = dir, own, environment["HEALTH_ADDR"], unused
+	found := &service.ConfigError{}
+	_ = errors.As(err, &found) // what else is wrong
 	if own.nats && service.Clash(cfg.NATSListen, cfg.Ingest.HTTPAddr) {
-		found := &service.ConfigError{}
-		_ = errors.As(err, &found) // what else is wrong
 		found.Mistakes = append(found.Mistakes, service.Mistake{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
+	}
+	if n := cfg.Provision.NATS.Replicas; own.nats && (n == 3 || n == 5) {
+		found.Mistakes = append(found.Mistakes, service.Mistake{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: the server that is started here is alone"})
+	}
+	if len(found.Mistakes) > 0 {
 		return cfg, found
 	}
 	return cfg, err
@@ -82,6 +95,9 @@ func (c UpConfig) Warnings() []string {
 	var warnings []string
 	if !c.own.nats && c.NATSListen != defaultNATSListen {
 		warnings = append(warnings, "NATS_LISTEN is ignored, because NATS_URL is set: no NATS server is started here")
+	}
+	for _, name := range c.unused {
+		warnings = append(warnings, name+" is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own")
 	}
 	if c.healthAddr != "" {
 		warnings = append(warnings, "HEALTH_ADDR is ignored by up: /health and /metrics of all services are on HTTP_ADDR")

@@ -78,9 +78,7 @@ func (b *benchmark) run(cmd *cobra.Command) (err error) {
 	if b.options.Program, err = os.Executable(); err != nil {
 		return err
 	}
-	if b.options.Servers, err = service.ReadEnvironment(os.Environ(), ".env"); err != nil {
-		return err
-	}
+	b.options.Servers = readSettings(cmd)
 	service.TuneMemory()
 	if b.profile != "" {
 		file, err := os.Create(b.profile)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,19 +30,28 @@ func newClient(base, key string) *client {
 	return &client{base: strings.TrimRight(base, "/"), key: key, http: http.Client{Timeout: 30 * time.Second}}
 }
 
-// apiURL is where the API is unless a flag says otherwise.
-func apiURL() string {
-	if base := os.Getenv(service.EnvAPIURL); base != "" {
-		return base
-	}
-	return "http://127.0.0.1:8080"
-}
+const defaultURL = "http://127.0.0.1:8080"
 
 // clientFlags adds the flags of a command that talks to an ingest; the
 // function makes the client once they are parsed.
 func clientFlags(cmd *cobra.Command) func() *client {
-	url := cmd.Flags().String("url", apiURL(), "where the API is; DISPATCH_URL sets the default, DISPATCH_API_KEY the key")
-	return func() *client { return newClient(*url, os.Getenv(service.EnvAPIKey)) }
+	url := cmd.Flags().String("url", "", "where the API is (default: DISPATCH_URL, else "+defaultURL+"); DISPATCH_API_KEY is the key")
+	return func() *client {
+		settings := readSettings(cmd)
+		return newClient(cmp.Or(*url, settings[service.EnvAPIURL], defaultURL), settings[service.EnvAPIKey])
+	}
+}
+
+// readSettings reads the environment and .env. A .env that can't be used, which
+// may be that of another program, is told on standard error and done without.
+func readSettings(cmd *cobra.Command) service.Environment {
+	settings, err := service.ReadEnvironment(os.Environ(), ".env")
+	if err == nil {
+		return settings
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "dispatch: %s; what it sets has no effect\n", err)
+	settings, _ = service.ReadEnvironment(os.Environ(), os.DevNull)
+	return settings
 }
 
 // problem is an RFC 9457 answer.
@@ -132,6 +142,9 @@ func (c *client) httpRequest(ctx context.Context, r request) (*http.Request, err
 	if err != nil || (request.URL.Scheme != "http" && request.URL.Scheme != "https") || request.URL.Host == "" {
 		return nil, usage(fmt.Errorf("--url or %s must be a URL such as http://127.0.0.1:8080, is %q", service.EnvAPIURL, service.Redact(c.base)))
 	}
+	if !sendable(c.key) {
+		return nil, usage(fmt.Errorf("%s must be a key as API_KEYS has it: without quotes around it, blanks and line breaks", service.EnvAPIKey))
+	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "dispatch/"+service.Version())
 	if r.key != "" {
@@ -141,6 +154,12 @@ func (c *client) httpRequest(ctx context.Context, r request) (*http.Request, err
 		request.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	return request, nil
+}
+
+// sendable says whether a key is one that a server can have.
+func sendable(key string) bool {
+	quoted := len(key) > 1 && key[0] == key[len(key)-1] && (key[0] == '"' || key[0] == '\'')
+	return !quoted && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // away is the error of a request that was not answered.

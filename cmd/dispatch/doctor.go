@@ -37,7 +37,8 @@ wrong, 3 if anything can't be reached.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		environment, err := service.ReadEnvironment(os.Environ(), ".env")
-		if err != nil {
+		var unread *service.UnreadError
+		if err != nil && !errors.As(err, &unread) {
 			return err
 		}
 		if url = cmp.Or(url, environment[service.EnvAPIURL]); url == "" {
@@ -46,6 +47,9 @@ wrong, 3 if anything can't be reached.`,
 		d := &doctor{env: environment, dir: dir, api: newClient(url, environment[service.EnvAPIKey])}
 		if !asJSON {
 			d.out = cmd.OutOrStdout()
+		}
+		if unread != nil {
+			d.wrong("configuration", unread.Error(), "let this user read it, or remove it; the services go on without it if the environment has what they need")
 		}
 		d.examine(cmd.Context())
 		if asJSON {

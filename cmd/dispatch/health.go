@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 
@@ -32,7 +32,7 @@ HTTP_ADDR. Made for container health checks.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if url == "" {
-			url = "http://" + localAddr()
+			url = "http://" + localAddr(readSettings(cmd))
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), reachWait)
 		defer cancel()
@@ -53,11 +53,8 @@ HTTP_ADDR. Made for container health checks.`,
 
 // localAddr is where the service on this machine answers. A service that
 // listens on every interface is asked on loopback.
-func localAddr() string {
-	if addr := os.Getenv("HEALTH_ADDR"); addr != "" {
-		return onLoopback(addr)
-	}
-	return onLoopback(os.Getenv("HTTP_ADDR"))
+func localAddr(settings service.Environment) string {
+	return onLoopback(cmp.Or(settings["HEALTH_ADDR"], settings["HTTP_ADDR"]))
 }
 
 // onLoopback is where a service on this machine is asked that listens on addr;

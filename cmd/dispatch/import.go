@@ -59,7 +59,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	if flags.from == "" {
 		return usage(errors.New("--from says where the table is: postgres://user:password@host:port/name"))
 	}
-	cfg, err := loadPart[importConfig]()
+	cfg, err := loadPart[importConfig](cmd)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -81,7 +80,7 @@ func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) err
 	var asJSON bool
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := loadPart[struct{ Postgres service.Postgres }]()
+		cfg, err := loadPart[struct{ Postgres service.Postgres }](cmd)
 		if err != nil {
 			return err
 		}
@@ -173,12 +172,12 @@ func fillSchema(t *table, s schemaState) {
 
 const unfinishedRemedy = "find out what kept the last step from its end, put it right, then set dirty to false in schema_migrations, and version to the last one that is complete"
 
-// loadPart reads a part of the configuration from the environment and .env.
-func loadPart[T any]() (T, error) {
-	environment, err := service.ReadEnvironment(os.Environ(), ".env")
-	if err != nil {
-		var none T
-		return none, err
+// loadPart reads a part of the configuration from the environment and .env, and
+// tells on standard error what has no effect.
+func loadPart[T any](cmd *cobra.Command) (T, error) {
+	loaded, err := service.LoadWith(service.Parse[T])
+	for _, warning := range append(loaded.Warnings, service.Warnings(service.Environment{}, &loaded.Config)...) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "dispatch: %s\n", warning)
 	}
-	return service.Parse[T](environment)
+	return loaded.Config, err
 }

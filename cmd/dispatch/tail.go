@@ -53,7 +53,7 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		if err := flags.check(); err != nil {
 			return err
 		}
-		cfg, err := loadPart[struct{ NATS service.NATS }]()
+		cfg, err := loadPart[struct{ NATS service.NATS }](cmd)
 		if err != nil {
 			return err
 		}

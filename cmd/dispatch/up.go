@@ -31,21 +31,20 @@ and stops all of it.`,
 	cmd.Flags().StringVar(&dir, "data", defaultDir(), "where the embedded servers keep their data")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON, when all is ready: where everything is")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		environment, err := service.ReadEnvironment(os.Environ(), ".env")
+		loaded, err := service.LoadWith(func(e service.Environment) (pipeline.UpConfig, error) {
+			return pipeline.ParseUp(e, dir)
+		})
 		if err != nil {
 			return err
 		}
-		cfg, err := pipeline.ParseUp(environment, dir)
-		if err != nil {
-			return err
-		}
+		cfg, environment := loaded.Config, loaded.Environment
 		logConfig := cfg.Ingest.Log
 		if environment["LOG_LEVEL"] == "" {
 			logConfig.Level = "warn" // a terminal shows messages, not services
 		}
 		service.TuneMemory()
 		log := service.NewLogger(logConfig)
-		for _, warning := range service.Warnings(environment, &cfg) {
+		for _, warning := range append(loaded.Warnings, service.Warnings(environment, &cfg)...) {
 			log.Warn(warning)
 		}
 		out := cmd.OutOrStdout()
@@ -54,7 +53,7 @@ and stops all of it.`,
 		}
 		fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
 		err = pipeline.Up(cmd.Context(), cfg, log, out, func(at pipeline.Addresses) {
-			welcome(cmd, out, at)
+			welcome(cmd, out, at, environment[service.EnvAPIKey])
 		})
 		if err == nil {
 			fmt.Fprintln(out, "Stopped. Everything accepted is kept for the next start.")
@@ -93,7 +92,7 @@ func defaultDir() string {
 
 // welcome says where everything is, when the next tick comes and what to do
 // first.
-func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses) {
+func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses, key string) {
 	line := func(name, value string, own bool, note string) {
 		if own {
 			value += "  " + note
@@ -111,7 +110,7 @@ func welcome(cmd *cobra.Command, out io.Writer, at pipeline.Addresses) {
 	}
 	line("Webhook", at.Webhook, at.OwnWebhook, "(built in: shows what arrives; WEBHOOK_URL sets yours)")
 
-	api := newClient(at.API, os.Getenv(service.EnvAPIKey))
+	api := newClient(at.API, key)
 	var overview message.Overview
 	if err := api.get(cmd.Context(), "/api/v1/messaging/status", &overview); err == nil {
 		line("Pace", pace(overview), false, "")

@@ -49,12 +49,12 @@ func (p Postgres) Validate() error {
 		if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 			return Invalid("DATABASE_URL", Hidden, "must be a URL like postgres://user:password@host:5432/name, with special characters of the password percent-encoded")
 		}
-		return nil
+		return unambiguous("DATABASE_URL", p.DatabaseURL)
 	}
 	if p.Host == "" {
 		return Invalid("DATABASE_URL", "", "must be set, or DB_HOST, DB_USER, DB_PASSWORD and DB_NAME")
 	}
-	var errs []error
+	errs := []error{validHost("DB_HOST", p.Host)}
 	if p.Port == 0 {
 		errs = append(errs, Invalid("DB_PORT", p.Port, "must be from 1 to 65535"))
 	}
@@ -84,13 +84,7 @@ func (p Postgres) Warnings() []string {
 	if p.DatabaseURL == "" {
 		return nil
 	}
-	var warnings []string
-	for _, f := range []struct{ name, value string }{{"DB_HOST", p.Host}, {"DB_USER", p.User}, {"DB_PASSWORD", p.Password}} {
-		if f.value != "" {
-			warnings = append(warnings, f.name+" is ignored, because DATABASE_URL is set")
-		}
-	}
-	return warnings
+	return ignored(p, "because DATABASE_URL is set", "DATABASE_URL")
 }
 
 // NATS says where the NATS servers are and how everything kept there is named.
@@ -105,13 +99,22 @@ var prefixPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 // Validate reports every mistake of the block.
 func (n NATS) Validate() error {
 	var errs []error
-	for server := range strings.SplitSeq(n.URL, ",") {
+	servers := strings.Split(n.URL, ",")
+	for i, server := range servers {
 		server = strings.TrimSpace(server)
+		if i > 0 && isRestOfPassword(servers[i-1], server) {
+			errs = append(errs, Invalid("NATS_URL", Hidden, "must have a comma in a password written as %2C: commas separate servers"))
+			break
+		}
 		if !strings.Contains(server, "://") {
 			server = "nats://" + server
 		}
 		if !isURL(server, "nats", "tls", "ws", "wss") {
 			errs = append(errs, Invalid("NATS_URL", Hidden, "must be nats://host:port, tls://, ws:// or wss://, several separated by commas"))
+			break
+		}
+		if err := unambiguous("NATS_URL", server); err != nil {
+			errs = append(errs, err)
 			break
 		}
 	}
@@ -130,6 +133,8 @@ type Redis struct {
 	RedisURL string `env:"REDIS_URL" secret:"true" help:"Redis as redis://user:password@host:port/db; wins over REDIS_HOST; with neither, no Redis is used"`
 	Host     string `env:"REDIS_HOST" help:"Redis host"`
 	Port     uint16 `env:"REDIS_PORT" envDefault:"6379" help:"Redis port"`
+	User     string `env:"REDIS_USER" help:"Redis user (ACL), with REDIS_HOST; unset: the default user"`
+	Password string `env:"REDIS_PASSWORD" secret:"true" help:"Redis password, with REDIS_HOST"`
 }
 
 // Enabled says whether a Redis was configured.
@@ -140,20 +145,35 @@ func (r Redis) URL() string {
 	if r.RedisURL != "" || r.Host == "" {
 		return r.RedisURL
 	}
-	return "redis://" + net.JoinHostPort(strings.Trim(r.Host, "[]"), strconv.Itoa(int(r.Port)))
+	u := url.URL{Scheme: "redis", Host: net.JoinHostPort(strings.Trim(r.Host, "[]"), strconv.Itoa(int(r.Port)))}
+	if r.Password != "" {
+		u.User = url.UserPassword(r.User, r.Password)
+	}
+	return u.String()
 }
 
 // Validate reports every mistake of the block.
 func (r Redis) Validate() error {
-	switch {
-	case r.RedisURL != "":
+	if r.RedisURL != "" {
 		if !isURL(r.RedisURL, "redis", "rediss", "unix") {
 			return Invalid("REDIS_URL", Hidden, "must be a URL like redis://user:password@host:6379/0, rediss:// or unix:///path")
 		}
-	case r.Host != "" && r.Port == 0:
-		return Invalid("REDIS_PORT", r.Port, "must be from 1 to 65535")
+		if u, err := url.Parse(r.RedisURL); err == nil && u.User.Username() != "" && !hasPassword(u) {
+			return Invalid("REDIS_URL", Hidden, "must have a password after the user, as redis://user:password@host, or neither: Redis knows no user without one")
+		}
+		return unambiguous("REDIS_URL", r.RedisURL)
 	}
-	return nil
+	if r.Host == "" {
+		return nil
+	}
+	errs := []error{validHost("REDIS_HOST", r.Host)}
+	if r.Port == 0 {
+		errs = append(errs, Invalid("REDIS_PORT", r.Port, "must be from 1 to 65535"))
+	}
+	if r.User != "" && r.Password == "" {
+		errs = append(errs, Invalid("REDIS_USER", r.User, "must be unset without REDIS_PASSWORD: Redis knows no user without one"))
+	}
+	return errors.Join(errs...)
 }
 
 // ValidateWith is Postgres.ValidateWith for Redis.
@@ -169,8 +189,11 @@ func (r Redis) ValidateWith(check func(url string) error) error {
 
 // Warnings says what is set to no effect.
 func (r Redis) Warnings() []string {
-	if r.RedisURL != "" && r.Host != "" {
-		return []string{"REDIS_HOST is ignored, because REDIS_URL is set"}
+	switch {
+	case r.RedisURL != "":
+		return ignored(r, "because REDIS_URL is set", "REDIS_URL")
+	case r.Host == "":
+		return ignored(r, "because neither REDIS_HOST nor REDIS_URL is set", "")
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ func Describe(cfgs ...any) []Variable {
 }
 
 // Warnings lists, in lines for people, what is probably not meant: the
-// configuration's own warnings, and names beginning with DISPATCH_ that none of
-// the configurations has.
+// configuration's own warnings, names beginning with DISPATCH_ that none of the
+// configurations has, and other names that are nearly those of settings.
 func Warnings(environment Environment, cfgs ...any) []string {
 	var warnings []string
 	for _, cfg := range cfgs {
@@ -54,8 +54,13 @@ func Warnings(environment Environment, cfgs ...any) []string {
 	}
 	known := Describe(cfgs...)
 	for _, name := range slices.Sorted(maps.Keys(environment)) {
-		if strings.HasPrefix(name, "DISPATCH_") && !isKnown(name, known) && !isServiceLink(environment, name) {
-			warnings = append(warnings, name+" is not known and has no effect"+didYouMean(name, known))
+		if isKnown(name, known) || isServiceLink(environment, name) {
+			continue
+		}
+		if hint := didYouMean(name, known); strings.HasPrefix(name, "DISPATCH_") {
+			warnings = append(warnings, name+" is not known and has no effect"+hint)
+		} else if near := nearly(name, known); near != "" {
+			warnings = append(warnings, name+" is not known and has no effect; did you mean "+near+"?")
 		}
 	}
 	return warnings
@@ -99,6 +104,24 @@ func didYouMean(name string, known []Variable) string {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %s?", best)
+}
+
+// otherNames are what other programs call settings of ours.
+var otherNames = map[string]string{
+	"API_KEY": "API_KEYS", "DB_DATABASE": "DB_NAME", "DB_PASS": "DB_PASSWORD", "DB_USERNAME": "DB_USER",
+	"REDIS_AUTH": "REDIS_PASSWORD", "REDIS_PASS": "REDIS_PASSWORD", "REDIS_USERNAME": "REDIS_USER",
+}
+
+// nearly returns the setting that a name is surely meant for: it is off by one
+// letter, or the usual name elsewhere.
+func nearly(name string, known []Variable) string {
+	for _, v := range known {
+		long := strings.Contains(v.Name, "_")
+		if otherNames[name] == v.Name || long && distance(name, v.Name) == 1 {
+			return v.Name
+		}
+	}
+	return ""
 }
 
 // distance is Levenshtein's: how many letters must be put in, left out or

@@ -57,6 +57,34 @@ func TestWarnings(t *testing.T) {
 				"DISPATCH_REDIS_URL is not known and has no effect; did you mean REDIS_URL?",
 			},
 		},
+		"another's name": {
+			env: Environment{"REDIS_PASS": "x", "DB_USERS": "x", "REDIS_USERNAME": "x", "PORT": "x", "HOSTS": "x"},
+			want: []string{
+				"DB_USERS is not known and has no effect; did you mean DB_USER?",
+				"REDIS_PASS is not known and has no effect; did you mean REDIS_PASSWORD?",
+				"REDIS_USERNAME is not known and has no effect; did you mean REDIS_USER?",
+			},
+		},
+		"without Redis": {
+			cfg: config{Redis: Redis{User: "u", Password: "p", Port: 6379}},
+			want: []string{
+				"REDIS_USER is ignored, because neither REDIS_HOST nor REDIS_URL is set",
+				"REDIS_PASSWORD is ignored, because neither REDIS_HOST nor REDIS_URL is set",
+			},
+		},
+		"all of it without effect": {
+			cfg: config{
+				Postgres: Postgres{DatabaseURL: "x", Host: "h", Port: 5433, Name: "n", User: "u", Password: "p"},
+				Redis:    Redis{RedisURL: "x", Host: "h", Port: 6380, User: "u", Password: "p"},
+			},
+			want: []string{
+				"DB_HOST is ignored, because DATABASE_URL is set", "DB_PORT is ignored, because DATABASE_URL is set",
+				"DB_NAME is ignored, because DATABASE_URL is set", "DB_USER is ignored, because DATABASE_URL is set",
+				"DB_PASSWORD is ignored, because DATABASE_URL is set",
+				"REDIS_HOST is ignored, because REDIS_URL is set", "REDIS_PORT is ignored, because REDIS_URL is set",
+				"REDIS_USER is ignored, because REDIS_URL is set", "REDIS_PASSWORD is ignored, because REDIS_URL is set",
+			},
+		},
 		"without effect": {
 			cfg: config{Postgres: Postgres{DatabaseURL: "x", Host: "y"}, Redis: Redis{RedisURL: "x", Host: "y"}},
 			want: []string{

@@ -3,61 +3,14 @@ package service
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"os"
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
-	"github.com/joho/godotenv"
 )
-
-// Environment is what configuration is read from: names and values.
-type Environment map[string]string
-
-// ReadEnvironment joins the dotenv file, if there is one at that path, with
-// environ (as of os.Environ), which wins also where it sets a name to nothing.
-// A file that can't be read or parsed is a *ConfigError.
-func ReadEnvironment(environ []string, dotenv string) (Environment, error) {
-	result := Environment{}
-	text, err := os.ReadFile(dotenv)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, &ConfigError{Mistakes: []Mistake{{Variable: dotenv, Problem: err.Error()}}}
-	}
-	values, err := parseDotEnv(strings.TrimPrefix(string(text), "\ufeff"))
-	if err != nil { // its text quotes the rest of the file, secrets included
-		problem := fmt.Sprintf("line %d is not of the form NAME=value", brokenLine(string(text)))
-		return nil, &ConfigError{Mistakes: []Mistake{{Variable: dotenv, Problem: problem}}}
-	}
-	maps.Copy(result, values)
-	maps.Copy(result, env.ToMap(environ))
-	return result, nil
-}
-
-// parseDotEnv is godotenv's parser, which would take a last line without a line
-// break for the value of a variable without a name.
-func parseDotEnv(text string) (map[string]string, error) {
-	values, err := godotenv.Unmarshal(text + "\n")
-	if _, nameless := values[""]; err == nil && nameless {
-		err = errors.New("a value without a name")
-	}
-	return values, err
-}
-
-// brokenLine is the number of the line that follows the longest beginning of
-// text that can still be parsed; a value may span lines, so a beginning that
-// can't be parsed proves nothing.
-func brokenLine(text string) int {
-	lines := strings.SplitAfter(text, "\n")
-	for n := len(lines) - 1; n > 0; n-- {
-		if _, err := parseDotEnv(strings.Join(lines[:n], "")); err == nil {
-			return n + 1
-		}
-	}
-	return 1
-}
 
 // Load reads the configuration T of a service from the environment and from
 // .env in the working directory, and validates it. The warnings are lines for
@@ -68,18 +21,15 @@ func brokenLine(text string) int {
 //
 //	env:"NAME" envDefault:"…" help:"one line" secret:"true"
 //
-// or are structs of such fields (the blocks of this package, embedded or not;
+// and lines:"true" if blanks and line breaks around the value mean nothing, or
+// are structs of such fields (the blocks of this package, embedded or not;
 // envPrefix works, pointers to structs do not). What has a method
 // Validate() error is validated, see Validate; what has Warnings() []string is
 // asked for its warnings.
 func Load[T any]() (cfg T, warnings []string, err error) {
-	environment, err := ReadEnvironment(os.Environ(), ".env")
-	if err != nil {
-		return cfg, nil, err
-	}
-	cfg, err = Parse[T](environment)
-	warnings = Warnings(environment, &cfg)
-	return cfg, warnings, err
+	loaded, err := LoadWith(Parse[T])
+	loaded.Warnings = append(loaded.Warnings, Warnings(loaded.Environment, &loaded.Config)...)
+	return loaded.Config, loaded.Warnings, err
 }
 
 // Parse is Load from a given environment, without the warnings.
@@ -92,7 +42,7 @@ func Parse[T any](environment Environment) (T, error) {
 	unread := map[string]bool{}
 	for _, f := range fieldsOf(reflect.ValueOf(&cfg).Elem(), "") {
 		found.secrets[f.variable.Name] = f.variable.Secret
-		if err := f.parse(environment); err != nil {
+		if err := f.read(environment); err != nil {
 			found.add(err)
 			unread[f.variable.Name] = true
 		}
@@ -178,6 +128,41 @@ func structOf(cfg any) reflect.Value {
 	addressable := reflect.New(v.Type()).Elem()
 	addressable.Set(v)
 	return addressable
+}
+
+// read sets the field, unless its value is wrapped in something that hardly
+// belongs to it.
+func (f field) read(environment Environment) error {
+	value := environment[f.variable.Name]
+	problem := wrapped(value, f.decl.Tag.Get("lines") == "true")
+	if problem == "" {
+		return f.parse(environment)
+	}
+	if f.variable.Default != "" {
+		_ = f.parse(Environment{})
+	}
+	return Mistake{Variable: f.variable.Name, Value: value, Problem: problem}
+}
+
+// wrapped says what stands around a value that it was hardly meant to have. A
+// file for docker's --env-file keeps quotes, one written on Windows its carriage
+// returns, a secret made by echo its line break: a receiver would refuse every
+// signature that is made with them.
+func wrapped(value string, lines bool) string {
+	if value == "" {
+		return ""
+	}
+	first, _ := utf8.DecodeRuneInString(value)
+	last, _ := utf8.DecodeLastRuneInString(value)
+	if len(value) > 1 && first == last && (first == '"' || first == '\'') {
+		return "must not be in quotes: they are part of the value here (docker's --env-file keeps them), so leave them out"
+	}
+	for _, r := range []rune{first, last} {
+		if !lines && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)) {
+			return fmt.Sprintf("must not begin or end with a blank, a line break or an invisible character (%U): leave it out", r)
+		}
+	}
+	return ""
 }
 
 // parse sets the field. Each is parsed as a struct of its own, because the

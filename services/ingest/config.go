@@ -35,7 +35,7 @@ type Config struct {
 	Lifecycle service.Lifecycle
 
 	HTTPAddr         string                `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"host:port of the HTTP API; beyond loopback it needs API_KEYS"`
-	APIKeys          string                `env:"API_KEYS" secret:"true" help:"who may use the HTTP API, separated by commas: name:key, name:sha256-of-the-key in hex, or a bare key; /metrics then needs a key too (Prometheus: authorization), /health does not"`
+	APIKeys          string                `env:"API_KEYS" secret:"true" help:"who may use the HTTP API, separated by commas: name:key, name:sha256:hash with the SHA-256 of the key in hex, or a bare key; /metrics then needs a key too (Prometheus: authorization), /health does not"`
 	MaxContentLength int                   `env:"MAX_CONTENT_LENGTH" envDefault:"160" help:"longest content of a message, in characters"`
 	MaxPayloadBytes  int                   `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
 	WebhookRecipient message.RecipientKind `env:"WEBHOOK_RECIPIENT" envDefault:"phone" help:"what the default destination's recipients are: phone (numbers, made E.164) or any (text up to 256 bytes)"`
@@ -93,10 +93,12 @@ func (c Config) validateKeys() error {
 
 // Warnings says what works and is perhaps not meant.
 func (c Config) Warnings() []string {
+	keys, _ := parseAPIKeys(c.APIKeys)
+	warnings := keys.warnings()
 	if c.MaxPayloadBytes > maxNATSMessage {
-		return []string{fmt.Sprintf("MAX_PAYLOAD_BYTES=%d is more than a NATS server takes by default (max_payload, %d): larger messages come in over HTTP alone", c.MaxPayloadBytes, maxNATSMessage)}
+		warnings = append(warnings, fmt.Sprintf("MAX_PAYLOAD_BYTES=%d is more than a NATS server takes by default (max_payload, %d): larger messages come in over HTTP alone", c.MaxPayloadBytes, maxNATSMessage))
 	}
-	return nil
+	return warnings
 }
 
 // rules are the limits of a request that the settings give.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -15,9 +16,16 @@ import (
 type apiKey struct {
 	name string
 	hash [sha256.Size]byte
+
+	bare    bool // it was given without a name
+	guessed bool // 64 hex digits without hashMark were taken for the hash
 }
 
 type apiKeys []apiKey
+
+// hashMark says that what follows is the SHA-256 of a key in hex, and not a
+// key that looks like one.
+const hashMark = "sha256:"
 
 var (
 	keyNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
@@ -60,18 +68,39 @@ func parseAPIKey(entry string) (apiKey, error) {
 	}
 	if !named {
 		hash := sha256.Sum256([]byte(secret))
-		return apiKey{name: "key-" + hex.EncodeToString(hash[:4]), hash: hash}, nil
+		return apiKey{name: "key-" + hex.EncodeToString(hash[:4]), hash: hash, bare: true}, nil
 	}
 	if !keyNamePattern.MatchString(name) {
 		return apiKey{}, fmt.Errorf("must have a name of up to 64 letters, digits, '_', '.' and '-'")
 	}
 	key := apiKey{name: name, hash: sha256.Sum256([]byte(secret))}
-	if keyHashPattern.MatchString(secret) {
+	digest, marked := strings.CutPrefix(secret, hashMark)
+	if marked && !keyHashPattern.MatchString(digest) {
+		return apiKey{}, fmt.Errorf("must have 64 hex digits after %s", hashMark)
+	}
+	if keyHashPattern.MatchString(digest) {
+		secret = digest
+		key.guessed = !marked
 		if _, err := hex.Decode(key.hash[:], []byte(secret)); err != nil {
 			return apiKey{}, fmt.Errorf("has a hash that is not hex")
 		}
 	}
 	return key, nil
+}
+
+// warnings tell of keys that may be meant otherwise.
+func (k apiKeys) warnings() []string {
+	var warnings []string
+	named := slices.ContainsFunc(k, func(key apiKey) bool { return !key.bare })
+	for i, key := range k {
+		if key.guessed {
+			warnings = append(warnings, fmt.Sprintf("API_KEYS: entry %d (%s) has 64 hex digits, which are taken for the SHA-256 of its key: write %s:%s… to say so; if they are the key itself, make another one", i+1, key.name, key.name, hashMark))
+		}
+		if named && key.bare {
+			warnings = append(warnings, fmt.Sprintf("API_KEYS: entry %d has no name, and others do: a comma in a key would look like that, and no key can hold one", i+1))
+		}
+	}
+	return warnings
 }
 
 // owner returns the name under which a key was given. The time it takes tells

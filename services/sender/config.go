@@ -39,8 +39,8 @@ type Config struct {
 
 	WebhookURL     string        `env:"WEBHOOK_URL,required,notEmpty" secret:"true" help:"where messages are delivered: an http or https URL"`
 	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
-	WebhookSecret  string        `env:"WEBHOOK_SECRET" secret:"true" help:"signs requests by Standard Webhooks: whsec_ and base64, or plain text; two, separated by a space or comma, while one replaces the other"`
-	WebhookHeaders string        `env:"WEBHOOK_HEADERS" secret:"true" help:"headers of every request, one 'Name: value' a line (\\n stands for a line break), e.g. Authorization: Bearer x"`
+	WebhookSecret  string        `env:"WEBHOOK_SECRET" secret:"true" help:"signs requests by Standard Webhooks: whsec_ and base64, or plain text without blanks and commas; two with whsec_, separated by a space or comma, while one replaces the other"`
+	WebhookHeaders string        `env:"WEBHOOK_HEADERS" secret:"true" lines:"true" help:"headers of every request, one 'Name: value' a line (\\n stands for a line break), e.g. Authorization: Bearer x"`
 	MaxRetries     int           `env:"MAX_RETRIES" envDefault:"3" help:"attempts after the first, before a message is FAILED"`
 	RetryBase      time.Duration `env:"RETRY_BASE" envDefault:"5s" help:"wait after the first failure; every wait is jittered to between half of it and all"`
 	RetryFactor    float64       `env:"RETRY_FACTOR" envDefault:"10" help:"what each further failure multiplies the wait by"`
@@ -54,6 +54,10 @@ func (c Config) Validate() error {
 	var errs []error
 	if u, err := url.Parse(c.WebhookURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
 		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must be a URL like https://host/path"))
+	} else if strings.Contains(c.WebhookURL, "#") {
+		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must not have a #: what follows it is never sent (in a password it is %23)"))
+	} else if headers, err := parseHeaders(c.WebhookHeaders); err == nil && u.User != nil && headers.Get("Authorization") != "" {
+		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must not have a user when WEBHOOK_HEADERS has an Authorization: only one can be sent"))
 	}
 	errs = append(errs, c.Postgres.ValidateWith(db.CheckURL), service.ValidWebhookTimeout(c.WebhookTimeout))
 	if c.Lifecycle.ShutdownTimeout < c.WebhookTimeout+drainReserve {

@@ -15,14 +15,22 @@ import (
 const secretPrefix = "whsec_"
 
 // signingKeys reads one secret, or two while one replaces the other; none is
-// none. It does not repeat the secret in its error.
+// none. What may be meant in two ways is refused, since the receiver would
+// refuse what is signed with the other secret. The error does not repeat it.
 func signingKeys(text string) ([][]byte, error) {
 	var keys [][]byte
 	for secret := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' || r == '\t' }) {
 		encoded, prefixed := strings.CutPrefix(secret, secretPrefix)
-		if !prefixed {
-			keys = append(keys, []byte(secret))
-			continue
+		switch {
+		case prefixed:
+		case strings.Contains(strings.ToLower(secret), secretPrefix):
+			return nil, errors.New("must have whsec_ at the beginning of a secret, in lower case and without quotes, or not at all")
+		case strings.HasPrefix(secret, "whsk_"), strings.HasPrefix(secret, "whpk_"):
+			return nil, errors.New("must be a symmetric secret (whsec_), not a key pair")
+		case secret != text:
+			return nil, errors.New("must be one secret, and plain text must not hold a blank or a comma: write whsec_ and the base64 of the text, which is the same secret; of two, both are written so")
+		default:
+			return [][]byte{[]byte(secret)}, nil
 		}
 		key, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil || len(key) == 0 {
