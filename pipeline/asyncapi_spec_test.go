@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -124,7 +123,7 @@ func describeStream(t *testing.T, config jetstream.StreamConfig, top events.Topo
 		stream[name] = plain[name]
 	}
 	var consumers []any
-	for _, consumer := range top.Consumers([]string{message.DefaultDestination}, time.Second) {
+	for _, consumer := range top.Consumers([]string{message.DefaultDestination}) {
 		if consumer.Stream == config.Name {
 			consumers = append(consumers, consumer.Config.Durable)
 		}

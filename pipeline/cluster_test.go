@@ -79,7 +79,7 @@ func (i *installation) awaitReplicas(n int) {
 	require.Eventually(i.t, func() bool {
 		ctx, cancel := context.WithTimeout(i.t.Context(), 5*time.Second)
 		defer cancel()
-		for _, c := range i.top.Consumers([]string{message.DefaultDestination}, 0) {
+		for _, c := range i.top.Consumers([]string{message.DefaultDestination}) {
 			stream, err := i.js.Stream(ctx, c.Stream)
 			if err != nil {
 				behind = fmt.Sprint(c.Stream, err)

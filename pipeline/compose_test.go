@@ -29,7 +29,7 @@ func TestTheComposeFileRunsEverything(t *testing.T) {
 		require.NotNil(t, service.HealthCheck, name)
 		require.Empty(t, service.ContainerName, "%s can be scaled", name)
 		require.Equal(t, types.ServiceConditionCompletedSuccessfully, service.DependsOn["provision"].Condition)
-		require.Greater(t, time.Duration(*service.StopGracePeriod), 45*time.Second, "longer than SHUTDOWN_TIMEOUT")
+		require.Greater(t, time.Duration(*service.StopGracePeriod), 75*time.Second, "longer than SHUTDOWN_TIMEOUT")
 		if name != "ingest" {
 			require.Empty(t, service.Ports, "%s can be scaled", name)
 		}

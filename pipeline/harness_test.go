@@ -120,7 +120,16 @@ func (w *world) connect() jetstream.JetStream {
 	return js
 }
 
+// provision makes everything, with an ack wait that tests can wait for.
 func (w *world) provision() {
+	w.t.Helper()
+	w.provisionOnly()
+	timeout, err := time.ParseDuration(w.env["WEBHOOK_TIMEOUT"])
+	require.NoError(w.t, err)
+	rig.ShortenAckWait(w.t, w.env["NATS_URL"], w.env["PREFIX"], rig.AckWait(timeout))
+}
+
+func (w *world) provisionOnly() {
 	w.t.Helper()
 	cfg, err := service.Parse[pipeline.ProvisionConfig](w.env)
 	require.NoError(w.t, err)

@@ -50,7 +50,7 @@ func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
 	t.Cleanup(js.Conn().Close)
 	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
 	top := events.NewTopology("dispatch", 1)
-	require.NoError(t, top.Provision(ctx, js, []string{message.DefaultDestination}, time.Second))
+	require.NoError(t, top.Provision(ctx, js, []string{message.DefaultDestination}))
 	consumer, err := js.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
 	require.NoError(t, err)
 	config := consumer.CachedInfo().Config

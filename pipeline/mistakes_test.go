@@ -70,10 +70,10 @@ var mistakes = map[string]struct {
 
 	"webhook: another scheme":         {env("WEBHOOK_URL", "ftp://u:hunter2@example.com"), names("WEBHOOK_URL")},
 	"webhook: no host":                {env("WEBHOOK_URL", "https:///hook"), names("WEBHOOK_URL")},
-	"webhook: longer than a shutdown": {env("WEBHOOK_TIMEOUT", "40s"), names("SHUTDOWN_TIMEOUT")},
+	"webhook: longer than a shutdown": {env("WEBHOOK_TIMEOUT", "40s", "SHUTDOWN_TIMEOUT", "45s"), names("SHUTDOWN_TIMEOUT")},
 	"webhook: a shutdown too short":   {env("SHUTDOWN_TIMEOUT", "9s"), names("SHUTDOWN_TIMEOUT")},
 	"webhook: no time at all":         {env("WEBHOOK_TIMEOUT", "0"), names("WEBHOOK_TIMEOUT")},
-	"webhook: too much time":          {env("WEBHOOK_TIMEOUT", "11m", "SHUTDOWN_TIMEOUT", "12m"), names("WEBHOOK_TIMEOUT")},
+	"webhook: too much time":          {env("WEBHOOK_TIMEOUT", "61s", "SHUTDOWN_TIMEOUT", "2m"), names("WEBHOOK_TIMEOUT")},
 	"webhook: a secret's form":        {env("WEBHOOK_SECRET", "whsec_hunter2!"), names("WEBHOOK_SECRET")},
 	"webhook: too many secrets":       {env("WEBHOOK_SECRET", "hunter2,hunter2b,hunter2c"), names("WEBHOOK_SECRET")},
 	"webhook: a secret in quotes":     {env("WEBHOOK_SECRET", `"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`), names("WEBHOOK_SECRET")},

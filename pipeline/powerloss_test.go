@@ -100,7 +100,7 @@ func TestAConsumerThatIsAheadOfItsStreamBeginsOnceMore(t *testing.T) {
 	w.requireAllSent(w.insert(drafts(10)...))
 	w.awaitRecorded()
 
-	for _, c := range w.top.Consumers([]string{message.DefaultDestination}, 0) {
+	for _, c := range w.top.Consumers([]string{message.DefaultDestination}) {
 		_, err := w.js.ResetConsumerToSequence(t.Context(), c.Stream, c.Config.Durable, 10_000)
 		require.NoError(t, err)
 	}

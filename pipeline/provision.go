@@ -25,12 +25,11 @@ type ProvisionConfig struct {
 
 	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0 emits continuously, as soon as messages are due"`
 	BatchSize          *int          `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
-	WebhookTimeout     time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
 }
 
 // Validate reports every mistake of the pace.
 func (c ProvisionConfig) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), service.ValidWebhookTimeout(c.WebhookTimeout)}
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL)}
 	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
 		errs = append(errs, service.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
 	}
@@ -58,7 +57,7 @@ func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error 
 		if !js.Conn().IsConnected() {
 			return events.ErrUnavailable
 		}
-		return topology.Provision(ctx, js, []string{message.DefaultDestination}, cfg.WebhookTimeout)
+		return topology.Provision(ctx, js, []string{message.DefaultDestination})
 	})
 }
 

@@ -100,7 +100,13 @@ func awaitCount(t testing.TB, n int, count func() int) {
 // awaitOn waits for a message on a subject of DELIVERIES.
 func (w *world) awaitOn(subject string) *jetstream.RawStreamMsg {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), w.top.DeliveriesStream())
+	return w.awaitIn(w.top.DeliveriesStream(), subject)
+}
+
+// awaitIn waits for a message on a subject of a stream.
+func (w *world) awaitIn(name, subject string) *jetstream.RawStreamMsg {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
 	var msg *jetstream.RawStreamMsg
 	require.Eventually(w.t, func() bool {

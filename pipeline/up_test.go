@@ -142,7 +142,7 @@ func TestEveryMistakeInTheConfigurationIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := rig.Process(t, map[string]string{
 		"HTTP_ADDR": "nowhere", "BATCH_SIZE": "-1", "MAX_RETRIES": "x", "RETRY_BASE": "2h", "WEBHOOK_URL": "ftp://x",
-		"WEBHOOK_TIMEOUT": "40s", "NATS_LISTEN": "1", "LOG_LEVEL": "loud",
+		"WEBHOOK_TIMEOUT": "66s", "NATS_LISTEN": "1", "LOG_LEVEL": "loud",
 	}, "up", "--data", localtest.Dir(t))
 	require.Equal(t, 2, p.Wait())
 	for _, name := range []string{"HTTP_ADDR", "BATCH_SIZE", "MAX_RETRIES", "RETRY_MAX", "WEBHOOK_URL", "SHUTDOWN_TIMEOUT", "NATS_LISTEN", "LOG_LEVEL"} {

@@ -98,7 +98,7 @@ func remade(name func(events.Topology) string, change func(*jetstream.StreamConf
 			_, err := js.CreateStream(t.Context(), config)
 			require.NoError(t, err)
 		}
-		for _, c := range topology.Consumers([]string{"default"}, 30*time.Second) {
+		for _, c := range topology.Consumers([]string{"default"}) {
 			_, err := js.CreateOrUpdateConsumer(t.Context(), c.Stream, c.Config)
 			require.NoError(t, err)
 		}
@@ -148,11 +148,13 @@ var natsFaults = map[string]fault{
 	"consumers: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
 		require.NoError(t, js.DeleteConsumer(t.Context(), topology.EventsStream(), events.RecorderConsumer))
 	}), []string{"consumer: recorder of → dispatch provision"}, 1},
-	"consumers: another timeout": {func(t *testing.T, s *sickroom) service.Environment {
-		env := s.provisioned(t, nil)
-		env["WEBHOOK_TIMEOUT"] = "20s"
-		return env
-	}, []string{"consumer: sender-default of → WEBHOOK_TIMEOUT"}, 1},
+	"consumers: another ack wait": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+		consumers := topology.Consumers([]string{"default"})
+		deliveries := consumers[len(consumers)-1]
+		deliveries.Config.AckWait = time.Minute
+		_, err := js.UpdateConsumer(t.Context(), deliveries.Stream, deliveries.Config)
+		require.NoError(t, err)
+	}), []string{"consumer: sender-default of: ack wait is 1m0s, not 1m30s → dispatch provision"}, 1},
 	"consumers: paused": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
 		_, err := js.PauseConsumer(t.Context(), topology.IntakeStream(), events.IntakeConsumer, time.Now().Add(time.Hour))
 		require.NoError(t, err)

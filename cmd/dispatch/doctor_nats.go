@@ -61,7 +61,7 @@ func (d *doctor) nats(ctx context.Context) {
 	for _, wanted := range topology.Streams() {
 		d.stream(bounded, js, wanted)
 	}
-	for _, wanted := range topology.Consumers([]string{message.DefaultDestination}, d.cfg.Provision.WebhookTimeout) {
+	for _, wanted := range topology.Consumers([]string{message.DefaultDestination}) {
 		d.consumer(bounded, js, wanted)
 	}
 }
@@ -91,7 +91,7 @@ func deviations(settings []setting) string {
 	return strings.Join(differ, "; ")
 }
 
-const provisionStreams = "run: dispatch provision, with the environment of the services (PREFIX, NATS_REPLICAS, WEBHOOK_TIMEOUT); what it can't change it says"
+const provisionStreams = "run: dispatch provision, with the environment of the services (PREFIX, NATS_REPLICAS); what it can't change it says"
 
 func (d *doctor) stream(ctx context.Context, js jetstream.JetStream, wanted jetstream.StreamConfig) {
 	const check = "stream"

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -224,6 +223,6 @@ func TestProvisionSaysWhatRoomItNeeds(t *testing.T) {
 	js, err := connectNATS(s.nats("small"))
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	err = events.NewTopology("dispatch", 1).Provision(t.Context(), js, nil, time.Second)
+	err = events.NewTopology("dispatch", 1).Provision(t.Context(), js, nil)
 	require.ErrorContains(t, err, "it reserves 8 GiB, all streams 17 GiB together; raise max_file_store")
 }

@@ -132,7 +132,7 @@ func (s *sickroom) provisioned(t *testing.T, change func(js jetstream.JetStream,
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	topology := events.NewTopology(prefix, 1)
-	require.NoError(t, topology.Provision(t.Context(), js, []string{message.DefaultDestination}, 30*time.Second))
+	require.NoError(t, topology.Provision(t.Context(), js, []string{message.DefaultDestination}))
 	if change != nil {
 		change(js, topology)
 	}

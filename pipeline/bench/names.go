@@ -53,7 +53,7 @@ func (b *Bench) createStreams(ctx context.Context, topology events.Topology) err
 	defer events.Close(js)
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	if err := topology.Provision(ctx, js, []string{message.DefaultDestination}, webhookTimeout); err != nil {
+	if err := topology.Provision(ctx, js, []string{message.DefaultDestination}); err != nil {
 		return fmt.Errorf("create streams in NATS: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@ import (
 
 const (
 	webhookTimeout = 30 * time.Second
-	drainTimeout   = 45 * time.Second // as services have by default
+	drainTimeout   = 75 * time.Second // as services have by default
 )
 
 // unit is a service of the installation that is measured.

@@ -34,7 +34,7 @@ func (i *installation) settle() {
 		})
 	}
 	i.eventually("nothing is on its way", i.atRest)
-	for _, consumer := range i.top.Consumers([]string{message.DefaultDestination}, time.Second) {
+	for _, consumer := range i.top.Consumers([]string{message.DefaultDestination}) {
 		if consumer.Config.Durable == events.CacheConsumer && i.env["REDIS_URL"] == "" {
 			continue
 		}

@@ -34,10 +34,10 @@ import (
 // Waits of the consumers. Provisioned ones are longer, because a live process
 // may be slow; here whoever does not answer is dead.
 const (
-	senderAckWait = 3 * time.Second
+	senderAckWait = 6 * time.Second
 	otherAckWait  = 3 * time.Second
 
-	webhookTimeout = 5 * time.Second
+	webhookTimeout = 2 * time.Second
 )
 
 // servers are what all installations share: each has a database and a prefix
@@ -121,7 +121,7 @@ func (i *installation) provision() {
 	cfg, err := service.Parse[pipeline.ProvisionConfig](i.env)
 	require.NoError(i.t, err)
 	require.NoError(i.t, pipeline.Provision(i.t.Context(), cfg, zap.NewNop()))
-	for _, consumer := range i.top.Consumers([]string{message.DefaultDestination}, time.Second) {
+	for _, consumer := range i.top.Consumers([]string{message.DefaultDestination}) {
 		consumer.Config.AckWait = otherAckWait
 		if consumer.Stream == i.top.DeliveriesStream() {
 			consumer.Config.AckWait = senderAckWait

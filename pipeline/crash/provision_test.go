@@ -58,7 +58,7 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 				require.NoError(t, err)
 				t.Cleanup(js.Conn().Close)
 				top := events.NewTopology(env["PREFIX"], 1)
-				for _, consumer := range top.Consumers([]string{message.DefaultDestination}, time.Second) {
+				for _, consumer := range top.Consumers([]string{message.DefaultDestination}) {
 					_, err := js.Consumer(t.Context(), consumer.Stream, consumer.Config.Durable)
 					require.NoError(t, err)
 				}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Options say what an installation consists of.
@@ -198,13 +199,18 @@ func (r *Rig) Part(server *NATS, from ...*NATS) (join func()) {
 // Links returns every link by its name.
 func (r *Rig) Links() map[string]*Link { return maps.Clone(r.links) }
 
-// Provision runs dispatch provision.
+// Provision runs dispatch provision, and shortens the senders' ack wait.
 func (r *Rig) Provision() {
 	r.t.Helper()
 	p := NewProcess(r.t, "provision", r.Program, r.Env, "provision").Start()
 	if code := p.Wait(); code != 0 {
 		r.t.Fatalf("provision: exit code %d\n%s", code, p.Output)
 	}
+	timeout, err := time.ParseDuration(r.Env["WEBHOOK_TIMEOUT"])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ShortenAckWait(r.t, r.Env["NATS_URL"], r.Env["PREFIX"], AckWait(timeout))
 }
 
 // Services returns every service.

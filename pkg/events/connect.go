@@ -81,7 +81,7 @@ func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 			return fmt.Errorf("look up stream %s: %w", stream.Name, err)
 		}
 	}
-	for _, consumer := range t.Consumers([]string{message.DefaultDestination}, 0) {
+	for _, consumer := range t.Consumers([]string{message.DefaultDestination}) {
 		if consumer.Config.Durable == CacheConsumer {
 			continue // it may just be being made anew
 		}
@@ -119,14 +119,14 @@ var ErrNotProvisioned = errors.New("not provisioned")
 
 // Provision makes every stream and consumer, or brings those that exist up
 // to date. It is safe to run at any time, also while services work.
-func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destinations []string, webhookTimeout time.Duration) error {
+func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destinations []string) error {
 	for _, stream := range t.Streams() {
 		if _, err := js.CreateOrUpdateStream(ctx, stream); err != nil {
 			return fmt.Errorf("provision stream %s: %w%s", stream.Name, err, t.roomFor(stream, err))
 		}
 		crash.At(crash.ProvisionStream)
 	}
-	for _, consumer := range t.Consumers(destinations, webhookTimeout) {
+	for _, consumer := range t.Consumers(destinations) {
 		if _, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config); err != nil {
 			return fmt.Errorf("provision consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
 		}

@@ -62,6 +62,12 @@ const (
 	IntakeMaxBytes   = 8 << 30
 	RejectedMaxAge   = 30 * 24 * time.Hour
 
+	// SenderAckWait is how long an id stays with a sender that gives no sign of
+	// life before it goes to another. It is longer than a request may take by
+	// all that a sender needs around it. It is a constant: a sender that goes on
+	// for longer than the server waits would be one of two.
+	SenderAckWait = 90 * time.Second
+
 	intakeAckWait   = 30 * time.Second
 	recorderAckWait = 15 * time.Second
 	maxAckPending   = 20_000
@@ -238,9 +244,7 @@ type Consumer struct {
 }
 
 // Consumers lists every durable consumer for the given destinations.
-// webhookTimeout bounds how long a request may be in flight: the senders'
-// ack wait is three times that, so that a slow webhook is no dead sender.
-func (t Topology) Consumers(destinations []string, webhookTimeout time.Duration) []Consumer {
+func (t Topology) Consumers(destinations []string) []Consumer {
 	consumers := []Consumer{
 		{t.IntakeStream(), jetstream.ConsumerConfig{
 			Durable:       IntakeConsumer,
@@ -274,17 +278,10 @@ func (t Topology) Consumers(destinations []string, webhookTimeout time.Duration)
 			Description:   "Delivers to the webhook of " + destination,
 			FilterSubject: t.DeliverAll(destination),
 			AckPolicy:     jetstream.AckExplicitPolicy,
-			AckWait:       SenderAckWait(webhookTimeout),
+			AckWait:       SenderAckWait,
 			MaxDeliver:    -1, // endings are ours: past MaxDeliver a message would lie in the stream for ever
 			MaxAckPending: maxAckPending,
 		}})
 	}
 	return consumers
-}
-
-// SenderAckWait is how long an id may be with a sender that gives no sign of
-// life before it goes to another: three times the webhook's timeout, and
-// 15 s at least.
-func SenderAckWait(webhookTimeout time.Duration) time.Duration {
-	return max(3*webhookTimeout, 15*time.Second)
 }

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,7 +34,7 @@ func TestTheTopologyIsAsReviewed(t *testing.T) {
 	}
 	compare(t, "testdata/topology.json", map[string]any{
 		"streams":   topology.Streams(),
-		"consumers": topology.Consumers([]string{"default"}, 30*time.Second),
+		"consumers": topology.Consumers([]string{"default"}),
 		"subjects":  subjects,
 	})
 }

@@ -218,7 +218,7 @@ func (l Log) Validate() error {
 
 // Lifecycle says how a service is watched and stopped.
 type Lifecycle struct {
-	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"45s" help:"how long work in flight may take to finish at a stop"`
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"75s" help:"how long work in flight may take to finish at a stop"`
 	HealthAddr      string        `env:"HEALTH_ADDR" help:"host:port for /health, /health/ready and /metrics; unset: off"`
 
 	// Health and Metrics are where the service shows how it is; nil for a place
@@ -254,9 +254,9 @@ func (l Lifecycle) Validate() error {
 	return errors.Join(errs...)
 }
 
-// MaxWebhookTimeout bounds WEBHOOK_TIMEOUT: an id is with its sender for up to
-// three times that.
-const MaxWebhookTimeout = 10 * time.Minute
+// MaxWebhookTimeout bounds WEBHOOK_TIMEOUT: an id is with its sender for
+// 90 s, and a request must end well within that.
+const MaxWebhookTimeout = time.Minute
 
 // ValidWebhookTimeout reports a mistake in WEBHOOK_TIMEOUT, which several
 // services read.

@@ -84,7 +84,7 @@ func TestParse(t *testing.T) {
 		NATS:      NATS{URL: "nats://127.0.0.1:4222", Prefix: "dispatch", Replicas: 3},
 		Redis:     Redis{Port: 6379},
 		Log:       Log{Level: "info"},
-		Lifecycle: Lifecycle{ShutdownTimeout: 45 * time.Second},
+		Lifecycle: Lifecycle{ShutdownTimeout: 75 * time.Second},
 		Factor:    10, Fast: true, Size: &seven, List: []int{1, 2}, Keys: keyList{"a", "b"}, Must: "x",
 		Sub: struct {
 			Name string `env:"NAME" envDefault:"n"`
@@ -127,7 +127,7 @@ func TestParseChecksFieldsAgainstEachOther(t *testing.T) {
 		in   Environment
 		want string
 	}{
-		"against each other":                      {base(Environment{"TIMEOUT": "36s"}), `SHUTDOWN_TIMEOUT="45s": must exceed TIMEOUT by 10s`},
+		"against each other":                      {base(Environment{"TIMEOUT": "36s", "SHUTDOWN_TIMEOUT": "45s"}), `SHUTDOWN_TIMEOUT="45s": must exceed TIMEOUT by 10s`},
 		"nothing follows from what can't be read": {base(Environment{"FAST": "1", "FACTOR": "x"}), `FACTOR="x": must be a number`},
 		"what can't be read is told once":         {base(Environment{"TIMEOUT": "36s", "SHUTDOWN_TIMEOUT": "4O s"}), `SHUTDOWN_TIMEOUT="4O s": must be a duration such as 500ms, 30s, 2m or 1h30m, or 0`},
 		"a secret":                                {base(Environment{"KEYS": "weak"}), `KEYS=(hidden): must be strong`},

@@ -144,7 +144,7 @@ func (c *copier) begin(ctx context.Context) error {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
 	crash.At(crash.CopierForgotten)
-	for _, consumer := range c.topology.Consumers(nil, 0) {
+	for _, consumer := range c.topology.Consumers(nil) {
 		if consumer.Config.Durable != events.CacheConsumer {
 			continue
 		}

@@ -33,15 +33,14 @@ type Config struct {
 	Log       service.Log
 	Lifecycle service.Lifecycle
 
-	Lease          time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
-	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
-	Retention      time.Duration `env:"RETENTION" envDefault:"720h" help:"how long messages and their attempts are kept once they are SENT, FAILED, CANCELLED or EXPIRED, at least 1h; 0: for ever"`
-	EventContent   string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	Lease        time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
+	Retention    time.Duration `env:"RETENTION" envDefault:"720h" help:"how long messages and their attempts are kept once they are SENT, FAILED, CANCELLED or EXPIRED, at least 1h; 0: for ever"`
+	EventContent string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
 }
 
 // Validate reports every mistake of the dispatcher's own settings.
 func (c Config) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL), service.ValidWebhookTimeout(c.WebhookTimeout)}
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL)}
 	if c.Lease < minLease {
 		errs = append(errs, service.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
 	}
@@ -56,8 +55,8 @@ func (c Config) Validate() error {
 
 // Warnings says what works and is hardly meant.
 func (c Config) Warnings() []string {
-	if wait := events.SenderAckWait(c.WebhookTimeout); c.Lease < wait {
-		return []string{fmt.Sprintf("LEASE=%s is shorter than what a slow webhook may take (%s, by WEBHOOK_TIMEOUT): requests in flight are looked for", c.Lease, wait)}
+	if c.Lease < events.SenderAckWait {
+		return []string{fmt.Sprintf("LEASE=%s is shorter than an id may be with a sender (%s): requests in flight are looked for", c.Lease, events.SenderAckWait)}
 	}
 	return nil
 }

@@ -59,6 +59,9 @@ func newWebhook(cfg Config) (*webhook, error) {
 	}, nil
 }
 
+// longest is how long an attempt may take.
+func (w *webhook) longest() time.Duration { return w.timeout + responseWait }
+
 // close ends the idle connections.
 func (w *webhook) close() {
 	if t, ok := w.transport.(interface{ CloseIdleConnections() }); ok {

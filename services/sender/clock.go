@@ -32,11 +32,11 @@ func (s *sender) tellTime(ctx context.Context) {
 	if told, err := s.store.Clock(ctx); err == nil {
 		s.clock.Measure(asked, told, time.Now())
 	}
-	_ = s.queue.TellTime(ctx) // the health check tells of a NATS that is away
+	_ = s.queue.Refresh(ctx) // the health check tells of a NATS that is away
 }
 
-// parked is the schedule of a retry. It is NATS that keeps it, by its clock.
-func (s *sender) parked(m message.Message) events.Entry {
+// schedule is the schedule of a retry. It is NATS that keeps it, by its clock.
+func (s *sender) schedule(m message.Message) events.Entry {
 	due := s.queue.Skew().Now().Add(s.clock.Until(*m.NextAttemptAt))
 	m.NextAttemptAt = &due
 	return s.composer.Parked(m)

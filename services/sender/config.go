@@ -38,7 +38,7 @@ type Config struct {
 	Lifecycle service.Lifecycle
 
 	WebhookURL     string        `env:"WEBHOOK_URL,required,notEmpty" secret:"true" help:"where messages are delivered: an http or https URL"`
-	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take; the senders' ack wait is three times that"`
+	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take, up to its header; at most 1m"`
 	WebhookSecret  string        `env:"WEBHOOK_SECRET" secret:"true" help:"signs requests by Standard Webhooks: whsec_ and base64, or plain text without blanks and commas; two with whsec_, separated by a space or comma, while one replaces the other"`
 	WebhookHeaders string        `env:"WEBHOOK_HEADERS" secret:"true" lines:"true" help:"headers of every request, one 'Name: value' a line (\\n stands for a line break), e.g. Authorization: Bearer x"`
 	MaxRetries     int           `env:"MAX_RETRIES" envDefault:"3" help:"attempts after the first, before a message is FAILED"`

@@ -46,10 +46,12 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 
 func TestAShutdownMustOutlastARequest(t *testing.T) {
 	t.Parallel()
-	_, err := service.Parse[Config](environment("WEBHOOK_TIMEOUT", "36s"))
+	_, err := service.Parse[Config](environment("WEBHOOK_TIMEOUT", "36s", "SHUTDOWN_TIMEOUT", "45s"))
 	require.ErrorContains(t, err, "SHUTDOWN_TIMEOUT")
-	_, err = service.Parse[Config](environment("WEBHOOK_TIMEOUT", "35s"))
+	_, err = service.Parse[Config](environment("WEBHOOK_TIMEOUT", "35s", "SHUTDOWN_TIMEOUT", "45s"))
 	require.NoError(t, err)
+	_, err = service.Parse[Config](environment("WEBHOOK_TIMEOUT", service.MaxWebhookTimeout.String()))
+	require.NoError(t, err, "the default is enough for the longest request")
 }
 
 func TestHeadersAreOneALine(t *testing.T) {

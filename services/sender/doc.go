@@ -11,10 +11,12 @@
 // A step is a file: pull.go, load.go, attempt.go, answer.go, outcome.go,
 // finish.go. What makes it safe to have an id twice:
 //
-//   - Every copy in hand, waiting or in flight, gets a sign of life each third
-//     of the ack wait (hand.go). One that could not be kept, because NATS was
-//     away or the process stood still for too long, may be with another sender
-//     by now: it is neither begun nor given back.
+//   - Every copy in hand, waiting or in flight, gets a sign of life every 10 s
+//     (hand.go). One that could not be kept, because NATS was away or the
+//     process stood still for too long, may be with another sender by now: it
+//     is neither begun nor given back, nor taken off the queue, and its retry
+//     is not parked. What came of an attempt is still told.
+//   - A request begins only if the copy is held for longer than it may take.
 //   - load.go is the gate. Only a QUEUED or RETRYING row whose claim is not
 //     newer than the copy's is sent. A copy that is not certainly the first of
 //     its claim is judged only once the recorder has passed every event that

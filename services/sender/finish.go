@@ -2,12 +2,14 @@ package sender
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -24,7 +26,7 @@ const (
 // flight; it outlives the sender's own by the time of a drain.
 func (s *sender) deliver(ctx context.Context, it *item) {
 	defer s.hand.drop(it)
-	if it.Lapsed() {
+	if !it.Outlasts(s.webhook.longest()) {
 		s.metrics.unsent.WithLabelValues(string(reasonLapsed)).Inc()
 		return
 	}
@@ -69,27 +71,43 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 	case nak:
 		s.wait(ctx, it, *out.message.NextAttemptAt)
 	case park:
-		if s.tell(ctx, s.parked(out.message)) {
-			crash.At(crash.SenderParked)
-			confirm(ctx, it)
+		if err := s.park(ctx, it, out.message); err != nil {
+			s.log.Info("left a retry to whoever has the delivery now", zap.Error(err))
+			return
 		}
+		crash.At(crash.SenderParked)
+		confirm(ctx, it)
 	case leave:
 	}
 	crash.At(crash.SenderEnded)
 }
 
-// tell publishes until it is acknowledged; false when ctx ends first.
-// Meanwhile the copy is kept and no new work is begun.
+// tell publishes an event until it is acknowledged; false when ctx ends first.
+// It goes on when the copy has lapsed: what came of an attempt is to be known
+// however late, and the recorder knows what it is still worth.
 func (s *sender) tell(ctx context.Context, entry events.Entry) bool {
+	return s.persist(ctx, func(ctx context.Context) error { return s.teller.Tell(ctx, entry) }) == nil
+}
+
+// park publishes a retry's schedule until it is acknowledged. It returns an
+// error when ctx ends first, and events.ErrNotHeld when the copy has become
+// somebody else's: whoever has it finds the retry on record and parks it.
+func (s *sender) park(ctx context.Context, it *item, m message.Message) error {
+	return s.persist(ctx, func(ctx context.Context) error { return s.queue.Park(ctx, it.Copy, s.schedule(m)) })
+}
+
+// persist publishes until it succeeds, or ctx ends, or the copy is lost.
+// Meanwhile the copy is kept and no new work is begun.
+func (s *sender) persist(ctx context.Context, publish func(context.Context) error) error {
 	s.metrics.untold.Inc()
 	defer s.metrics.untold.Dec()
 	for away := false; ; {
-		err := s.teller.Tell(ctx, entry)
-		if err == nil {
+		err := publish(ctx)
+		if err == nil || errors.Is(err, events.ErrNotHeld) {
 			if away && s.eventsAway.end() {
 				s.log.Info("events are published again")
 			}
-			return true
+			return err
 		}
 		crash.At(crash.SenderHolding)
 		if !away {
@@ -100,7 +118,7 @@ func (s *sender) tell(ctx context.Context, entry events.Entry) bool {
 		}
 		if !pause(ctx, publishPause) {
 			s.eventsAway.end()
-			return false
+			return ctx.Err()
 		}
 	}
 }

@@ -127,12 +127,11 @@ func (h *hand) size() int {
 // keepRetry is how soon signs of life are tried again after a failure.
 const keepRetry = time.Second
 
-// keep gives every copy in hand a sign of life each third of the ack wait,
-// until ctx ends.
+// keep gives every copy in hand a sign of life again and again until ctx ends.
 func (s *sender) keep(ctx context.Context) {
-	every := s.queue.AckWait() / 3
+	every := s.queue.KeepInterval()
 	for pause(ctx, every) {
-		every = s.queue.AckWait() / 3
+		every = s.queue.KeepInterval()
 		copies := s.hand.copies()
 		if len(copies) == 0 {
 			continue

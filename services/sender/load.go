@@ -91,10 +91,13 @@ func (s *sender) overtaken(ctx context.Context, it *item, row message.Message) {
 		return
 	}
 	if unparked {
-		if !s.tell(ctx, s.parked(row)) {
+		err := s.park(ctx, it, row)
+		if ctx.Err() != nil {
 			return // the drain gives the copy back
 		}
-		s.log.Info("parked a retry that its sender had only told of", zap.Stringer("message", it.ID))
+		if err == nil {
+			s.log.Info("parked a retry that its sender had only told of", zap.Stringer("message", it.ID))
+		}
 	}
 	s.discard(it, reasonOvertaken)
 }

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
@@ -19,7 +20,10 @@ func (s *sender) pull(ctx context.Context) {
 		if n == 0 {
 			return
 		}
-		err := s.queue.Fetch(ctx, n, s.arrive)
+		err := s.unheld()
+		if err == nil {
+			err = s.queue.Fetch(ctx, n, s.arrive)
+		}
 		if ctx.Err() == nil {
 			s.pulling.Is(err)
 		}
@@ -27,6 +31,16 @@ func (s *sender) pull(ctx context.Context) {
 			pause(ctx, pullPause)
 		}
 	}
+}
+
+// unheld is an error when the server would not wait for as long as a request
+// may take: no request could be begun.
+func (s *sender) unheld() error {
+	if s.queue.Outlasts(s.webhook.longest()) {
+		return nil
+	}
+	return fmt.Errorf("the ack wait of the senders' consumer is %s, too short for WEBHOOK_TIMEOUT=%s; %s",
+		s.queue.AckWait(), s.webhook.timeout, provisionHint)
 }
 
 // arrive sorts a copy. The channels hold a whole hand, so it never waits.

@@ -233,13 +233,26 @@ func (s *sender) work(ctx, flight context.Context) {
 	for {
 		select {
 		case it := <-s.ready:
-			if s.eventsAway.wait(ctx) && s.hand.begin(it) {
+			if s.eventsAway.wait(ctx) && s.awaitHold(ctx, it) && s.hand.begin(it) {
 				s.deliver(flight, it)
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// awaitHold returns once a copy is held for longer than a request may take, or
+// has lapsed; false when ctx ends first. It waits only while signs of life
+// don't reach NATS: a request that is begun then could still be under way when
+// the server gives the copy to another sender.
+func (s *sender) awaitHold(ctx context.Context, it *item) bool {
+	for !it.Outlasts(s.webhook.longest()) && !it.Lapsed() {
+		if !pause(ctx, publishPause) {
+			return false
+		}
+	}
+	return true
 }
 
 // roamer leaves a NATS server that does not reach every stream.
