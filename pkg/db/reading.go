@@ -45,6 +45,7 @@ func (s *Store) Attempts(ctx context.Context, id message.ID) ([]message.Attempt,
 			HTTPStatus: int(value(row.HttpStatus)),
 			Error:      value(row.Error),
 			Response:   value(row.Response),
+			Unsent:     row.Unsent,
 		}
 	}
 	return attempts, nil

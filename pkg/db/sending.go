@@ -25,6 +25,22 @@ func (s *Store) LoadQueued(ctx context.Context, ids []message.ID) (map[message.I
 	return messages, nil
 }
 
+// AttemptsOutcomes returns what is known of a message's attempts, in no order.
+func (s *Store) AttemptsOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error) {
+	rows, err := s.queries.AttemptsOutcomes(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("read outcomes of attempts of message %s: %w", id, err)
+	}
+	recorded := make([]message.RecordedAttempt, len(rows))
+	for i, row := range rows {
+		recorded[i] = message.RecordedAttempt{
+			Claim: row.Claim, Delivery: int(row.Delivery),
+			Attempt: message.Attempt{HTTPStatus: int(value(row.HttpStatus)), Outcome: row.Outcome, Unsent: row.Unsent},
+		}
+	}
+	return recorded, nil
+}
+
 // Clock is what Postgres' clock says.
 func (s *Store) Clock(ctx context.Context) (time.Time, error) {
 	now, err := s.queries.Clock(ctx)
@@ -177,6 +193,7 @@ func attemptParams(outcomes []Outcome, locked map[message.ID]bool) dbsqlc.Insert
 		p.Outcomes = append(p.Outcomes, o.Attempt.Outcome)
 		p.Errors = append(p.Errors, storable(o.Attempt.Error))
 		p.Responses = append(p.Responses, storable(o.Attempt.Response))
+		p.Unsent = append(p.Unsent, o.Attempt.Unsent)
 	}
 	return p
 }

@@ -50,6 +50,9 @@ func (a *Attempt) AppendJSON(b []byte) []byte {
 	}
 	b = appendOptional(b, `,"error":`, a.Error)
 	b = appendOptional(b, `,"response":`, a.Response)
+	if a.Unsent {
+		b = append(b, `,"unsent":true`...)
+	}
 	b = strconv.AppendFloat(append(b, `,"durationMs":`...), float64(a.Duration.Microseconds())/1000, 'f', -1, 64)
 	return append(b, '}')
 }

@@ -58,6 +58,8 @@ func fill(random *rand.Rand, v reflect.Value) {
 				field.SetString(text)
 			case reflect.Int, reflect.Int64:
 				field.SetInt(random.Int64N(1 << 40))
+			case reflect.Bool:
+				field.SetBool(true)
 			case reflect.Struct:
 				fill(random, field)
 			default:

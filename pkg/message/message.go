@@ -80,6 +80,7 @@ type Attempt struct {
 	HTTPStatus int           `json:"httpStatus,omitempty"`
 	Error      string        `json:"error,omitempty"`
 	Response   string        `json:"response,omitempty"` // the first ResponseKept bytes, made valid UTF-8
+	Unsent     bool          `json:"unsent,omitempty"`   // nothing of the request reached the receiver
 }
 
 // ResponseKept is how many bytes of a webhook's response an attempt keeps.

@@ -53,6 +53,7 @@ type attemptRecord struct {
 	HTTPStatus int       `json:"httpStatus"`
 	Error      string    `json:"error"`
 	Response   string    `json:"response"`
+	Unsent     bool      `json:"unsent"`
 }
 
 func (a *attemptRecord) attempt() *message.Attempt {
@@ -61,7 +62,7 @@ func (a *attemptRecord) attempt() *message.Attempt {
 	}
 	return &message.Attempt{
 		Number: a.Number, StartedAt: a.StartedAt, Duration: time.Duration(math.Round(a.DurationMs*1000)) * time.Microsecond,
-		Outcome: a.Outcome, HTTPStatus: a.HTTPStatus, Error: a.Error, Response: a.Response,
+		Outcome: a.Outcome, HTTPStatus: a.HTTPStatus, Error: a.Error, Response: a.Response, Unsent: a.Unsent,
 	}
 }
 

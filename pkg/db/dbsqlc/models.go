@@ -21,6 +21,7 @@ type Attempt struct {
 	Outcome    string     `db:"outcome"`
 	Error      *string    `db:"error"`
 	Response   *string    `db:"response"`
+	Unsent     bool       `db:"unsent"`
 }
 
 type Message struct {

@@ -95,7 +95,7 @@ func (q *Queries) GetMessage(ctx context.Context, id message.ID) (Message, error
 }
 
 const listAttempts = `-- name: ListAttempts :many
-SELECT a.message_id, a.claim, a.number, a.delivery, a.started_at, a.duration_us, a.http_status, a.outcome, a.error, a.response FROM attempts AS a WHERE message_id = $1 ORDER BY number, started_at
+SELECT a.message_id, a.claim, a.number, a.delivery, a.started_at, a.duration_us, a.http_status, a.outcome, a.error, a.response, a.unsent FROM attempts AS a WHERE message_id = $1 ORDER BY number, started_at
 `
 
 func (q *Queries) ListAttempts(ctx context.Context, messageID message.ID) ([]Attempt, error) {
@@ -118,6 +118,7 @@ func (q *Queries) ListAttempts(ctx context.Context, messageID message.ID) ([]Att
 			&i.Outcome,
 			&i.Error,
 			&i.Response,
+			&i.Unsent,
 		); err != nil {
 			return nil, err
 		}

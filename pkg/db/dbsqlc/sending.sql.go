@@ -12,6 +12,45 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
+const attemptsOutcomes = `-- name: AttemptsOutcomes :many
+SELECT claim, delivery, http_status, outcome, unsent FROM attempts WHERE message_id = $1
+`
+
+type AttemptsOutcomesRow struct {
+	Claim      int64  `db:"claim"`
+	Delivery   int32  `db:"delivery"`
+	HttpStatus *int16 `db:"http_status"`
+	Outcome    string `db:"outcome"`
+	Unsent     bool   `db:"unsent"`
+}
+
+// What is known of a message's attempts. Two of one number are two deliveries.
+func (q *Queries) AttemptsOutcomes(ctx context.Context, messageID message.ID) ([]AttemptsOutcomesRow, error) {
+	rows, err := q.db.Query(ctx, attemptsOutcomes, messageID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AttemptsOutcomesRow
+	for rows.Next() {
+		var i AttemptsOutcomesRow
+		if err := rows.Scan(
+			&i.Claim,
+			&i.Delivery,
+			&i.HttpStatus,
+			&i.Outcome,
+			&i.Unsent,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const clock = `-- name: Clock :one
 SELECT clock_timestamp()::timestamptz AS now
 `
@@ -24,8 +63,8 @@ func (q *Queries) Clock(ctx context.Context) (time.Time, error) {
 }
 
 const insertAttempts = `-- name: InsertAttempts :exec
-INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response)
-SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, '')
+INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response, unsent)
+SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, ''), t.unsent
 FROM (
     SELECT
         unnest($1::uuid[]) AS message_id,
@@ -37,7 +76,8 @@ FROM (
         unnest($7::smallint[]) AS http_status,
         unnest($8::text[]) AS outcome,
         unnest($9::text[]) AS error,
-        unnest($10::text[]) AS response
+        unnest($10::text[]) AS response,
+        unnest($11::boolean[]) AS unsent
 ) AS t
 ON CONFLICT DO NOTHING
 `
@@ -53,6 +93,7 @@ type InsertAttemptsParams struct {
 	Outcomes     []string     `db:"outcomes"`
 	Errors       []string     `db:"errors"`
 	Responses    []string     `db:"responses"`
+	Unsent       []bool       `db:"unsent"`
 }
 
 // An attempt whose event is delivered twice is one attempt. The messages are
@@ -70,6 +111,7 @@ func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) 
 		arg.Outcomes,
 		arg.Errors,
 		arg.Responses,
+		arg.Unsent,
 	)
 	return err
 }

@@ -55,8 +55,8 @@ SELECT m.id FROM messages AS m WHERE m.id = ANY(@ids::uuid[]) FOR KEY SHARE;
 -- An attempt whose event is delivered twice is one attempt. The messages are
 -- locked by now: an attempt without its message would stay for ever, since
 -- everything that deletes attempts goes by messages.
-INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response)
-SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, '')
+INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response, unsent)
+SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, ''), t.unsent
 FROM (
     SELECT
         unnest(@message_ids::uuid[]) AS message_id,
@@ -68,9 +68,14 @@ FROM (
         unnest(@http_statuses::smallint[]) AS http_status,
         unnest(@outcomes::text[]) AS outcome,
         unnest(@errors::text[]) AS error,
-        unnest(@responses::text[]) AS response
+        unnest(@responses::text[]) AS response,
+        unnest(@unsent::boolean[]) AS unsent
 ) AS t
 ON CONFLICT DO NOTHING;
+
+-- name: AttemptsOutcomes :many
+-- What is known of a message's attempts. Two of one number are two deliveries.
+SELECT claim, delivery, http_status, outcome, unsent FROM attempts WHERE message_id = @message_id;
 
 -- name: Clock :one
 SELECT clock_timestamp()::timestamptz AS now;
