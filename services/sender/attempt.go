@@ -3,17 +3,20 @@ package sender
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -21,21 +24,20 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// maxResponse is how much of a response is read.
-const maxResponse = 64 << 10
-
 // webhook is a destination: it makes one attempt at a time, or many at once.
 type webhook struct {
-	url       *url.URL
-	headers   http.Header
-	keys      [][]byte
-	timeout   time.Duration
-	transport http.RoundTripper
-	clock     *events.Skew // receivers refuse a timestamp that is minutes off
+	url        *url.URL
+	headers    http.Header
+	keys       [][]byte
+	timeout    time.Duration
+	transport  http.RoundTripper
+	clock      *events.Skew // receivers refuse a timestamp that is minutes off
+	rules      message.Classification
+	externalID message.ExternalID
 }
 
 // newWebhook returns the webhook of a configuration that is valid.
-func newWebhook(cfg Config) (*webhook, error) {
+func newWebhook(cfg Config, log *zap.Logger) (*webhook, error) {
 	u, err := url.Parse(cfg.WebhookURL)
 	if err != nil {
 		return nil, errors.New("WEBHOOK_URL is no URL")
@@ -53,10 +55,22 @@ func newWebhook(cfg Config) (*webhook, error) {
 		headers.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
 	}
 	u.User = nil
-	return &webhook{
+	rules, externalID, err := cfg.responses()
+	if err != nil {
+		return nil, err
+	}
+	w := &webhook{
 		url: u, headers: headers, keys: keys, timeout: cfg.WebhookTimeout,
-		transport: newTransport(u, cfg, http.ProxyFromEnvironment, nil), clock: new(events.Skew),
-	}, nil
+		rules: rules, externalID: externalID, clock: new(events.Skew),
+	}
+	if cfg.WebhookCert == "" && cfg.WebhookCA == "" {
+		w.transport = newTransport(u, cfg, http.ProxyFromEnvironment, nil)
+		return w, nil
+	}
+	w.transport, err = newReloading(cfg, log, func(config *tls.Config) http.RoundTripper {
+		return newTransport(u, cfg, http.ProxyFromEnvironment, config)
+	})
+	return w, err
 }
 
 // longest is how long an attempt may take.
@@ -64,9 +78,7 @@ func (w *webhook) longest() time.Duration { return w.timeout + responseWait }
 
 // close ends the idle connections.
 func (w *webhook) close() {
-	if t, ok := w.transport.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
+	closeIdle(w.transport)
 }
 
 // attempt sends a message once and tells what came of it. The webhook's
@@ -77,21 +89,32 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 	started := w.clock.At(began)
 	request, err := w.request(ctx, m, number, started)
 	if err != nil {
-		return answer{started: started, verdict: refused, text: "the request can't be made: " + clean([]byte(err.Error()), maxErrorText)}
+		return answer{started: started, verdict: refused, unreached: true, text: "the request can't be made: " + clean([]byte(err.Error()), maxErrorText)}
 	}
 	response, err := w.transport.RoundTrip(request)
 	if exhausted(err) {
 		return answer{started: started, unsent: err}
 	}
 	if err != nil {
-		return answer{started: started, took: time.Since(began), verdict: retryable, text: w.describe(err)}
+		return answer{started: started, took: time.Since(began), verdict: retryable, unreached: unreached(err), text: w.describe(err)}
 	}
 	defer func() { _ = response.Body.Close() }()
 	crash.At(crash.SenderResponding)
-	// A body that is longer, or breaks off, costs its connection; what came of
-	// it counts all the same.
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxResponse))
-	return classify(response, body, started, started.Add(time.Since(began)))
+	body := readBody(response)
+	return w.classify(response, body, started, started.Add(time.Since(began)))
+}
+
+// unreached says whether nothing of a request reached the webhook. One that
+// wants another certificate says so when the request is on its way already, and
+// does not read it.
+func unreached(err error) bool {
+	var unsent unsentError
+	return errors.As(err, &unsent) || wrongCertificate(err)
+}
+
+func wrongCertificate(err error) bool {
+	var remote *net.OpError
+	return errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(remote.Err.Error(), "certificate")
 }
 
 // exhausted says whether an error is this machine's own: no descriptors, ports
@@ -115,6 +138,7 @@ func (w *webhook) request(ctx context.Context, m message.Message, number int, at
 	header, id := request.Header, m.ID.String()
 	header.Set("Content-Type", "application/json")
 	header.Set("User-Agent", "message-dispatcher/"+service.Version())
+	header.Set("Accept-Encoding", "identity")
 	for name, values := range w.headers {
 		header[name] = values
 	}

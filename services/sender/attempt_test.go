@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -39,7 +40,7 @@ func hookTo(t *testing.T, url string, settings ...func(*Config)) *webhook {
 	for _, set := range settings {
 		set(&cfg)
 	}
-	w, err := newWebhook(cfg)
+	w, err := newWebhook(cfg, zap.NewNop())
 	require.NoError(t, err)
 	t.Cleanup(w.close)
 	return w
@@ -77,7 +78,7 @@ func TestARequestIsThatOfTheContract(t *testing.T) {
 			body, _ = io.ReadAll(r.Body)
 		}, func(c *Config) {
 			c.WebhookURL = strings.Replace(c.WebhookURL, "://", "://user:pass@", 1) + "/hook?key=1"
-			c.WebhookSecret = "one two"
+			c.WebhookSecret = "whsec_b25l whsec_dHdv"
 			c.WebhookHeaders = "X-Tenant: 7"
 		}))
 		m := testMessage()
@@ -155,7 +156,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		}))
 		a := w.attempt(t.Context(), testMessage(), 1)
 		require.Equal(t, refused, a.verdict)
-		require.Equal(t, "status 307: redirects are not followed", a.text)
+		require.Equal(t, "status 307: redirects are not followed; its Location is /elsewhere", a.text)
 		require.EqualValues(t, 1, posts.Load())
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 )
 
 // BenchmarkAttempt is one attempt after another at a receiver on loopback,
@@ -22,7 +23,7 @@ func BenchmarkAttempt(b *testing.B) {
 		{name: "plain"}, {name: "signed", secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, {name: "by net/http"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			w, err := newWebhook(Config{WebhookURL: server.URL, WebhookTimeout: 30 * time.Second, Concurrency: 8, WebhookSecret: c.secret})
+			w, err := newWebhook(Config{WebhookURL: server.URL, WebhookTimeout: 30 * time.Second, Concurrency: 8, WebhookSecret: c.secret}, zap.NewNop())
 			require.NoError(b, err)
 			defer w.close()
 			if c.name == "by net/http" {

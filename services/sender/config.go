@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -41,6 +42,12 @@ type Config struct {
 	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take, up to its header; at most 1m"`
 	WebhookSecret  string        `env:"WEBHOOK_SECRET" secret:"true" help:"signs requests by Standard Webhooks: whsec_ and base64, or plain text without blanks and commas; two with whsec_, separated by a space or comma, while one replaces the other"`
 	WebhookHeaders string        `env:"WEBHOOK_HEADERS" secret:"true" lines:"true" help:"headers of every request, one 'Name: value' a line (\\n stands for a line break), e.g. Authorization: Bearer x"`
+	WebhookCert    string        `env:"WEBHOOK_CERT" help:"PEM file with the client certificate for an https webhook, and its chain; read again when it changes, like the next two"`
+	WebhookKey     string        `env:"WEBHOOK_KEY" help:"PEM file with the key of WEBHOOK_CERT, not encrypted"`
+	WebhookCA      string        `env:"WEBHOOK_CA" help:"PEM file with the CAs that may have issued the webhook's certificate, in place of the system's"`
+	RetryOn        string        `env:"RETRY_ON" help:"statuses that are retried although they would fail the message, separated by commas: single ones and classes, e.g. 404,423"`
+	FailOn         string        `env:"FAIL_ON" help:"statuses that fail the message at once although they would be retried, e.g. 501,505"`
+	ExternalID     string        `env:"EXTERNAL_ID" envDefault:"/messageId" help:"where a response has the receiver's own id of the message: a JSON Pointer (RFC 6901) into the body, or header:NAME"`
 	MaxRetries     int           `env:"MAX_RETRIES" envDefault:"3" help:"attempts after the first, before a message is FAILED"`
 	RetryBase      time.Duration `env:"RETRY_BASE" envDefault:"5s" help:"wait after the first failure; every wait is jittered to between half of it and all"`
 	RetryFactor    float64       `env:"RETRY_FACTOR" envDefault:"10" help:"what each further failure multiplies the wait by"`
@@ -70,7 +77,10 @@ func (c Config) Validate() error {
 	if _, err := parseHeaders(c.WebhookHeaders); err != nil {
 		errs = append(errs, service.Invalid("WEBHOOK_HEADERS", service.Hidden, err.Error()))
 	}
-	errs = append(errs, c.validateRetries())
+	errs = append(errs, c.validateRetries(), c.validateCertificates())
+	if _, _, err := c.responses(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.Concurrency < 1 || c.Concurrency > maxConcurrency {
 		errs = append(errs, service.Invalid("SENDER_CONCURRENCY", c.Concurrency, fmt.Sprintf("must be from 1 to %d", maxConcurrency)))
 	}
@@ -96,6 +106,48 @@ func (c Config) validateRetries() error {
 		errs = append(errs, service.Invalid("RETRY_MAX", c.RetryMax, fmt.Sprintf("must not be less than RETRY_BASE, which is %s", c.RetryBase)))
 	}
 	return errors.Join(errs...)
+}
+
+// responses returns how responses are read, or every mistake in that.
+func (c Config) responses() (rules message.Classification, externalID message.ExternalID, err error) {
+	var errs []error
+	for _, set := range []struct {
+		variable, text string
+		into           *message.StatusCodes
+	}{{"RETRY_ON", c.RetryOn, &rules.RetryOn}, {"FAIL_ON", c.FailOn, &rules.FailOn}} {
+		if set.text == "" {
+			continue
+		}
+		if *set.into, err = message.ParseStatusCodes(strings.Split(set.text, ",")); err != nil {
+			errs = append(errs, service.Invalid(set.variable, set.text, strings.ReplaceAll(err.Error(), "\n", "; ")))
+		}
+	}
+	if both := rules.FailOn.Overlap(rules.RetryOn); len(both) > 0 {
+		errs = append(errs, service.Invalid("FAIL_ON", c.FailOn, "must have nothing in common with RETRY_ON, and has "+strings.Join(both, ", ")))
+	}
+	if externalID, err = message.ParseExternalID(cmp.Or(c.ExternalID, message.DefaultExternalID)); err != nil {
+		errs = append(errs, service.Invalid("EXTERNAL_ID", c.ExternalID, err.Error()))
+	}
+	return rules, externalID, errors.Join(errs...)
+}
+
+// validateCertificates reports every mistake in the files of TLS.
+func (c Config) validateCertificates() error {
+	if c.WebhookCert == "" && c.WebhookKey == "" && c.WebhookCA == "" {
+		return nil
+	}
+	var errs []error
+	if u, err := url.Parse(c.WebhookURL); err == nil && u.Scheme == "http" {
+		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must begin with https:// for WEBHOOK_CERT, WEBHOOK_KEY or WEBHOOK_CA to be of use"))
+	}
+	if (c.WebhookCert == "") != (c.WebhookKey == "") {
+		errs = append(errs, service.Invalid("WEBHOOK_CERT", c.WebhookCert, "must be set together with WEBHOOK_KEY"))
+	}
+	read, err := readCertificates(c)
+	if err == nil {
+		_, err = read.config(c)
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 func (c Config) backoff() message.Backoff {

@@ -16,6 +16,27 @@ func environment(settings ...string) service.Environment {
 	return env
 }
 
+func parsed(settings ...string) error {
+	_, err := service.Parse[Config](environment(settings...))
+	return err
+}
+
+func TestMistakesInHowResponsesAreReadAreReported(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, parsed("RETRY_ON", "404, 3xx", "FAIL_ON", "501,505", "EXTERNAL_ID", "header:X-Id"))
+	for _, c := range []struct{ name, value, want string }{
+		{"RETRY_ON", "404,,5xx", "neither"}, {"RETRY_ON", "soon", "neither"}, {"FAIL_ON", "2xx", "2xx"}, {"FAIL_ON", "600", "from 300"},
+		{"EXTERNAL_ID", "messageId", "begins with /"},
+	} {
+		err := parsed(c.name, c.value)
+		require.ErrorContains(t, err, c.name)
+		require.ErrorContains(t, err, c.want)
+	}
+	err := parsed("RETRY_ON", "404,5xx", "FAIL_ON", "503")
+	require.ErrorContains(t, err, "FAIL_ON")
+	require.ErrorContains(t, err, "503")
+}
+
 func TestTheDefaultsNeedAWebhookOnly(t *testing.T) {
 	t.Parallel()
 	cfg, err := service.Parse[Config](environment())

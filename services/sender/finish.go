@@ -51,7 +51,7 @@ func (s *sender) deliver(ctx context.Context, it *item) {
 		s.wait(ctx, it, time.Now().Add(exhaustedPause))
 		return
 	}
-	out := s.attempted(it, number, a)
+	out := s.attempted(it, number, s.settleConflict(ctx, it, a))
 	s.metrics.attempted(out.told.Attempt)
 	s.finish(ctx, it, out)
 }

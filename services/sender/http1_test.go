@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -290,9 +291,9 @@ func FuzzDirectAnswer(f *testing.F) {
 		}
 	}))
 	f.Cleanup(server.Close)
-	direct, err := newWebhook(Config{WebhookURL: server.URL, WebhookTimeout: time.Minute, Concurrency: 1})
+	direct, err := newWebhook(Config{WebhookURL: server.URL, WebhookTimeout: time.Minute, Concurrency: 1}, zap.NewNop())
 	require.NoError(f, err)
-	other, err := newWebhook(Config{WebhookURL: server.URL, WebhookTimeout: time.Minute, Concurrency: 1})
+	other, err := newWebhook(Config{WebhookURL: server.URL, WebhookTimeout: time.Minute, Concurrency: 1}, zap.NewNop())
 	require.NoError(f, err)
 	other.transport = directOf(other).large
 	f.Fuzz(func(t *testing.T, raw string) {

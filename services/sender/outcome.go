@@ -88,7 +88,7 @@ func (s *sender) attempted(it *item, number int, a answer) outcome {
 	out.message.Attempts = number
 	out.told.Attempt = &message.Attempt{
 		Number: number, StartedAt: micros(a.started), Duration: a.took, Outcome: how,
-		HTTPStatus: a.status, Error: a.text, Response: a.response,
+		HTTPStatus: a.status, Error: a.text, Response: a.response, Unsent: a.unreached,
 	}
 	return out
 }

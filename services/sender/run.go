@@ -28,6 +28,7 @@ const (
 // loader reads the rows of ids; *db.Store is the one.
 type loader interface {
 	LoadQueued(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error)
+	AttemptsOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error)
 	Clock(ctx context.Context) (time.Time, error)
 }
 
@@ -140,7 +141,7 @@ func (s *sender) watch(health *service.Health) {
 
 // newSender returns a sender that is not connected yet.
 func newSender(cfg Config, log *zap.Logger) (*sender, error) {
-	hook, err := newWebhook(cfg)
+	hook, err := newWebhook(cfg, log)
 	if err != nil {
 		return nil, err
 	}
