@@ -8,6 +8,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
@@ -25,6 +26,52 @@ type ProvisionConfig struct {
 
 	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0 emits continuously, as soon as messages are due"`
 	BatchSize          *int          `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
+
+	Sizes StreamSizes
+}
+
+// StreamSizes are how much each stream may hold. JetStream reserves it.
+type StreamSizes struct {
+	Intake     service.Size `env:"INTAKE_MAX_BYTES" envDefault:"256MiB" help:"size of the stream of intake that is not yet stored; publishers are refused beyond it"`
+	Rejected   service.Size `env:"REJECTED_MAX_BYTES" envDefault:"64MiB" help:"size of the stream of rejected intake; the oldest go beyond it"`
+	Deliveries service.Size `env:"DELIVERIES_MAX_BYTES" envDefault:"256MiB" help:"size of the work queue with its parked retries; from half of it on nothing is emitted"`
+	Events     service.Size `env:"EVENTS_MAX_BYTES" envDefault:"512MiB" help:"size of the stream of events; the oldest go when it is nearly full, of those that are recorded"`
+	Changes    service.Size `env:"CHANGES_MAX_BYTES" envDefault:"128MiB" help:"size of the stream that tells what to copy to Redis; the oldest go beyond it"`
+}
+
+// The bounds of a stream's size: some of the largest messages must fit.
+const (
+	minStreamSize     = 16 << 20
+	minDeliveriesSize = 64 << 20
+	maxStreamSize     = 1 << 50
+)
+
+// Validate reports every mistake of the block.
+func (s StreamSizes) Validate() error {
+	var errs []error
+	for _, one := range []struct {
+		variable  string
+		size, min service.Size
+	}{
+		{"INTAKE_MAX_BYTES", s.Intake, minStreamSize},
+		{"REJECTED_MAX_BYTES", s.Rejected, minStreamSize},
+		{"DELIVERIES_MAX_BYTES", s.Deliveries, minDeliveriesSize},
+		{"EVENTS_MAX_BYTES", s.Events, minStreamSize},
+		{"CHANGES_MAX_BYTES", s.Changes, minStreamSize},
+	} {
+		if one.size < one.min || one.size > maxStreamSize {
+			errs = append(errs, service.Invalid(one.variable, one.size, fmt.Sprintf("must be from %s to %s", one.min, service.Size(maxStreamSize))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Topology is what is to be provisioned.
+func (c ProvisionConfig) Topology() events.Topology {
+	return events.NewTopology(c.NATS.Prefix, c.NATS.Replicas).WithSizes(events.Sizes{
+		Intake: int64(c.Sizes.Intake), Rejected: int64(c.Sizes.Rejected), Deliveries: int64(c.Sizes.Deliveries),
+		Events: int64(c.Sizes.Events), Changes: int64(c.Sizes.Changes),
+	})
 }
 
 // Validate reports every mistake of the pace.
@@ -52,13 +99,36 @@ func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error 
 		return err
 	}
 	defer events.Close(js)
-	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	return service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
 		if !js.Conn().IsConnected() {
 			return events.ErrUnavailable
 		}
-		return topology.Provision(ctx, js, []string{message.DefaultDestination})
+		return provisionStreams(ctx, cfg, js, log)
 	})
+}
+
+// provisionStreams says which streams change their size.
+func provisionStreams(ctx context.Context, cfg ProvisionConfig, js jetstream.JetStream, log *zap.Logger) error {
+	topology := cfg.Topology()
+	resizes, err := topology.Resizes(ctx, js)
+	if err != nil {
+		return err
+	}
+	err = topology.Provision(ctx, js, []string{message.DefaultDestination})
+	if err != nil && !errors.Is(err, events.ErrHoldsMore) {
+		return err
+	}
+	for _, r := range resizes {
+		from := "no limit"
+		if r.From > 0 {
+			from = service.Size(r.From).String()
+		}
+		log.Info("changed the size of a stream", zap.String("stream", r.Stream), zap.String("from", from), zap.Stringer("to", service.Size(r.To)))
+	}
+	if err != nil {
+		return backoff.Permanent(err) // to wait changes nothing
+	}
+	return nil
 }
 
 func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {

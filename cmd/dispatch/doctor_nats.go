@@ -52,7 +52,7 @@ func (d *doctor) nats(ctx context.Context) {
 		return
 	}
 	d.good(check, fmt.Sprintf("JetStream is on, with %d streams", account.Streams))
-	topology := events.NewTopology(cfg.Prefix, cfg.Replicas)
+	topology := d.cfg.Provision.Topology()
 	sent := time.Now()
 	stream, err := js.Stream(bounded, topology.EventsStream())
 	if err == nil { // if not, there is more to say about it below

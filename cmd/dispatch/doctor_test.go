@@ -224,5 +224,5 @@ func TestProvisionSaysWhatRoomItNeeds(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	err = events.NewTopology("dispatch", 1).Provision(t.Context(), js, nil)
-	require.ErrorContains(t, err, "it reserves 8 GiB, all streams 17 GiB together; raise max_file_store")
+	require.ErrorContains(t, err, "all streams 1216 MiB together, on each of 1 servers; make streams smaller")
 }

@@ -57,9 +57,6 @@ const (
 	DeliveriesWindow = 30 * time.Second
 	EventsWindow     = 5 * time.Second
 	EventsMaxAge     = 7 * 24 * time.Hour
-	EventsMaxBytes   = 8 << 30
-	ChangesMaxBytes  = 1 << 30
-	IntakeMaxBytes   = 8 << 30
 	RejectedMaxAge   = 30 * 24 * time.Hour
 
 	// SenderAckWait is how long an id stays with a sender that gives no sign of
@@ -78,12 +75,13 @@ const (
 type Topology struct {
 	prefix   string
 	replicas int
+	sizes    Sizes
 }
 
 // NewTopology returns the topology under a prefix, such as "dispatch", with
-// its streams on so many servers (1, 3 or 5).
+// its streams on so many servers (1, 3 or 5), of the default sizes.
 func NewTopology(prefix string, replicas int) Topology {
-	return Topology{prefix: prefix, replicas: max(replicas, 1)}
+	return Topology{prefix: prefix, replicas: max(replicas, 1), sizes: DefaultSizes}
 }
 
 // Prefix returns the first token of every subject.
@@ -180,7 +178,7 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			Discard:     jetstream.DiscardNew, // a full stream refuses with an error; it drops nothing
-			MaxBytes:    IntakeMaxBytes,
+			MaxBytes:    t.sizes.Intake,
 			Duplicates:  IntakeWindow,
 		},
 		{
@@ -190,17 +188,20 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      RejectedMaxAge,
+			MaxBytes:    t.sizes.Rejected,
+			Discard:     jetstream.DiscardOld, // else one that can't be rejected would stay in the intake for ever
 		},
 		{
-			// No size limit: with schedules the server can't refuse new
-			// messages, it would drop old ones. The dispatcher's bound on
-			// emitted ids is the limit.
+			// With schedules the server can't refuse new messages, it drops
+			// the oldest beyond the limit. So nothing is emitted any more
+			// long before (see Filling).
 			Name:              t.DeliveriesStream(),
 			Description:       "Emitted ids, a subject each, and the schedules of their retries",
 			Subjects:          []string{t.prefix + ".deliver.*.*", t.prefix + ".retry.*.*"},
 			Retention:         jetstream.WorkQueuePolicy,
 			Storage:           jetstream.FileStorage,
 			Replicas:          t.replicas,
+			MaxBytes:          t.sizes.Deliveries,
 			MaxMsgsPerSubject: 1, // a newer copy of an id replaces the older
 			AllowMsgSchedules: true,
 			Duplicates:        DeliveriesWindow,
@@ -212,7 +213,7 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
-			MaxBytes:    EventsMaxBytes,
+			MaxBytes:    t.sizes.Events,
 			Discard:     jetstream.DiscardNew, // TrimEvents makes room, of what is recorded alone
 			Duplicates:  EventsWindow,
 		},
@@ -223,7 +224,7 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
-			MaxBytes:    ChangesMaxBytes,
+			MaxBytes:    t.sizes.Changes,
 			Discard:     jetstream.DiscardOld, // Redis may know less of what is long ago; nothing else may wait for it
 			Duplicates:  EventsWindow,
 		},

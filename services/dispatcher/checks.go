@@ -44,3 +44,20 @@ func checkRedis(redis *cache.Cache) service.Check {
 		return service.OK()
 	}
 }
+
+// checkQueue says when so much waits on the work queue, mostly parked retries,
+// that nothing more is emitted; that NATS is away another check tells.
+func checkQueue(js jetstream.JetStream, topology events.Topology) service.Check {
+	return func(ctx context.Context) service.Status {
+		filling, err := topology.DeliveriesFilling(ctx, js)
+		switch {
+		case err != nil:
+			return service.OK()
+		case filling.Overflows():
+			return service.Down("the work queue is nearly full, and drops the oldest beyond that: raise DELIVERIES_MAX_BYTES, and run dispatch provision")
+		case filling.Full():
+			return service.Degraded("the work queue is half full of parked retries: nothing is emitted meanwhile")
+		}
+		return service.OK()
+	}
+}

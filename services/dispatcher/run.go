@@ -49,6 +49,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDown, checkNATS(js))
+	health.Add("queue", service.StateDown, checkQueue(js, topology))
 	redis, err := openCache(cfg, topology, group, health)
 	if err != nil {
 		return err

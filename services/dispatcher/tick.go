@@ -155,8 +155,9 @@ func (t *ticker) pace(ctx context.Context) (db.Pace, error) {
 	return t.store.Pace(ctx)
 }
 
-// measure returns how many ids may be emitted now. With an interval the pace
-// is the limit; the question then just shows whether JetStream answers.
+// measure returns how many ids may be emitted now: none while DELIVERIES, where
+// retries are parked too, is full. With an interval the pace is the limit
+// otherwise; the questions then just show whether JetStream answers.
 func (t *ticker) measure(ctx context.Context, pace db.Pace) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
@@ -165,6 +166,10 @@ func (t *ticker) measure(ctx context.Context, pace db.Pace) (int, error) {
 		return 0, err
 	}
 	t.metrics.queued.Set(float64(queued))
+	filling, err := t.topology.DeliveriesFilling(ctx, t.js)
+	if err != nil || filling.Full() {
+		return 0, err
+	}
 	if pace.Interval > 0 {
 		return message.MaxBatchSize, nil
 	}

@@ -10,8 +10,12 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
 
-// trimEvery is how often it is looked whether EVENTS has room.
-const trimEvery = time.Second
+// trimEvery is how often it is looked whether EVENTS has room, and trimAgain how
+// soon when it had none: large events fill it quickly.
+const (
+	trimEvery = time.Second
+	trimAgain = 100 * time.Millisecond
+)
 
 // trimmer makes room in EVENTS.
 type trimmer struct {
@@ -23,12 +27,13 @@ type trimmer struct {
 
 // Run trims until ctx ends.
 func (t *trimmer) Run(ctx context.Context) error {
-	for {
+	for wait := trimEvery; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(jitter(trimEvery)):
+		case <-time.After(jitter(wait)):
 		}
+		wait = trimEvery
 		if !t.js.Conn().IsConnected() {
 			continue
 		}
@@ -36,6 +41,7 @@ func (t *trimmer) Run(ctx context.Context) error {
 		trimmed, err := t.topology.TrimEvents(bounded, t.js)
 		cancel()
 		if trimmed > 0 {
+			wait = trimAgain
 			t.log.Info("made room for events", zap.Uint64("oldest", trimmed))
 		}
 		if ctx.Err() == nil {

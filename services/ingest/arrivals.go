@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -90,8 +91,9 @@ func (a *arrivals) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookWait)
 	defer cancel()
 	queued, err := events.Queued(ctx, a.js, a.topology, message.DefaultDestination)
+	filling, unknown := a.topology.DeliveriesFilling(ctx, a.js)
 	a.looked.Store(time.Now().UnixNano())
-	if err != nil || queued > calmQueue {
+	if errors.Join(err, unknown) != nil || queued > calmQueue || filling.Full() {
 		a.room.Store(0)
 		return
 	}

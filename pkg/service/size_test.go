@@ -1,0 +1,30 @@
+package service_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+func TestASizeIsReadAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]service.Size{
+		"0": 0, "1048576": 1 << 20, "7B": 7, "64KiB": 64 << 10, "512MiB": 512 << 20, "5GB": 5e9, " 2 GiB ": 2 << 30, "1TiB": 1 << 40,
+		"9223372036854775807": 1<<63 - 1,
+	} {
+		var size service.Size
+		require.NoError(t, size.UnmarshalText([]byte(text)), text)
+		require.Equal(t, want, size, text)
+		var again service.Size
+		require.NoError(t, again.UnmarshalText([]byte(size.String())))
+		require.Equal(t, size, again)
+	}
+	require.Equal(t, "512MiB", service.Size(512<<20).String())
+	require.Equal(t, "5000000000", service.Size(5e9).String())
+	for _, text := range []string{"", "-1", "1.5GiB", "512mib", "5 G", "x", "9223372036854775808", "9000000TiB"} {
+		var size service.Size
+		require.Error(t, size.UnmarshalText([]byte(text)), text)
+	}
+}
