@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"strconv"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Entry is one message to publish.
@@ -15,6 +18,22 @@ type Entry struct {
 	MsgID   string // Nats-Msg-Id: publishing again within the stream's window is harmless
 	Headers map[string]string
 	Data    []byte
+}
+
+// IsID reports whether the entry puts an id on the work queue.
+func (e Entry) IsID() bool {
+	return e.Headers[HeaderClaim] != "" && e.Headers[jetstream.ScheduleHeader] == ""
+}
+
+// After has the entry refused unless the last message on its subject is the one
+// with this number; 0: there is none.
+func (e Entry) After(sequence uint64) Entry {
+	e.Headers = maps.Clone(e.Headers)
+	if e.Headers == nil {
+		e.Headers = map[string]string{}
+	}
+	e.Headers[jetstream.ExpectedLastSubjSeqHeader] = strconv.FormatUint(sequence, 10)
+	return e
 }
 
 func (e Entry) msg() *nats.Msg {

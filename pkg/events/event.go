@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -38,7 +40,10 @@ type Event struct {
 // tells of it, the outcome that brought it there.
 type Data struct {
 	message.Message
-	Outcome *Outcome `json:"outcome,omitempty"`
+	// ContentOmitted says that content, payload and metadata are left out of an
+	// event that should have them, because it would be too large.
+	ContentOmitted bool     `json:"contentOmitted,omitempty"`
+	Outcome        *Outcome `json:"outcome,omitempty"`
 }
 
 // Outcome is what became of a delivery, in the recorder's terms.
@@ -113,12 +118,31 @@ func (c Composer) Arrived(created []message.Message) []Entry {
 // Delivery returns the emission of an id under its present claim.
 func (c Composer) Delivery(origin string, m message.Message) Entry {
 	claim := strconv.FormatInt(m.Claim, 10)
-	return Entry{
+	entry := Entry{
 		Subject: c.topology.Deliver(m.Destination, m.ID),
 		MsgID:   m.ID.String() + "." + claim,
 		Headers: withTrace(map[string]string{HeaderClaim: claim, HeaderOrigin: origin}, m.Trace),
 		Data:    []byte(`{"id":"` + m.ID.String() + `","claim":` + claim + `}`),
 	}
+	if m.Claim == 1 && (origin == OriginTick || origin == OriginArrival) {
+		// Nothing can be there before it. If something is, it is a relay's
+		// delivery, and this one comes late: it would take that one's place on
+		// the queue, and be dropped at the gate.
+		entry.Headers[jetstream.ExpectedLastSubjSeqHeader] = "0"
+	}
+	return entry
+}
+
+// Again makes of an emission the one that a relay publishes under a new claim
+// number. after is the last message on its subject when the relay looked: a
+// delivery that arrived since may be with a sender, and must be waited for.
+func (e Entry) Again(id message.ID, claim int64, after uint64) Entry {
+	e = e.After(after)
+	number := strconv.FormatInt(claim, 10)
+	e.MsgID = id.String() + "." + number
+	e.Headers[HeaderClaim], e.Headers[HeaderOrigin] = number, OriginRelay
+	e.Data = []byte(`{"id":"` + id.String() + `","claim":` + number + `}`)
+	return e
 }
 
 // Finished returns the event of a sender's outcome; m is the message as the
@@ -137,22 +161,24 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 }
 
 // largestEvent is the most that an event may weigh: NATS' default max_payload
-// is 1 MiB. One that can't be published would block the outbox for ever.
+// is 1 MiB. A server may take less (see lighter).
 const largestEvent = 900 << 10
 
 // entry leaves content, payload and metadata out of an event that would be
 // too large with them, or no JSON: a payload that somebody else stored must
 // not stand in the way of the batch that it is in.
 func (c Composer) entry(kind message.EventType, id string, at time.Time, data Data) Entry {
-	if !c.fullContent || len(data.Payload) > 0 && !json.Valid(data.Payload) {
+	if !c.fullContent {
 		data.Message = data.WithoutContent()
+	} else if len(data.Payload) > 0 && !json.Valid(data.Payload) {
+		data.Message, data.ContentOmitted = data.WithoutContent(), true
 	}
 	event := Event{Envelope: c.envelope(kind, id, at), Data: data}
 	event.Subject, event.Sequence = data.ID.String(), Sequence(data.Version)
 	event.Traceparent, event.Tracestate = data.Trace.Parent, data.Trace.State
 	body := event.appendJSON(make([]byte, 0, usualEvent))
 	if c.fullContent && len(body) > largestEvent {
-		event.Data.Message = data.WithoutContent()
+		event.Data.Message, event.Data.ContentOmitted = data.WithoutContent(), true
 		body = event.appendJSON(make([]byte, 0, usualEvent))
 	}
 	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Headers: withTrace(nil, data.Trace), Data: body}
@@ -199,6 +225,9 @@ func (e *Event) appendJSON(b []byte) []byte {
 
 func (d *Data) appendJSON(b []byte) []byte {
 	b = d.AppendJSON(b)
+	if d.ContentOmitted {
+		b = append(b[:len(b)-1], `,"contentOmitted":true}`...)
+	}
 	if d.Outcome == nil {
 		return b
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,31 @@ var ErrUnavailable = errors.New("NATS does not answer")
 func Full(err error) bool {
 	var refused *jetstream.APIError
 	return errors.As(err, &refused) && refused.Code == http.StatusServiceUnavailable
+}
+
+// ErrRefused means that NATS takes a message neither now nor later: it is too
+// large, or its subject is none. Nothing is wrong with those next to it.
+var ErrRefused = errors.New("NATS refuses it")
+
+// refused reports whether repeating a publish is of no use. That another message
+// came first on a subject may change.
+func refused(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrInvalidMsg):
+		return true
+	case errors.As(err, &api):
+		return api.Code == http.StatusBadRequest && !overtakenBy(api.ErrorCode)
+	}
+	return false
+}
+
+// overtakenBy reports whether a code says that a subject does not end where the
+// publisher expects it to (see Entry.After). The second one stands for a message
+// that a cluster is still agreeing on.
+func overtakenBy(code jetstream.ErrorCode) bool {
+	const stillAgreeing = 10164
+	return code == jetstream.JSErrCodeStreamWrongLastSequence || code == stillAgreeing
 }
 
 // publishWait bounds one publish: one that dies with its server is never
@@ -48,7 +74,9 @@ func NewPublisher(js jetstream.JetStream) Publisher {
 // Publish publishes the entries in order and returns when every one is
 // acknowledged. It tries each for 2 s, again and again until ctx ends, and
 // then returns ErrUnavailable; entries may have been stored all the same.
-// Without a connection it returns ErrUnavailable at once.
+// Without a connection it returns ErrUnavailable at once. An entry that NATS
+// refuses holds up no other: those are published, and the error is ErrRefused.
+// An event that is too large goes out without its content (see lighter).
 func (p Publisher) Publish(ctx context.Context, entries []Entry) error {
 	_, err := p.PublishSome(ctx, entries)
 	return err
@@ -57,62 +85,142 @@ func (p Publisher) Publish(ctx context.Context, entries []Entry) error {
 // PublishSome is Publish that tells which entries an error is about: those
 // that were not acknowledged.
 func (p Publisher) PublishSome(ctx context.Context, entries []Entry) (missing []Entry, err error) {
-	missing = entries
-	var cause error
+	return p.publish(ctx, entries, func([]*outgoing) bool { return false })
+}
+
+// PublishIDs is PublishSome that does not wait for events once every id is
+// acknowledged: the pace waits for ids, and for nothing else.
+func (p Publisher) PublishIDs(ctx context.Context, entries []Entry) (missing []Entry, err error) {
+	return p.publish(ctx, entries, func(missing []*outgoing) bool {
+		return !slices.ContainsFunc(missing, func(o *outgoing) bool { return o.entry.IsID() })
+	})
+}
+
+// publish goes on until nothing is missing, what is missing is enough, or ctx
+// ends.
+func (p Publisher) publish(ctx context.Context, entries []Entry, enough func(missing []*outgoing) bool) ([]Entry, error) {
+	all := make([]outgoing, len(entries))
+	missing := make([]*outgoing, len(entries))
+	for i, entry := range entries {
+		all[i].entry, missing[i] = entry, &all[i]
+	}
 	for {
 		if !p.nc.IsConnected() {
-			return missing, fmt.Errorf("publish %d entries: %w", len(missing), ErrUnavailable)
+			return given(missing), fmt.Errorf("publish %d entries: %w", len(missing), ErrUnavailable)
 		}
-		missing, err = p.publishOnce(ctx, missing)
+		p.publishOnce(ctx, missing)
+		missing = slices.DeleteFunc(missing, func(o *outgoing) bool { return o.stored })
 		if len(missing) == 0 {
 			return nil, nil
 		}
-		if cause == nil || !errors.Is(err, context.DeadlineExceeded) { // a refusal says more than that time is up
-			cause = err
+		hopeless := !slices.ContainsFunc(missing, func(o *outgoing) bool { return !o.refused })
+		if hopeless || enough(missing) {
+			return given(missing), failure(missing)
 		}
 		select {
 		case <-ctx.Done():
-			return missing, fmt.Errorf("publish %d entries: %w: %w", len(missing), ErrUnavailable, cause)
+			return given(missing), failure(missing)
 		case <-time.After(publishPause):
 		}
 	}
 }
 
-// publishOnce publishes every entry and returns those that were not
-// acknowledged, with the last error.
-func (p Publisher) publishOnce(whole context.Context, entries []Entry) ([]Entry, error) {
+// outgoing is an entry on its way.
+type outgoing struct {
+	entry   Entry // as it was given
+	weight  weight
+	stored  bool
+	refused bool
+	err     error // of the last try; a refusal says more than that time was up
+}
+
+func (o *outgoing) failed(err error) {
+	if o.err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		o.err = err
+	}
+	if !refused(err) {
+		return
+	}
+	if tooLarge(err) && o.weight < lightest {
+		o.weight++ // NATS may take it without
+		return
+	}
+	o.refused = true
+}
+
+// tooLarge reports whether an error says that a message is larger than its
+// server or its stream takes.
+func tooLarge(err error) bool {
+	const largerThanTheStreamTakes = 10054
+	var api *jetstream.APIError
+	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == largerThanTheStreamTakes
+}
+
+func given(missing []*outgoing) []Entry {
+	entries := make([]Entry, len(missing))
+	for i, o := range missing {
+		entries[i] = o.entry
+	}
+	return entries
+}
+
+// failure tells why entries are missing. That NATS is away matters more than
+// that it refuses something.
+func failure(missing []*outgoing) error {
+	kind, cause := ErrRefused, missing[0].err
+	for _, o := range missing {
+		if !o.refused {
+			kind, cause = ErrUnavailable, o.err
+		}
+	}
+	return fmt.Errorf("publish %d entries: %w: %w", len(missing), kind, cause)
+}
+
+// publishOnce tries every entry once, and notes what came of it.
+func (p Publisher) publishOnce(whole context.Context, entries []*outgoing) {
 	ctx, cancel := context.WithTimeout(whole, publishWait)
 	defer cancel()
-
-	futures := make([]jetstream.PubAckFuture, 0, len(entries))
-	var lastErr error
-	for _, entry := range entries {
+	futures := make([]jetstream.PubAckFuture, len(entries))
+	for i, o := range entries {
+		if o.refused {
+			continue
+		}
 		if passed(whole) || passed(ctx) {
-			lastErr = context.DeadlineExceeded
-			break
+			o.failed(context.DeadlineExceeded)
+			continue
 		}
-		future, err := p.js.PublishMsgAsync(entry.msg())
+		future, err := p.js.PublishMsgAsync(o.msg(p.nc.MaxPayload()))
 		if err != nil {
-			lastErr = err
-			break
+			o.failed(err)
+			continue
 		}
-		futures = append(futures, future)
+		futures[i] = future
 		crash.At(crash.PublishPartSent)
 	}
-	missing := append([]Entry(nil), entries[len(futures):]...)
 	for i, future := range futures {
+		if future == nil {
+			continue
+		}
 		select {
 		case <-future.Ok():
+			entries[i].stored = true
 			crash.At(crash.PublishPartAcked)
 		case err := <-future.Err():
-			lastErr = err
-			missing = append(missing, entries[i])
+			entries[i].failed(err)
 		case <-ctx.Done():
-			lastErr = ctx.Err()
-			missing = append(missing, entries[i])
+			entries[i].failed(ctx.Err())
 		}
 	}
-	return missing, lastErr
+}
+
+// msg is the entry as light as it has to be for NATS to take it.
+func (o *outgoing) msg(limit int64) *nats.Msg {
+	entry := o.entry.lighter(o.weight)
+	for limit > 0 && entry.size() > limit && o.weight < lightest {
+		o.weight++
+		entry = o.entry.lighter(o.weight)
+	}
+	return entry.msg()
 }
 
 // passed reports whether ctx's deadline is over. It asks the clocks: in a

@@ -1,0 +1,89 @@
+package events
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+)
+
+// weight is how much of an event is published.
+type weight int
+
+const (
+	whole weight = iota
+	// withoutContent is without content, payload and metadata.
+	withoutContent
+	// lightest is also without the response of the webhook, with errors cut
+	// short, and without the problem of a rejection. What is recorded stays.
+	lightest
+)
+
+// longestText is what is left of an error in the lightest event.
+const longestText = 200
+
+// size is what NATS holds against max_payload: the data and the headers.
+func (e Entry) size() int64 {
+	const frame = len("NATS/1.0\r\n\r\n")
+	size := frame + header(nats.MsgIdHdr, e.MsgID) + len(e.Data)
+	for name, value := range e.Headers {
+		size += header(name, value)
+	}
+	return int64(size)
+}
+
+func header(name, value string) int { return len(name) + len(": \r\n") + len(value) }
+
+// lighter returns an event with less in it, and says so in its data: an event
+// that is too large for NATS must not be missing, since outcomes are recorded
+// from events. Everything else is returned as it is.
+func (e Entry) lighter(w weight) Entry {
+	if w == whole || e.IsID() {
+		return e
+	}
+	var event, data map[string]json.RawMessage
+	if json.Unmarshal(e.Data, &event) != nil || json.Unmarshal(event["data"], &data) != nil || data == nil {
+		return e
+	}
+	for _, name := range []string{"content", "payload", "metadata"} {
+		if _, found := data[name]; found {
+			delete(data, name)
+			data["contentOmitted"] = json.RawMessage("true")
+		}
+	}
+	if w > withoutContent {
+		delete(data, "problem")
+		shorten(data, "lastError")
+		within(data, "outcome", func(outcome map[string]json.RawMessage) {
+			within(outcome, "attempt", func(attempt map[string]json.RawMessage) {
+				delete(attempt, "response")
+				shorten(attempt, "error")
+			})
+		})
+	}
+	event["data"] = marshal(data)
+	e.Data = marshal(event)
+	return e
+}
+
+// within changes an object in another.
+func within(object map[string]json.RawMessage, name string, change func(map[string]json.RawMessage)) {
+	var inner map[string]json.RawMessage
+	if json.Unmarshal(object[name], &inner) == nil && inner != nil {
+		change(inner)
+		object[name] = marshal(inner)
+	}
+}
+
+// shorten cuts a text to a number of bytes.
+func shorten(object map[string]json.RawMessage, name string) {
+	var text string
+	if json.Unmarshal(object[name], &text) != nil || len(text) <= longestText {
+		return
+	}
+	end := longestText
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	object[name] = marshal(text[:end])
+}
