@@ -1,10 +1,12 @@
 package pipeline_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -139,7 +141,7 @@ func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 	slices.Sort(origins)
 	require.Equal(t, []string{events.OriginReclaim, events.OriginReclaim, events.OriginTick, events.OriginTick}, origins)
 	for _, id := range ids[:2] {
-		require.Equal(t, "2", w.awaitOn(w.top.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderClaim))
+		require.Equal(t, "3", w.awaitOn(w.top.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderClaim))
 	}
 	for _, id := range append(fresh, ids[2]) {
 		m, err := w.store.Get(t.Context(), id)
@@ -202,6 +204,19 @@ func TestWhatExpiresIsToldEvenThoughNATSIsAway(t *testing.T) {
 }
 
 // sql changes the database behind everybody's back.
+// one is the number that a statement returns; -1 for no row.
+func (w *world) one(statement string) int {
+	w.t.Helper()
+	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test sql", MaxConns: 1})
+	require.NoError(w.t, err)
+	defer pool.Close()
+	n := -1
+	if err := pool.QueryRow(w.t.Context(), statement).Scan(&n); !errors.Is(err, pgx.ErrNoRows) {
+		require.NoError(w.t, err)
+	}
+	return n
+}
+
 func (w *world) sql(statement string, args ...any) {
 	w.t.Helper()
 	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test sql", MaxConns: 1})

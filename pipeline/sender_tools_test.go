@@ -45,11 +45,13 @@ func (w *world) claimed(messages ...message.Message) []message.Message {
 	return claimed
 }
 
-// emit publishes a copy, as if the duplicate window were over.
+// emit publishes a delivery, as if the duplicate window were over, and whatever
+// is on its subject.
 func (w *world) emit(origin string, m message.Message) {
 	w.t.Helper()
 	copied := events.NewComposer(w.top, false).Delivery(origin, m)
 	copied.MsgID += "." + message.NewID(time.Now()).String()
+	delete(copied.Headers, jetstream.ExpectedLastSubjSeqHeader)
 	w.publish(copied)
 }
 

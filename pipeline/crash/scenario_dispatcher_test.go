@@ -20,7 +20,8 @@ func dispatcherScenarios() []scenario {
 	short := map[string]string{"LEASE": "2s"}
 	single := map[string]string{"LEASE": "2s", "BATCH_SIZE": "1"}
 	list := []scenario{
-		{point: crash.RelayTaken, how: "of a claim", before: claimed, work: fourDue},
+		{point: crash.RelayLooked, before: claimed, work: fourDue},
+		{point: crash.RelayRaised, before: claimed, work: fourDue},
 		{point: crash.RelayPublished, how: "of a claim", before: claimed, work: fourDue},
 		{point: crash.PublishPartSent, how: "of a relayed claim", before: claimed, passing: ":2+50ms", work: fourDue},
 		{point: crash.PublishPartAcked, how: "of a relayed claim", before: claimed, passing: ":2", work: fourDue},

@@ -105,9 +105,15 @@ const (
 	// publication and the transaction that ends the claim and sets the next
 	// tick.
 	TickPublished Point = "dispatcher.tick-published"
-	// RelayTaken lies between the locking of abandoned outbox rows and their
+	// RelayTaken lies between the locking of abandoned events and their
 	// publication.
 	RelayTaken Point = "dispatcher.relay-taken"
+	// RelayLooked lies between the look which ids of an abandoned claim are
+	// published and the commit of a new claim number for the others.
+	RelayLooked Point = "dispatcher.relay-looked"
+	// RelayRaised lies between the commit of a new claim number and the
+	// publication of ids under it.
+	RelayRaised Point = "dispatcher.relay-raised"
 	// RelayPublished lies between the publication of abandoned outbox rows and
 	// the transaction that deletes them.
 	RelayPublished Point = "dispatcher.relay-published"

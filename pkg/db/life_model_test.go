@@ -20,6 +20,11 @@ type life struct {
 	flying []flight // requests that senders have under way
 	sent   bool     // a 2xx is recorded
 	anew   int64    // the version that a user's last retry made
+	// relayedFrom is the number that a relay's took the place of; 0: none.
+	relayedFrom int64
+	late        *copied // a delivery that is still on its way to the queue
+	looked      int64   // the claim that a relay did not find there; 0: none
+	raised      int64   // the claim that a relay is to publish; 0: none
 }
 
 type row struct {
@@ -73,17 +78,36 @@ func (l *life) moves(t *rapid.T, move message.Move) {
 
 func (l *life) emitted(t *rapid.T) {
 	l.moves(t, message.Emit)
-	l.row.claim++
+	l.row.claim += min(l.row.claim, 1) + 1
+	l.relayedFrom = 0
 	l.row.fruitless++
 	l.js.copy = &copied{claim: l.row.claim}
 }
 
 func (l *life) reclaimed(t *rapid.T) {
 	require.True(t, l.underway())
-	l.row.claim++
+	l.row.claim += 2
+	l.relayedFrom = 0
 	l.row.version++
 	l.row.fruitless++
 	l.js.copy = &copied{claim: l.row.claim, doubtful: true}
+}
+
+// relayed is a relay that gives an id a new number.
+func (l *life) relayed() {
+	if l.relayedFrom == 0 {
+		l.relayedFrom = l.row.claim
+	}
+	l.row.claim += 2
+	l.raised = l.row.claim
+}
+
+// arrives is the delivery that was late. It does not take a relay's place.
+func (l *life) arrives() {
+	if l.js.copy == nil {
+		l.js.copy = l.late
+	}
+	l.late = nil
 }
 
 func (l *life) retried(t *rapid.T) {
@@ -139,7 +163,11 @@ func (l *life) fires() {
 
 // recorded is what an outcome does to the row; false if nothing.
 func (l *life) recorded(o db.Outcome) bool {
-	news := l.row.claim <= o.Claim && (l.row.attempts < o.Attempts || o.Attempt == nil && l.row.attempts == o.Attempts)
+	from := l.row.claim
+	if l.relayedFrom != 0 {
+		from = l.relayedFrom
+	}
+	news := from <= o.Claim && (l.row.attempts < o.Attempts || o.Attempt == nil && l.row.attempts == o.Attempts)
 	if !o.Move.Allows(l.row.status) || (o.Move.Name != message.Succeed.Name && !news) {
 		return false
 	}
@@ -147,7 +175,7 @@ func (l *life) recorded(o db.Outcome) bool {
 	l.row.version++
 	l.row.claim = max(l.row.claim, o.NextClaim)
 	l.row.attempts = max(l.row.attempts, o.Attempts)
-	l.row.fruitless = 0
+	l.row.fruitless, l.relayedFrom = 0, 0
 	l.sent = l.sent || o.Move.Name == message.Succeed.Name
 	return true
 }

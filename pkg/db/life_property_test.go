@@ -32,6 +32,8 @@ func TestTheLifeOfAMessageWhateverHappensInAnyOrder(t *testing.T) {
 			"accept": w.accept, "tick": w.tick, "reclaim": w.reclaim, "give up": w.giveUp, "expire": w.expire,
 			"deliver": w.deliver, "deliver again": w.deliver, "finish": w.finish, "finish another": w.finish,
 			"die": w.die, "fire": w.fire, "record": w.record, "record again": w.record,
+			"delay a delivery": w.delay, "arrive late": w.arriveLate,
+			"relay looks": w.relayLooks, "relay raises": w.relayRaises, "relay publishes": w.relayPublishes,
 			"cancel": w.cancel, "retry": w.retry, "retry all": w.retryAll,
 			"keep a copy": w.keepCopy, "power loss": w.powerLoss,
 		}
@@ -116,6 +118,50 @@ func (w *living) reclaim(t *rapid.T) {
 	if _, lost := w.lost(t); len(lost) > 0 {
 		w.claim(t, 1, lost)
 	}
+}
+
+// delay has an owner die before its publish reaches the queue.
+func (w *living) delay(t *rapid.T) {
+	l := w.pick(t, func(l *life) bool { return l.js.copy != nil && !l.js.copy.doubtful && l.late == nil })
+	l.late, l.js.copy = l.js.copy, nil
+}
+
+func (w *living) arriveLate(t *rapid.T) {
+	w.pick(t, func(l *life) bool { return l.late != nil }).arrives()
+}
+
+// relayLooks is the first half of a relay: nothing is on the queue, and what
+// was told is recorded.
+func (w *living) relayLooks(t *rapid.T) {
+	l := w.pick(t, func(l *life) bool { return l.underway() && l.js.copy == nil && l.js.parked == nil })
+	w.recordAll(t, l)
+	l.looked = l.row.claim
+}
+
+// relayRaises is the second half. What was late may have arrived in between.
+func (w *living) relayRaises(t *rapid.T) {
+	l := w.pick(t, func(l *life) bool { return l.looked != 0 })
+	w.exec(t, "DELETE FROM outbox")
+	w.exec(t, "INSERT INTO outbox (is_claim, on_arrival, batch, created_at) VALUES (true, true, '', now() - interval '1 hour')")
+	claims, err := w.store.AbandonedClaims(t.Context(), time.Minute, 10)
+	require.NoError(t, err)
+	raised := 0
+	_, err = w.store.TakeClaims(t.Context(), claims, db.TakeParams{
+		Lease: lease, Emissions: []db.Emission{{ID: l.id, Claim: l.looked}},
+		Rewrite: func(_ []byte, given map[message.ID]int64) db.Rewritten { raised = len(given); return db.Rewritten{} },
+	})
+	require.NoError(t, err)
+	require.Equal(t, l.underway() && l.row.claim == l.looked, raised == 1, "nothing but what is as it was looked at")
+	if raised == 1 {
+		l.relayed()
+	}
+	l.looked = 0
+}
+
+func (w *living) relayPublishes(t *rapid.T) {
+	l := w.pick(t, func(l *life) bool { return l.raised != 0 && l.js.copy == nil })
+	l.js.copy = &copied{claim: l.raised, doubtful: true}
+	l.raised = 0
 }
 
 func (w *living) giveUp(t *rapid.T) {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // Half of rapid's own number: each step takes several round trips to Postgres.
@@ -35,6 +36,7 @@ func TestThePaceHoldsWhateverHappensInAnyOrder(t *testing.T) {
 			"finish":      p.finish,
 			"crash":       p.crash,
 			"relay":       p.relay,
+			"lose":        p.lose,
 			"time passes": p.timePasses,
 			"set back":    p.setBack,
 			"stop":        func(t *rapid.T) { p.setRunning(t, false) },
@@ -111,7 +113,7 @@ func (p *pacing) next(t *rapid.T) (next *time.Time) {
 // forward, and it is as if Postgres' clock had been set back.
 func (p *pacing) shift(t *rapid.T, by time.Duration) {
 	p.exec(t, "UPDATE schedule SET next_tick_at = next_tick_at + $1::interval, last_tick_at = last_tick_at + $1", by)
-	p.exec(t, "UPDATE outbox SET created_at = created_at + $1::interval", by)
+	p.exec(t, "UPDATE outbox SET created_at = created_at + $1::interval, not_before = not_before + $1", by)
 	p.exec(t, "UPDATE messages SET deliver_at = deliver_at + least($1::interval, '0'), lease_until = lease_until + $1", by)
 }
 
@@ -245,35 +247,44 @@ func (p *pacing) relay(t *rapid.T) {
 }
 
 func (p *pacing) relayOnce(t *rapid.T, publishes bool) {
-	var ended time.Time
-	found := false
-	params := db.RelayParams{Age: abandoned, Limit: 1000, Lease: lease}
-	_, err := p.store.Relay(t.Context(), params, func(_ context.Context, rows []db.Abandoned) (done []db.Published) {
-		for _, row := range rows {
-			if !row.IsClaim {
-				continue
-			}
-			found = true
-			if publishes {
-				ended = p.now(t)
-				done = append(done, db.Published{ID: row.ID, Emissions: make([]db.Emission, p.open.size)})
-			}
-		}
-		return done
-	})
+	claims, err := p.store.AbandonedClaims(t.Context(), abandoned, 1000)
 	require.NoError(t, err)
-	if !found {
+	if len(claims) == 0 {
 		return
 	}
 	require.NotNil(t, p.open, "a relay of what is finished")
+	taken, err := p.store.TakeClaims(t.Context(), claims, db.TakeParams{Age: abandoned, Lease: lease, Rewrite: rewrittenAll})
+	require.NoError(t, err)
+	require.Len(t, taken, 1)
+	if p.open.owned { // it may still finish, and must not
+		p.late = append(p.late, p.open.outbox)
+		p.open.owned = false
+	}
 	if !publishes {
 		return
 	}
-	if p.open.owned {
-		p.late = append(p.late, p.open.outbox)
+	p.finished(t, func() error {
+		return p.store.EndClaims(t.Context(), []db.EndedClaim{{OutboxID: taken[0].OutboxID, Relays: taken[0].Relays, Size: p.open.size}})
+	})
+}
+
+func rewrittenAll(batch []byte, _ map[message.ID]int64) db.Rewritten {
+	return db.Rewritten{Batch: batch, IDs: 1, Size: 1}
+}
+
+// lose takes the outbox row of an open claim away, as an operator may.
+func (p *pacing) lose(t *rapid.T) {
+	if p.open == nil {
+		t.Skip()
 	}
-	p.finished(t, func() error { return nil })
-	p.ticked = ended
+	p.exec(t, "DELETE FROM outbox WHERE id = $1", p.open.outbox)
+	p.shift(t, -owners) // its owner may be publishing it
+	p.passed += owners
+	p.finished(t, func() error {
+		closed, err := p.store.CloseLostClaim(t.Context())
+		require.True(t, closed)
+		return err
+	})
 }
 
 func (p *pacing) setRunning(t *rapid.T, running bool) {

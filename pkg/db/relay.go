@@ -6,54 +6,50 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
-	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Abandoned is an outbox row that its owner did not publish in time.
+// PublishWithin is how long after the start of its transaction the owner of an
+// outbox row may publish it. Later it must not: a relay may have taken the row.
+const PublishWithin = 5 * time.Second
+
+// Abandoned is an outbox row of events that its owner did not publish in time.
 type Abandoned struct {
-	ID        int64
-	IsClaim   bool // ids are among what it holds
-	OnArrival bool // those that were emitted as they arrived, and not by a tick
-	Batch     []byte
+	ID    int64
+	Batch []byte
 }
 
-// Emission is one id of a claim.
-type Emission struct {
-	ID    message.ID
-	Claim int64
-}
-
-// Published is an outbox row whose entries are all published.
-type Published struct {
-	ID        int64
-	Emissions []Emission // of a claim
+// Rest is what became of an outbox row of events.
+type Rest struct {
+	ID    int64
+	Batch []byte // what is still to be published; nil: nothing, the row is done with
+	// Again is when the rest is tried again; 0: by the next round.
+	Again time.Duration
 }
 
 // RelayParams say which rows a relay looks at.
 type RelayParams struct {
 	Age   time.Duration // those that are older
+	Again time.Duration // the longest Again that a Rest has
 	After int64         // those whose id is higher
 	Limit int           // this many at most
-	Lease time.Duration // what the emissions of a claim get from now on
 }
 
 // Relayed is what a relay did.
 type Relayed struct {
-	Rows      int   // looked at
-	Last      int64 // the highest id of those; 0 for none
-	Published int
+	Rows int   // looked at
+	Last int64 // the highest id of those; 0 for none
 }
 
-// Relay locks outbox rows that their owners left behind, oldest first, and
-// hands them to publish; those that publish returns are done with, the others
-// stay. Rows that another dispatcher is relaying are passed over. They stay
-// locked meanwhile, so publish must return within 5 s: then the database ends
-// the transaction.
-func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.Context, []Abandoned) []Published) (Relayed, error) {
+// Relay locks outbox rows of events that their owners left behind, oldest first,
+// and hands them to publish, which says what became of them; a row that it does
+// not mention stays as it is. Rows that another dispatcher is relaying are
+// passed over. They stay locked meanwhile, so publish must return within 5 s:
+// then the database ends the transaction.
+func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.Context, []Abandoned) []Rest) (Relayed, error) {
 	var relayed Relayed
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		relayed = Relayed{}
-		rows, err := q.LockAbandoned(ctx, p.After, p.Age, int32(p.Limit))
+		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: p.After, Age: p.Age, Again: p.Again, BatchLimit: int32(p.Limit)})
 		if err != nil {
 			return fmt.Errorf("look for abandoned outbox rows: %w", err)
 		}
@@ -62,14 +58,10 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 		}
 		relayed.Rows, relayed.Last = len(rows), rows[len(rows)-1].ID
 		abandoned := make([]Abandoned, len(rows))
-		byID := make(map[int64]Abandoned, len(rows))
 		for i, row := range rows {
 			abandoned[i] = Abandoned(row)
-			byID[row.ID] = abandoned[i]
 		}
-		published := publish(ctx, abandoned)
-		relayed.Published = len(published)
-		return finishRelayed(ctx, q, published, byID, p.Lease)
+		return keep(ctx, q, publish(ctx, abandoned))
 	})
 	if err != nil {
 		return Relayed{}, fmt.Errorf("relay: %w", err)
@@ -77,62 +69,47 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 	return relayed, nil
 }
 
-func finishRelayed(ctx context.Context, q *dbsqlc.Queries, published []Published, abandoned map[int64]Abandoned, lease time.Duration) error {
-	ids := make([]int64, 0, len(published))
-	for _, row := range published {
-		if !abandoned[row.ID].IsClaim {
-			ids = append(ids, row.ID)
+// keep deletes rows that are done with, and keeps the rest of the others.
+func keep(ctx context.Context, q *dbsqlc.Queries, rests []Rest) error {
+	var done []int64
+	kept := map[time.Duration][]Rest{}
+	for _, rest := range rests {
+		if rest.Batch == nil {
+			done = append(done, rest.ID)
 			continue
 		}
-		emitted, claims := make([]message.ID, len(row.Emissions)), make([]int64, len(row.Emissions))
-		for i, e := range row.Emissions {
-			emitted[i], claims[i] = e.ID, e.Claim
+		kept[rest.Again] = append(kept[rest.Again], rest)
+	}
+	for again, rests := range kept {
+		ids, batches := make([]int64, len(rests)), make([][]byte, len(rests))
+		for i, rest := range rests {
+			ids[i], batches[i] = rest.ID, rest.Batch
 		}
-		if err := q.RenewLeases(ctx, lease, emitted, claims); err != nil {
-			return fmt.Errorf("renew leases of outbox row %d: %w", row.ID, err)
-		}
-		if abandoned[row.ID].OnArrival {
-			ids = append(ids, row.ID)
-			continue
-		}
-		if _, err := q.FinishClaim(ctx, int32(len(row.Emissions)), row.ID); err != nil {
-			return fmt.Errorf("finish claim of outbox row %d: %w", row.ID, err)
+		if err := q.KeepRests(ctx, set(again), ids, batches); err != nil {
+			return fmt.Errorf("keep the rest of %d outbox rows: %w", len(ids), err)
 		}
 	}
-	if err := q.DeletePublished(ctx, ids); err != nil {
+	if err := q.DeletePublished(ctx, done); err != nil {
+		return fmt.Errorf("delete %d outbox rows: %w", len(done), err)
+	}
+	return nil
+}
+
+// DeletePublished deletes outbox rows whose entries are published. It leaves
+// alone the claims of ticks, which FinishClaim ends, and those that a relay has
+// taken.
+func (s *Store) DeletePublished(ctx context.Context, ids []int64) error {
+	if err := s.queries.DeletePublished(ctx, ids); err != nil {
 		return fmt.Errorf("delete %d outbox rows: %w", len(ids), err)
 	}
 	return nil
 }
 
-// Unpublished is a claim that is made and not yet published.
-type Unpublished struct {
-	OutboxID int64
-	Batch    []byte
-	Age      time.Duration
-}
-
-// UnpublishedClaims returns the claims of that age or more that are not yet
-// published, oldest first: of a tick's one at most, and those that were made on
-// arrival. One from the future, since Postgres' clock was set back, may be of
-// any age.
-func (s *Store) UnpublishedClaims(ctx context.Context, age time.Duration) ([]Unpublished, error) {
-	rows, err := s.queries.UnpublishedClaims(ctx, age)
-	if err != nil {
-		return nil, fmt.Errorf("look for unpublished claims: %w", err)
-	}
-	claims := make([]Unpublished, len(rows))
-	for i, row := range rows {
-		claims[i] = Unpublished{OutboxID: row.ID, Batch: row.Batch, Age: time.Duration(row.AgeSeconds * float64(time.Second))}
-	}
-	return claims, nil
-}
-
-// DeletePublished deletes outbox rows whose entries are published. The claims
-// of ticks are left alone: FinishClaim ends those.
-func (s *Store) DeletePublished(ctx context.Context, ids []int64) error {
-	if err := s.queries.DeletePublished(ctx, ids); err != nil {
-		return fmt.Errorf("delete %d outbox rows: %w", len(ids), err)
+// PutEvents writes an outbox row of events that could not be published, for a
+// relay to publish later.
+func (s *Store) PutEvents(ctx context.Context, batch []byte) error {
+	if _, err := s.queries.InsertOutbox(ctx, batch, false); err != nil {
+		return fmt.Errorf("write outbox: %w", err)
 	}
 	return nil
 }

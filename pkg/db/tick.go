@@ -20,6 +20,7 @@ type Pace struct {
 	Running  bool          // false: stopped
 	Interval time.Duration // 0 is the continuous mode
 	Open     bool          // a claim is not yet published: no tick before it is
+	Lost     bool          // that claim's outbox row is gone: nobody will publish it, see CloseLostClaim
 	Wait     time.Duration // until the next tick, by Postgres' clock; not above 0 when it is due
 }
 
@@ -33,7 +34,7 @@ func (s *Store) Pace(ctx context.Context) (Pace, error) {
 	if err != nil {
 		return Pace{}, fmt.Errorf("read pace: %w", err)
 	}
-	return Pace{Running: row.Running, Interval: row.TickInterval, Open: row.Open, Wait: row.Wait}, nil
+	return Pace{Running: row.Running, Interval: row.TickInterval, Open: row.Open, Lost: row.Lost, Wait: row.Wait}, nil
 }
 
 // NextDue returns how long it is until something pending is due, by Postgres'
@@ -190,8 +191,8 @@ func inOrder(rows []dbsqlc.Message) []message.Message {
 }
 
 // FinishClaim ends a claim whose entries are all published: the interval
-// begins now, by Postgres' clock. The second to call it for an outbox row
-// changes nothing.
+// begins now, by Postgres' clock. It is its owner's: called a second time, or
+// after a relay has taken the claim, it changes nothing.
 func (s *Store) FinishClaim(ctx context.Context, outboxID int64, batch int) error {
 	if _, err := s.queries.FinishClaim(ctx, int32(batch), outboxID); err != nil {
 		return fmt.Errorf("finish claim: %w", err)

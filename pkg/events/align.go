@@ -30,7 +30,7 @@ type Misaligned struct {
 // missing is none: Check tells of it.
 func (t Topology) Misaligned(ctx context.Context, js jetstream.JetStream, destinations []string) ([]Misaligned, error) {
 	var list []Misaligned
-	for _, c := range t.Consumers(destinations, 0) {
+	for _, c := range t.Consumers(destinations) {
 		consumer, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue

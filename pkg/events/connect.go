@@ -81,7 +81,7 @@ func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 			return fmt.Errorf("look up stream %s: %w", stream.Name, err)
 		}
 	}
-	for _, consumer := range t.Consumers([]string{message.DefaultDestination}, 0) {
+	for _, consumer := range t.Consumers([]string{message.DefaultDestination}) {
 		if consumer.Config.Durable == CacheConsumer {
 			continue // it may just be being made anew
 		}
@@ -109,8 +109,8 @@ func (t Topology) roomFor(stream jetstream.StreamConfig, err error) string {
 	for _, s := range t.Streams() {
 		all += s.MaxBytes
 	}
-	return fmt.Sprintf(": it reserves %d GiB, all streams %d GiB together; raise max_file_store of the server, or max_store of the account, and see that the disk has it",
-		stream.MaxBytes>>30, all>>30)
+	return fmt.Sprintf(": it reserves %d MiB, all streams %d MiB together, on each of %d servers; make streams smaller (EVENTS_MAX_BYTES and the like), or raise max_file_store of the server, or max_store of the account",
+		stream.MaxBytes>>20, all>>20, t.replicas)
 }
 
 // ErrNotProvisioned means that a stream or a consumer is missing: `dispatch
@@ -118,19 +118,27 @@ func (t Topology) roomFor(stream jetstream.StreamConfig, err error) string {
 var ErrNotProvisioned = errors.New("not provisioned")
 
 // Provision makes every stream and consumer, or brings those that exist up
-// to date. It is safe to run at any time, also while services work.
-func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destinations []string, webhookTimeout time.Duration) error {
-	for _, stream := range t.Streams() {
-		if _, err := js.CreateOrUpdateStream(ctx, stream); err != nil {
-			return fmt.Errorf("provision stream %s: %w%s", stream.Name, err, t.roomFor(stream, err))
+// to date. It is safe to run at any time, also while services work. It returns
+// ErrHoldsMore, when all else is done, if a stream could not be made as small
+// as it should be.
+func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destinations []string) error {
+	plan, err := t.plan(ctx, js)
+	if err != nil {
+		return fmt.Errorf("provision streams: %w", err)
+	}
+	var refusals []error
+	for _, p := range plan {
+		if _, err := js.CreateOrUpdateStream(ctx, p.config); err != nil {
+			return fmt.Errorf("provision stream %s: %w%s", p.config.Name, err, t.roomFor(p.config, err))
 		}
+		refusals = append(refusals, p.refusal)
 		crash.At(crash.ProvisionStream)
 	}
-	for _, consumer := range t.Consumers(destinations, webhookTimeout) {
+	for _, consumer := range t.Consumers(destinations) {
 		if _, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config); err != nil {
 			return fmt.Errorf("provision consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
 		}
 		crash.At(crash.ProvisionConsumer)
 	}
-	return nil
+	return errors.Join(refusals...)
 }

@@ -29,13 +29,20 @@ type Copy struct {
 	stored   time.Time // by the server
 	msg      jetstream.Msg
 
+	nakMargin time.Duration // what must be left of the hold for a nak
+
 	mu      sync.Mutex
 	settled bool
 	until   time.Time // zero, in a Copy that no Queue made: for ever
 }
 
-// newCopy reads a copy that is held until then.
-func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
+// naksPerWait is the part of the ack wait that must be left for a nak. A nak
+// that the network delays beyond the end of the hold would take the copy from
+// the sender that has it by then, and the server has no guard against that.
+const naksPerWait = 3
+
+// newCopy reads a copy that is held until then, under an ack wait.
+func newCopy(msg jetstream.Msg, until time.Time, ackWait time.Duration) (*Copy, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
@@ -52,14 +59,15 @@ func newCopy(msg jetstream.Msg, until time.Time) (*Copy, error) {
 	}
 	origin := header.Get(HeaderOrigin)
 	return &Copy{
-		ID:       id,
-		Claim:    claim,
-		Delivery: int(meta.NumDelivered),
-		First:    meta.NumDelivered == 1 && (origin == OriginTick || origin == OriginArrival),
-		sequence: meta.Sequence.Stream,
-		stored:   meta.Timestamp,
-		msg:      msg,
-		until:    until,
+		ID:        id,
+		Claim:     claim,
+		Delivery:  int(meta.NumDelivered),
+		First:     meta.NumDelivered == 1 && (origin == OriginTick || origin == OriginArrival),
+		sequence:  meta.Sequence.Stream,
+		stored:    meta.Timestamp,
+		msg:       msg,
+		nakMargin: ackWait / naksPerWait,
+		until:     until,
 	}, nil
 }
 
@@ -70,16 +78,22 @@ const lapseMargin = 500 * time.Millisecond
 // Lapsed says that the server may have delivered the copy to somebody else by
 // now, because it was cut off, this process stood still, or its machine slept
 // for too long.
-// Then no work may begin on it and it must not be given back: that could have
-// it delivered a third time, beside the second.
-func (c *Copy) Lapsed() bool {
+// Then no work may begin on it, and its delivery is not this holder's to end:
+// an ack would take it from the other sender, and a nak could have it
+// delivered a third time, beside the second. Ack, DoubleAck and Nak leave a
+// lapsed copy alone.
+func (c *Copy) Lapsed() bool { return !c.Outlasts(0) }
+
+// Outlasts says that the copy will be held for at least d from now on, even if
+// no sign of life reaches the server any more.
+func (c *Copy) Outlasts(d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lapsed()
+	return c.outlasts(d)
 }
 
-func (c *Copy) lapsed() bool {
-	return !c.until.IsZero() && over(c.until.Add(-lapseMargin), time.Now())
+func (c *Copy) outlasts(d time.Duration) bool {
+	return c.until.IsZero() || !over(c.until.Add(-lapseMargin-d), time.Now())
 }
 
 // Ack takes the copy off the queue. That the server has it is not known: one
@@ -87,6 +101,9 @@ func (c *Copy) lapsed() bool {
 func (c *Copy) Ack() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.outlasts(0) {
+		return c.settle(nil)
+	}
 	return c.settle(c.msg.Ack())
 }
 
@@ -95,17 +112,20 @@ func (c *Copy) Ack() error {
 func (c *Copy) DoubleAck(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.outlasts(0) {
+		return c.settle(nil)
+	}
 	return c.settle(c.msg.DoubleAck(ctx))
 }
 
-// Nak gives the copy back, to be delivered anew after the delay. A lapsed one
-// is left alone.
+// Nak gives the copy back, to be delivered anew after the delay. One whose
+// hold is nearly over is left to the server, which delivers it soon: a nak
+// that arrived late would take it from another sender.
 func (c *Copy) Nak(delay time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lapsed() {
-		c.settled = true
-		return nil
+	if !c.outlasts(c.nakMargin) {
+		return c.settle(nil)
 	}
 	if delay <= 0 {
 		return c.settle(c.msg.Nak())
@@ -129,7 +149,7 @@ func (c *Copy) inProgress() (done bool, err error) {
 		return true, nil
 	}
 	defer c.mu.Unlock()
-	if c.settled || c.lapsed() {
+	if c.settled || !c.outlasts(0) {
 		return true, nil
 	}
 	return false, c.msg.InProgress()
@@ -140,7 +160,7 @@ func (c *Copy) inProgress() (done bool, err error) {
 func (c *Copy) extend(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.lapsed() {
+	if c.outlasts(0) {
 		c.until = until
 	}
 }

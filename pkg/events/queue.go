@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,11 +15,16 @@ import (
 // long an idle sender takes to stop.
 const FetchWait = time.Second
 
-// keepsPerWait is how often in an ack wait a copy is given a sign of life.
-const keepsPerWait = 3
+// keepsPerWait is how often in an ack wait a copy is given a sign of life:
+// every 10 s. So what is held outlasts the longest request at any time.
+const keepsPerWait = 9
+
+// freshPerWait is the part of the ack wait for which a copy may have waited on
+// the queue without needing a sign of life at once.
+const freshPerWait = 3
 
 // Queue hands out the copies of ids that wait for the senders of one
-// destination. Fetch is for one goroutine; Keep and TellTime may run beside it.
+// destination. Fetch is for one goroutine; everything else may run beside it.
 //
 // Nothing is buffered out of sight: every copy that the server has given to
 // this client comes out of the Fetch that asked for it, so that it can be
@@ -26,7 +33,8 @@ type Queue struct {
 	js       jetstream.JetStream
 	topology Topology
 	consumer jetstream.Consumer
-	ackWait  time.Duration
+	name     string
+	ackWait  atomic.Int64 // a Duration
 
 	// A server that was killed forgets the last tenth of a second of what it
 	// has delivered, and then delivers it once more as if for the first
@@ -52,7 +60,16 @@ func OpenQueue(ctx context.Context, js jetstream.JetStream, topology Topology, d
 	if err != nil {
 		return nil, fmt.Errorf("look up consumer %s: %w", topology.SenderConsumer(destination), err)
 	}
-	return &Queue{js: js, topology: topology, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait}, nil
+	q := &Queue{js: js, topology: topology, consumer: consumer, name: topology.SenderConsumer(destination)}
+	q.learn(consumer.CachedInfo())
+	return q, nil
+}
+
+// learn takes the ack wait from the server. It believes no longer one than
+// Provision sets: what an older release has set is about to be shortened, and
+// a holder that goes on for longer than the server waits is one of two.
+func (q *Queue) learn(info *jetstream.ConsumerInfo) {
+	q.ackWait.Store(int64(min(info.Config.AckWait, SenderAckWait)))
 }
 
 // Queued returns how many ids wait for the senders of a destination or are
@@ -67,8 +84,17 @@ func Queued(ctx context.Context, js jetstream.JetStream, topology Topology, dest
 }
 
 // AckWait is how long a copy that gives no sign of life stays with its
-// holder, as the consumer was provisioned.
-func (q *Queue) AckWait() time.Duration { return q.ackWait }
+// holder, as the server said last.
+func (q *Queue) AckWait() time.Duration { return time.Duration(q.ackWait.Load()) }
+
+// KeepInterval is how often Keep is to be called.
+func (q *Queue) KeepInterval() time.Duration { return q.AckWait() / keepsPerWait }
+
+// Outlasts says that the copies of this queue are held for long enough for
+// work that takes d, if they are kept.
+func (q *Queue) Outlasts(d time.Duration) bool {
+	return q.AckWait()-q.KeepInterval()-lapseMargin > d
+}
 
 // Fetch asks for at most n copies and calls take for each the moment it
 // arrives. It returns after n of them, or after FetchWait; when NATS goes
@@ -80,19 +106,19 @@ func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
 	if err := q.begin(ctx); err != nil {
 		return err
 	}
-	asked := time.Now() // nothing of this batch was delivered before
+	asked, ackWait := time.Now(), q.AckWait() // nothing of this batch was delivered before
 	batch, err := q.consumer.Fetch(n, jetstream.FetchMaxWait(FetchWait))
 	if err != nil {
 		return fmt.Errorf("fetch %d copies: %w", n, err)
 	}
 	var bad []error
 	for msg := range batch.Messages() {
-		c, err := newCopy(msg, asked.Add(q.ackWait))
+		c, err := newCopy(msg, asked.Add(ackWait), ackWait)
 		if err != nil {
 			bad = append(bad, err, msg.TermWithReason("not a delivery"))
 			continue
 		}
-		if q.skew.Now().Sub(c.stored) > q.ackWait/keepsPerWait {
+		if q.skew.Now().Sub(c.stored) > ackWait/freshPerWait {
 			// The server writes down when a copy was stored, not when it was
 			// delivered: after a kill or under a new leader it would deliver
 			// one that has waited for long to somebody else at once. A sign of
@@ -136,10 +162,18 @@ func (q *Queue) look(ctx context.Context) (jetstream.Stream, error) {
 	return stream, err
 }
 
-// TellTime asks what time it is by the server's clock, for Skew.
-func (q *Queue) TellTime(ctx context.Context) error {
-	_, err := q.look(ctx)
-	return err
+// Refresh asks the server for what it may have changed: what time it is, for
+// Skew, and the ack wait.
+func (q *Queue) Refresh(ctx context.Context) error {
+	if _, err := q.look(ctx); err != nil {
+		return fmt.Errorf("look up stream of deliveries: %w", err)
+	}
+	consumer, err := q.js.Consumer(ctx, q.topology.DeliveriesStream(), q.name)
+	if err != nil {
+		return fmt.Errorf("look up consumer %s: %w", q.name, err)
+	}
+	q.learn(consumer.CachedInfo())
+	return nil
 }
 
 // Skew is how far the server's clock is ahead. It may be used beside
@@ -147,10 +181,10 @@ func (q *Queue) TellTime(ctx context.Context) error {
 func (q *Queue) Skew() *Skew { return &q.skew }
 
 // Keep tells the server that the copies are being worked on and returns once
-// it knows. Called every third of the ack wait, it holds them for as long as
+// it knows. Called at every KeepInterval, it holds them for as long as
 // NATS is there. Copies that are settled meanwhile are passed over.
 func (q *Queue) Keep(ctx context.Context, copies []*Copy) error {
-	began := time.Now()
+	began, ackWait := time.Now(), q.AckWait()
 	var told []*Copy
 	for _, c := range copies {
 		done, err := c.inProgress()
@@ -165,7 +199,47 @@ func (q *Queue) Keep(ctx context.Context, copies []*Copy) error {
 		return fmt.Errorf("keep %d copies: %w", len(copies), err)
 	}
 	for _, c := range told {
-		c.extend(began.Add(q.ackWait))
+		c.extend(began.Add(ackWait))
+	}
+	return nil
+}
+
+// ErrNotHeld means that a copy is not its holder's any more: its hold has
+// lapsed, or another copy of the id has taken its place.
+var ErrNotHeld = errors.New("the delivery belongs to somebody else by now")
+
+// codeWrongSequence is the server's refusal of a publish whose expected last
+// sequence of a subject is not the last.
+const codeWrongSequence = 10071
+
+// Park publishes the schedule of a retry, once, on behalf of a copy that is
+// held. It returns ErrNotHeld when it is not held: the schedule would bring a
+// copy that replaces another's delivery, in the middle of a request.
+//
+// A look at the clock before a publish is not enough, since the network may
+// delay what is sent. So the server takes the schedule only as long as the
+// copy is the last of its id. That holds off one that arrives after its retry
+// has begun: another holder of the same copy parks the retry that is on
+// record, and begins none.
+func (q *Queue) Park(ctx context.Context, c *Copy, schedule Entry) error {
+	if c.Lapsed() {
+		return fmt.Errorf("park message %s: %w", c.ID, ErrNotHeld)
+	}
+	if !q.js.Conn().IsConnected() {
+		return fmt.Errorf("park message %s: %w", c.ID, ErrUnavailable)
+	}
+	msg := schedule.msg()
+	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(c.sequence, 10)}
+	msg.Header[jetstream.ExpectedLastSubjSeqSubjHeader] = []string{c.msg.Subject()}
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	_, err := q.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // the next try looks first whether it is held
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) && refused.ErrorCode == codeWrongSequence {
+		return fmt.Errorf("park message %s: %w", c.ID, ErrNotHeld)
+	}
+	if err != nil {
+		return fmt.Errorf("park message %s: %w", c.ID, err)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (r Roamer) reaches(ctx context.Context) bool {
 			return false
 		}
 	}
-	for _, c := range r.topology.Consumers([]string{message.DefaultDestination}, 0) {
+	for _, c := range r.topology.Consumers([]string{message.DefaultDestination}) {
 		if !r.answered(ctx, "CONSUMER.INFO."+c.Stream+"."+c.Config.Durable) {
 			return false
 		}

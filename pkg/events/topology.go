@@ -57,10 +57,13 @@ const (
 	DeliveriesWindow = 30 * time.Second
 	EventsWindow     = 5 * time.Second
 	EventsMaxAge     = 7 * 24 * time.Hour
-	EventsMaxBytes   = 8 << 30
-	ChangesMaxBytes  = 1 << 30
-	IntakeMaxBytes   = 8 << 30
 	RejectedMaxAge   = 30 * 24 * time.Hour
+
+	// SenderAckWait is how long an id stays with a sender that gives no sign of
+	// life before it goes to another. It is longer than a request may take by
+	// all that a sender needs around it. It is a constant: a sender that goes on
+	// for longer than the server waits would be one of two.
+	SenderAckWait = 90 * time.Second
 
 	intakeAckWait   = 30 * time.Second
 	recorderAckWait = 15 * time.Second
@@ -72,12 +75,13 @@ const (
 type Topology struct {
 	prefix   string
 	replicas int
+	sizes    Sizes
 }
 
 // NewTopology returns the topology under a prefix, such as "dispatch", with
-// its streams on so many servers (1, 3 or 5).
+// its streams on so many servers (1, 3 or 5), of the default sizes.
 func NewTopology(prefix string, replicas int) Topology {
-	return Topology{prefix: prefix, replicas: max(replicas, 1)}
+	return Topology{prefix: prefix, replicas: max(replicas, 1), sizes: DefaultSizes}
 }
 
 // Prefix returns the first token of every subject.
@@ -174,7 +178,7 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			Discard:     jetstream.DiscardNew, // a full stream refuses with an error; it drops nothing
-			MaxBytes:    IntakeMaxBytes,
+			MaxBytes:    t.sizes.Intake,
 			Duplicates:  IntakeWindow,
 		},
 		{
@@ -184,17 +188,20 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      RejectedMaxAge,
+			MaxBytes:    t.sizes.Rejected,
+			Discard:     jetstream.DiscardOld, // else one that can't be rejected would stay in the intake for ever
 		},
 		{
-			// No size limit: with schedules the server can't refuse new
-			// messages, it would drop old ones. The dispatcher's bound on
-			// emitted ids is the limit.
+			// With schedules the server can't refuse new messages, it drops
+			// the oldest beyond the limit. So nothing is emitted any more
+			// long before (see Filling).
 			Name:              t.DeliveriesStream(),
 			Description:       "Emitted ids, a subject each, and the schedules of their retries",
 			Subjects:          []string{t.prefix + ".deliver.*.*", t.prefix + ".retry.*.*"},
 			Retention:         jetstream.WorkQueuePolicy,
 			Storage:           jetstream.FileStorage,
 			Replicas:          t.replicas,
+			MaxBytes:          t.sizes.Deliveries,
 			MaxMsgsPerSubject: 1, // a newer copy of an id replaces the older
 			AllowMsgSchedules: true,
 			Duplicates:        DeliveriesWindow,
@@ -206,7 +213,7 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
-			MaxBytes:    EventsMaxBytes,
+			MaxBytes:    t.sizes.Events,
 			Discard:     jetstream.DiscardNew, // TrimEvents makes room, of what is recorded alone
 			Duplicates:  EventsWindow,
 		},
@@ -217,7 +224,7 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Storage:     jetstream.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
-			MaxBytes:    ChangesMaxBytes,
+			MaxBytes:    t.sizes.Changes,
 			Discard:     jetstream.DiscardOld, // Redis may know less of what is long ago; nothing else may wait for it
 			Duplicates:  EventsWindow,
 		},
@@ -238,9 +245,7 @@ type Consumer struct {
 }
 
 // Consumers lists every durable consumer for the given destinations.
-// webhookTimeout bounds how long a request may be in flight: the senders'
-// ack wait is three times that, so that a slow webhook is no dead sender.
-func (t Topology) Consumers(destinations []string, webhookTimeout time.Duration) []Consumer {
+func (t Topology) Consumers(destinations []string) []Consumer {
 	consumers := []Consumer{
 		{t.IntakeStream(), jetstream.ConsumerConfig{
 			Durable:       IntakeConsumer,
@@ -274,17 +279,10 @@ func (t Topology) Consumers(destinations []string, webhookTimeout time.Duration)
 			Description:   "Delivers to the webhook of " + destination,
 			FilterSubject: t.DeliverAll(destination),
 			AckPolicy:     jetstream.AckExplicitPolicy,
-			AckWait:       SenderAckWait(webhookTimeout),
+			AckWait:       SenderAckWait,
 			MaxDeliver:    -1, // endings are ours: past MaxDeliver a message would lie in the stream for ever
 			MaxAckPending: maxAckPending,
 		}})
 	}
 	return consumers
-}
-
-// SenderAckWait is how long an id may be with a sender that gives no sign of
-// life before it goes to another: three times the webhook's timeout, and
-// 15 s at least.
-func SenderAckWait(webhookTimeout time.Duration) time.Duration {
-	return max(3*webhookTimeout, 15*time.Second)
 }

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,9 +34,35 @@ func TestTheTopologyIsAsReviewed(t *testing.T) {
 	}
 	compare(t, "testdata/topology.json", map[string]any{
 		"streams":   topology.Streams(),
-		"consumers": topology.Consumers([]string{"default"}, 30*time.Second),
+		"consumers": topology.Consumers([]string{"default"}),
 		"subjects":  subjects,
 	})
+}
+
+// TestTheDefaultSizesFitAnAccountOf5GB: a managed account counts each copy of a
+// stream, and often demands that every stream has a size.
+func TestTheDefaultSizesFitAnAccountOf5GB(t *testing.T) {
+	t.Parallel()
+	var all int64
+	for _, stream := range events.NewTopology("dispatch", 3).Streams() {
+		require.Positive(t, stream.MaxBytes, stream.Name)
+		all += stream.MaxBytes * int64(stream.Replicas)
+	}
+	require.Less(t, all, int64(4e9))
+}
+
+func TestTheQueueIsFullForUsLongBeforeItIsForTheServer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		bytes, limit    uint64
+		full, overflows bool
+	}{
+		{49, 100, false, false}, {50, 100, true, false}, {87, 100, true, false}, {88, 100, true, true}, {1 << 40, 0, false, false},
+	} {
+		filling := events.Filling{Bytes: test.bytes, Limit: test.limit}
+		require.Equal(t, test.full, filling.Full(), test)
+		require.Equal(t, test.overflows, filling.Overflows(), test)
+	}
 }
 
 func TestAPrefixKeepsInstallationsApart(t *testing.T) {

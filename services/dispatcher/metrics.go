@@ -14,6 +14,7 @@ type metrics struct {
 	claimed         *prometheus.CounterVec
 	queued          prometheus.Gauge
 	relays          *prometheus.CounterVec
+	outboxRefused   prometheus.Counter
 	outboxRows      prometheus.Gauge
 	outboxOldest    prometheus.Gauge
 	recorderBatch   prometheus.Histogram
@@ -37,10 +38,12 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		return prometheus.NewCounterVec(counter(name, help), []string{label})
 	}
 	m := &metrics{
-		ticks:        vec("ticks_total", "Ticks that this dispatcher ran, by result: claimed or empty.", "result"),
-		claimed:      vec("claimed_messages_total", "Messages that this dispatcher's ticks claimed, by kind: fresh or reclaimed.", "kind"),
-		queued:       gauge("queued_ids", "Ids that wait for the senders or are with them, as the last tick saw it."),
-		relays:       vec("relayed_batches_total", "Outbox rows that this dispatcher published for others, by kind: claim or events.", "kind"),
+		ticks:   vec("ticks_total", "Ticks that this dispatcher ran, by result: claimed or empty.", "result"),
+		claimed: vec("claimed_messages_total", "Messages that this dispatcher's ticks claimed, by kind: fresh or reclaimed.", "kind"),
+		queued:  gauge("queued_ids", "Ids that wait for the senders or are with them, as the last tick saw it."),
+		relays:  vec("relayed_batches_total", "Outbox rows that this dispatcher published for others, by kind: claim or events.", "kind"),
+		outboxRefused: prometheus.NewCounter(counter("refused_batches_total",
+			"Tries of outbox rows with events that NATS did not take; they are tried again every minute.")),
 		outboxRows:   gauge("outbox_rows", "Outbox rows that are not yet published."),
 		outboxOldest: gauge("outbox_oldest_seconds", "Age of the oldest outbox row; 0 for none."),
 		recorderBatch: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -56,7 +59,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		redisCopied:     prometheus.NewCounter(counter("redis_copied_states_total", "States that this dispatcher copied to Redis.")),
 		redisLag:        gauge("redis_lag_batches", "Batches of changed messages that are not yet copied to Redis, as this dispatcher saw it last."),
 	}
-	registry.MustRegister(m.ticks, m.claimed, m.queued, m.relays, m.outboxRows, m.outboxOldest, m.recorderBatch,
+	registry.MustRegister(m.ticks, m.claimed, m.queued, m.relays, m.outboxRefused, m.outboxRows, m.outboxOldest, m.recorderBatch,
 		m.recorderResults, m.recorderRefused, m.leases, m.expired, m.deleted, m.redisCopied, m.redisLag)
 	m.begin()
 	return m
@@ -68,7 +71,7 @@ func (m *metrics) begin() {
 	for vec, values := range map[*prometheus.CounterVec][]string{
 		m.ticks:           {"claimed", "empty"},
 		m.claimed:         {"fresh", "reclaimed"},
-		m.relays:          {"claim", "events"},
+		m.relays:          {kindClaim, kindEvents},
 		m.recorderResults: {"moved", "none"},
 		m.leases:          {"renewed", "lost", "given_up"},
 		m.deleted:         {"messages", "attempts"},
@@ -89,13 +92,13 @@ func (m *metrics) ticked(tick db.Tick) {
 	m.claimed.WithLabelValues("reclaimed").Add(float64(len(tick.Reclaimed)))
 }
 
-func (m *metrics) relayed(isClaim bool) {
-	kind := "events"
-	if isClaim {
-		kind = "claim"
-	}
-	m.relays.WithLabelValues(kind).Inc()
-}
+// Kinds of outbox rows.
+const (
+	kindClaim  = "claim"
+	kindEvents = "events"
+)
+
+func (m *metrics) relayed(kind string) { m.relays.WithLabelValues(kind).Inc() }
 
 func (m *metrics) recorded(outcomes, moved int) {
 	m.recorderResults.WithLabelValues("moved").Add(float64(moved))

@@ -65,24 +65,3 @@ func TestWhatIsNoOutcomeIsRefused(t *testing.T) {
 		assert.Error(t, err, name)
 	}
 }
-
-func TestARelayedClaimIsNotCertainlyTheFirst(t *testing.T) {
-	t.Parallel()
-	fresh, done, again := claimed(1), claimed(1), claimed(2)
-	entries := append(composer().Claimed(events.OriginTick, []message.Message{fresh, done}),
-		composer().Claimed(events.OriginReclaim, []message.Message{again})...)
-	made := emitted{claims: map[db.Emission]bool{{ID: done.ID, Claim: 1}: true}}
-
-	kept, emissions := relayed(entries, made)
-
-	assert.Equal(t, []db.Emission{{ID: fresh.ID, Claim: 1}, {ID: done.ID, Claim: 1}, {ID: again.ID, Claim: 2}}, emissions)
-	var origins []string
-	for _, entry := range kept {
-		if origin := entry.Headers[events.HeaderOrigin]; origin != "" {
-			origins = append(origins, origin)
-			assert.NotEqual(t, done.ID.String()+".1", entry.MsgID, "it was emitted before")
-		}
-	}
-	assert.Equal(t, []string{events.OriginRelay, events.OriginRelay}, origins)
-	assert.Len(t, kept, 7, "the events, and a note for each claim, are told in any case")
-}

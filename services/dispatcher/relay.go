@@ -2,11 +2,8 @@ package dispatcher
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,7 +12,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
-	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 const (
@@ -23,26 +19,18 @@ const (
 	// for publishWithin, and the margin covers what is on its way then.
 	relayAge = publishWithin + time.Second
 	// relayEvery is how often they are looked for, and relayBatch how many
-	// are locked at once.
+	// are taken at once.
 	relayEvery = time.Second
 	relayBatch = 50
-	// relayWithin is how long a batch may be published: Postgres ends the
-	// transaction 5 s after its last statement. Rows go together up to so many
-	// entries, few enough to be published in relayTogether also by a busy
-	// server; when they fail, each is tried alone.
+	// relayWithin is how long a batch of events may be published: Postgres ends
+	// the transaction 5 s after its last statement. Rows go together up to so
+	// many entries, few enough to be published in relayTogether also by a busy
+	// server.
 	relayWithin   = 4 * time.Second
 	relayEntries  = 500
 	relayTogether = 2500 * time.Millisecond
-	relayAlone    = 400 * time.Millisecond
 	// refusedFor is how long a row that can't be published is left alone.
 	refusedFor = time.Minute
-	// doubtAge is when a claim may have been published longer ago than the
-	// stream remembers ids: then it is looked for before it is repeated.
-	doubtAge = events.DeliveriesWindow / 2
-	// lookAgain is for how long it is taken for true what was found then: with
-	// it and a batch's time a claim is still younger than what the stream
-	// remembers.
-	lookAgain = 5 * time.Second
 	// recorderWait bounds a wait for the recorder.
 	recorderWait = 10 * time.Second
 )
@@ -59,9 +47,6 @@ type relay struct {
 	metrics   *metrics
 	log       *zap.Logger
 	trouble   *trouble
-
-	mu      sync.Mutex
-	refused map[int64]time.Time // rows that can't be published, until when they are left alone
 }
 
 // Run relays until ctx ends.
@@ -78,24 +63,21 @@ func (r *relay) Run(ctx context.Context) error {
 	}
 }
 
-// Round relays everything that is abandoned now, batch by batch.
+// Round relays everything that is abandoned now. Claims come first: the pace
+// waits for them.
 func (r *relay) Round(ctx context.Context) error {
-	var errs []error
-	var done emitted
-	var looked time.Time
+	return errors.Join(r.claims(ctx), r.events(ctx))
+}
+
+// events relays rows of events, batch by batch.
+func (r *relay) events(ctx context.Context) error {
 	for next := (step{more: true}); next.more && ctx.Err() == nil; {
 		var err error
-		if time.Since(looked) > lookAgain {
-			looked = time.Now()
-			if done, err = r.emitted(ctx); err != nil {
-				errs = append(errs, fmt.Errorf("look for emissions of an old claim: %w", err))
-			}
-		}
-		if next, err = r.batch(ctx, next.after, done); err != nil {
-			errs = append(errs, err)
+		if next, err = r.batch(ctx, next.after); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // step is how far a round has come.
@@ -104,100 +86,62 @@ type step struct {
 	more  bool
 }
 
-func (r *relay) batch(ctx context.Context, after int64, done emitted) (step, error) {
+func (r *relay) batch(ctx context.Context, after int64) (step, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeWait)
 	defer cancel()
-	var left *parcel
-	var failure error
-	params := db.RelayParams{Age: relayAge, After: after, Limit: relayBatch, Lease: r.lease}
-	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) (published []db.Published) {
+	var done relayedEvents
+	params := db.RelayParams{Age: relayAge, Again: refusedFor, After: after, Limit: relayBatch}
+	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) []db.Rest {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
 		crash.At(crash.RelayTaken)
-		published, left, failure = r.publish(ctx, r.unpack(rows, done))
+		done = r.publish(ctx, r.unpack(rows))
 		crash.At(crash.RelayPublished)
-		return published
+		return done.rests
 	})
 	switch {
 	case err != nil:
 		return step{}, err
-	case left != nil: // time is up, or NATS is in trouble
-		return step{after: left.ID - 1, more: relayed.Published > 0}, failure
+	case done.failure != nil:
+		return step{}, done.failure
+	case done.left != 0: // time is up
+		return step{after: done.left - 1, more: true}, nil
 	}
 	return step{after: relayed.Last, more: relayed.Rows == relayBatch}, nil
 }
 
 // parcel is an outbox row, unpacked.
 type parcel struct {
-	db.Published
-	isClaim bool
+	id      int64
 	entries []events.Entry
+	broken  []byte // the batch, if it can't be read
 }
 
-// unpack leaves out rows that can't be read, or not now.
-func (r *relay) unpack(rows []db.Abandoned, done emitted) []parcel {
-	parcels := make([]parcel, 0, len(rows))
-	for _, row := range rows {
-		if r.isRefused(row.ID) || done.skips(row) {
-			continue
-		}
+func (r *relay) unpack(rows []db.Abandoned) []parcel {
+	parcels := make([]parcel, len(rows))
+	for i, row := range rows {
 		entries, err := events.Decode(row.Batch)
+		parcels[i] = parcel{id: row.ID, entries: entries}
 		if err != nil {
 			r.log.Error("an outbox row can't be read and is left where it is", zap.Int64("outbox", row.ID), zap.Error(err))
-			r.refuse(row.ID)
-			continue
+			parcels[i].broken = row.Batch
 		}
-		p := parcel{Published: db.Published{ID: row.ID}, isClaim: row.IsClaim, entries: entries}
-		if row.IsClaim {
-			p.entries, p.Emissions = relayed(entries, done)
-		}
-		parcels = append(parcels, p)
 	}
 	return parcels
 }
 
-// relayed marks emissions as not certainly the first of their claim, and
-// leaves out those that were made before. All of them are returned besides.
-func relayed(entries []events.Entry, done emitted) ([]events.Entry, []db.Emission) {
-	var emissions []db.Emission
-	kept := make([]events.Entry, 0, len(entries))
-	for _, entry := range entries {
-		emission, ok := emissionOf(entry)
-		if !ok {
-			kept = append(kept, entry)
-			continue
-		}
-		emissions = append(emissions, emission)
-		if done.claims[emission] {
-			continue
-		}
-		entry.Headers[events.HeaderOrigin] = events.OriginRelay
-		kept = append(kept, entry)
-	}
-	return kept, emissions
+// relayedEvents is what became of a batch of rows.
+type relayedEvents struct {
+	rests   []db.Rest
+	left    int64 // the first row that was not reached; 0: all were
+	failure error // NATS is in trouble: it is not the rows
 }
 
-// emissionOf reads the id and the claim that an entry puts on the work queue.
-func emissionOf(entry events.Entry) (db.Emission, bool) {
-	if entry.Headers[events.HeaderClaim] == "" {
-		return db.Emission{}, false
-	}
-	var body struct {
-		ID    message.ID `json:"id"`
-		Claim int64      `json:"claim"`
-	}
-	if json.Unmarshal(entry.Data, &body) != nil {
-		return db.Emission{}, false
-	}
-	return db.Emission{ID: body.ID, Claim: body.Claim}, true
-}
-
-// publish publishes the rows in their order, and returns those that are
-// published and the first that was not come to, with the failure that held up
-// all of them, if one did. A row that can't be published holds up no other for
-// long.
-func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.Published, left *parcel, failure error) {
-	var failed, held []parcel
+// publish publishes rows in their order. What NATS refuses of a row is left
+// there for a while and holds up nothing else.
+func (r *relay) publish(ctx context.Context, parcels []parcel) (done relayedEvents) {
+	var failed []db.Rest // by what may be no fault of theirs
+	passed := false
 	for len(parcels) > 0 && ctx.Err() == nil && r.js.Conn().IsConnected() {
 		size, entries := 0, []events.Entry(nil)
 		for size < len(parcels) && (size == 0 || len(entries)+len(parcels[size].entries) <= relayEntries) {
@@ -205,92 +149,95 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (published []db.P
 			size++
 		}
 		together, cancel := context.WithTimeout(ctx, relayTogether)
-		err := r.publisher.Publish(together, entries)
+		missing, err := r.publisher.PublishSome(together, entries)
 		cancel()
-		passed, refused := parcels[:size], []parcel(nil)
-		if err != nil {
-			failure = err
-			passed, refused = r.publishAlone(ctx, parcels[:size])
+		passed = passed || len(missing) < len(entries)
+		for _, p := range parcels[:size] {
+			switch rest := p.rest(missing); {
+			case rest.Batch == nil || errors.Is(err, events.ErrRefused):
+				done.rests = append(done.rests, rest)
+			default:
+				failed = append(failed, rest)
+			}
 		}
-		published = append(published, r.published(passed)...)
-		if events.Full(err) {
-			held = append(held, refused...)
-		} else {
-			failed = append(failed, refused...)
+		if err != nil && !errors.Is(err, events.ErrRefused) {
+			done.failure = err
 		}
 		parcels = parcels[size:]
 	}
-	switch {
-	case len(published) > 0: // then it is the rows, not NATS
-		r.refuseAll(failed)
-	case len(failed) > 0:
-		return nil, &failed[0], failure
+	if passed && !events.Full(done.failure) {
+		done.failure = nil // then it is the rows, not NATS
 	}
-	if len(held) > 0 {
-		return published, &held[0], failure
+	for _, rest := range failed {
+		if done.failure != nil {
+			rest.Again = 0
+		}
+		done.rests = append(done.rests, rest)
 	}
-	if len(published) > 0 {
-		failure = nil
-	}
+	r.count(done.rests)
 	if len(parcels) > 0 {
-		left = &parcels[0]
+		done.left = parcels[0].id
 	}
-	return published, left, failure
+	return done
 }
 
-// publishAlone tries rows one by one, in any order, for as long as there is
-// time.
-func (r *relay) publishAlone(ctx context.Context, parcels []parcel) (passed, failed []parcel) {
-	for _, i := range rand.Perm(len(parcels)) {
-		if ctx.Err() != nil || !r.js.Conn().IsConnected() {
-			break
-		}
-		alone, cancel := context.WithTimeout(ctx, relayAlone)
-		err := r.publisher.Publish(alone, parcels[i].entries)
-		cancel()
-		if err == nil {
-			passed = append(passed, parcels[i])
-		} else {
-			failed = append(failed, parcels[i])
-		}
+// rest tells what is left of a row.
+func (p parcel) rest(missing []events.Entry) db.Rest {
+	rest := db.Rest{ID: p.id, Again: refusedFor}
+	switch unpublished := left(p.entries, missing); {
+	case p.broken != nil:
+		rest.Batch = p.broken
+	case len(unpublished) > 0:
+		rest.Batch = events.Encode(unpublished)
 	}
-	return passed, failed
+	return rest
 }
 
-func (r *relay) refuseAll(parcels []parcel) {
-	for _, p := range parcels {
-		if !p.isClaim { // everything waits for a claim: it is tried again at once
-			r.log.Error("an outbox row can't be published and is left where it is", zap.Int64("outbox", p.ID))
-			r.refuse(p.ID)
-		}
+// left returns those of a row's entries that are missing.
+func left(entries, missing []events.Entry) []events.Entry {
+	if len(missing) == 0 {
+		return nil
 	}
+	is := make(map[string]bool, len(missing))
+	for _, m := range missing {
+		is[m.Subject+" "+m.MsgID] = true
+	}
+	return only(entries, func(e events.Entry) bool { return is[e.Subject+" "+e.MsgID] })
 }
 
-func (r *relay) published(parcels []parcel) []db.Published {
-	published := make([]db.Published, len(parcels))
-	for i, p := range parcels {
-		published[i] = p.Published
-		r.metrics.relayed(p.isClaim)
-		if p.isClaim {
-			r.log.Info("relayed a claim that its owner did not publish", zap.Int("messages", len(p.Emissions)))
+func only[T any](all []T, fits func(T) bool) []T {
+	var fit []T
+	for _, one := range all {
+		if fits(one) {
+			fit = append(fit, one)
 		}
 	}
-	return published
+	return fit
 }
 
-func (r *relay) refuse(id int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.refused[id] = time.Now().Add(refusedFor)
-}
-
-func (r *relay) isRefused(id int64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	until, found := r.refused[id]
-	if found && time.Now().After(until) {
-		delete(r.refused, id)
-		return false
+// count shows what became of rows.
+func (r *relay) count(rests []db.Rest) {
+	for _, rest := range rests {
+		switch {
+		case rest.Batch == nil:
+			r.metrics.relayed(kindEvents)
+		case rest.Again > 0:
+			r.metrics.outboxRefused.Inc()
+			r.log.Error("events can't be published and are left in the outbox", zap.Int64("outbox", rest.ID), zap.Duration("tried again in", refusedFor))
+		}
 	}
-	return found
+}
+
+// claims relays claims, batch by batch, until none is abandoned.
+func (r *relay) claims(ctx context.Context) error {
+	for ctx.Err() == nil {
+		progress, err := r.claimsOnce(ctx)
+		if err != nil {
+			return fmt.Errorf("relay claims: %w", err)
+		}
+		if !progress {
+			return nil
+		}
+	}
+	return nil
 }

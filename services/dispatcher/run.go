@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -139,7 +138,7 @@ func (p parts) start() error {
 	relay := &relay{
 		store: p.store, js: p.js, topology: p.topology, publisher: p.publisher, positions: p.positions,
 		lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
-		trouble: p.watched("relay", service.StateDown, "relay"), refused: map[int64]time.Time{},
+		trouble: p.watched("relay", service.StateDown, "relay"),
 	}
 	p.group.Go("relay", relay.Run)
 

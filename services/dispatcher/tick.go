@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,10 +16,7 @@ import (
 )
 
 const (
-	// publishWithin is how long after the start of its transaction an owner
-	// may publish what it has put into the outbox. Later it must not: a relay
-	// may be at it.
-	publishWithin = 5 * time.Second
+	publishWithin = db.PublishWithin
 	// storeWait bounds one call to Postgres, and askWait one to NATS.
 	storeWait = 5 * time.Second
 	askWait   = 2 * time.Second
@@ -58,6 +56,8 @@ type ticker struct {
 	// how many ids may be emitted without another look, and until when.
 	room      int
 	roomUntil time.Time
+
+	lostSince time.Time // when the open claim was first seen to be gone; zero: it is not
 }
 
 // Poke has the schedule looked at now.
@@ -117,6 +117,10 @@ func (t *ticker) turn(ctx context.Context) pause {
 		return pause{length: jitter(lookEvery)}
 	}
 	t.watch(pace.Running && pace.Interval == 0)
+	if err := t.closeLost(ctx, pace.Lost); err != nil {
+		t.trouble.is(err)
+		return pause{length: jitter(lookEvery)}
+	}
 	if next, due := until(pace); !due {
 		if !pace.Open {
 			t.trouble.is(nil)
@@ -132,6 +136,28 @@ func (t *ticker) turn(ctx context.Context) pause {
 		return pause{length: jitter(50 * time.Millisecond)}
 	}
 	return t.tick(ctx, limit)
+}
+
+// closeLost ends a claim whose outbox row is gone, once nobody publishes it any
+// more: else no tick would ever run again.
+func (t *ticker) closeLost(ctx context.Context, lost bool) error {
+	switch {
+	case !lost:
+		t.lostSince = time.Time{}
+		return nil
+	case t.lostSince.IsZero():
+		t.lostSince = time.Now()
+		return nil
+	case time.Since(t.lostSince) < publishWithin:
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	closed, err := t.store.CloseLostClaim(ctx)
+	if closed {
+		t.log.Error("the outbox row of an open claim is gone; its messages come back with their lease")
+	}
+	return err
 }
 
 // until returns the pause before the next tick, or that it is due. One that is
@@ -211,13 +237,14 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	t.metrics.ticked(tick)
 	if tick.OutboxID != 0 {
 		crash.At(crash.TickClaimed)
-		if err := t.publish(whole, entries); err != nil {
+		rest, err := t.publish(whole, entries)
+		if err != nil {
 			t.log.Warn("a claim is left to the relay", zap.Int("messages", tick.Size()), zap.Error(err))
 			t.room = 0
 			return soon()
 		}
 		crash.At(crash.TickPublished)
-		t.finish(ctx, tick)
+		t.finish(ctx, tick, rest)
 	}
 	if tick.Interval == 0 && tick.Size() > 0 && !tick.Full {
 		rest(ctx, time.Since(began), maxRest)
@@ -247,16 +274,17 @@ func rest(ctx context.Context, took, bound time.Duration) {
 }
 
 // publish publishes a claim, as long as ctx lasts: a reconnect takes a moment,
-// a relay much longer.
-func (t *ticker) publish(ctx context.Context, entries []events.Entry) error {
+// a relay much longer. It returns the events that were not published: nobody
+// waits for those.
+func (t *ticker) publish(ctx context.Context, entries []events.Entry) (rest []events.Entry, err error) {
 	for {
-		err := t.publisher.Publish(ctx, entries)
-		if err == nil {
-			return nil
+		entries, err = t.publisher.PublishIDs(ctx, entries)
+		if !slices.ContainsFunc(entries, events.Entry.IsID) {
+			return entries, nil
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return entries, err
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -271,9 +299,12 @@ func (t *ticker) entries(claim db.Claim) []events.Entry {
 
 // finish begins the next interval. It goes on trying: nobody can tick before,
 // and a relay would have to publish everything once more.
-func (t *ticker) finish(ctx context.Context, tick db.Tick) {
+func (t *ticker) finish(ctx context.Context, tick db.Tick, rest []events.Entry) {
 	_ = persist(ctx, storeWait, t.trouble, func(ctx context.Context) error { // the row is there: a relay finishes it
-		return t.store.FinishClaim(ctx, tick.OutboxID, tick.Size())
+		if len(rest) == 0 {
+			return t.store.FinishClaim(ctx, tick.OutboxID, tick.Size())
+		}
+		return t.store.EndClaims(ctx, []db.EndedClaim{{OutboxID: tick.OutboxID, Size: tick.Size(), Rest: events.Encode(rest)}})
 	})
 }
 

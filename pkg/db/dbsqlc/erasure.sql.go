@@ -52,7 +52,7 @@ DELETE FROM messages AS m USING (
     ORDER BY l.recipient, l.id LIMIT $2 FOR UPDATE OF held SKIP LOCKED
 ) AS batch
 WHERE m.id = batch.id
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 // A batch of a recipient's messages, whatever their state. A row that is
@@ -98,6 +98,7 @@ func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimi
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}

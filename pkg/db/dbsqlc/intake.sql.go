@@ -234,7 +234,7 @@ func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) 
 }
 
 const messagesByID = `-- name: MessagesByID :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m WHERE m.id = ANY($1::uuid[])
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from FROM messages AS m WHERE m.id = ANY($1::uuid[])
 `
 
 func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message, error) {
@@ -276,6 +276,7 @@ func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -288,7 +289,7 @@ func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message
 }
 
 const messagesByKey = `-- name: MessagesByKey :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from FROM messages AS m
 JOIN (
     SELECT unnest($1::text[]) AS scope, unnest($2::text[]) AS idempotency_key
 ) AS k ON m.scope = k.scope AND m.idempotency_key = k.idempotency_key
@@ -334,6 +335,7 @@ func (q *Queries) MessagesByKey(ctx context.Context, scopes []string, idempotenc
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}

@@ -54,4 +54,5 @@ type Message struct {
 	BodyHash       []byte         `db:"body_hash"`
 	Traceparent    *string        `db:"traceparent"`
 	Tracestate     *string        `db:"tracestate"`
+	RelayedFrom    *int64         `db:"relayed_from"`
 }

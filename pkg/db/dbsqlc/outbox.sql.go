@@ -11,21 +11,66 @@ import (
 	"time"
 )
 
+const abandonedClaims = `-- name: AbandonedClaims :many
+SELECT id, relays, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds FROM outbox
+WHERE is_claim
+  AND CASE WHEN not_before IS NULL
+      THEN created_at < clock_timestamp() - $1::interval OR created_at > clock_timestamp()
+      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $1::interval END
+ORDER BY id LIMIT $2
+`
+
+type AbandonedClaimsRow struct {
+	ID         int64   `db:"id"`
+	Relays     int32   `db:"relays"`
+	Batch      []byte  `db:"batch"`
+	AgeSeconds float64 `db:"age_seconds"`
+}
+
+// Claims that whoever had them last has had time to publish and has not. One
+// from the future is there when Postgres' clock was set back: waiting for the
+// clock would hold up the pace for as long.
+func (q *Queries) AbandonedClaims(ctx context.Context, age time.Duration, batchLimit int32) ([]AbandonedClaimsRow, error) {
+	rows, err := q.db.Query(ctx, abandonedClaims, age, batchLimit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AbandonedClaimsRow
+	for rows.Next() {
+		var i AbandonedClaimsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Relays,
+			&i.Batch,
+			&i.AgeSeconds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deletePublished = `-- name: DeletePublished :exec
 WITH published AS (
     DELETE FROM outbox
     USING set_config('synchronous_commit', 'off', true)
-    WHERE id = ANY($1::bigint[]) AND (on_arrival OR NOT is_claim)
-    RETURNING on_arrival
+    WHERE id = ANY($1::bigint[]) AND (NOT is_claim OR on_arrival AND relays = 0)
+    RETURNING is_claim
 )
 UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval
 WHERE tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_interval
-  AND EXISTS (SELECT FROM published WHERE on_arrival)
+  AND EXISTS (SELECT FROM published WHERE is_claim)
 `
 
-// The commit waits for no disk: rows that a power cut brings back are
-// published once more, which is harmless. What was emitted on arrival and is
-// published only now, after the pace was given an interval, begins one.
+// The commit does not wait for the disk: rows that a power cut brings back are
+// published once more, which is harmless. A claim that a relay has taken is the
+// relay's to end. What was emitted on arrival and is published only now, after
+// the pace was given an interval, begins one.
 func (q *Queries) DeletePublished(ctx context.Context, ids []int64) error {
 	_, err := q.db.Exec(ctx, deletePublished, ids)
 	return err
@@ -53,27 +98,52 @@ func (q *Queries) InsertOutbox(ctx context.Context, batch []byte, emits bool) (i
 	return id, err
 }
 
-const lockAbandoned = `-- name: LockAbandoned :many
-SELECT id, is_claim, on_arrival, batch FROM outbox
-WHERE id > $1 AND (created_at < clock_timestamp() - $2::interval OR created_at > clock_timestamp())
-ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+const keepRests = `-- name: KeepRests :exec
+UPDATE outbox AS o SET batch = g.rest, not_before = clock_timestamp() + $1::interval
+FROM (SELECT unnest($2::bigint[]) AS id, unnest($3::bytea[]) AS rest) AS g
+WHERE o.id = g.id AND NOT o.is_claim
 `
 
-type LockAbandonedRow struct {
-	ID        int64  `db:"id"`
-	IsClaim   bool   `db:"is_claim"`
-	OnArrival bool   `db:"on_arrival"`
-	Batch     []byte `db:"batch"`
+// What NATS did not take is tried again, at once or later; what it took is left
+// out.
+func (q *Queries) KeepRests(ctx context.Context, again *time.Duration, ids []int64, rests [][]byte) error {
+	_, err := q.db.Exec(ctx, keepRests, again, ids, rests)
+	return err
 }
 
-// What its owner has had time to publish and has not. A row from the future
-// is there when Postgres' clock was set back: its age is unknown, and waiting
-// for the clock would hold up the pace for as long. Rows that another
-// dispatcher relays at this moment are skipped. A round goes on after the
-// last row of the round before, so that rows which can't be published don't
-// stand in the way of the rest.
-func (q *Queries) LockAbandoned(ctx context.Context, after int64, age time.Duration, batchLimit int32) ([]LockAbandonedRow, error) {
-	rows, err := q.db.Query(ctx, lockAbandoned, after, age, batchLimit)
+const lockAbandoned = `-- name: LockAbandoned :many
+SELECT id, batch FROM outbox
+WHERE id > $1 AND NOT is_claim
+  AND CASE WHEN not_before IS NULL
+      THEN created_at < clock_timestamp() - $2::interval OR created_at > clock_timestamp()
+      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $3::interval END
+ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
+`
+
+type LockAbandonedParams struct {
+	After      int64         `db:"after"`
+	Age        time.Duration `db:"age"`
+	Again      time.Duration `db:"again"`
+	BatchLimit int32         `db:"batch_limit"`
+}
+
+type LockAbandonedRow struct {
+	ID    int64  `db:"id"`
+	Batch []byte `db:"batch"`
+}
+
+// Events that their owner has had time to publish and has not. A row from the
+// future is there when Postgres' clock was set back: its age is unknown. Rows
+// that another dispatcher relays at this moment are skipped. A round goes on
+// after the last row of the round before, so that rows which can't be published
+// don't stand in the way of the rest.
+func (q *Queries) LockAbandoned(ctx context.Context, arg LockAbandonedParams) ([]LockAbandonedRow, error) {
+	rows, err := q.db.Query(ctx, lockAbandoned,
+		arg.After,
+		arg.Age,
+		arg.Again,
+		arg.BatchLimit,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +151,41 @@ func (q *Queries) LockAbandoned(ctx context.Context, after int64, age time.Durat
 	var items []LockAbandonedRow
 	for rows.Next() {
 		var i LockAbandonedRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.IsClaim,
-			&i.OnArrival,
-			&i.Batch,
-		); err != nil {
+		if err := rows.Scan(&i.ID, &i.Batch); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockClaims = `-- name: LockClaims :many
+SELECT o.id, o.batch FROM outbox AS o
+JOIN (SELECT unnest($1::bigint[]) AS id, unnest($2::integer[]) AS relays) AS g ON o.id = g.id AND o.relays = g.relays
+WHERE o.is_claim
+ORDER BY o.id FOR UPDATE OF o SKIP LOCKED
+`
+
+type LockClaimsRow struct {
+	ID    int64  `db:"id"`
+	Batch []byte `db:"batch"`
+}
+
+// Those of them that nobody has taken or ended meanwhile. The batch is read
+// again: an erasure may have changed it.
+func (q *Queries) LockClaims(ctx context.Context, ids []int64, relays []int32) ([]LockClaimsRow, error) {
+	rows, err := q.db.Query(ctx, lockClaims, ids, relays)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockClaimsRow
+	for rows.Next() {
+		var i LockClaimsRow
+		if err := rows.Scan(&i.ID, &i.Batch); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -113,8 +212,20 @@ func (q *Queries) OutboxBacklog(ctx context.Context) (OutboxBacklogRow, error) {
 	return i, err
 }
 
+const takeClaims = `-- name: TakeClaims :exec
+UPDATE outbox AS o SET batch = g.batch, relays = o.relays + 1, not_before = clock_timestamp() + $1::interval
+FROM (SELECT unnest($2::bigint[]) AS id, unnest($3::bytea[]) AS batch) AS g
+WHERE o.id = g.id
+`
+
+// Theirs for a while is who takes them.
+func (q *Queries) TakeClaims(ctx context.Context, age time.Duration, ids []int64, batches [][]byte) error {
+	_, err := q.db.Exec(ctx, takeClaims, age, ids, batches)
+	return err
+}
+
 const unpublishedClaims = `-- name: UnpublishedClaims :many
-SELECT id, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds
+SELECT id, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds
 FROM outbox
 WHERE is_claim AND (created_at <= clock_timestamp() - $1::interval OR created_at > clock_timestamp())
 ORDER BY id
@@ -122,7 +233,6 @@ ORDER BY id
 
 type UnpublishedClaimsRow struct {
 	ID         int64   `db:"id"`
-	Batch      []byte  `db:"batch"`
 	AgeSeconds float64 `db:"age_seconds"`
 }
 
@@ -136,7 +246,7 @@ func (q *Queries) UnpublishedClaims(ctx context.Context, age time.Duration) ([]U
 	var items []UnpublishedClaimsRow
 	for rows.Next() {
 		var i UnpublishedClaimsRow
-		if err := rows.Scan(&i.ID, &i.Batch, &i.AgeSeconds); err != nil {
+		if err := rows.Scan(&i.ID, &i.AgeSeconds); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

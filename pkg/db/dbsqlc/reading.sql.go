@@ -54,7 +54,7 @@ func (q *Queries) CopyStates(ctx context.Context, ids []message.ID) ([]CopyState
 }
 
 const getMessage = `-- name: GetMessage :one
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m WHERE id = $1
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from FROM messages AS m WHERE id = $1
 `
 
 func (q *Queries) GetMessage(ctx context.Context, id message.ID) (Message, error) {
@@ -90,6 +90,7 @@ func (q *Queries) GetMessage(ctx context.Context, id message.ID) (Message, error
 		&i.BodyHash,
 		&i.Traceparent,
 		&i.Tracestate,
+		&i.RelayedFrom,
 	)
 	return i, err
 }

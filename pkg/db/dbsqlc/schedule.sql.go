@@ -185,6 +185,7 @@ func (q *Queries) OldestPending(ctx context.Context, destination string, floors 
 const pace = `-- name: Pace :one
 SELECT
     running, tick_interval, (next_tick_at IS NULL)::boolean AS open,
+    (next_tick_at IS NULL AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT on_arrival))::boolean AS lost,
     coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
 FROM schedule
 `
@@ -193,10 +194,12 @@ type PaceRow struct {
 	Running      bool          `db:"running"`
 	TickInterval time.Duration `db:"tick_interval"`
 	Open         bool          `db:"open"`
+	Lost         bool          `db:"lost"`
 	Wait         time.Duration `db:"wait"`
 }
 
 // What the tick loop looks at before it takes the lock.
+// lost: the open claim is not in the outbox any more.
 func (q *Queries) Pace(ctx context.Context) (PaceRow, error) {
 	row := q.db.QueryRow(ctx, pace)
 	var i PaceRow
@@ -204,6 +207,7 @@ func (q *Queries) Pace(ctx context.Context) (PaceRow, error) {
 		&i.Running,
 		&i.TickInterval,
 		&i.Open,
+		&i.Lost,
 		&i.Wait,
 	)
 	return i, err

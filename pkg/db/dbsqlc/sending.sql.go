@@ -144,7 +144,7 @@ func (q *Queries) KeepMessages(ctx context.Context, ids []message.ID) ([]message
 }
 
 const loadQueued = `-- name: LoadQueued :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate FROM messages AS m
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from FROM messages AS m
 WHERE m.id = ANY($1::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING')
 `
 
@@ -191,6 +191,7 @@ func (q *Queries) LoadQueued(ctx context.Context, ids []message.ID) ([]Message, 
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -207,6 +208,7 @@ UPDATE messages AS m SET
     status = o.status::message_status,
     version = greatest(m.version + 1, o.version),
     claim = greatest(m.claim, o.next_claim),
+    relayed_from = NULL,
     attempts = greatest(m.attempts, o.number),
     fruitless = 0,
     updated_at = clock_timestamp(),
@@ -232,7 +234,7 @@ FROM (
 ) AS o
 WHERE m.id = o.id
   AND m.status::text || '>' || o.status = ANY($2::text[])
-  AND (o.status = 'SENT' OR (m.claim <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
+  AND (o.status = 'SENT' OR (coalesce(m.relayed_from, m.claim) <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 RETURNING m.id
 `
 
@@ -257,7 +259,8 @@ type RecordOutcomesParams struct {
 // outcome counts only while no newer claim is made, and only before an
 // attempt of the same number or a later one is recorded: so one that is
 // delivered twice, or late, or after a user's retry, changes nothing. (The
-// row's claim is the older one when the event of a parking was lost.)
+// row's claim is the older one when the event of a parking was lost. A claim
+// that a relay has put in another's place lets the other's outcomes count too.)
 func (q *Queries) RecordOutcomes(ctx context.Context, arg RecordOutcomesParams) ([]message.ID, error) {
 	rows, err := q.db.Query(ctx, recordOutcomes,
 		arg.Lease,

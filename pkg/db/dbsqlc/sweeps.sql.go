@@ -24,7 +24,7 @@ FROM (
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) AS late
 WHERE m.id = late.id AND m.status::text = ANY($1::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int32) ([]Message, error) {
@@ -66,6 +66,7 @@ func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -93,7 +94,7 @@ FROM (
     FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id AND m.status::text = ANY($1::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 // Claimed again and again, and never an outcome. A row that is locked is
@@ -137,6 +138,7 @@ func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID,
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}

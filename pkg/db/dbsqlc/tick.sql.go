@@ -27,7 +27,8 @@ WITH picked AS (
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
-    claim = m.claim + 1,
+    claim = m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, -- the number between is a sender's, see RaiseClaims
+    relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
     queued_at = clock_timestamp(),
@@ -36,7 +37,7 @@ UPDATE messages AS m SET
     lease_until = clock_timestamp() + $1::interval
 FROM picked
 WHERE m.id = picked.id AND m.status::text = ANY($2::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 type ClaimDueParams struct {
@@ -99,6 +100,7 @@ func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]Message, 
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -108,6 +110,24 @@ func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]Message, 
 		return nil, err
 	}
 	return items, nil
+}
+
+const closeLostClaim = `-- name: CloseLostClaim :execrows
+UPDATE schedule SET
+    next_tick_at = clock_timestamp() + tick_interval,
+    last_tick_at = clock_timestamp()
+WHERE next_tick_at IS NULL
+  AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT on_arrival)
+`
+
+// A claim is open and its outbox row is gone: deleted by hand, or lost with a
+// restore. The lease brings its messages back, and an interval begins.
+func (q *Queries) CloseLostClaim(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, closeLostClaim)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const emptyTick = `-- name: EmptyTick :exec
@@ -123,9 +143,63 @@ func (q *Queries) EmptyTick(ctx context.Context, lease time.Duration) error {
 	return err
 }
 
+const endClaims = `-- name: EndClaims :execrows
+WITH given AS (
+    SELECT
+        unnest($1::bigint[]) AS id,
+        unnest($2::integer[]) AS relays,
+        unnest($3::bytea[]) AS rest,
+        unnest($4::integer[]) AS members
+), done AS (
+    DELETE FROM outbox AS o USING given AS g
+    WHERE o.id = g.id AND o.is_claim AND o.relays = g.relays AND g.rest = ''
+    RETURNING o.id, o.on_arrival
+), kept AS (
+    UPDATE outbox AS o SET is_claim = false, batch = g.rest, not_before = NULL FROM given AS g
+    WHERE o.id = g.id AND o.is_claim AND o.relays = g.relays AND g.rest <> ''
+    RETURNING o.id, o.on_arrival
+), ended AS (
+    SELECT id, on_arrival FROM done UNION ALL SELECT id, on_arrival FROM kept
+), ticks AS (
+    SELECT sum(given.members)::integer AS n FROM ended JOIN given ON given.id = ended.id WHERE NOT ended.on_arrival -- NULL: no tick's
+)
+UPDATE schedule SET
+    next_tick_at = clock_timestamp() + tick_interval,
+    last_tick_at = CASE WHEN ticks.n IS NULL THEN last_tick_at ELSE clock_timestamp() END,
+    last_batch = coalesce(ticks.n, last_batch)
+FROM ticks
+WHERE ticks.n IS NOT NULL
+   OR (EXISTS (SELECT FROM ended) AND tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_interval)
+`
+
+type EndClaimsParams struct {
+	Ids    []int64  `db:"ids"`
+	Relays []int32  `db:"relays"`
+	Rests  [][]byte `db:"rests"`
+	Sizes  []int32  `db:"sizes"`
+}
+
+// The ids of these claims are published. A row whose rest is empty is done with;
+// the rest of the others is events, which are relayed like any others and which
+// no tick waits for. Only who took a claim last ends it. For a tick's claim the
+// interval begins; so it does for ids that were emitted on arrival and are
+// published only now, after the pace was given an interval.
+func (q *Queries) EndClaims(ctx context.Context, arg EndClaimsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, endClaims,
+		arg.Ids,
+		arg.Relays,
+		arg.Rests,
+		arg.Sizes,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const finishClaim = `-- name: FinishClaim :execrows
 WITH published AS (
-    DELETE FROM outbox WHERE id = $2 AND is_claim AND NOT on_arrival RETURNING id
+    DELETE FROM outbox WHERE id = $2 AND is_claim AND NOT on_arrival AND relays = 0 RETURNING id
 )
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
@@ -134,9 +208,9 @@ UPDATE schedule SET
 FROM published, set_config('synchronous_commit', 'off', true)
 `
 
-// The claim is published: the interval begins. Whoever comes second, owner
-// or relay, finds the row gone and changes nothing. The commit waits for no
-// disk: should a power cut take it back, the claim is relayed once more, as
+// The claim is published by its owner: the interval begins. An owner that comes
+// after a relay has taken the claim changes nothing. The commit does not wait
+// for the disk: if a power cut undoes it, the claim is relayed once more, as
 // after a crash just before it.
 func (q *Queries) FinishClaim(ctx context.Context, lastBatch int32, iD int64) (int64, error) {
 	result, err := q.db.Exec(ctx, finishClaim, lastBatch, iD)
@@ -204,9 +278,56 @@ func (q *Queries) PullBackTick(ctx context.Context) error {
 	return err
 }
 
+const raiseClaims = `-- name: RaiseClaims :many
+UPDATE messages AS m SET
+    claim = m.claim + 2,
+    relayed_from = coalesce(m.relayed_from, m.claim),
+    lease_until = clock_timestamp() + $1::interval
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.status::text IN ('QUEUED', 'RETRYING')
+    FOR UPDATE OF held SKIP LOCKED
+) AS kept
+WHERE m.id = kept.id
+RETURNING m.id, m.claim
+`
+
+type RaiseClaimsRow struct {
+	ID    message.ID `db:"id"`
+	Claim int64      `db:"claim"`
+}
+
+// A relay takes a new claim number for ids that were not published. The gate
+// drops whatever comes under the old one, however late. The number rises by two:
+// a sender that had the delivery after all parks a retry under the one between.
+// A row that is locked is having its outcome recorded: the next relay sees what
+// became of it. (Waiting for it could end in a deadlock.)
+func (q *Queries) RaiseClaims(ctx context.Context, lease time.Duration, ids []message.ID, claims []int64) ([]RaiseClaimsRow, error) {
+	rows, err := q.db.Query(ctx, raiseClaims, lease, ids, claims)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RaiseClaimsRow
+	for rows.Next() {
+		var i RaiseClaimsRow
+		if err := rows.Scan(&i.ID, &i.Claim); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const reclaim = `-- name: Reclaim :many
 UPDATE messages AS m SET
-    claim = m.claim + 1,
+    claim = m.claim + 2, -- the number between is a sender's, see RaiseClaims
+    relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
     updated_at = clock_timestamp(),
@@ -220,7 +341,7 @@ FROM (
     LIMIT $4 FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 type ReclaimParams struct {
@@ -277,6 +398,7 @@ func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]Message, er
 			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
+			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}

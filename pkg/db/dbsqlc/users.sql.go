@@ -21,7 +21,7 @@ UPDATE messages AS m SET
     lease_until = NULL
 WHERE m.id = $1 AND m.status::text = ANY($2::text[])
   AND (m.status <> 'RETRYING' OR m.next_attempt_at >= clock_timestamp() + $3::interval)
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 // A parked message is called back only while its next attempt is far enough
@@ -59,6 +59,7 @@ func (q *Queries) CancelMessage(ctx context.Context, iD message.ID, before []str
 		&i.BodyHash,
 		&i.Traceparent,
 		&i.Tracestate,
+		&i.RelayedFrom,
 	)
 	return i, err
 }
@@ -104,7 +105,7 @@ UPDATE messages AS m SET
     next_attempt_at = NULL,
     lease_until = NULL
 WHERE m.id = $2 AND m.status::text = ANY($3::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 // A new budget and a new due time; attempt numbers go on where they were.
@@ -141,6 +142,7 @@ func (q *Queries) RetryMessage(ctx context.Context, expiresAt *time.Time, iD mes
 		&i.BodyHash,
 		&i.Traceparent,
 		&i.Tracestate,
+		&i.RelayedFrom,
 	)
 	return i, err
 }

@@ -2,33 +2,68 @@
 INSERT INTO outbox (batch, is_claim, on_arrival) VALUES (@batch, @emits, @emits) RETURNING id;
 
 -- name: DeletePublished :exec
--- The commit waits for no disk: rows that a power cut brings back are
--- published once more, which is harmless. What was emitted on arrival and is
--- published only now, after the pace was given an interval, begins one.
+-- The commit does not wait for the disk: rows that a power cut brings back are
+-- published once more, which is harmless. A claim that a relay has taken is the
+-- relay's to end. What was emitted on arrival and is published only now, after
+-- the pace was given an interval, begins one.
 WITH published AS (
     DELETE FROM outbox
     USING set_config('synchronous_commit', 'off', true)
-    WHERE id = ANY(@ids::bigint[]) AND (on_arrival OR NOT is_claim)
-    RETURNING on_arrival
+    WHERE id = ANY(@ids::bigint[]) AND (NOT is_claim OR on_arrival AND relays = 0)
+    RETURNING is_claim
 )
 UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval
 WHERE tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_interval
-  AND EXISTS (SELECT FROM published WHERE on_arrival);
+  AND EXISTS (SELECT FROM published WHERE is_claim);
 
 -- name: LockAbandoned :many
--- What its owner has had time to publish and has not. A row from the future
--- is there when Postgres' clock was set back: its age is unknown, and waiting
--- for the clock would hold up the pace for as long. Rows that another
--- dispatcher relays at this moment are skipped. A round goes on after the
--- last row of the round before, so that rows which can't be published don't
--- stand in the way of the rest.
-SELECT id, is_claim, on_arrival, batch FROM outbox
-WHERE id > @after AND (created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp())
+-- Events that their owner has had time to publish and has not. A row from the
+-- future is there when Postgres' clock was set back: its age is unknown. Rows
+-- that another dispatcher relays at this moment are skipped. A round goes on
+-- after the last row of the round before, so that rows which can't be published
+-- don't stand in the way of the rest.
+SELECT id, batch FROM outbox
+WHERE id > @after AND NOT is_claim
+  AND CASE WHEN not_before IS NULL
+      THEN created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp()
+      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + @again::interval END
 ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED;
+
+-- name: KeepRests :exec
+-- What NATS did not take is tried again, at once or later; what it took is left
+-- out.
+UPDATE outbox AS o SET batch = g.rest, not_before = clock_timestamp() + sqlc.narg(again)::interval
+FROM (SELECT unnest(@ids::bigint[]) AS id, unnest(@rests::bytea[]) AS rest) AS g
+WHERE o.id = g.id AND NOT o.is_claim;
+
+-- name: AbandonedClaims :many
+-- Claims that whoever had them last has had time to publish and has not. One
+-- from the future is there when Postgres' clock was set back: waiting for the
+-- clock would hold up the pace for as long.
+SELECT id, relays, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds FROM outbox
+WHERE is_claim
+  AND CASE WHEN not_before IS NULL
+      THEN created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp()
+      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + @age::interval END
+ORDER BY id LIMIT @batch_limit;
+
+-- name: LockClaims :many
+-- Those of them that nobody has taken or ended meanwhile. The batch is read
+-- again: an erasure may have changed it.
+SELECT o.id, o.batch FROM outbox AS o
+JOIN (SELECT unnest(@ids::bigint[]) AS id, unnest(@relays::integer[]) AS relays) AS g ON o.id = g.id AND o.relays = g.relays
+WHERE o.is_claim
+ORDER BY o.id FOR UPDATE OF o SKIP LOCKED;
+
+-- name: TakeClaims :exec
+-- Theirs for a while is who takes them.
+UPDATE outbox AS o SET batch = g.batch, relays = o.relays + 1, not_before = clock_timestamp() + @age::interval
+FROM (SELECT unnest(@ids::bigint[]) AS id, unnest(@batches::bytea[]) AS batch) AS g
+WHERE o.id = g.id;
 
 -- name: UnpublishedClaims :many
 -- Of a tick's there is one at most: no other runs before it is published.
-SELECT id, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds
+SELECT id, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds
 FROM outbox
 WHERE is_claim AND (created_at <= clock_timestamp() - @age::interval OR created_at > clock_timestamp())
 ORDER BY id;

@@ -42,8 +42,10 @@ FROM schedule;
 
 -- name: Pace :one
 -- What the tick loop looks at before it takes the lock.
+-- lost: the open claim is not in the outbox any more.
 SELECT
     running, tick_interval, (next_tick_at IS NULL)::boolean AS open,
+    (next_tick_at IS NULL AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT on_arrival))::boolean AS lost,
     coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
 FROM schedule;
 

@@ -12,11 +12,13 @@ WHERE m.id = ANY(@ids::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING');
 -- outcome counts only while no newer claim is made, and only before an
 -- attempt of the same number or a later one is recorded: so one that is
 -- delivered twice, or late, or after a user's retry, changes nothing. (The
--- row's claim is the older one when the event of a parking was lost.)
+-- row's claim is the older one when the event of a parking was lost. A claim
+-- that a relay has put in another's place lets the other's outcomes count too.)
 UPDATE messages AS m SET
     status = o.status::message_status,
     version = greatest(m.version + 1, o.version),
     claim = greatest(m.claim, o.next_claim),
+    relayed_from = NULL,
     attempts = greatest(m.attempts, o.number),
     fruitless = 0,
     updated_at = clock_timestamp(),
@@ -42,7 +44,7 @@ FROM (
 ) AS o
 WHERE m.id = o.id
   AND m.status::text || '>' || o.status = ANY(@moves::text[])
-  AND (o.status = 'SENT' OR (m.claim <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
+  AND (o.status = 'SENT' OR (coalesce(m.relayed_from, m.claim) <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 RETURNING m.id;
 
 -- name: KeepMessages :many

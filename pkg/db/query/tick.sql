@@ -29,7 +29,8 @@ WITH picked AS (
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
-    claim = m.claim + 1,
+    claim = m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, -- the number between is a sender's, see RaiseClaims
+    relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
     queued_at = clock_timestamp(),
@@ -45,7 +46,8 @@ RETURNING m.*;
 -- no unrecorded outcome is left; the claim number makes sure that nothing
 -- has happened since. A row that is locked is having an outcome recorded.
 UPDATE messages AS m SET
-    claim = m.claim + 1,
+    claim = m.claim + 2, -- the number between is a sender's, see RaiseClaims
+    relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
     updated_at = clock_timestamp(),
@@ -80,18 +82,80 @@ UPDATE schedule SET
     arrival_lease = CASE WHEN tick_interval = interval '0' THEN @lease::interval END;
 
 -- name: FinishClaim :execrows
--- The claim is published: the interval begins. Whoever comes second, owner
--- or relay, finds the row gone and changes nothing. The commit waits for no
--- disk: should a power cut take it back, the claim is relayed once more, as
+-- The claim is published by its owner: the interval begins. An owner that comes
+-- after a relay has taken the claim changes nothing. The commit does not wait
+-- for the disk: if a power cut undoes it, the claim is relayed once more, as
 -- after a crash just before it.
 WITH published AS (
-    DELETE FROM outbox WHERE id = @id AND is_claim AND NOT on_arrival RETURNING id
+    DELETE FROM outbox WHERE id = @id AND is_claim AND NOT on_arrival AND relays = 0 RETURNING id
 )
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
     last_tick_at = clock_timestamp(),
     last_batch = @last_batch
 FROM published, set_config('synchronous_commit', 'off', true);
+
+-- name: EndClaims :execrows
+-- The ids of these claims are published. A row whose rest is empty is done with;
+-- the rest of the others is events, which are relayed like any others and which
+-- no tick waits for. Only who took a claim last ends it. For a tick's claim the
+-- interval begins; so it does for ids that were emitted on arrival and are
+-- published only now, after the pace was given an interval.
+WITH given AS (
+    SELECT
+        unnest(@ids::bigint[]) AS id,
+        unnest(@relays::integer[]) AS relays,
+        unnest(@rests::bytea[]) AS rest,
+        unnest(@sizes::integer[]) AS members
+), done AS (
+    DELETE FROM outbox AS o USING given AS g
+    WHERE o.id = g.id AND o.is_claim AND o.relays = g.relays AND g.rest = ''
+    RETURNING o.id, o.on_arrival
+), kept AS (
+    UPDATE outbox AS o SET is_claim = false, batch = g.rest, not_before = NULL FROM given AS g
+    WHERE o.id = g.id AND o.is_claim AND o.relays = g.relays AND g.rest <> ''
+    RETURNING o.id, o.on_arrival
+), ended AS (
+    SELECT id, on_arrival FROM done UNION ALL SELECT id, on_arrival FROM kept
+), ticks AS (
+    SELECT sum(given.members)::integer AS n FROM ended JOIN given ON given.id = ended.id WHERE NOT ended.on_arrival -- NULL: no tick's
+)
+UPDATE schedule SET
+    next_tick_at = clock_timestamp() + tick_interval,
+    last_tick_at = CASE WHEN ticks.n IS NULL THEN last_tick_at ELSE clock_timestamp() END,
+    last_batch = coalesce(ticks.n, last_batch)
+FROM ticks
+WHERE ticks.n IS NOT NULL
+   OR (EXISTS (SELECT FROM ended) AND tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_interval);
+
+-- name: CloseLostClaim :execrows
+-- A claim is open and its outbox row is gone: deleted by hand, or lost with a
+-- restore. The lease brings its messages back, and an interval begins.
+UPDATE schedule SET
+    next_tick_at = clock_timestamp() + tick_interval,
+    last_tick_at = clock_timestamp()
+WHERE next_tick_at IS NULL
+  AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT on_arrival);
+
+-- name: RaiseClaims :many
+-- A relay takes a new claim number for ids that were not published. The gate
+-- drops whatever comes under the old one, however late. The number rises by two:
+-- a sender that had the delivery after all parks a retry under the one between.
+-- A row that is locked is having its outcome recorded: the next relay sees what
+-- became of it. (Waiting for it could end in a deadlock.)
+UPDATE messages AS m SET
+    claim = m.claim + 2,
+    relayed_from = coalesce(m.relayed_from, m.claim),
+    lease_until = clock_timestamp() + @lease::interval
+FROM (
+    SELECT held.id FROM messages AS held
+    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
+        ON held.id = given.id AND held.claim = given.claim
+    WHERE held.status::text IN ('QUEUED', 'RETRYING')
+    FOR UPDATE OF held SKIP LOCKED
+) AS kept
+WHERE m.id = kept.id
+RETURNING m.id, m.claim;
 
 -- name: RenewLeases :exec
 -- The lease runs from publication, and a relay publishes late. A row that is

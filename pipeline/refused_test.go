@@ -1,0 +1,121 @@
+package pipeline_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.heard.ignore()
+	id := events.NewComposer(w.top, false).Delivery(events.OriginTick, draft())
+	event := func(id, body string) events.Entry {
+		return events.Entry{Subject: w.top.Event(message.EventCreated, "x"), MsgID: id, Data: []byte(body)}
+	}
+	large := event("large", `"`+strings.Repeat("x", 2<<20)+`"`)
+	nowhere := events.Entry{Subject: "no such subject", MsgID: "nowhere", Data: []byte("{}")}
+	all := []events.Entry{large, nowhere, id, event("small", "{}")}
+
+	missing, err := events.NewPublisher(w.js).PublishSome(t.Context(), all)
+
+	require.ErrorIs(t, err, events.ErrRefused, "and at once: repeating it is of no use")
+	require.Equal(t, all[:2], missing)
+	require.EqualValues(t, 1, w.deliveries().State.Msgs)
+}
+
+func TestAnEventThatIsTooLargeGoesWithoutItsContent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.heard.ignore() // a created message is not RETRYING
+	w.limitEvents(2000)
+	m := w.claimed(draft())[0]
+	m.Status, m.Metadata, m.LastError = message.Retrying, map[string]string{"order": "7"}, "status 503: "+strings.Repeat("é", 2000)
+	m.NextAttemptAt = &m.UpdatedAt
+	composer := events.NewComposer(w.top, true)
+	content := m
+	content.LastError, content.Content = "", strings.Repeat("x", 3000)
+	attempt := &message.Attempt{Number: 1, StartedAt: m.UpdatedAt, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: m.LastError, Response: strings.Repeat("<", 1000)}
+	w.publish(
+		composer.Moved(message.EventCreated, []message.Message{content})[0],
+		composer.Finished(message.EventAttempted, m, events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1, Attempt: attempt}),
+	)
+
+	read := w.events(m.ID, 2)
+	for _, event := range read {
+		require.True(t, event.Data.ContentOmitted)
+		require.Empty(t, event.Data.Content)
+		require.Empty(t, event.Data.Metadata)
+		require.Equal(t, m.To, event.Data.To)
+	}
+	told := read[1].Data
+	require.Equal(t, "status 503: "+strings.Repeat("é", 94), told.LastError)
+	require.Equal(t, told.LastError, told.Outcome.Attempt.Error)
+	require.Empty(t, told.Outcome.Attempt.Response)
+	require.Equal(t, 503, told.Outcome.Attempt.HTTPStatus, "what is recorded is there")
+}
+
+// limitEvents has the stream of events refuse what is larger; -1 ends that.
+func (w *world) limitEvents(size int32) {
+	w.t.Helper()
+	for _, config := range w.top.Streams() {
+		if config.Name == w.top.EventsStream() {
+			config.MaxMsgSize = size
+			_, err := w.js.UpdateStream(w.t.Context(), config)
+			require.NoError(w.t, err)
+		}
+	}
+}
+
+func TestIdsAreEmittedWhileEventsAreRefused(t *testing.T) {
+	t.Parallel()
+	const count = 3
+	w := newWorld(t, "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
+	w.limitEvents(10)
+	ids := w.insert(drafts(count)...)
+	w.abandon()
+	w.runDispatcher()
+
+	w.awaitDeliveries(count)
+
+	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox WHERE is_claim") == 0 }, patience, 5*time.Millisecond)
+	require.Positive(t, w.one("SELECT count(*) FROM outbox"), "nothing is lost")
+	w.limitEvents(-1)
+	w.abandon()
+	for _, id := range ids {
+		require.ElementsMatch(t, []message.EventType{message.EventCreated, message.EventQueued}, kinds(w.events(id, 2)))
+	}
+	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox") == 0 }, patience, 5*time.Millisecond)
+}
+
+func TestALargeMessageIsSentThoughNATSTakesLittle(t *testing.T) {
+	t.Parallel()
+	w := newBareWorld(t, "EVENT_CONTENT", "full", "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
+	w.heard.ignore()
+	w.stopNATS()
+	server := rig.StartNATS(t, 1, func(n rig.NATSNode) string { return n.Config() + "\nmax_payload: 128KB\n" })[0]
+	w.env["NATS_URL"] = server.URL
+	w.js = w.connect()
+	w.provision()
+	api := w.runAll()
+	payload, err := json.Marshal(strings.Repeat("x", 200<<10))
+	require.NoError(t, err)
+
+	large := api.post(t, `{"to":"+905551111111","payload":`+string(payload)+`}`)
+	after := api.post(t, hello)
+
+	w.await(large, message.Sent)
+	w.await(after, message.Sent)
+	for _, event := range w.events(large, 3) {
+		require.True(t, event.Data.ContentOmitted)
+	}
+	require.Equal(t, string(payload), string(api.get(t, large).Payload))
+}
