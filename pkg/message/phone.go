@@ -2,43 +2,51 @@ package message
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
 )
 
-// ErrPhoneNumber is returned by NormalizePhone for what can't be dialled.
+// ErrPhoneNumber is what every error of NormalizePhone wraps.
 var ErrPhoneNumber = errors.New(`must be a phone number in international form, such as "+14155550100"`)
 
 const (
 	// maxDigits is E.164's own limit; some numbering plans reach beyond it.
 	maxDigits = 15
-	// maxDialled is the longest input that can still be a number: the digits,
-	// a trunk prefix such as the (0) in +44 (0)20, and separators.
+	// maxDialled is the longest input that can still be a number, in
+	// characters: the digits, a trunk prefix such as the (0) in +44 (0)20, and
+	// separators.
 	maxDialled = 64
 )
 
 // NormalizePhone brings a phone number into E.164 form. It wants the
-// international form with its +, and stands spaces, dashes, dots and
-// parentheses. The number must have a country's calling code and a length
-// that exists there; whether it is in use nobody can tell, and new ranges
-// appear before a library knows them. It returns ErrPhoneNumber for
-// everything else, letters and extensions included.
+// international form with its +, and stands spaces, dashes, dots, parentheses
+// and the invisible characters that are copied along with a number. The number
+// must have a country's calling code and a length that exists there; whether
+// it is in use nobody can tell, and new ranges appear before a library knows
+// them. Everything else, letters and extensions included, is an error that
+// wraps ErrPhoneNumber and says which character is in the way.
 func NormalizePhone(text string) (string, error) {
-	if len(text) > maxDialled {
-		return "", ErrPhoneNumber
-	}
 	var scratch [maxDialled]byte
 	dialled := scratch[:0]
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == ' ' || c == '-' || c == '.' || c == '(' || c == ')':
+	position := 0
+	for at, c := range text {
+		position++
+		switch {
+		case position > maxDialled:
+			return "", fmt.Errorf("%w (it has more than %d characters)", ErrPhoneNumber, maxDialled)
+		case isSeparator(c):
 		case c >= '0' && c <= '9' && len(dialled) > 0, c == '+' && len(dialled) == 0:
-			dialled = append(dialled, c)
+			dialled = append(dialled, byte(c))
+		case c >= '0' && c <= '9':
+			return "", fmt.Errorf("%w (character %d is %s, where the + must be)", ErrPhoneNumber, position, named(text[at:]))
 		default:
-			return "", ErrPhoneNumber
+			return "", fmt.Errorf("%w (character %d is %s)", ErrPhoneNumber, position, named(text[at:]))
 		}
 	}
 	number, ok := toE164(string(dialled))
@@ -50,9 +58,40 @@ func NormalizePhone(text string) (string, error) {
 		ok = ok && again == number
 	}
 	if !ok {
-		return "", ErrPhoneNumber
+		return "", fmt.Errorf("%w (its country code, or its number of digits, does not exist)", ErrPhoneNumber)
 	}
 	return number, nil
+}
+
+// isSeparator reports whether a character of a number means nothing: what
+// people put between digits, and what comes along when they copy a number from
+// a web page, a document or an address book.
+func isSeparator(c rune) bool {
+	switch {
+	case c == ' ', c == '-', c == '.', c == '(', c == ')':
+	case c == '\u00a0', c == '\u202f': // spaces that don't break
+	case c >= '\u200b' && c <= '\u200f': // of no width, and marks of direction
+	case c >= '\u202a' && c <= '\u202e', c >= '\u2066' && c <= '\u2069': // beginnings and ends of a direction
+	case c >= '\u2010' && c <= '\u2015': // hyphens and dashes
+	default:
+		return false
+	}
+	return true
+}
+
+// named writes the first character of a text so that everybody sees what it
+// is: with its code point unless it is ASCII, and alone if it can't be seen.
+func named(text string) string {
+	c, size := utf8.DecodeRuneInString(text)
+	switch {
+	case c == utf8.RuneError && size == 1:
+		return fmt.Sprintf("the byte 0x%02X, which is not UTF-8", text[0])
+	case !unicode.IsPrint(c):
+		return fmt.Sprintf("U+%04X, which can't be seen", c)
+	case c > unicode.MaxASCII:
+		return fmt.Sprintf("%q (U+%04[1]X)", c)
+	}
+	return strconv.Quote(string(c))
 }
 
 func toE164(dialled string) (number string, ok bool) {

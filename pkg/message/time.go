@@ -14,11 +14,12 @@ var (
 	ErrTimeRange = errors.New("must lie in the years 1 to 9999, in UTC")
 )
 
-// ParseTime reads RFC 3339 and nothing else, and returns UTC, cut to the
-// microsecond: Postgres keeps no more, and rounding could lead out of the
+// ParseTime reads RFC 3339 and nothing else, its t and z also as small letters
+// (§5.6), and returns UTC, cut to the microsecond: Postgres keeps no more, and rounding could lead out of the
 // year 9999, past which a stored time can't be answered as JSON. It returns
 // ErrTime or ErrTimeRange.
 func ParseTime(text string) (time.Time, error) {
+	text = capitals(text)
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil || !isStrict(text) {
 		return time.Time{}, ErrTime
@@ -28,6 +29,18 @@ func ParseTime(text string) (time.Time, error) {
 		return time.Time{}, ErrTimeRange
 	}
 	return t, nil
+}
+
+// capitals makes the two letters of a time large.
+func capitals(text string) string {
+	const date = len("2006-01-02")
+	if len(text) > date && text[date] == 't' {
+		text = text[:date] + "T" + text[date+1:]
+	}
+	if rest, found := strings.CutSuffix(text, "z"); found {
+		text = rest + "Z"
+	}
+	return text
 }
 
 // isStrict refuses what time.Parse, and UnmarshalText with it, takes beyond

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"fmt"
-	"mime"
 	"net"
 	"net/http"
 	"slices"
@@ -87,11 +86,7 @@ func (a *api) demandType(c *fiber.Ctx, bodyNeeded bool, types ...string) error {
 		c.Set("Accept-Post", strings.Join(types, ", "))
 		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or ")+isType(given))
 	}
-	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
-		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia,
-			fmt.Sprintf("Content-Encoding %.40q is not supported", coding))
-	}
-	return nil
+	return demandCoding(c)
 }
 
 // isType ends the sentence about a content type that is not taken.
@@ -100,14 +95,4 @@ func isType(given string) string {
 		return "; there is none"
 	}
 	return fmt.Sprintf(", is %.80q", given)
-}
-
-// contentType is the media type of a body, empty for one that is no type or
-// whose text is not UTF-8.
-func contentType(c *fiber.Ctx) string {
-	media, params, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
-	if charset := params["charset"]; err != nil || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
-		return ""
-	}
-	return media
 }

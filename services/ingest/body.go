@@ -11,8 +11,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// readBody reads a body of up to maxBody bytes into memory of its own. What is
-// large takes room until the request is answered.
+// readBody reads a body of up to maxBody bytes, also when it is unpacked, into
+// memory of its own. What is large takes room until the request is answered.
 func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 	stream := c.Context().RequestBodyStream()
 	if stream == nil {
@@ -21,10 +21,20 @@ func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 	if c.Context().Request.Header.ContentLength() > maxBody {
 		return nil, errTooLarge()
 	}
-	meter := &metered{from: io.LimitReader(stream, maxBody+1), room: a.bodies}
+	from := stream
+	if gzipped, _ := packed(c); gzipped {
+		if !a.bodies.take(gzipRoom) {
+			return nil, errOverloaded
+		}
+		defer a.bodies.give(gzipRoom)
+		from = &unpacker{from: io.LimitReader(stream, maxBody+1)}
+	}
+	meter := &metered{from: io.LimitReader(from, maxBody+1), room: a.bodies}
 	body, err := io.ReadAll(meter)
 	c.Locals(localBodyRoom, meter.taken)
 	switch {
+	case errors.Is(err, errNotGzip):
+		return nil, err // the rest of it is discarded
 	case errors.Is(err, errOverloaded):
 		c.Context().SetConnectionClose()
 		linger(c.Context().Conn())

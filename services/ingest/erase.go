@@ -81,8 +81,8 @@ func (e *eraser) read(q query) (erasure, error) {
 	case len(q["to"]) == 0:
 		r.bad("to", message.CodeRequired, "must be given: whose messages to erase")
 	case len(r.errs) == 0 && e.wantsPhone():
-		if number, err := message.NormalizePhone(request.to); err != nil || number != request.to {
-			r.bad("to", message.CodeInvalidPhoneNumber, message.ErrPhoneNumber.Error())
+		if _, err := message.NormalizePhone(request.to); err != nil {
+			r.bad("to", message.CodeInvalidPhoneNumber, err.Error())
 		}
 	}
 	if len(r.errs) > 0 {

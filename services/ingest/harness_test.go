@@ -59,7 +59,7 @@ func launch(t testing.TB, settings ...string) *installation {
 	require.NoError(t, err)
 	pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(t, err)
-	t.Cleanup(pool.Close)
+	t.Cleanup(func() { db.Close(pool) })
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

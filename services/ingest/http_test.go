@@ -37,12 +37,17 @@ func TestAWrongMethodNamesTheRightOnes(t *testing.T) {
 func TestOnlyJSONIsTaken(t *testing.T) {
 	t.Parallel()
 	i := start(t)
-	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "application/json; charset=latin1", "json", ";"} {
+	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "application/json; charset=latin1", "application/json; charset=utf-16", "application/json; charset=utf-8; charset=latin1", "application/ndjson", "json", ";"} {
 		i.send(http.MethodPost, messages, hello, "Content-Type", contentType).problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	}
-	i.send(http.MethodPost, messages, hello, "Content-Encoding", "gzip").problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
-	for _, contentType := range []string{"application/json", "application/json; charset=UTF-8", "Application/JSON"} {
+	for _, contentType := range []string{
+		"application/json", "Application/JSON", "application/json;", "application/json; charset=UTF-8", "application/json;charset=utf8",
+		`application/json; Charset="Utf-8"`, "application/json; version=1; charset=UTF8", "application/json;odata.metadata=none",
+	} {
 		i.post(hello, "Content-Type", contentType)
+	}
+	for _, contentType := range []string{"application/x-ndjson", "application/ndjson", "application/jsonl", "Application/JSONL; charset=utf8"} {
+		require.Len(t, stream(t, i.send(http.MethodPost, batches, hello+"\n"+hello, "Content-Type", contentType)), 2)
 	}
 }
 

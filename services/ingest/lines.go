@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // Bounds of the lines that are read ahead of the one who stores them. They
@@ -23,18 +25,26 @@ type line struct {
 	long bool // longer than a line may be, and therefore not kept
 }
 
-// readLines splits a stream at line feeds and hands each line over, until the
-// stream ends or each wants no more. Of a line that is longer than limit bytes
-// nothing is kept. The error is the stream's; what had come of a line by then
-// is dropped.
-func readLines(from io.Reader, limit int, each func(line) bool) error {
-	r := bufio.NewReaderSize(from, readSize)
+// errWaste is a stream of which too much is no message: it unpacks to blank
+// lines, or to lines that are too long.
+var errWaste = &message.Malformed{Detail: "the body unpacks to too much that is no message"}
+
+// lineReader splits a stream at line feeds.
+type lineReader struct {
+	from  *bufio.Reader
+	limit int // of a line's bytes; of a longer one nothing is kept
+	waste int // bytes that may yet come in lines that are not kept; negative for any number
+}
+
+// readLines hands each line of a stream over, until the stream ends or each
+// wants no more. The error is the stream's, or errWaste; what had come of a
+// line by then is dropped.
+func readLines(r lineReader, each func(line) bool) error {
 	for {
-		l, err := readLine(r, limit)
+		l, err := r.next()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		l.data = bytes.Trim(l.data, " \t\r\n")
 		if (l.long || len(l.data) > 0) && !each(l) {
 			return nil
 		}
@@ -44,20 +54,37 @@ func readLines(from io.Reader, limit int, each func(line) bool) error {
 	}
 }
 
-// readLine reads to the next line feed, into memory of its own.
-func readLine(r *bufio.Reader, limit int) (l line, err error) {
+// next reads to the next line feed, into memory of its own.
+func (r *lineReader) next() (l line, err error) {
 	for {
-		part, err := r.ReadSlice('\n')
-		if len(l.data)+len(bytes.TrimRight(part, "\r\n")) > limit {
+		part, err := r.from.ReadSlice('\n')
+		if len(l.data)+len(bytes.TrimRight(part, "\r\n")) > r.limit {
 			l = line{long: true}
 		}
 		if !l.long {
 			l.data = append(l.data, part...)
+		} else if !r.drop(len(part)) {
+			return line{}, errWaste
 		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return l, err
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
 		}
+		size := len(l.data)
+		l.data = bytes.Trim(l.data, " \t\r\n")
+		if len(l.data) == 0 && !r.drop(size) {
+			return line{}, errWaste
+		}
+		return l, err
 	}
+}
+
+// drop counts what is not kept. It is false once that is too much.
+func (r *lineReader) drop(n int) bool {
+	if r.waste < 0 {
+		return true
+	}
+	r.waste = max(r.waste-n, 0)
+	return r.waste > 0
 }
 
 // lineQueue passes lines from the one who reads to the one who stores, who

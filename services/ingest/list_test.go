@@ -66,21 +66,24 @@ func TestFiltersNarrowAList(t *testing.T) {
 	i.send(http.MethodPost, messages+"/"+second.ID.String()+"/cancel", "").message(http.StatusOK)
 
 	for query, want := range map[string][]message.ID{
-		"status=pending":                                       {first.ID},
-		"status=Cancelled&status=SENT":                         {second.ID},
-		"status=PENDING&status=CANCELLED":                      {second.ID, first.ID},
-		"destination=default":                                  {second.ID, first.ID},
-		"destination=other":                                    {},
-		"to=%2B905551111111":                                   {first.ID},
-		"to=+905551111111":                                     {first.ID}, // a '+' that was not escaped
-		"to=" + url.QueryEscape("+90 555 222 22 22"):           {second.ID},
-		"type=a.b":                                             {first.ID},
-		"externalId=x":                                         {},
-		"idempotencyKey=k+1":                                   {first.ID},
+		"status=pending":                             {first.ID},
+		"status=Cancelled&status=SENT":               {second.ID},
+		"status=PENDING&status=CANCELLED":            {second.ID, first.ID},
+		"destination=default":                        {second.ID, first.ID},
+		"destination=other":                          {},
+		"to=%2B905551111111":                         {first.ID},
+		"to=+905551111111":                           {first.ID}, // a '+' that was not escaped
+		"to=" + url.QueryEscape("+90 555 222 22 22"): {second.ID},
+		"to=" + url.QueryEscape("\u202a+90\u00a0555\u2011222\u200b22 22\u202c"): {second.ID},
+		"to=%E2%80%AA+90%C2%A0555%C2%A0222%C2%A022%C2%A022":                     {second.ID}, // and a '+' that was not escaped
+		"type=a.b":           {first.ID},
+		"externalId=x":       {},
+		"idempotencyKey=k+1": {first.ID},
 		"createdAfter=" + stamp(second.CreatedAt):              {second.ID},
 		"createdBefore=" + stamp(second.CreatedAt):             {first.ID},
 		"createdAfter=2020-01-01T00:00:00+02:00&type=a.b":      {first.ID},
 		"createdBefore=2020-01-01T00:00:00Z":                   {},
+		"createdBefore=2020-01-01t00:00:00z":                   {},
 		"limit=1":                                              {second.ID},
 		"limit=100&status=pending&to=%2B905551111111&type=a.b": {first.ID},
 	} {

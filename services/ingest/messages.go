@@ -247,13 +247,14 @@ func (u *useCases) recipient(text string) string {
 	if u.rules.Destinations[message.DefaultDestination] != message.RecipientPhone {
 		return text
 	}
-	if digits, spaced := strings.CutPrefix(text, " "); spaced {
-		text = "+" + digits
+	number, err := message.NormalizePhone(text)
+	if before, after, spaced := strings.Cut(text, " "); err != nil && spaced {
+		number, err = message.NormalizePhone(before + "+" + after)
 	}
-	if number, err := message.NormalizePhone(text); err == nil {
-		return number
+	if err != nil {
+		return text
 	}
-	return text
+	return number
 }
 
 // readID reads the id of a message as it stands in a path or a body.

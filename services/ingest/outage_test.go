@@ -47,7 +47,7 @@ func (s *server) migrate() {
 	s.t.Helper()
 	pool, err := db.Open(s.t.Context(), s.URL("dispatch"), db.Options{Name: "test"})
 	require.NoError(s.t, err)
-	defer pool.Close()
+	defer db.Close(pool)
 	require.NoError(s.t, db.Migrate(s.t.Context(), pool))
 }
 

@@ -81,10 +81,10 @@ type itemAnswer struct {
 }
 
 func (a *api) createBatch(c *fiber.Ctx) error {
-	if contentType(c) == typeNDJSON {
+	if isNDJSON(c) {
 		return a.createStream(c)
 	}
-	body, err := a.jsonBody(c, true, typeJSON, typeNDJSON)
+	body, err := a.jsonBody(c, true, typesNDJSON...)
 	if err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func (a *api) jsonBody(c *fiber.Ctx, needed bool, types ...string) ([]byte, erro
 	if err := noParameters(c); err != nil {
 		return nil, err
 	}
-	if err := a.demandType(c, needed, append(types, typeJSON)...); err != nil {
+	if err := a.demandType(c, needed, append(types[:len(types):len(types)], typeJSON)...); err != nil {
 		return nil, err
 	}
 	body, err := a.readBody(c)

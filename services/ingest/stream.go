@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -36,7 +37,7 @@ func (a *api) createStream(c *fiber.Ctx) error {
 	if err := noParameters(c); err != nil {
 		return err
 	}
-	if err := a.demandType(c, true, typeJSON, typeNDJSON); err != nil {
+	if err := a.demandType(c, true, typesNDJSON...); err != nil {
 		return err
 	}
 	if err := noKey(c); err != nil {
@@ -49,11 +50,12 @@ func (a *api) createStream(c *fiber.Ctx) error {
 	if body == nil {
 		body = bytes.NewReader(bytes.Clone(c.Context().Request.Body()))
 	}
+	gzipped, _ := packed(c)
 	c.Locals(localBodyRead, true) // the stream's, from here on
 	rules := a.cases.rules
 	s := &stream{
 		api: a, scope: caller(c), requestID: requestID(c), route: routeOf(c), trace: traceOf(c),
-		conn: c.Context().Conn(), body: body, expected: c.Context().Request.Header.ContentLength(),
+		conn: c.Context().Conn(), body: body, packed: gzipped, expected: c.Context().Request.Header.ContentLength(),
 		maxLine: rules.MaxPayloadBytes + bytesOfAnEscapedCharacter*rules.MaxContentLength + lineRoom,
 		queue:   newLineQueue(a.bodies),
 	}
@@ -78,6 +80,7 @@ type stream struct {
 	trace            message.Trace
 	conn             net.Conn
 	body             io.Reader
+	packed           bool
 	expected         int // bytes of the body; negative if that is not known
 	received         int
 	maxLine          int
@@ -141,7 +144,11 @@ func (s *stream) Close() error {
 // readAhead fills the queue until the body ends.
 func (s *stream) readAhead() {
 	defer close(s.reading)
-	s.queue.end(readLines(bodyReader{s}, s.maxLine, s.queue.put))
+	lines := lineReader{from: bufio.NewReaderSize(bodyReader{s}, readSize), limit: s.maxLine, waste: -1}
+	if s.packed {
+		lines.from, lines.waste = bufio.NewReaderSize(&unpacker{from: bodyReader{s}}, readSize), maxBody
+	}
+	s.queue.end(readLines(lines, s.queue.put))
 }
 
 // bodyReader reads a stream's body. Every read has its time: a stream may
@@ -182,8 +189,11 @@ func (s *stream) advance() {
 		return
 	}
 	reason := "the body ended early, or did not go on in time"
+	var malformed *message.Malformed
 	if broken := brokenFraming(s.conn); broken != nil {
 		reason = broken.Error()
+	} else if errors.As(err, &malformed) {
+		reason = malformed.Detail
 	}
 	p := newProblem(http.StatusBadRequest, codeMalformed, reason+"; what came after the last line answered was not stored")
 	if s.api.conns.isDraining() {

@@ -129,7 +129,7 @@ func TestAStreamTellsOfEachLine(t *testing.T) {
 	i.send(http.MethodPost, messages, hello, "Content-Type", lineType).problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	refused := i.send(http.MethodPost, batches, hello, "Content-Type", "text/plain")
 	refused.problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
-	require.Equal(t, "application/json, application/x-ndjson", refused.header.Get("Accept-Post"))
+	require.Equal(t, "application/json, application/jsonl, application/ndjson, application/x-ndjson", refused.header.Get("Accept-Post"))
 }
 
 // TestALongStreamNeedsLittleMemory sends 32 MB while reading the answers. It
