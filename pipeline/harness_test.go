@@ -317,3 +317,10 @@ func (w *world) spawn(name string, settings ...string) *process {
 
 // freeAddr returns a loopback address that nobody listens on.
 func freeAddr(t testing.TB) string { return rig.FreeAddr(t) }
+
+// failOnce answers the first call of each message with 503.
+func failOnce(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	if n == 1 {
+		rw.WriteHeader(http.StatusServiceUnavailable)
+	}
+}

@@ -28,11 +28,7 @@ func TestTheWholePipelineRunsThroughAPooler(t *testing.T) {
 			w := newWorld(t, "DATABASE_URL", pooled)
 			api := w.runAll()
 			w.awaitControl()
-			w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
-				if n == 1 {
-					rw.WriteHeader(http.StatusServiceUnavailable)
-				}
-			})
+			w.webhook.answers(failOnce)
 			ids := postBatches(t, api, 8, 5)
 			for _, id := range ids {
 				require.Equal(t, 2, w.await(id, message.Sent).Attempts)

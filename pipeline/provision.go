@@ -94,16 +94,17 @@ func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error 
 		return err
 	}
 	crash.At(crash.ProvisionScheduled)
-	js, err := events.Connect(cfg.NATS.URL, "dispatch-provision")
+	js, err := events.Open(events.Access(cfg.NATS.NATSAccess), "dispatch-provision")
 	if err != nil {
 		return err
 	}
 	defer events.Close(js)
 	return service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
-		if !js.Conn().IsConnected() {
-			return events.ErrUnavailable
+		err := provisionStreams(ctx, cfg, js, log)
+		if events.Final(err) {
+			return backoff.Permanent(err)
 		}
-		return provisionStreams(ctx, cfg, js, log)
+		return err
 	})
 }
 
@@ -137,7 +138,14 @@ func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger
 		return err
 	}
 	defer db.Close(pool)
-	if err := service.WaitFor(ctx, log, "postgres", pool.Ping); err != nil {
+	err = service.WaitFor(ctx, log, "postgres", func(ctx context.Context) error {
+		err := pool.Ping(ctx)
+		if db.Final(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return service.WaitFor(ctx, log, "schema", func(context.Context) error {

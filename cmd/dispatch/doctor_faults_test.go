@@ -136,15 +136,15 @@ var natsFaults = map[string]fault{
 	}), []string{"stream: retention is Limits, not WorkQueue; discard is DiscardOld → dispatch provision"}, 1},
 	"streams: no schedules, no room": {remade(events.Topology.DeliveriesStream, func(c *jetstream.StreamConfig) {
 		c.AllowMsgSchedules, c.MaxMsgsPerSubject, c.MaxMsgs, c.Duplicates = false, 5, 1000, time.Second
-	}), []string{"stream: max messages is 1000, not -1; max messages per subject is 5, not 1; message schedules is false, not true; duplicate window is 1s, not 30s → provision"}, 1},
+	}), []string{"stream: max_msgs is 1000, not -1; max_msgs_per_subject is 5, not 1; duplicate_window is 1s, not 30s; allow_msg_schedules is false, not true → provision"}, 1},
 	"streams: in memory, and short": {remade(events.Topology.RejectedStream, func(c *jetstream.StreamConfig) {
 		c.Storage, c.MaxAge = jetstream.MemoryStorage, time.Hour
-	}), []string{"stream: storage is Memory, not File; max age is 1h0m0s → provision"}, 1},
+	}), []string{"stream: max_age is 1h0m0s, not 720h0m0s; storage is Memory → provision"}, 1},
 	"streams: more copies wanted": {func(t *testing.T, s *sickroom) service.Environment {
 		env := s.provisioned(t, nil)
 		env["NATS_REPLICAS"] = "3"
 		return env
-	}, []string{"stream: _INTAKE: replicas is 1, not 3 → NATS_REPLICAS", "stream: _REJECTED: replicas → provision", "stream: _DELIVERIES: replicas → provision", "stream: _EVENTS: replicas → provision", "stream: _CHANGES: replicas → provision"}, 1},
+	}, []string{"stream: _INTAKE: num_replicas is 1, not 3 → NATS_REPLICAS", "stream: _REJECTED: num_replicas → provision", "stream: _DELIVERIES: num_replicas → provision", "stream: _EVENTS: num_replicas → provision", "stream: _CHANGES: num_replicas → provision"}, 1},
 	"consumers: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
 		require.NoError(t, js.DeleteConsumer(t.Context(), topology.EventsStream(), events.RecorderConsumer))
 	}), []string{"consumer: recorder of → dispatch provision"}, 1},

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
+	"net"
 	"strings"
 	"time"
 
@@ -15,18 +17,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// oldestNATS is the oldest server that is supported: retries wait in message
-// schedules, which older ones lack, wholly or in part.
-var oldestNATS = [2]int{2, 14}
-
 func (d *doctor) nats(ctx context.Context) {
 	const check = "nats"
 	cfg := d.cfg.Provision.NATS
 	var refusals refusals
-	js, err := connectNATS(cfg.URL, nats.ErrorHandler(refusals.hear))
+	js, err := connectNATS(events.Access(cfg.NATSAccess), nats.ErrorHandler(refusals.hear))
 	switch {
 	case errors.Is(err, errRefused):
-		d.away(check, err, "correct the user and the password, or the token, in NATS_URL")
+		d.away(check, err, natsRemedy(err))
 		return
 	case err != nil:
 		d.away(check, err, "see that it runs, that this machine may connect, and that NATS_URL is right")
@@ -34,8 +32,8 @@ func (d *doctor) nats(ctx context.Context) {
 	}
 	defer events.Close(js)
 	version := js.Conn().ConnectedServerVersion()
-	if tooOld(version) {
-		d.wrong(check, "reachable, version "+version, fmt.Sprintf("upgrade it to version %d.%d or later", oldestNATS[0], oldestNATS[1]))
+	if events.CheckVersion(version) != nil {
+		d.wrong(check, "reachable, version "+version, upgradeNATS)
 	} else {
 		d.good(check, "reachable, version "+version)
 	}
@@ -66,29 +64,28 @@ func (d *doctor) nats(ctx context.Context) {
 	}
 }
 
-func tooOld(version string) bool {
-	var major, minor int
-	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n < 2 {
-		return false // a build of one's own
-	}
-	return slices.Compare([]int{major, minor}, oldestNATS[:]) < 0
-}
+var upgradeNATS = fmt.Sprintf("upgrade it to version %d.%d or later", events.OldestNATS[0], events.OldestNATS[1])
 
-// setting is one that must be as the topology has it.
-type setting struct {
-	name           string
-	wanted, actual any
-}
-
-// deviations lists the settings that differ, for people.
-func deviations(settings []setting) string {
-	var differ []string
-	for _, s := range settings {
-		if wanted, actual := fmt.Sprint(s.wanted), fmt.Sprint(s.actual); wanted != actual {
-			differ = append(differ, fmt.Sprintf("%s is %s, not %s", s.name, actual, wanted))
-		}
+// natsRemedy says what to do about a server that was reached and with which no
+// connection came about.
+func natsRemedy(err error) string {
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "set NATS_CA to the file with the certificate of the authority that signed the server's"
+	case errors.As(err, new(x509.HostnameError)):
+		return "let NATS_URL have a name that is in the server's certificate"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "renew the server's certificate, and see that this machine's clock is right"
+	case errors.As(err, new(tls.RecordHeaderError)), errors.Is(err, nats.ErrSecureConnWanted):
+		return "it speaks no TLS on this port: correct NATS_URL, and leave NATS_CA and NATS_CERT unset"
+	case errors.As(err, new(*net.OpError)):
+		return "set NATS_CERT and NATS_KEY to a client certificate that the server takes"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return "get new credentials, and put them into the file of NATS_CREDS"
+	case errors.Is(err, nats.ErrMaxConnectionsExceeded), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
+		return "raise max_connections of the server or the account"
 	}
-	return strings.Join(differ, "; ")
+	return "correct the user and the password, or the token, in NATS_URL, or the file of NATS_CREDS or NATS_NKEY"
 }
 
 const provisionStreams = "run: dispatch provision, with the environment of the services (PREFIX, NATS_REPLICAS); what it can't change it says"
@@ -102,35 +99,14 @@ func (d *doctor) stream(ctx context.Context, js jetstream.JetStream, wanted jets
 	}
 	info := stream.CachedInfo()
 	actual := info.Config
-	settings := []setting{
-		{"subjects", wanted.Subjects, actual.Subjects},
-		{"retention", wanted.Retention, actual.Retention},
-		{"storage", wanted.Storage, actual.Storage},
-		{"replicas", wanted.Replicas, actual.Replicas},
-		{"discard", wanted.Discard, actual.Discard},
-		{"max age", wanted.MaxAge, actual.MaxAge},
-		{"max bytes", unlimited(wanted.MaxBytes), actual.MaxBytes},
-		{"max messages", unlimited(wanted.MaxMsgs), actual.MaxMsgs},
-		{"max messages per subject", unlimited(wanted.MaxMsgsPerSubject), actual.MaxMsgsPerSubject},
-		{"message schedules", wanted.AllowMsgSchedules, actual.AllowMsgSchedules},
-		{"sealed", false, actual.Sealed},
+	if err := events.CheckVersion(actual.Metadata["_nats.ver"]); err != nil { // in a cluster, or at the hub
+		d.wrong(check, fmt.Sprintf("%s is on another server: %s", wanted.Name, err), upgradeNATS)
 	}
-	if wanted.Duplicates > 0 { // without one the server has a default of its own
-		settings = append(settings, setting{"duplicate window", wanted.Duplicates, actual.Duplicates})
-	}
-	if differ := deviations(settings); differ != "" {
-		d.wrong(check, wanted.Name+": "+differ, provisionStreams)
+	if differ := events.StreamDifferences(wanted, actual); len(differ) > 0 {
+		d.wrong(check, wanted.Name+": "+strings.Join(differ, "; "), provisionStreams)
 		return
 	}
 	d.good(check, fmt.Sprintf("%s is as it should be, %d messages", wanted.Name, info.State.Msgs))
-}
-
-// unlimited is how the server writes a limit that is not set.
-func unlimited(limit int64) int64 {
-	if limit == 0 {
-		return -1
-	}
-	return limit
 }
 
 func (d *doctor) consumer(ctx context.Context, js jetstream.JetStream, wanted events.Consumer) {
@@ -142,20 +118,10 @@ func (d *doctor) consumer(ctx context.Context, js jetstream.JetStream, wanted ev
 		return
 	}
 	info := consumer.CachedInfo()
-	actual := info.Config
-	differ := deviations([]setting{
-		{"filter", wanted.Config.FilterSubject, actual.FilterSubject},
-		{"filters", wanted.Config.FilterSubjects, actual.FilterSubjects},
-		{"ack policy", wanted.Config.AckPolicy, actual.AckPolicy},
-		{"ack wait", wanted.Config.AckWait, actual.AckWait},
-		{"max deliver", wanted.Config.MaxDeliver, actual.MaxDeliver},
-		{"max ack pending", wanted.Config.MaxAckPending, actual.MaxAckPending},
-		{"backoff", wanted.Config.BackOff, actual.BackOff},
-		{"headers only", wanted.Config.HeadersOnly, actual.HeadersOnly},
-	})
+	differ := events.ConsumerDifferences(wanted.Config, info.Config)
 	switch {
-	case differ != "":
-		d.wrong(check, name+": "+differ, provisionStreams)
+	case len(differ) > 0:
+		d.wrong(check, name+": "+strings.Join(differ, "; "), provisionStreams)
 	case info.Paused:
 		d.wrong(check, name+" is paused", fmt.Sprintf("resume it: nats consumer resume %s %s", wanted.Stream, wanted.Config.Durable))
 	default:

@@ -115,7 +115,7 @@ func (d *doctor) natsPermissions(ctx context.Context, nc *nats.Conn, refused *re
 		d.skip(check, "what this user may do is not to be seen: it may not ask ($SYS.REQ.USER.INFO)", "")
 		return
 	}
-	publish, subscribe := neededSubjects(d.cfg.Provision.NATS.Prefix)
+	publish, subscribe := neededSubjects(d.cfg.Provision.NATS.Prefix, events.APIPrefix(d.cfg.Provision.NATS.Domain))
 	var missing []string
 	for _, subject := range publish {
 		if !info.Data.Permissions.Publish.allow(subject) {
@@ -136,9 +136,9 @@ func (d *doctor) natsPermissions(ctx context.Context, nc *nats.Conn, refused *re
 
 // neededSubjects lists one subject of each kind that the services together
 // publish and subscribe to.
-func neededSubjects(prefix string) (publish, subscribe []string) {
+func neededSubjects(prefix, api string) (publish, subscribe []string) {
 	topology := events.NewTopology(prefix, 1)
-	const destination, api = message.DefaultDestination, "$JS.API."
+	const destination = message.DefaultDestination
 	id := message.ID{}
 	publish = []string{
 		topology.Rejected(destination), topology.Deliver(destination, id), topology.Park(destination, id),

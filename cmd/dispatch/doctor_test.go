@@ -203,7 +203,7 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 	i := up(t, "NATS_URL", s.nats("listed"), "DATABASE_URL", role)
 	id := i.send(t, "+905551111111", "hello")
 	require.Eventually(t, func() bool { return field(i.dispatch(t, "get", id).ok(t), "status") == "SENT" }, patience, patience/1000)
-	js, err := connectNATS(s.nats("full"))
+	js, err := connectNATS(events.Access{URL: s.nats("full")})
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	stream, err := js.Stream(t.Context(), events.NewTopology("dispatch", 1).DeliveriesStream())
@@ -220,7 +220,7 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 func TestProvisionSaysWhatRoomItNeeds(t *testing.T) {
 	t.Parallel()
 	s := &sickroom{port: startNATS(t)}
-	js, err := connectNATS(s.nats("small"))
+	js, err := connectNATS(events.Access{URL: s.nats("small")})
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	err = events.NewTopology("dispatch", 1).Provision(t.Context(), js, nil)

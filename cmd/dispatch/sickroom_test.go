@@ -128,7 +128,7 @@ func (s *sickroom) examine(t *testing.T, changed service.Environment) *doctor {
 func (s *sickroom) provisioned(t *testing.T, change func(js jetstream.JetStream, topology events.Topology)) service.Environment {
 	t.Helper()
 	prefix := strings.ToLower(rand.Text())
-	js, err := connectNATS(s.nats("full"))
+	js, err := connectNATS(events.Access{URL: s.nats("full")})
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	topology := events.NewTopology(prefix, 1)

@@ -57,7 +57,7 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		if err != nil {
 			return err
 		}
-		js, err := connectNATS(cfg.NATS.URL,
+		js, err := connectNATS(events.Access(cfg.NATS.NATSAccess),
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 				if err != nil { // without one it is our own farewell
 					fmt.Fprintln(cmd.ErrOrStderr(), "NATS is away; waiting for it")
@@ -113,11 +113,11 @@ func (flags *tailFlags) subjects(topology events.Topology) []string {
 }
 
 // connectNATS connects, and gives up at once when nobody is there.
-func connectNATS(url string, options ...nats.Option) (jetstream.JetStream, error) {
+func connectNATS(access events.Access, options ...nats.Option) (jetstream.JetStream, error) {
 	options = append(options, nats.RetryOnFailedConnect(false), nats.Timeout(reachWait))
-	js, err := events.Connect(url, "dispatch-cli", options...)
+	js, err := events.Open(access, "dispatch-cli", options...)
 	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+	case events.Refused(err):
 		return nil, fmt.Errorf("NATS %w: %w", errRefused, err)
 	case err != nil:
 		return nil, unreachable(fmt.Errorf("no answer from NATS: %w\n  NATS_URL says where it is", err))

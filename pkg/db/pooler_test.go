@@ -39,11 +39,15 @@ func TestEverythingWorksThroughAPooler(t *testing.T) {
 			store := db.NewStore(pool).WithReads(lists)
 			require.NoError(t, store.ProvisionSchedule(t.Context(), 0, 0))
 
-			ids := make([]message.ID, 3)
+			// A second service uses the same statements on the same server.
+			other := db.NewStore(openPool(t, url, db.Options{Name: "other", MaxConns: 2}))
+			ids := make([]message.ID, 4)
 			for i := range ids {
 				m := draft()
 				ids[i] = m.ID
-				_, _, err := store.Insert(t.Context(), []message.Message{m}, box)
+				_, _, err := []*db.Store{store, other}[i%2].Insert(t.Context(), []message.Message{m}, box)
+				require.NoError(t, err)
+				_, err = []*db.Store{other, store}[i%2].Get(t.Context(), m.ID)
 				require.NoError(t, err)
 			}
 			for _, statuses := range [][]message.Status{{message.Pending}, {message.Pending, message.Failed}} {

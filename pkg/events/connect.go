@@ -21,7 +21,16 @@ const maxPendingAcks = 8192
 // returned at once, connected or not, and goes on trying for ever. name is
 // what `nats server report connections` shows.
 func Connect(url, name string, options ...nats.Option) (jetstream.JetStream, error) {
-	options = append([]nats.Option{
+	return Open(Access{URL: url}, name, options...)
+}
+
+// Open is Connect with credentials, certificates and a domain.
+func Open(access Access, name string, options ...nats.Option) (jetstream.JetStream, error) {
+	credentials, err := access.options()
+	if err != nil {
+		return nil, err
+	}
+	options = append(append([]nats.Option{
 		nats.Name(name),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -32,12 +41,12 @@ func Connect(url, name string, options ...nats.Option) (jetstream.JetStream, err
 		nats.MaxPingsOutstanding(2),
 		nats.DrainTimeout(5 * time.Second),
 		nats.IgnoreAuthErrorAbort(), // else two refusals of a password that is being changed would be its end
-	}, options...)
-	nc, err := nats.Connect(url, options...)
+	}, credentials...), options...)
+	nc, err := nats.Connect(access.URL, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	js, err := jetstream.New(nc,
+	js, err := access.open(nc,
 		jetstream.WithPublishAsyncMaxPending(maxPendingAcks),
 		jetstream.WithPublishAsyncTimeout(publishWait),
 	)
@@ -65,20 +74,24 @@ func Close(js jetstream.JetStream) {
 	}
 }
 
-// Check reports an error unless NATS is connected and the streams exist, with
-// the consumers that the pipeline can't do without. The error is
-// ErrNotProvisioned when they don't.
+// Check reports an error unless NATS is connected and new enough, and the
+// streams exist, with the consumers that the pipeline can't do without. The
+// error is ErrNotProvisioned when they don't, ErrTooOld for an old server, and
+// ErrNotAsRequested for a stream with which the pipeline can't work.
 func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
-	if !js.Conn().IsConnected() {
-		return fmt.Errorf("check streams: %w", ErrUnavailable)
+	if err := CheckServer(js.Conn()); err != nil {
+		return fmt.Errorf("check streams: %w", err)
 	}
 	for _, stream := range t.Streams() {
-		_, err := js.Stream(ctx, stream.Name)
+		found, err := js.Stream(ctx, stream.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("stream %s: %w", stream.Name, ErrNotProvisioned)
 		}
 		if err != nil {
 			return fmt.Errorf("look up stream %s: %w", stream.Name, err)
+		}
+		if err := checkStream(stream, found.CachedInfo().Config, vital); err != nil {
+			return err
 		}
 	}
 	for _, consumer := range t.Consumers([]string{message.DefaultDestination}) {
@@ -92,6 +105,27 @@ func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 		if err != nil {
 			return fmt.Errorf("look up consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
 		}
+	}
+	return nil
+}
+
+// CheckServer returns ErrUnavailable without a connection, and ErrTooOld if the
+// server at its other end is.
+func CheckServer(nc *nats.Conn) error {
+	if err := Connected(nc); err != nil {
+		return err
+	}
+	return CheckVersion(nc.ConnectedServerVersion())
+}
+
+// checkStream compares a stream, and the version of the server that answered
+// for it, with what is needed.
+func checkStream(requested, actual jetstream.StreamConfig, only []string) error {
+	if err := CheckVersion(actual.Metadata[serverVersion]); err != nil {
+		return fmt.Errorf("stream %s: %w", requested.Name, err)
+	}
+	if err := conforms(differences(requested, actual, only)); err != nil {
+		return fmt.Errorf("stream %s: %w", requested.Name, err)
 	}
 	return nil
 }
@@ -119,24 +153,36 @@ var ErrNotProvisioned = errors.New("not provisioned")
 
 // Provision makes every stream and consumer, or brings those that exist up
 // to date. It is safe to run at any time, also while services work. It returns
-// ErrHoldsMore, when all else is done, if a stream could not be made as small
-// as it should be.
+// ErrTooOld for an old server, ErrNotAsRequested if a server reports success
+// without doing all that was requested, and ErrHoldsMore, when all else is done,
+// if a stream could not be made as small as it should be.
 func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destinations []string) error {
+	if err := CheckServer(js.Conn()); err != nil {
+		return fmt.Errorf("provision streams: %w", err)
+	}
 	plan, err := t.plan(ctx, js)
 	if err != nil {
 		return fmt.Errorf("provision streams: %w", err)
 	}
 	var refusals []error
 	for _, p := range plan {
-		if _, err := js.CreateOrUpdateStream(ctx, p.config); err != nil {
+		made, err := js.CreateOrUpdateStream(ctx, p.config)
+		if err != nil {
 			return fmt.Errorf("provision stream %s: %w%s", p.config.Name, err, t.roomFor(p.config, err))
+		}
+		if err := checkStream(p.config, made.CachedInfo().Config, nil); err != nil {
+			return err
 		}
 		refusals = append(refusals, p.refusal)
 		crash.At(crash.ProvisionStream)
 	}
 	for _, consumer := range t.Consumers(destinations) {
-		if _, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config); err != nil {
+		made, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config)
+		if err != nil {
 			return fmt.Errorf("provision consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
+		}
+		if err := conforms(ConsumerDifferences(consumer.Config, made.CachedInfo().Config)); err != nil {
+			return fmt.Errorf("consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
 		}
 		crash.At(crash.ProvisionConsumer)
 	}

@@ -9,13 +9,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// ConnectService is Connect for a service. It logs what the server does not
+// ConnectService is Open for a service. It logs what the server does not
 // let the service do: a subscription that is refused is simply not there, and
 // nobody else would ever hear of it. denied says whether the server has denied
 // anything since the connection was made: that stays so until it is made anew.
-func ConnectService(url, name string, log *zap.Logger) (js jetstream.JetStream, denied func() bool, err error) {
+func ConnectService(access Access, name string, log *zap.Logger) (js jetstream.JetStream, denied func() bool, err error) {
 	d := &denials{log: log}
-	js, err = Connect(url, name, nats.ErrorHandler(d.note))
+	js, err = Open(access, name, nats.ErrorHandler(d.note))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -50,8 +50,8 @@ type Queue struct {
 // OpenQueue finds the durable consumer of a destination. It returns
 // ErrNotProvisioned when there is none.
 func OpenQueue(ctx context.Context, js jetstream.JetStream, topology Topology, destination string) (*Queue, error) {
-	if !js.Conn().IsConnected() {
-		return nil, fmt.Errorf("open queue of %s: %w", destination, ErrUnavailable)
+	if err := Connected(js.Conn()); err != nil {
+		return nil, fmt.Errorf("open queue of %s: %w", destination, err)
 	}
 	consumer, err := js.Consumer(ctx, topology.DeliveriesStream(), topology.SenderConsumer(destination))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {

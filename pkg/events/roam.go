@@ -60,7 +60,7 @@ func (r Roamer) Run(ctx context.Context) error {
 		switch {
 		case !nc.IsConnected() || now != session || len(nc.Servers()) < 2:
 			since, session = time.Now(), now // each server gets its time
-		case r.reaches(ctx):
+		case r.Reaches(ctx):
 			since, patience = time.Now(), roamAfter
 		case time.Since(since) >= patience && ctx.Err() == nil:
 			from := nc.ConnectedUrlRedacted()
@@ -72,8 +72,8 @@ func (r Roamer) Run(ctx context.Context) error {
 	}
 }
 
-// reaches says whether every stream and every consumer answers.
-func (r Roamer) reaches(ctx context.Context) bool {
+// Reaches says whether every stream and every consumer answers.
+func (r Roamer) Reaches(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, roamWait)
 	defer cancel()
 	for _, stream := range r.topology.Streams() {
@@ -92,7 +92,7 @@ func (r Roamer) reaches(ctx context.Context) bool {
 // answered says whether somebody answers who knows. Servers that have a copy
 // and know no leader answer too, and often first.
 func (r Roamer) answered(ctx context.Context, question string) bool {
-	answers, err := natsext.RequestMany(ctx, r.js.Conn(), jetstream.DefaultAPIPrefix+question, nil)
+	answers, err := natsext.RequestMany(ctx, r.js.Conn(), APIPrefix(r.js.Options().Domain)+question, nil)
 	if err != nil {
 		return false
 	}

@@ -89,7 +89,7 @@ func (p Postgres) Warnings() []string {
 
 // NATS says where the NATS servers are and how everything kept there is named.
 type NATS struct {
-	URL      string `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" secret:"true" help:"NATS servers, separated by commas"`
+	NATSAccess
 	Prefix   string `env:"PREFIX" envDefault:"dispatch" help:"what the names of all subjects, streams and buckets start with"`
 	Replicas int    `env:"NATS_REPLICAS" envDefault:"1" help:"copies of every stream: 1, 3 or 5"`
 }
@@ -98,7 +98,7 @@ var prefixPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
 // Validate reports every mistake of the block.
 func (n NATS) Validate() error {
-	var errs []error
+	errs := n.mistakes()
 	servers := strings.Split(n.URL, ",")
 	for i, server := range servers {
 		server = strings.TrimSpace(server)

@@ -60,7 +60,7 @@ func TestRedisURL(t *testing.T) {
 
 func TestBlocksValidate(t *testing.T) {
 	t.Parallel()
-	nats := func(url string) NATS { return NATS{URL: url, Prefix: "dispatch", Replicas: 1} }
+	nats := func(url string) NATS { return NATS{NATSAccess: NATSAccess{URL: url}, Prefix: "dispatch", Replicas: 1} }
 	tests := map[string]struct {
 		in   interface{ Validate() error }
 		want string // empty: valid
@@ -74,7 +74,7 @@ func TestBlocksValidate(t *testing.T) {
 		"nats list":                    {nats("nats://a:4222, tls://b:4222,c:4222,user:pw@d"), ""},
 		"nats, wrong scheme":           {nats("nats://a,http://u:geheim@b"), "NATS_URL=(hidden): must be nats://host:port, tls://, ws:// or wss://, several separated by commas"},
 		"nats, empty":                  {nats(""), "NATS_URL=(hidden): must be nats://host:port, tls://, ws:// or wss://, several separated by commas"},
-		"nats, two mistakes":           {NATS{URL: "nats://a", Prefix: "a.b", Replicas: 2}, "PREFIX=\"a.b\": must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit\nNATS_REPLICAS=\"2\": must be 1, 3 or 5"},
+		"nats, two mistakes":           {NATS{NATSAccess: NATSAccess{URL: "nats://a"}, Prefix: "a.b", Replicas: 2}, "PREFIX=\"a.b\": must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit\nNATS_REPLICAS=\"2\": must be 1, 3 or 5"},
 		"redis":                        {Redis{RedisURL: "unix:///run/redis.sock"}, ""},
 		"redis, no URL":                {Redis{RedisURL: "localhost:6379"}, "REDIS_URL=(hidden): must be a URL like redis://user:password@host:6379/0, rediss:// or unix:///path"},
 		"postgres, a port in the host": {Postgres{Host: "db:5432", Port: 1, Name: "n", User: "u"}, `DB_HOST="db:5432": must be a host name or an address alone, without scheme, user, port and path`},

@@ -81,7 +81,7 @@ func TestParse(t *testing.T) {
 	seven := 7
 	assert.Equal(t, sampleConfig{
 		Postgres:  Postgres{DatabaseURL: "postgres://u:p@h/n", Port: 5432, Name: "dispatch"},
-		NATS:      NATS{URL: "nats://127.0.0.1:4222", Prefix: "dispatch", Replicas: 3},
+		NATS:      NATS{NATSAccess: NATSAccess{URL: "nats://127.0.0.1:4222"}, Prefix: "dispatch", Replicas: 3},
 		Redis:     Redis{Port: 6379},
 		Log:       Log{Level: "info"},
 		Lifecycle: Lifecycle{ShutdownTimeout: 75 * time.Second},

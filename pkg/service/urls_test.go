@@ -36,6 +36,6 @@ func TestAPasswordInAURLIsTheOneThatWasMeantOrNone(t *testing.T) {
 		"nats://u:p%2C1@h:4222": true, "nats://token@h": true, "nats://u:p@a,nats://b": true, "token@a,token@b": true,
 		"nats://u:12#3@h": false, "nats://u:12/3@h": false, "nats://u:12?3@h": false, "nats://u:12,3@h": false,
 	} {
-		assert.Equal(t, fine, NATS{URL: raw, Prefix: "p", Replicas: 1}.Validate() == nil, raw)
+		assert.Equal(t, fine, NATS{NATSAccess: NATSAccess{URL: raw}, Prefix: "p", Replicas: 1}.Validate() == nil, raw)
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 func checkNATS(js jetstream.JetStream) service.Check {
 	return func(context.Context) service.Status {
-		if !js.Conn().IsConnected() {
-			return service.Down("not connected")
+		if err := events.CheckServer(js.Conn()); err != nil {
+			return service.Down(events.Reason(err))
 		}
 		return service.OK()
 	}
@@ -31,6 +31,8 @@ func checkProvisioned(check func(context.Context) error) service.Check {
 			return service.OK()
 		case errors.Is(err, db.ErrNotMigrated), errors.Is(err, db.ErrNotProvisioned), errors.Is(err, events.ErrNotProvisioned):
 			return service.Down("run: dispatch provision")
+		case events.Final(err):
+			return service.Down(events.Reason(err))
 		}
 		return service.Down("can't be looked up")
 	}

@@ -51,8 +51,8 @@ func (f *feed) Next(ctx context.Context) ([]jetstream.Msg, error) {
 }
 
 func (f *feed) next(ctx context.Context) ([]jetstream.Msg, error) {
-	if !f.js.Conn().IsConnected() {
-		return nil, events.ErrUnavailable
+	if err := events.Connected(f.js.Conn()); err != nil {
+		return nil, err
 	}
 	if err := f.recognise(ctx); err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 	store := db.NewStore(pool)
 
-	js, denied, err := events.ConnectService(cfg.NATS.URL, "dispatch-dispatcher", log)
+	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-dispatcher", log)
 	if err != nil {
 		return err
 	}

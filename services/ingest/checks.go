@@ -20,12 +20,10 @@ func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
 		switch {
 		case err == nil:
 			return service.OK()
-		case errors.Is(err, events.ErrNotProvisioned):
-			return service.Degraded("streams are missing: run dispatch provision")
-		case !js.Conn().IsConnected():
-			return service.Degraded("not connected: messages are taken over HTTP and announced later")
+		case errors.Is(err, events.ErrUnavailable):
+			return service.Degraded(events.Reason(err) + ": messages are taken over HTTP and announced later")
 		}
-		return service.Degraded("no answer from JetStream")
+		return service.Degraded(events.Reason(err))
 	}
 }
 

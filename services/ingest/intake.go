@@ -63,8 +63,8 @@ func (in *intake) Run(ctx context.Context) error {
 // find waits for the durable consumer.
 func (in *intake) find(ctx context.Context) (consumer jetstream.Consumer, err error) {
 	err = service.WaitFor(ctx, in.log, "NATS intake (missing streams: run dispatch provision)", func(ctx context.Context) (err error) {
-		if !in.js.Conn().IsConnected() {
-			return events.ErrUnavailable
+		if err := events.Connected(in.js.Conn()); err != nil {
+			return err
 		}
 		consumer, err = in.js.Consumer(ctx, in.topology.IntakeStream(), events.IntakeConsumer)
 		return err

@@ -57,7 +57,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 
-	js, denied, err := events.ConnectService(cfg.NATS.URL, "dispatch-ingest", log)
+	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-ingest", log)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 		return err
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
-	js, denied, err := events.ConnectService(cfg.NATS.URL, "dispatch-sender", log)
+	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-sender", log)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
 	streams := func(ctx context.Context) error { return hint(topology.Check(ctx, js)) }
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
-	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(js.Conn().IsConnected()) })
+	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(events.CheckServer(js.Conn())) })
 	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
 		return provisioned(errors.Join(schema(ctx), streams(ctx)))
 	})
@@ -169,11 +169,11 @@ func hint(err error) error {
 	return err
 }
 
-func connected(yes bool) service.Status {
-	if yes {
+func connected(err error) service.Status {
+	if err == nil {
 		return service.OK()
 	}
-	return service.Down("not connected")
+	return service.Down(events.Reason(err))
 }
 
 func provisioned(err error) service.Status {
@@ -182,6 +182,8 @@ func provisioned(err error) service.Status {
 		return service.OK()
 	case errors.Is(err, db.ErrNotMigrated), errors.Is(err, events.ErrNotProvisioned):
 		return service.Down(provisionHint)
+	case events.Final(err):
+		return service.Down(events.Reason(err))
 	}
 	return service.Down("not known")
 }

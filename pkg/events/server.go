@@ -1,0 +1,180 @@
+package events
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// OldestNATS is the oldest version of NATS that the services work with: a
+// consumer can be reset to a sequence since 2.14, and message schedules are
+// there since 2.12. An older server passes over a setting that it does not know,
+// and says nothing.
+var OldestNATS = [2]int{2, 14}
+
+// What keeps the services from working with a NATS server, however long they
+// wait.
+var (
+	// ErrTooOld means that a server is older than OldestNATS.
+	ErrTooOld = fmt.Errorf("older than version %d.%d, which is needed", OldestNATS[0], OldestNATS[1])
+	// ErrNotAsRequested means that a server reports success and a stream or
+	// consumer that is not as requested.
+	ErrNotAsRequested = errors.New("not as requested")
+)
+
+// Final reports whether err says that waiting does not help.
+func Final(err error) bool {
+	return errors.Is(err, ErrTooOld) || errors.Is(err, ErrNotAsRequested)
+}
+
+// Access says how NATS is reached. Only URL is needed.
+type Access struct {
+	URL    string // servers, separated by commas
+	Creds  string // file with a user's JWT and seed
+	NKey   string // file with a user's seed
+	CA     string // file with the certificates that the server's is checked by
+	Cert   string // file with a client certificate
+	Key    string // file with its key
+	Domain string // JetStream domain; empty for the server's own
+}
+
+// options are those of the connection.
+func (a Access) options() ([]nats.Option, error) {
+	var options []nats.Option
+	if a.Creds != "" {
+		options = append(options, nats.UserCredentials(a.Creds))
+	}
+	if a.NKey != "" {
+		option, err := nats.NkeyOptionFromSeed(a.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("read the nkey in %s: %w", a.NKey, err)
+		}
+		options = append(options, option)
+	}
+	if a.CA != "" {
+		options = append(options, nats.RootCAs(a.CA))
+	}
+	if a.Cert != "" {
+		options = append(options, nats.ClientCert(a.Cert, a.Key))
+	}
+	return options, nil
+}
+
+// open returns the JetStream of the domain.
+func (a Access) open(nc *nats.Conn, options ...jetstream.JetStreamOpt) (jetstream.JetStream, error) {
+	if a.Domain != "" {
+		return jetstream.NewWithDomain(nc, a.Domain, options...)
+	}
+	return jetstream.New(nc, options...)
+}
+
+// APIPrefix is what the subjects of JetStream's API begin with in a domain, or
+// without one.
+func APIPrefix(domain string) string {
+	if domain != "" {
+		return "$JS." + domain + ".API."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
+// CheckVersion returns ErrTooOld if a server's version is older than OldestNATS.
+// A version that can't be read is a build of one's own.
+func CheckVersion(version string) error {
+	var major, minor int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n < 2 {
+		return nil
+	}
+	if slices.Compare([]int{major, minor}, OldestNATS[:]) < 0 {
+		return fmt.Errorf("NATS %s: %w", version, ErrTooOld)
+	}
+	return nil
+}
+
+// serverVersion is the metadata of a stream that names the version of the server
+// that answers for it. In a cluster, or behind a leaf node, that may be another
+// one than the connection's.
+const serverVersion = "_nats.ver"
+
+// refusal is why there is no connection, as the server says it, or the client
+// of the server.
+type refusal struct{ cause error }
+
+func (r refusal) Error() string        { return "NATS refuses the connection: " + r.cause.Error() }
+func (r refusal) Unwrap() error        { return r.cause }
+func (r refusal) Is(target error) bool { return target == ErrUnavailable } //nolint:errorlint // it is asked for it itself
+
+// Connected returns nil if there is a connection. The error is ErrUnavailable,
+// and says why the server refuses one if it does.
+func Connected(nc *nats.Conn) error {
+	if nc.IsConnected() {
+		return nil
+	}
+	if err := nc.LastError(); Refused(err) {
+		return refusal{err}
+	}
+	return ErrUnavailable
+}
+
+// Refused reports whether err says that a server was reached, and that it does
+// not let us in, or that we do not trust it.
+func Refused(err error) bool { return refusedFor(err) != "" }
+
+// refusedFor says in a few words why a server and a client don't come together.
+// It names nobody.
+func refusedFor(err error) string {
+	var network *net.OpError
+	var noTLS tls.RecordHeaderError
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "its certificate is signed by an unknown authority"
+	case errors.As(err, new(x509.HostnameError)):
+		return "its certificate is for another name"
+	case errors.As(err, new(x509.CertificateInvalidError)):
+		return "its certificate is not valid, or has expired"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "its certificate can't be verified"
+	case errors.As(err, &network) && network.Op == "remote error": // an alert of TLS
+		return "it does not take our certificate, or lacks one"
+	case errors.As(err, &noTLS), errors.Is(err, nats.ErrSecureConnWanted):
+		return "it does not speak TLS"
+	case errors.Is(err, nats.ErrSecureConnRequired):
+		return "it wants TLS"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
+		return "our credentials have expired"
+	case errors.Is(err, nats.ErrAuthRevoked):
+		return "our credentials are revoked"
+	case errors.Is(err, nats.ErrAuthorization):
+		return "it does not take our user or credentials"
+	case errors.Is(err, nats.ErrMaxConnectionsExceeded), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
+		return "it has as many connections as it takes"
+	}
+	return ""
+}
+
+// Reason says in a few words what is wrong with NATS or the streams. It names no
+// host and no user, so it may be shown to callers.
+func Reason(err error) string {
+	switch {
+	case errors.Is(err, ErrTooOld):
+		return fmt.Sprintf("NATS is older than %d.%d", OldestNATS[0], OldestNATS[1])
+	case errors.Is(err, ErrNotAsRequested):
+		return "a stream is not as it must be; the log says which: run: dispatch provision"
+	case errors.Is(err, ErrNotProvisioned):
+		return "streams are missing: run: dispatch provision"
+	case Refused(err):
+		return "NATS refuses the connection: " + refusedFor(err)
+	case errors.Is(err, ErrUnavailable):
+		return "not connected to NATS"
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
+		return "no answer from JetStream"
+	}
+	return "the streams can't be looked up"
+}

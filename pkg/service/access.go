@@ -1,0 +1,93 @@
+package service
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// NATSAccess says how the NATS servers are reached, and as whom.
+type NATSAccess struct {
+	URL    string `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" secret:"true" help:"NATS servers, separated by commas"`
+	Creds  string `env:"NATS_CREDS" help:"file with the credentials of a NATS user: its JWT and its seed"`
+	NKey   string `env:"NATS_NKEY" help:"file with the nkey seed of a NATS user"`
+	CA     string `env:"NATS_CA" help:"file with the CA certificates that NATS' certificate is checked by; unset: those of the machine"`
+	Cert   string `env:"NATS_CERT" help:"file with a client certificate for NATS; needs NATS_KEY"`
+	Key    string `env:"NATS_KEY" help:"file with the key of NATS_CERT"`
+	Domain string `env:"NATS_DOMAIN" help:"JetStream domain of the streams, for services next to a leaf node; unset: the server's own"`
+}
+
+// domainPattern is a token of a subject.
+var domainPattern = regexp.MustCompile(`^[^\s.*>]+$`)
+
+// mistakes are those of what is next to the URL.
+func (a NATSAccess) mistakes() []error {
+	errs := []error{
+		validFile("NATS_CREDS", a.Creds, "BEGIN NATS USER JWT", "must be a file with a user's JWT and seed, as nsc makes it"),
+		validFile("NATS_NKEY", a.NKey, "SU", "must be a file with the seed of a user, which begins with SU"),
+		validCA("NATS_CA", a.CA),
+		validPair("NATS_CERT", a.Cert, "NATS_KEY", a.Key),
+	}
+	if a.Creds != "" && a.NKey != "" {
+		errs = append(errs, Invalid("NATS_NKEY", a.NKey, "can't be used with NATS_CREDS"))
+	}
+	if a.Domain != "" && !domainPattern.MatchString(a.Domain) {
+		errs = append(errs, Invalid("NATS_DOMAIN", a.Domain, "must be one word, without dots, wildcards and blanks"))
+	}
+	return errs
+}
+
+// validFile reports a mistake if a file can't be read, or lacks what it must
+// hold.
+func validFile(variable, path, holds, must string) error {
+	if path == "" {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return Invalid(variable, path, "can't be read: "+cause(err))
+	case !bytes.Contains(content, []byte(holds)):
+		return Invalid(variable, path, must)
+	}
+	return nil
+}
+
+// validCA reports a mistake if a file holds no certificate.
+func validCA(variable, path string) error {
+	if path == "" {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return Invalid(variable, path, "can't be read: "+cause(err))
+	case !x509.NewCertPool().AppendCertsFromPEM(content):
+		return Invalid(variable, path, "must be a file with PEM certificates")
+	}
+	return nil
+}
+
+// validPair reports a mistake in a certificate and its key.
+func validPair(certVariable, cert, keyVariable, key string) error {
+	switch {
+	case cert == "" && key == "":
+		return nil
+	case key == "":
+		return Invalid(keyVariable, key, "must be set when "+certVariable+" is")
+	case cert == "":
+		return Invalid(certVariable, cert, "must be set when "+keyVariable+" is")
+	}
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		return Invalid(certVariable, cert, "can't be used with "+keyVariable+": "+cause(err))
+	}
+	return nil
+}
+
+// cause is an error without the path, which is told already.
+func cause(err error) string {
+	return strings.TrimPrefix(reason(err).Error(), "tls: ")
+}
