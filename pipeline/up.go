@@ -32,7 +32,7 @@ type UpConfig struct {
 
 	own        struct{ postgres, nats, redis, webhook bool } // what was not given
 	healthAddr string                                        // what is given, to no effect
-	unused     []string                                      // DB_ names of the same kind
+	unused     []string                                      // warnings about settings of the same kind
 }
 
 // defaultNATSListen is the default in UpConfig's tag.
@@ -57,13 +57,21 @@ func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
 		webhook:  env["WEBHOOK_URL"] == "",
 	}
 	var unused []string
-	if own.postgres {
-		for _, name := range []string{"DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD"} {
+	leaveOut := func(why string, names ...string) {
+		for _, name := range names {
 			if env[name] != "" {
-				unused = append(unused, name)
+				unused = append(unused, name+" is ignored, because "+why)
 			}
 			delete(env, name)
 		}
+	}
+	if own.nats { // which nobody has to be let into
+		leaveOut("NATS_URL is not set: up starts a NATS server of its own",
+			"NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_DOMAIN")
+	}
+	if own.postgres {
+		leaveOut("neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
+			"DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
 		env["DATABASE_URL"] = "postgres://" + placeholder + "/dispatch"
 	}
 	if own.webhook {
@@ -96,9 +104,7 @@ func (c UpConfig) Warnings() []string {
 	if !c.own.nats && c.NATSListen != defaultNATSListen {
 		warnings = append(warnings, "NATS_LISTEN is ignored, because NATS_URL is set: no NATS server is started here")
 	}
-	for _, name := range c.unused {
-		warnings = append(warnings, name+" is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own")
-	}
+	warnings = append(warnings, c.unused...)
 	if c.healthAddr != "" {
 		warnings = append(warnings, "HEALTH_ADDR is ignored by up: /health and /metrics of all services are on HTTP_ADDR")
 	}
