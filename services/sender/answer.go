@@ -95,7 +95,7 @@ func (w *webhook) redirect(location string) string {
 
 // findExternalID finds the id that the receiver has given to the message.
 func (w *webhook) findExternalID(header http.Header, body []byte) string {
-	if w.externalID.String() == message.DefaultExternalID {
+	if w.usualID {
 		// Most receivers answer with a small object, which this reads in a
 		// quarter of the time.
 		var whole struct {

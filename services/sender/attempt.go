@@ -34,6 +34,7 @@ type webhook struct {
 	clock      *events.Skew // receivers refuse a timestamp that is minutes off
 	rules      message.Classification
 	externalID message.ExternalID
+	usualID    bool // it is where it is by default
 }
 
 // newWebhook returns the webhook of a configuration that is valid.
@@ -61,7 +62,7 @@ func newWebhook(cfg Config, log *zap.Logger) (*webhook, error) {
 	}
 	w := &webhook{
 		url: u, headers: headers, keys: keys, timeout: cfg.WebhookTimeout,
-		rules: rules, externalID: externalID, clock: new(events.Skew),
+		rules: rules, externalID: externalID, usualID: externalID.String() == message.DefaultExternalID, clock: new(events.Skew),
 	}
 	if cfg.WebhookCert == "" && cfg.WebhookCA == "" {
 		w.transport = newTransport(u, cfg, http.ProxyFromEnvironment, nil)

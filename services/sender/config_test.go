@@ -25,7 +25,10 @@ func TestMistakesInHowResponsesAreReadAreReported(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, parsed("RETRY_ON", "404, 3xx", "FAIL_ON", "501,505", "EXTERNAL_ID", "header:X-Id"))
 	for _, c := range []struct{ name, value, want string }{
-		{"RETRY_ON", "404,,5xx", "neither"}, {"RETRY_ON", "soon", "neither"}, {"FAIL_ON", "2xx", "2xx"}, {"FAIL_ON", "600", "from 300"},
+		{"RETRY_ON", "404,,5xx", "neither"},
+		{"RETRY_ON", "soon", "neither"},
+		{"FAIL_ON", "2xx", "2xx"},
+		{"FAIL_ON", "600", "from 300"},
 		{"EXTERNAL_ID", "messageId", "begins with /"},
 	} {
 		err := parsed(c.name, c.value)

@@ -8,8 +8,9 @@
 //	                                                               │                            ├─ status event, acked
 //	                                            not worth sending ─┴─► ack                      └─ then ack, nak or schedule
 //
-// A step is a file: pull.go, load.go, attempt.go, answer.go, outcome.go,
-// finish.go. What makes it safe to have an id twice:
+// A step is a file: pull.go, load.go, attempt.go, answer.go, conflict.go,
+// outcome.go, finish.go. transport.go, http1.go and conn.go are the way to the
+// webhook. What makes it safe to have an id twice:
 //
 //   - Every copy in hand, waiting or in flight, gets a sign of life every 10 s
 //     (hand.go). One that could not be kept, because NATS was away or the

@@ -182,8 +182,11 @@ func TestMistakesInCertificatesAreReported(t *testing.T) {
 		"another key":      {other, a.pem, []string{"WEBHOOK_CERT", f.cert, "WEBHOOK_KEY", f.key}, []string{"WEBHOOK_CERT", "does not go with"}},
 		"an encrypted key": {locked, a.pem, []string{"WEBHOOK_CERT", f.cert, "WEBHOOK_KEY", f.key}, []string{"WEBHOOK_KEY", "encrypted"}},
 		"no CA in it":      {key, key, []string{"WEBHOOK_CA", f.ca}, []string{"WEBHOOK_CA", "PEM"}},
-		"no files": {key, a.pem, []string{"WEBHOOK_CERT", f.cert + "x", "WEBHOOK_KEY", f.key + "x", "WEBHOOK_CA", f.ca + "x"},
-			[]string{"WEBHOOK_CERT", "WEBHOOK_KEY", "WEBHOOK_CA", "no such file"}},
+		"no files": {
+			key, a.pem,
+			[]string{"WEBHOOK_CERT", f.cert + "x", "WEBHOOK_KEY", f.key + "x", "WEBHOOK_CA", f.ca + "x"},
+			[]string{"WEBHOOK_CERT", "WEBHOOK_KEY", "WEBHOOK_CA", "no such file"},
+		},
 		"no TLS": {key, a.pem, []string{"WEBHOOK_CA", f.ca, "WEBHOOK_URL", "http://example.org"}, []string{"WEBHOOK_URL", "https"}},
 	} {
 		write(t, f.key, c.key)
