@@ -82,7 +82,7 @@ func TestAReceiverThatSendsTooMuchGetsEachMessageOnce(t *testing.T) {
 			}
 			overEachWire(t, func(t *testing.T, receiver func(serving) careless) {
 				c := receiver(serve)
-				const workers, each = 8, 25
+				const workers, each = 8, 12
 				var flight sync.WaitGroup
 				var failed atomic.Value
 				for range workers {
