@@ -39,6 +39,7 @@ func (e *erasure) add(next erasure) {
 
 func newErase() *cobra.Command {
 	var asJSON, dryRun, yes bool
+	var numbers numbers
 	cmd := &cobra.Command{
 		Use: "erase RECIPIENT", Short: "Erase every message to a recipient, beyond recovery", GroupID: "care",
 		Long: `Erase every message to a recipient, beyond recovery, with its attempts, from the
@@ -51,24 +52,31 @@ stream by age; the answer says when.`,
 	}
 	client := clientFlags(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "count, and erase nothing")
+	numbers.add(cmd.Flags())
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		api := client()
+		if err := numbers.check(); err != nil {
+			return err
+		}
+		recipient, err := numbers.read(args[0])
+		if err != nil {
+			return usage(fmt.Errorf("%q %w", args[0], err))
+		}
 		erase := func(dryRun bool) (done erasure, err error) {
-			query := url.Values{"to": {args[0]}, "dryRun": {fmt.Sprint(dryRun)}}
+			query := url.Values{"to": {recipient}, "dryRun": {fmt.Sprint(dryRun)}}
 			err = api.call(cmd.Context(), request{method: http.MethodDelete, path: "/api/v1/messages?" + query.Encode()}, &done)
-			return done, err
+			return done, advised(err, recipient)
 		}
 		var total erasure
-		var err error
 		if dryRun || !yes {
 			if total, err = erase(true); err != nil {
 				return err
 			}
 		}
 		if !dryRun {
-			if !yes && !confirmed(cmd, total, args[0]) {
+			if !yes && !confirmed(cmd, total, recipient) {
 				return errors.New("nothing was erased: --yes, or the answer yes, is needed")
 			}
 			for total = (erasure{More: true}); total.More; {

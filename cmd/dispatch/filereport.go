@@ -41,7 +41,11 @@ type fileReport struct {
 	json        bool
 	bar         *progressbar.ProgressBar // nil unless somebody watches
 	sums        fileSums
+	bare        int // lines that were refused for a number without a +
 }
+
+// shownRejects is how many rejected lines are told one by one, for people.
+const shownRejects = 200
 
 func newFileReport(cmd *cobra.Command, asJSON bool, size int64) *fileReport {
 	r := &fileReport{out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr(), json: asJSON}
@@ -70,8 +74,12 @@ func (r *fileReport) line(l fileLine) error {
 	if r.json {
 		return printJSON(r.out, l, "")
 	}
-	if l.Error == nil {
+	switch {
+	case l.Error == nil, r.sums.Rejected > shownRejects+1:
 		return nil
+	case r.sums.Rejected > shownRejects:
+		_, err := fmt.Fprintln(r.errOut, "more lines are rejected; --json tells all of them")
+		return err
 	}
 	if r.bar != nil {
 		_ = r.bar.Clear() // it is drawn anew with the next progress
@@ -98,6 +106,9 @@ func (r *fileReport) finish() error {
 	}
 	if r.json {
 		return printJSON(r.out, r.sums, "")
+	}
+	if r.bare > 0 {
+		fmt.Fprintf(r.errOut, "%d rejected lines have a number without a +: %s\n", r.bare, plusAdvice)
 	}
 	_, err := fmt.Fprintln(r.out, r.sums)
 	return err

@@ -27,6 +27,7 @@ type importFlags struct {
 	from, table, rejects string
 	renamed              []string
 	dryRun, json         bool
+	country              string
 }
 
 func newImport() *cobra.Command {
@@ -50,6 +51,7 @@ that can't be a message is reported, with every mistake, and the exit code is 1.
 	cmd.Flags().StringVar(&flags.table, "table", "messages", "its name, with the schema if that is not on the search path")
 	cmd.Flags().StringArrayVar(&flags.renamed, "map", nil, "column=field: which column is to, content, status … where its name does not tell")
 	cmd.Flags().StringVar(&flags.rejects, "rejects", "", "a new file for the rows that are no messages, as NDJSON, with their mistakes")
+	cmd.Flags().StringVar(&flags.country, "country", "", "read numbers without a + as those of this country, TR or 90 (default: their + is missing and nothing else)")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would be imported, and import nothing")
 	cmd.Flags().BoolVar(&flags.json, "json", false, "print JSON")
 	return cmd
@@ -58,6 +60,10 @@ that can't be a message is reported, with every mistake, and the exit code is 1.
 func runImport(cmd *cobra.Command, flags importFlags) error {
 	if flags.from == "" {
 		return usage(errors.New("--from says where the table is: postgres://user:password@host:port/name"))
+	}
+	numbers := numbers{country: flags.country}
+	if err := numbers.check(); err != nil {
+		return err
 	}
 	cfg, err := loadPart[importConfig](cmd)
 	if err != nil {
@@ -88,7 +94,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	i := importer{
 		from: from, store: db.NewStore(target), report: report, dryRun: flags.dryRun,
 		composer: events.NewComposer(events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas), cfg.EventContent == "full"),
-		reader: rowReader{scope: from.scope(), table: from.name, rules: message.Rules{
+		reader: rowReader{scope: from.scope(), table: from.name, numbers: numbers, rules: message.Rules{
 			MaxContentLength: cfg.MaxContentLength,
 			Destinations:     map[string]message.RecipientKind{message.DefaultDestination: cfg.WebhookRecipient},
 		}},

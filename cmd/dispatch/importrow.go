@@ -36,6 +36,7 @@ var inHand = map[string]bool{"PROCESSING": true, "SENDING": true, "IN_PROGRESS":
 // rowReader makes messages of rows.
 type rowReader struct {
 	scope, table string
+	numbers      numbers
 	rules        message.Rules
 }
 
@@ -46,7 +47,15 @@ func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
 	wrong := func(field, code, text string) {
 		mistakes = append(mistakes, message.FieldError{Field: field, Code: code, Message: text})
 	}
-	request, err := r.rules.Read(r.body(row), time.Now())
+	if row.checkText(wrong); len(mistakes) > 0 {
+		return message.Message{}, mistakes // the rest would be about something else
+	}
+	body, err := r.body(row)
+	if err != nil {
+		wrong("to", message.CodeInvalidPhoneNumber, err.Error())
+		return message.Message{}, mistakes
+	}
+	request, err := r.rules.Read(body, time.Now())
 	var invalid *message.Invalid
 	var malformed *message.Malformed
 	switch {
@@ -86,15 +95,18 @@ func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
 }
 
 // body is the row as a request. What is NULL is left out, so that it is told
-// as missing. A number in the international form but for its + is one: the
-// original took both.
-func (r rowReader) body(row sourceRow) []byte {
+// as missing. A number in the international form but for its + is one, since the
+// original took both, unless the flags say whose numbers they are.
+func (r rowReader) body(row sourceRow) ([]byte, error) {
 	body := map[string]any{
 		"idempotencyKey": row.id,
 		"metadata":       map[string]string{"importedFrom": r.table, "importedId": row.id},
 	}
 	if row.to != nil {
-		to := strings.TrimSpace(*row.to)
+		to, err := r.numbers.read(strings.TrimSpace(*row.to))
+		if err != nil {
+			return nil, err
+		}
 		if r.rules.Destinations[message.DefaultDestination] == message.RecipientPhone && to != "" && to[0] >= '1' && to[0] <= '9' {
 			to = "+" + to
 		}
@@ -107,7 +119,23 @@ func (r rowReader) body(row sourceRow) []byte {
 	if err != nil {
 		panic(fmt.Sprintf("import: strings are valid JSON: %v", err))
 	}
-	return text
+	return text, nil
+}
+
+// checkText finds what is not UTF-8: a database whose encoding is SQL_ASCII holds
+// whatever it was given. JSON would have it replaced.
+func (row sourceRow) checkText(wrong func(field, code, text string)) {
+	for _, f := range []struct {
+		name string
+		text *string
+	}{{"id", &row.id}, {"to", row.to}, {"content", row.content}, {"externalId", row.externalID}, {"lastError", row.lastError}} {
+		if f.text == nil {
+			continue
+		}
+		if at := invalidUTF8(*f.text); at >= 0 {
+			wrong(f.name, message.CodeInvalidFormat, fmt.Sprintf("is not UTF-8: byte %d is 0x%02X", at+1, (*f.text)[at]))
+		}
+	}
 }
 
 func (r rowReader) status(row sourceRow, wrong func(field, code, text string)) message.Status {

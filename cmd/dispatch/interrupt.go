@@ -31,6 +31,9 @@ var errStuck = errors.New("interrupted; it did not end by itself")
 // run executes a command. It returns soon after ctx ends, whatever the command
 // waits for.
 func run(ctx context.Context, root *cobra.Command, args []string) error {
+	if err := checkArguments(args); err != nil {
+		return err
+	}
 	if cmd, _, err := root.Find(args); err == nil && cmd.Annotations[drains] != "" {
 		return root.ExecuteContext(ctx)
 	}

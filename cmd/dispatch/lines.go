@@ -3,13 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -28,55 +26,73 @@ type line struct {
 	number int
 	body   []byte   // JSON; nil when the line can't be read
 	wrong  *problem // why it can't
+	bare   bool     // the recipient may be a number that lacks its +
 }
 
 // lines returns the next line of a file, io.EOF after the last. Any other
 // error ends the file.
 type lines func() (line, error)
 
+// notText is a line that is not in the encoding of its file.
+func notText(number int, f badText) line {
+	if f.decoded != "" {
+		return unreadable(number, "is not %s: %s", f.decoded, f)
+	}
+	return unreadable(number, "is not UTF-8: %s; %s", f, encodingAdvice)
+}
+
 // unreadable is a line that is not sent.
 func unreadable(number int, format string, args ...any) line {
 	return line{number: number, wrong: &problem{Code: "unreadable", Detail: fmt.Sprintf(format, args...)}}
 }
 
+// fileOptions say how a file of messages is read.
+type fileOptions struct {
+	name, format, keyPrefix string
+	encoding, separator     string
+	numbers                 numbers
+}
+
 // openLines reads a file in a format: the given one, else what its name or
-// its first character says. keyPrefix gives lines without an idempotency key
-// one.
-func openLines(in io.Reader, name, format, keyPrefix string) (lines, error) {
-	text := bufio.NewReaderSize(in, 64<<10)
-	if mark, _ := text.Peek(3); string(mark) == "\ufeff" {
-		_, _ = text.Discard(3) // what was peeked at is there
+// its first character says. The key prefix gives lines without an idempotency
+// key one.
+func openLines(in io.Reader, o fileOptions) (lines, error) {
+	text, err := openText(in, o.encoding)
+	if err != nil {
+		return nil, err
 	}
+	format := guessFormat(text.Reader, o.name, o.format)
 	var next lines
-	var err error
-	switch guessFormat(text, name, format) {
-	case formatNDJSON:
-		next = ndjsonLines(text)
-	case formatCSV:
-		next, err = csvLines(text)
-	case "[":
+	switch {
+	case format == formatNDJSON && o.separator != "":
+		err = errors.New("--separator goes with CSV")
+	case format == formatNDJSON:
+		next = ndjsonLines(text, &o.numbers)
+	case format == formatCSV:
+		next, err = csvLines(text, o.separator, &o.numbers)
+	case format == "[":
 		err = errors.New("a JSON array is no NDJSON; make one of it with: jq -c '.[]'")
 	default:
-		err = fmt.Errorf("--format %q: there are %s and %s", format, formatNDJSON, formatCSV)
+		err = fmt.Errorf("--format %q: there are %s and %s", o.format, formatNDJSON, formatCSV)
 	}
 	if err != nil {
 		return nil, usage(err)
 	}
-	return withKeys(next, keyPrefix), nil
+	return withKeys(next, o.keyPrefix), nil
 }
 
 func guessFormat(text *bufio.Reader, name, format string) string {
-	beginning, _ := text.Peek(4096) // a short file is all there is
-	beginning = bytes.TrimLeft(beginning, " \t\r\n")
+	begin, _ := text.Peek(beginning) // a short file is all there is
+	begin = bytes.TrimLeft(begin, " \t\r\n")
 	extension := strings.ToLower(filepath.Ext(name))
 	switch {
 	case format != "":
 		return strings.ToLower(format)
 	case extension == ".csv":
 		return formatCSV
-	case bytes.HasPrefix(beginning, []byte("[")):
+	case bytes.HasPrefix(begin, []byte("[")):
 		return "["
-	case extension == ".ndjson", extension == ".jsonl", bytes.HasPrefix(beginning, []byte("{")), len(beginning) == 0:
+	case extension == ".ndjson", extension == ".jsonl", bytes.HasPrefix(begin, []byte("{")), len(begin) == 0:
 		return formatNDJSON
 	}
 	return formatCSV
@@ -112,7 +128,7 @@ func withKeys(next lines, prefix string) lines {
 	}
 }
 
-func ndjsonLines(in *bufio.Reader) lines {
+func ndjsonLines(in *decoder, numbers *numbers) lines {
 	scanner := bufio.NewScanner(in)
 	scanner.Buffer(make([]byte, 0, 64<<10), longestLine)
 	number := 0
@@ -120,13 +136,20 @@ func ndjsonLines(in *bufio.Reader) lines {
 		for scanner.Scan() {
 			number++
 			text := bytes.TrimSpace(scanner.Bytes())
+			if f, wrong := in.check.within(number, number); wrong {
+				return notText(number, f), nil
+			}
 			if len(text) == 0 {
 				continue
 			}
 			if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
 				return unreadable(number, "is not JSON: %s", jsonMistake(err)), nil
 			}
-			return line{number: number, body: bytes.Clone(text)}, nil
+			body, err := numbers.readJSON(bytes.Clone(text))
+			if err != nil {
+				return unreadable(number, "%s", err), nil
+			}
+			return line{number: number, body: body}, nil
 		}
 		if errors.Is(scanner.Err(), bufio.ErrTooLong) {
 			return line{}, fmt.Errorf("line %d is longer than %d bytes", number+1, longestLine)
@@ -145,114 +168,4 @@ func jsonMistake(err error) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%s, at byte %d", syntax, syntax.Offset)
-}
-
-// columns are those that a CSV file may have, besides metadata.NAME.
-var columns = []string{
-	"to", "phoneNumber", "content", "payload", "destination", "type",
-	"priority", "deliverAt", "expiresAt", "idempotencyKey",
-}
-
-const metadataColumn = "metadata."
-
-// columnNames lists them for people.
-var columnNames = strings.Join(columns, ", ") + " and " + metadataColumn + "NAME"
-
-// csvLines reads the line of titles and returns the others as messages. An
-// empty cell is a field that is not given.
-func csvLines(in io.Reader) (lines, error) {
-	limit := &recordLimit{in: in, left: longestLine}
-	reader := csv.NewReader(limit)
-	reader.FieldsPerRecord = -1 // a line of another length is that line's mistake
-	titles, err := reader.Read()
-	if err != nil {
-		return nil, fmt.Errorf("read the titles of the columns: %w", err)
-	}
-	for i, title := range titles {
-		titles[i] = strings.TrimSpace(title)
-		known := slices.Contains(columns, titles[i]) || strings.HasPrefix(titles[i], metadataColumn) && titles[i] != metadataColumn
-		if !known {
-			return nil, fmt.Errorf("column %q: there are %s, separated by commas", titles[i], columnNames)
-		}
-		if slices.Contains(titles[:i], titles[i]) {
-			return nil, fmt.Errorf("column %q is there twice", titles[i])
-		}
-	}
-	last := 1
-	return func() (line, error) {
-		limit.left = longestLine
-		cells, err := reader.Read()
-		var broken *csv.ParseError
-		switch {
-		case errors.Is(err, errLongRecord):
-			return line{}, fmt.Errorf("read CSV after line %d: %w", last, err)
-		case errors.As(err, &broken):
-			last = broken.Line
-			return unreadable(broken.StartLine, "is not CSV: %s", csvMistake(broken)), nil
-		case err == io.EOF:
-			return line{}, io.EOF
-		case err != nil:
-			return line{}, fmt.Errorf("read CSV: %w", err)
-		}
-		number, _ := reader.FieldPos(0)
-		last = number
-		if len(cells) != len(titles) {
-			return unreadable(number, "has %d columns, the first line %d", len(cells), len(titles)), nil
-		}
-		return csvMessage(number, titles, cells), nil
-	}, nil
-}
-
-// csvMistake says what is wrong, and what was lost by it: a quote that is not
-// closed takes the lines up to the next one with it.
-func csvMistake(broken *csv.ParseError) string {
-	text := fmt.Sprintf("%v, at column %d", broken.Err, broken.Column)
-	if broken.Line > broken.StartLine {
-		text = fmt.Sprintf("%v, at line %d, column %d; lines %d to %d are one quoted field, and none of them is sent",
-			broken.Err, broken.Line, broken.Column, broken.StartLine, broken.Line)
-	}
-	return text
-}
-
-// errLongRecord is a line that would fill the memory.
-var errLongRecord = fmt.Errorf("a line is longer than %d bytes; perhaps a quote is not closed", longestLine)
-
-// recordLimit ends a file in which a single record does not end.
-type recordLimit struct {
-	in   io.Reader
-	left int // until left is set anew
-}
-
-func (r *recordLimit) Read(p []byte) (int, error) {
-	if r.left <= 0 {
-		return 0, errLongRecord
-	}
-	n, err := r.in.Read(p)
-	r.left -= n
-	return n, err
-}
-
-var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
-
-func csvMessage(number int, titles, cells []string) line {
-	var body, metadata object
-	for i, title := range titles {
-		value := cells[i]
-		name, isMetadata := strings.CutPrefix(title, metadataColumn)
-		switch {
-		case value == "":
-		case isMetadata:
-			metadata.text(name, value)
-		case title == "payload" && !json.Valid([]byte(value)):
-			return unreadable(number, "payload is not JSON")
-		case title == "payload", title == "priority" && wholeNumber.MatchString(value):
-			body.raw(title, []byte(value))
-		default:
-			body.text(title, value) // a wrong priority too: the API says what is allowed
-		}
-	}
-	if metadata.body.Len() > 0 {
-		body.raw("metadata", metadata.bytes())
-	}
-	return line{number: number, body: body.bytes()}
 }

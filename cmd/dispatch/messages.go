@@ -67,6 +67,7 @@ func newList() *cobra.Command {
 		after, before               string
 		limit                       int
 		json                        bool
+		numbers                     numbers
 	}
 	cmd := &cobra.Command{
 		Use: "list", Short: "List messages, newest first", GroupID: "messages",
@@ -79,6 +80,7 @@ func newList() *cobra.Command {
 	f.StringSliceVar(&flags.statuses, "status", nil, "only these states; repeatable")
 	f.StringVar(&flags.destination, "destination", "", "only this destination")
 	f.StringVar(&flags.to, "to", "", "only this recipient")
+	flags.numbers.add(f)
 	f.StringVar(&flags.kind, "type", "", "only this type")
 	f.StringVar(&flags.externalID, "external-id", "", "only those to which the webhook gave this messageId")
 	f.StringVar(&flags.key, "key", "", "only the one that was stored under this idempotency key")
@@ -92,6 +94,13 @@ func newList() *cobra.Command {
 		if flags.limit < 1 || flags.limit > maxPage {
 			return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 		}
+		if err := flags.numbers.check(); err != nil {
+			return err
+		}
+		to, err := flags.numbers.read(flags.to)
+		if err != nil {
+			return usage(fmt.Errorf("--to: %q %w", flags.to, err))
+		}
 		query := url.Values{"limit": {strconv.Itoa(flags.limit)}}
 		for _, status := range flags.statuses {
 			if _, ok := message.ParseStatus(status); !ok {
@@ -100,7 +109,7 @@ func newList() *cobra.Command {
 			query.Add("status", status)
 		}
 		for name, value := range map[string]string{
-			"destination": flags.destination, "to": flags.to, "type": flags.kind, "cursor": flags.next,
+			"destination": flags.destination, "to": to, "type": flags.kind, "cursor": flags.next,
 			"externalId": flags.externalID, "idempotencyKey": flags.key,
 			"createdAfter": past(flags.after), "createdBefore": past(flags.before),
 		} {
@@ -113,10 +122,13 @@ func newList() *cobra.Command {
 			NextCursor *string           `json:"nextCursor"`
 		}
 		if err := client().get(cmd.Context(), "/api/v1/messages?"+query.Encode(), &page); err != nil {
-			return err
+			return advised(err, to)
 		}
 		out := cmd.OutOrStdout()
-		err := show(out, flags.json, page, func(t *table) { fillMessages(t, page.Data) })
+		err = show(out, flags.json, page, func(t *table) { fillMessages(t, page.Data) })
+		if len(page.Data) == 0 && withoutPlus(to) {
+			fmt.Fprintln(cmd.ErrOrStderr(), plusAdvice)
+		}
 		if err == nil && !flags.json && page.NextCursor != nil {
 			// Not a row: whoever cuts columns out of this wants messages alone.
 			fmt.Fprintf(cmd.ErrOrStderr(), "more: --cursor %s\n", *page.NextCursor)

@@ -25,6 +25,8 @@ type sendFlags struct {
 	metadata                                              map[string]string
 	wait, json                                            bool
 	file, format, keyPrefix                               string
+	encoding, separator                                   string
+	numbers                                               numbers
 }
 
 func newSend() *cobra.Command {
@@ -36,14 +38,21 @@ func newSend() *cobra.Command {
   NDJSON  a line is the JSON of POST /api/v1/messages
   CSV     the first line names the columns: ` + columnNames + `
 
+CSV is read as spreadsheets save it: with commas, semicolons, tabs, or what a
+first line such as sep=; says; with names of columns in any case; in UTF-8, in
+UTF-16 with a byte order mark, or in the encoding that --encoding names. A file
+that can't be read as text is refused as a whole, with the lines and bytes.
+
 Lines that are refused are reported with every mistake, and the others are
-stored. With --key-prefix each line has the idempotency key prefix and line
-number, so that the same command may be repeated after a break: what is stored
-is not stored again.`,
+stored; from standard input, lines that are not text are refused one by one too.
+With --key-prefix each line has the idempotency key prefix and line number, so
+that the same command may be repeated after a break: what is stored is not
+stored again.`,
 		Example: `  dispatch send +905551111111 "Your code is 4711"
   dispatch send +905551111111 --payload '{"template":"welcome"}' --wait
   dispatch send +905551111111 hello --key order-7
   dispatch send --file campaign.csv --key-prefix campaign-2026-05-
+  dispatch send --file from-excel.csv --encoding windows-1254 --country TR
   zcat messages.ndjson.gz | dispatch send --file - --json`,
 		Args: cobra.RangeArgs(0, 2),
 	}
@@ -56,11 +65,17 @@ is not stored again.`,
 			if err := onlyForFiles(cmd, args); err != nil {
 				return err
 			}
+			if err := flags.numbers.check(); err != nil {
+				return err
+			}
 			return sendFile(cmd, client(), flags)
 		case len(args) == 0:
 			return usage(errors.New("TO is missing, or --file FILE"))
-		case flags.keyPrefix != "" || flags.format != "":
-			return usage(errors.New("--key-prefix and --format go with --file"))
+		case flags.keyPrefix != "" || flags.format != "" || flags.encoding != "" || flags.separator != "":
+			return usage(errors.New("--key-prefix, --format, --encoding and --separator go with --file"))
+		}
+		if err := flags.numbers.check(); err != nil {
+			return err
 		}
 		return sendOne(cmd, client(), args, flags)
 	}
@@ -80,6 +95,9 @@ func (flags *sendFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&flags.file, "file", "", "send every line of this file; - reads standard input")
 	f.StringVar(&flags.format, "format", "", "of the file: ndjson or csv (default: by its name, or its first character)")
 	f.StringVar(&flags.keyPrefix, "key-prefix", "", "idempotency key of each line of the file: this and the line's number")
+	f.StringVar(&flags.encoding, "encoding", "", "of the file, such as windows-1254 (default: by its byte order mark, else UTF-8)")
+	f.StringVar(&flags.separator, "separator", "", "between the cells of the file: a character, or tab (default: by its first line)")
+	flags.numbers.add(f)
 	f.BoolVar(&flags.json, "json", false, "print JSON; with --file a line for each line of it, then the sums")
 }
 
@@ -92,9 +110,9 @@ func onlyForFiles(cmd *cobra.Command, args []string) error {
 	var err error
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "file", "format", "key-prefix", "json", "url":
+		case "file", "format", "key-prefix", "json", "url", "encoding", "separator", "country", "plus":
 		default:
-			err = usage(fmt.Errorf("--%s does not go with --file; --format, --key-prefix, --json and --url do", f.Name))
+			err = usage(fmt.Errorf("--%s does not go with --file; --format, --encoding, --separator, --country, --plus, --key-prefix, --json and --url do", f.Name))
 		}
 	})
 	return err
@@ -108,7 +126,7 @@ func sendOne(cmd *cobra.Command, api *client, args []string, flags sendFlags) er
 	var m message.Message
 	err = api.call(cmd.Context(), request{method: http.MethodPost, path: "/api/v1/messages", body: body, key: flags.key}, &m)
 	if err != nil {
-		return err
+		return advised(err, args[0])
 	}
 	if flags.wait {
 		if err := awaitFinal(cmd.Context(), api, &m); err != nil {
@@ -124,10 +142,23 @@ func sendOne(cmd *cobra.Command, api *client, args []string, flags sendFlags) er
 	return nil
 }
 
+// advised adds to a refusal of a number without a + how it is read.
+func advised(err error, to string) error {
+	var refusal *problem
+	if errors.As(err, &refusal) && refusesNumber(refusal) && withoutPlus(to) {
+		return fmt.Errorf("%w\n  %s", err, plusAdvice)
+	}
+	return err
+}
+
 // message is the body that the flags and arguments ask for.
 func (flags *sendFlags) message(cmd *cobra.Command, args []string) ([]byte, error) {
+	to, err := flags.numbers.read(args[0])
+	if err != nil {
+		return nil, usage(fmt.Errorf("TO: %q %w", args[0], err))
+	}
 	var body object
-	body.text("to", args[0])
+	body.text("to", to)
 	if len(args) == 2 {
 		body.raw("content", quoted(args[1]))
 	}
@@ -169,6 +200,9 @@ func readPayload(in io.Reader, value string) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, usage(fmt.Errorf("read payload: %w", err))
+	}
+	if at := invalidUTF8(string(text)); at >= 0 {
+		return nil, usage(fmt.Errorf("the payload is not UTF-8: byte %d is 0x%02X", at+1, text[at]))
 	}
 	if !json.Valid(text) {
 		return nil, usage(errors.New("the payload is not JSON"))

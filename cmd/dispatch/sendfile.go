@@ -36,8 +36,16 @@ func sendFile(cmd *cobra.Command, api *client, flags sendFlags) error {
 		return err
 	}
 	defer in.Close()
+	if size >= 0 { // it can be read twice
+		if err := checkFile(flags.file, flags.encoding); err != nil {
+			return err
+		}
+	}
 	counted := &countingReader{inner: in}
-	next, err := openLines(counted, flags.file, flags.format, flags.keyPrefix)
+	next, err := openLines(counted, fileOptions{
+		name: flags.file, format: flags.format, keyPrefix: flags.keyPrefix,
+		encoding: flags.encoding, separator: flags.separator, numbers: flags.numbers,
+	})
 	if err != nil {
 		return err
 	}
@@ -155,6 +163,9 @@ func (u *upload) send(ctx context.Context, batch []line) error {
 			break // and what follows it is told by the error
 		}
 		u.done = batch[i].number
+		if l.Error != nil && batch[i].bare && refusesNumber(l.Error) {
+			u.report.bare++
+		}
 		if err := u.report.line(l); err != nil {
 			return err
 		}

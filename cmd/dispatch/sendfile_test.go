@@ -173,7 +173,7 @@ func TestEveryLineGetsItsKey(t *testing.T) {
 		`{"IdempotencyKey":"what"}`: `{"idempotencyKey":"p1","IdempotencyKey":"what"}`,
 		`5`:                         `5`,
 	} {
-		next, err := openLines(strings.NewReader(given), "a.ndjson", "", "p")
+		next, err := openLines(strings.NewReader(given), fileOptions{name: "a.ndjson", keyPrefix: "p"})
 		require.NoError(t, err)
 		l, err := next()
 		require.NoError(t, err)
