@@ -59,16 +59,50 @@ func parseID(text string) (message.ID, error) {
 	return id, nil
 }
 
-func newList() *cobra.Command {
-	var flags struct {
-		statuses                    []string
-		destination, to, kind, next string
-		externalID, key             string
-		after, before               string
-		limit                       int
-		json                        bool
-		numbers                     numbers
+// listFlags say what is listed.
+type listFlags struct {
+	statuses                    []string
+	destination, to, kind, next string
+	externalID, key             string
+	after, before               string
+	limit                       int
+	json                        bool
+	numbers                     numbers
+}
+
+// query is what the flags ask the API for.
+func (flags *listFlags) query() (url.Values, error) {
+	if flags.limit < 1 || flags.limit > maxPage {
+		return nil, usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 	}
+	if err := flags.numbers.check(); err != nil {
+		return nil, err
+	}
+	to, err := flags.numbers.read(flags.to)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--to: %q %w", flags.to, err))
+	}
+	query := url.Values{"limit": {strconv.Itoa(flags.limit)}}
+	for _, status := range flags.statuses {
+		if _, ok := message.ParseStatus(status); !ok {
+			return nil, usage(fmt.Errorf("--status %q: there are %s", status, strings.Join(names(message.Statuses()), ", ")))
+		}
+		query.Add("status", status)
+	}
+	for name, value := range map[string]string{
+		"destination": flags.destination, "to": to, "type": flags.kind, "cursor": flags.next,
+		"externalId": flags.externalID, "idempotencyKey": flags.key,
+		"createdAfter": past(flags.after), "createdBefore": past(flags.before),
+	} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return query, nil
+}
+
+func newList() *cobra.Command {
+	var flags listFlags
 	cmd := &cobra.Command{
 		Use: "list", Short: "List messages, newest first", GroupID: "messages",
 		Example: `  dispatch list --status failed --limit 50
@@ -91,42 +125,20 @@ func newList() *cobra.Command {
 	f.BoolVar(&flags.json, "json", false, "print JSON")
 	completeWith(cmd, "status", names(message.Statuses())...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if flags.limit < 1 || flags.limit > maxPage {
-			return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
-		}
-		if err := flags.numbers.check(); err != nil {
-			return err
-		}
-		to, err := flags.numbers.read(flags.to)
+		query, err := flags.query()
 		if err != nil {
-			return usage(fmt.Errorf("--to: %q %w", flags.to, err))
-		}
-		query := url.Values{"limit": {strconv.Itoa(flags.limit)}}
-		for _, status := range flags.statuses {
-			if _, ok := message.ParseStatus(status); !ok {
-				return usage(fmt.Errorf("--status %q: there are %s", status, strings.Join(names(message.Statuses()), ", ")))
-			}
-			query.Add("status", status)
-		}
-		for name, value := range map[string]string{
-			"destination": flags.destination, "to": to, "type": flags.kind, "cursor": flags.next,
-			"externalId": flags.externalID, "idempotencyKey": flags.key,
-			"createdAfter": past(flags.after), "createdBefore": past(flags.before),
-		} {
-			if value != "" {
-				query.Set(name, value)
-			}
+			return err
 		}
 		var page struct {
 			Data       []message.Message `json:"data"`
 			NextCursor *string           `json:"nextCursor"`
 		}
 		if err := client().get(cmd.Context(), "/api/v1/messages?"+query.Encode(), &page); err != nil {
-			return advised(err, to)
+			return advised(err, query.Get("to"))
 		}
 		out := cmd.OutOrStdout()
 		err = show(out, flags.json, page, func(t *table) { fillMessages(t, page.Data) })
-		if len(page.Data) == 0 && withoutPlus(to) {
+		if len(page.Data) == 0 && withoutPlus(query.Get("to")) {
 			fmt.Fprintln(cmd.ErrOrStderr(), plusAdvice)
 		}
 		if err == nil && !flags.json && page.NextCursor != nil {
