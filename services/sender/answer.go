@@ -162,6 +162,8 @@ func (w *webhook) describe(err error) string {
 		return "DNS lookup failed"
 	case errors.As(err, &op) && op.Op == "proxyconnect":
 		return "the proxy can't be reached"
+	case unreachable(err):
+		return "this machine has no address from which to reach the webhook's"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.As(err, &invalid), errors.As(err, &unknown):

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -116,17 +115,6 @@ func unreached(err error) bool {
 func wrongCertificate(err error) bool {
 	var remote *net.OpError
 	return errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(remote.Err.Error(), "certificate")
-}
-
-// exhausted says whether an error is this machine's own: no descriptors, ports
-// or memory for another connection. The webhook has no part in it.
-func exhausted(err error) bool {
-	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
 }
 
 func (w *webhook) request(ctx context.Context, m message.Message, number int, at time.Time) (*http.Request, error) {

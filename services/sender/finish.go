@@ -17,23 +17,22 @@ const (
 	publishPause = 100 * time.Millisecond // between two tries
 	confirmTry   = 2 * time.Second        // for one confirmed ack
 	confirmTries = 3
-	// exhaustedPause is when a message comes again for which this machine had
-	// no connection.
-	exhaustedPause = time.Second
 )
 
 // deliver makes one attempt and ends the delivery. ctx bounds what is in
-// flight; it outlives the sender's own by the time of a drain.
-func (s *sender) deliver(ctx context.Context, it *item) {
+// flight; it outlives the sender's own by the time of a drain. It is false
+// when this machine had no connection to spare: another attempt at once would
+// only take one more message from the senders that have.
+func (s *sender) deliver(ctx context.Context, it *item) bool {
 	defer s.hand.drop(it)
 	if !it.Outlasts(s.webhook.longest()) {
 		s.metrics.unsent.WithLabelValues(string(reasonLapsed)).Inc()
-		return
+		return true
 	}
 	if expires := it.row.ExpiresAt; expires != nil && !s.clock.Now().Before(*expires) {
 		crash.At(crash.SenderExpired)
 		s.finish(ctx, it, s.expired(it, s.clock.Now()))
-		return
+		return true
 	}
 	s.metrics.inFlight.Inc()
 	number := it.row.Attempts + 1
@@ -43,17 +42,24 @@ func (s *sender) deliver(ctx context.Context, it *item) {
 	s.metrics.inFlight.Dec()
 	if ctx.Err() != nil && a.status == 0 {
 		s.log.Warn("request cut off by the shutdown; it is made again", zap.Stringer("message", it.ID))
-		return
+		return true
 	}
 	s.opening.Is(a.unsent)
-	if a.unsent != nil {
+	opened := a.unsent == nil
+	switch {
+	case opened:
+		s.unsent.forget(it.ID)
+	case s.unsent.tooLong(it.ID):
+		a = counted(a)
+	default:
 		s.metrics.unsent.WithLabelValues(string(reasonExhausted)).Inc()
-		s.wait(ctx, it, time.Now().Add(exhaustedPause))
-		return
+		s.wait(ctx, it, s.clock.Now().Add(exhaustedPause))
+		return false
 	}
 	out := s.attempted(it, number, s.settleConflict(ctx, it, a))
 	s.metrics.attempted(out.told.Attempt)
 	s.finish(ctx, it, out)
+	return opened
 }
 
 // finish tells the outcome and then ends the delivery, in this order: a copy

@@ -54,6 +54,7 @@ type sender struct {
 	postgresAway outage
 	pulling      *service.Trouble
 	opening      *service.Trouble
+	unsent       unsentSince
 	naks         atomic.Int64 // delayed naks that are not due yet
 	clock        *events.Skew // Postgres': of every time that others see or go by
 }
@@ -236,8 +237,8 @@ func (s *sender) work(ctx, flight context.Context) {
 	for {
 		select {
 		case it := <-s.ready:
-			if s.eventsAway.wait(ctx) && s.awaitHold(ctx, it) && s.hand.begin(it) {
-				s.deliver(flight, it)
+			if s.eventsAway.wait(ctx) && s.awaitHold(ctx, it) && s.hand.begin(it) && !s.deliver(flight, it) {
+				pause(ctx, exhaustedPause)
 			}
 		case <-ctx.Done():
 			return
