@@ -168,12 +168,19 @@ func (q *Queue) Refresh(ctx context.Context) error {
 	if _, err := q.look(ctx); err != nil {
 		return fmt.Errorf("look up stream of deliveries: %w", err)
 	}
+	_, err := q.Unacked(ctx)
+	return err
+}
+
+// Unacked asks how many deliveries are with the senders, or wait after a nak
+// with a delay.
+func (q *Queue) Unacked(ctx context.Context) (int, error) {
 	consumer, err := q.js.Consumer(ctx, q.topology.DeliveriesStream(), q.name)
 	if err != nil {
-		return fmt.Errorf("look up consumer %s: %w", q.name, err)
+		return 0, fmt.Errorf("look up consumer %s: %w", q.name, err)
 	}
 	q.learn(consumer.CachedInfo())
-	return nil
+	return consumer.CachedInfo().NumAckPending, nil
 }
 
 // Skew is how far the server's clock is ahead. It may be used beside

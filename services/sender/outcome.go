@@ -93,24 +93,13 @@ func (s *sender) attempted(it *item, number int, a answer) outcome {
 	return out
 }
 
-// A wait is short if a nak may hold one of the consumer's ack-pending slots
-// for it, and so may only so many at a time.
-const (
-	shortWait = 10 * time.Second
-	maxNaks   = 1000
-)
-
-// howToWait chooses between a delayed nak and a schedule. A nak is counted
-// from here on until it is due.
+// howToWait chooses between a delayed nak and a schedule.
 func (s *sender) howToWait(it *item, wait time.Duration) ending {
 	switch {
 	case it.Lapsed():
 		return leave
-	case wait <= shortWait && s.naks.Add(1) <= maxNaks:
-		time.AfterFunc(wait, func() { s.naks.Add(-1) })
+	case s.naks.take(wait):
 		return nak
-	case wait <= shortWait:
-		s.naks.Add(-1)
 	}
 	return park
 }

@@ -13,7 +13,8 @@ import (
 // deciding is a sender that only decides, and a copy in its hands.
 func deciding(t *testing.T, edits ...func(*item)) (*sender, *item) {
 	t.Helper()
-	s := &sender{clock: new(events.Skew), backoff: message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}}
+	s := &sender{clock: new(events.Skew), naks: newNakBudget(nil), backoff: message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}}
+	s.naks.granted = nakGrant
 	it := newHand(1).take(&events.Copy{ID: message.NewID(time.Now()), Claim: 7, Delivery: 1, First: true})
 	it.row = testMessage()
 	it.row.Claim, it.row.Version, it.row.Status = it.Claim, 4, message.Queued
@@ -72,14 +73,13 @@ func TestAnOutcomeIsTheRowAsItLeavesIt(t *testing.T) {
 	require.Zero(t, out.message.Attempts)
 }
 
-func TestOnlySoManyWaitByNak(t *testing.T) {
+func TestAShortWaitIsANakIfOneIsLeft(t *testing.T) {
 	t.Parallel()
 	s, it := deciding(t)
-	s.naks.Store(maxNaks - 1)
-	require.Equal(t, nak, s.howToWait(it, time.Minute/10))
-	require.Equal(t, park, s.howToWait(it, time.Minute/10))
-	require.EqualValues(t, maxNaks, s.naks.Load())
+	s.naks.granted = 1
 	require.Equal(t, park, s.howToWait(it, time.Minute))
+	require.Equal(t, nak, s.howToWait(it, shortWait))
+	require.Equal(t, park, s.howToWait(it, shortWait))
 }
 
 // A claim that was never recorded raises the row, so that older copies are

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -55,7 +54,7 @@ type sender struct {
 	pulling      *service.Trouble
 	opening      *service.Trouble
 	unsent       unsentSince
-	naks         atomic.Int64 // delayed naks that are not due yet
+	naks         *nakBudget
 	clock        *events.Skew // Postgres': of every time that others see or go by
 }
 
@@ -204,6 +203,9 @@ func (s *sender) run(ctx context.Context) error {
 	keeping.Go(func() { s.keep(keepCtx) })
 	s.tellTime(ctx)
 	keeping.Go(func() { s.keepTime(keepCtx) })
+	s.naks = newNakBudget(s.queue.Unacked)
+	s.naks.look(ctx)
+	keeping.Go(func() { s.naks.run(keepCtx) })
 	for range s.workers {
 		working.Go(func() { s.work(ctx, flight) })
 	}
