@@ -34,10 +34,10 @@ import (
 // Waits of the consumers. Provisioned ones are longer, because a live process
 // may be slow; here whoever does not answer is dead.
 const (
-	senderAckWait = 6 * time.Second
+	senderAckWait = 8 * time.Second
 	otherAckWait  = 3 * time.Second
 
-	webhookTimeout = 2 * time.Second
+	webhookTimeout = 4 * time.Second
 )
 
 // servers are what all installations share: each has a database and a prefix

@@ -68,7 +68,7 @@ func natsBack(i *installation) {
 func expiresInHand(i *installation) {
 	i.webhook.Answers(func(c rig.Call, w http.ResponseWriter, r *http.Request) {
 		if bytes.Contains(c.Body, []byte("slow")) {
-			rig.Slowly(4*time.Second)(c, w, r)
+			rig.Slowly(3*time.Second)(c, w, r)
 			return
 		}
 		rig.Accept(c, w, r)
