@@ -44,6 +44,11 @@ type Queue struct {
 	floor   uint64 // last copy stored then
 	known   bool
 
+	// counted says that nothing which was delivered is forgotten without this
+	// connection's breaking: the connection leads to the very server that
+	// counts, or several servers agree on each delivery before it is made.
+	counted atomic.Bool
+
 	skew Skew // of the NATS server
 }
 
@@ -126,7 +131,7 @@ func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
 			// the first Keep.
 			_, _ = c.inProgress()
 		}
-		c.First = c.First && c.sequence > q.floor && q.js.Conn().Stats().Reconnects == q.session
+		c.First = c.First && q.counted.Load() && c.sequence > q.floor && q.js.Conn().Stats().Reconnects == q.session
 		take(c)
 	}
 	if err := batch.Error(); err != nil {
@@ -152,14 +157,20 @@ func (q *Queue) begin(ctx context.Context) error {
 	return nil
 }
 
-// look asks for the stream, and what time it is there.
+// look asks for the stream, what time it is there, and who counts deliveries.
 func (q *Queue) look(ctx context.Context) (jetstream.Stream, error) {
 	asked := time.Now()
 	stream, err := q.js.Stream(ctx, q.topology.DeliveriesStream())
-	if err == nil && !stream.CachedInfo().TimeStamp.IsZero() {
-		q.skew.Measure(asked, stream.CachedInfo().TimeStamp, time.Now())
+	if err != nil {
+		return nil, err
 	}
-	return stream, err
+	info := stream.CachedInfo()
+	if !info.TimeStamp.IsZero() {
+		q.skew.Measure(asked, info.TimeStamp, time.Now())
+	}
+	near := info.Cluster != nil && info.Cluster.Leader == q.js.Conn().ConnectedServerName()
+	q.counted.Store(near || info.Config.Replicas > 1)
+	return stream, nil
 }
 
 // Refresh asks the server for what it may have changed: what time it is, for

@@ -119,7 +119,7 @@ func (u *unsentSince) forget(id message.ID) {
 // machine could not try.
 func counted(a answer) answer {
 	return answer{
-		verdict: retryable, started: a.started,
+		verdict: retryable, started: a.started, unreached: true,
 		text: "this machine has had no connection to spare for " + exhaustedLimit.String() + ": " + plain(a.unsent),
 	}
 }

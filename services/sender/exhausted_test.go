@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -70,7 +71,7 @@ func TestWhatThisMachineLacksIsNoAttempt(t *testing.T) {
 func TestAnAddressOutOfReachIsAnAttempt(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"http://[" + missing + "]:80/hook", "https://[" + missing + "]/hook"} {
-		w, err := newWebhook(Config{WebhookURL: at, WebhookTimeout: time.Second, Concurrency: 1})
+		w, err := newWebhook(Config{WebhookURL: at, WebhookTimeout: time.Second, Concurrency: 1}, zap.NewNop())
 		require.NoError(t, err)
 		a := w.attempt(t.Context(), testMessage(), 1)
 		require.NoError(t, a.unsent, "%s", a.text)
