@@ -31,5 +31,5 @@ func TestErase(t *testing.T) {
 
 	dispatch(t, "erase").fails(t, 2, "accepts 1 arg")
 	dispatch(t, "erase", "+905552222222", "--yes", "--url", unused).fails(t, 3, "no answer")
-	i.dispatch(t, "erase", "nobody", "--yes").fails(t, 1, "to: must be a phone number")
+	i.dispatch(t, "erase", "nobody", "--yes").fails(t, 1, "RECIPIENT: must be a phone number")
 }

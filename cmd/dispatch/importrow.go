@@ -62,7 +62,7 @@ func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
 	case errors.As(err, &invalid):
 		mistakes = append(mistakes, invalid.Errors...)
 	case errors.As(err, &malformed):
-		wrong("", message.CodeInvalidFormat, malformed.Detail)
+		wrong("", message.CodeInvalidFormat, message.Named("the row", malformed).Error())
 	}
 	created := row.createdAt.Time.UTC()
 	if at := row.createdAt; !at.Valid || at.InfinityModifier != pgtype.Finite || created.Year() < 1970 || created.Year() > 9999 {

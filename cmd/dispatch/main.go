@@ -52,6 +52,9 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	if err == nil {
 		return 0
 	}
+	if cmd, _, found := root.Find(args); found == nil {
+		asArguments(cmd, err)
+	}
 	var exit *exitError
 	var mistakes *service.ConfigError
 	switch {

@@ -119,7 +119,7 @@ func TestRetryByAFilter(t *testing.T) {
 	dispatch(t, "retry", "--status", "sent").fails(t, 2, "FAILED, CANCELLED, EXPIRED")
 	dispatch(t, "retry", cancelled, "--all").fails(t, 2, "--all goes without ids")
 	dispatch(t, "retry", "--all", "--expires-at", "1h").fails(t, 2, "--expires-at goes with ids alone")
-	i.dispatch(t, "retry", "--created-after", "yesterday").fails(t, 1, "createdAfter")
+	i.dispatch(t, "retry", "--created-after", "yesterday").fails(t, 1, "--created-after")
 	dispatch(t, "retry", "--all", "--url", unused).fails(t, 3, "no answer")
 
 	// Every filter of a list.

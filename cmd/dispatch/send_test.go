@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,8 +22,10 @@ func TestSend(t *testing.T) {
 	i.send(t, "+905551111111", "--payload", "@"+file, "--wait")
 	require.Contains(t, i.webhook.received(), payload, "byte for byte")
 
-	i.dispatch(t, "send", "nobody").fails(t, 1, "2 mistakes (invalid)", "\n  to: ", "\n  content: ")
-	i.dispatch(t, "send", "+905551111111", "x", "--expires-at", "never").fails(t, 1, "expiresAt")
+	i.dispatch(t, "send", "nobody").fails(t, 1, "2 mistakes (invalid)", "\n  TO: ", "\n  CONTENT: ")
+	i.dispatch(t, "send", "+905551111111", "x", "--expires-at", "never").fails(t, 1, "\n  --expires-at: ")
+	i.dispatch(t, "send", "+905551111111", "x", "--meta", "a="+strings.Repeat("x", 1000), "--key", strings.Repeat("k", 300)).fails(t, 1, "\n  --meta a: ", "\n  --key: ")
+	i.dispatch(t, "send", "+905551111111", "--payload", strings.Repeat("[", 200)+strings.Repeat("]", 200)).fails(t, 1, "what was given is nested deeper")
 	require.Equal(t, "FAILED", field(i.dispatch(t, "send", "+905551111111", "refuse me", "--wait").out, "status"))
 }
 

@@ -1,6 +1,10 @@
 package message
 
-import "strings"
+import (
+	"cmp"
+	"errors"
+	"strings"
+)
 
 // The codes of a FieldError: stable words for programs.
 const (
@@ -43,8 +47,19 @@ func (e *Invalid) Error() string {
 
 // Malformed is a request that can't be read at all.
 type Malformed struct {
-	Detail string
+	Subject string // what the caller knows it as; empty: the body
+	Reason  string // the rest of the sentence, such as "is not JSON"
 }
 
 // Error says what is wrong.
-func (e *Malformed) Error() string { return e.Detail }
+func (e *Malformed) Error() string { return cmp.Or(e.Subject, "the body") + " " + e.Reason }
+
+// Named words an error for a caller who sent no body, but a line, an item, a
+// message: a *Malformed without a Subject gets this one.
+func Named(subject string, err error) error {
+	var malformed *Malformed
+	if errors.As(err, &malformed) && malformed.Subject == "" {
+		return &Malformed{Subject: subject, Reason: malformed.Reason}
+	}
+	return err
+}

@@ -51,7 +51,7 @@ func problemOf(err error) (p *problem, foreseen bool) {
 	var invalid *message.Invalid
 	switch {
 	case errors.As(err, &malformed):
-		return newProblem(http.StatusBadRequest, codeMalformed, malformed.Detail), true
+		return newProblem(http.StatusBadRequest, codeMalformed, message.Named("the request", malformed).Error()), true
 	case errors.As(err, &invalid):
 		p := newProblem(http.StatusUnprocessableEntity, codeInvalid, invalid.Error())
 		p.Errors = invalid.Errors

@@ -173,7 +173,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 	for i, r := range results {
 		p := (*problem)(nil)
 		if r.err != nil {
-			p = problemOf(r.err)
+			p = problemOf(message.Named("the message", r.err))
 		}
 		switch {
 		case p == nil:

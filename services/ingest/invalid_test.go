@@ -133,3 +133,43 @@ func TestSettingsMoveTheLimits(t *testing.T) {
 	i.post(`{"to":"+90 555 111 11 11","content":"x"}`)
 	require.Len(t, i.list("to=%2B90+555+111+11+11").Data, 1, "free text is looked for as it was given")
 }
+
+// TestMistakesAreNamedAsTheCallerKnowsThem counts lines as an editor does,
+// blank ones too, and items from one.
+func TestMistakesAreNamedAsTheCallerKnowsThem(t *testing.T) {
+	t.Parallel()
+	i := start(t)
+	details := func(errors ...*problem) (all []string) {
+		for _, e := range errors {
+			if e != nil {
+				all = append(all, e.Detail)
+			}
+		}
+		return all
+	}
+	long := strings.Repeat("x", 512<<10)
+	lines := stream(t, i.send(http.MethodPost, batches, hello+"\n\n7\n"+hello+"\r\n{\"to\":1}\n{\n"+long+"\n\xff", "Content-Type", lineType))
+	var wrong []*problem
+	for _, l := range lines {
+		wrong = append(wrong, l.Error)
+	}
+	require.Equal(t, []string{
+		"line 3 must be a JSON object, is a number",
+		"line 5: to must be a string, is a number; content must be given, or payload instead",
+		"line 6 is not JSON: unexpected end of JSON input, at byte 1",
+		"line 7 must not be more than 329600 bytes long",
+		"line 8 is not valid UTF-8 at byte 0",
+	}, details(wrong...))
+
+	var batch struct{ Results []struct{ Error *problem } }
+	i.send(http.MethodPost, batches, `[`+hello+`,7,{"to":"+905551111111","content":""}]`).into(http.StatusOK, &batch)
+	require.Equal(t, []string{"item 2 must be a JSON object, is a number", "item 3: content must not be blank"},
+		details(batch.Results[1].Error, batch.Results[2].Error))
+
+	for body, want := range map[string]string{"7": "the body must be a JSON object, is a number", hello + "x": "the body is not JSON: invalid character 'x' after top-level value, at byte 41"} {
+		require.Equal(t, want, i.send(http.MethodPost, messages, body).problem(http.StatusBadRequest, "malformed").Detail)
+	}
+	i.post(hello, "Idempotency-Key", "k")
+	again := i.send(http.MethodPost, messages, `{"to":"+905551111111","content":"other"}`, "Idempotency-Key", "k")
+	require.Equal(t, "this idempotency key was used before, for another message", again.problem(http.StatusConflict, "idempotency_key_reused").Detail)
+}

@@ -21,18 +21,20 @@ const (
 
 // line is one line of a stream that is not blank.
 type line struct {
-	data []byte
-	long bool // longer than a line may be, and therefore not kept
+	number int // in the stream, from 1; blank lines count
+	data   []byte
+	long   bool // longer than a line may be, and therefore not kept
 }
 
 // errWaste is a stream of which too much is no message: it unpacks to blank
 // lines, or to lines that are too long.
-var errWaste = &message.Malformed{Detail: "the body unpacks to too much that is no message"}
+var errWaste = &message.Malformed{Reason: "unpacks to too much that is no message"}
 
 // lineReader splits a stream at line feeds.
 type lineReader struct {
 	from  *bufio.Reader
 	limit int // of a line's bytes; of a longer one nothing is kept
+	read  int // lines so far
 	waste int // bytes that may yet come in lines that are not kept; negative for any number
 }
 
@@ -56,10 +58,12 @@ func readLines(r lineReader, each func(line) bool) error {
 
 // next reads to the next line feed, into memory of its own.
 func (r *lineReader) next() (l line, err error) {
+	r.read++
+	l.number = r.read
 	for {
 		part, err := r.from.ReadSlice('\n')
 		if len(l.data)+len(bytes.TrimRight(part, "\r\n")) > r.limit {
-			l = line{long: true}
+			l = line{number: r.read, long: true}
 		}
 		if !l.long {
 			l.data = append(l.data, part...)

@@ -79,7 +79,7 @@ func (p *problem) json() []byte { return encode(p) }
 // What the use cases refuse for reasons of their own.
 var (
 	// errKeyReused is a known idempotency key with another body.
-	errKeyReused = errors.New("the idempotency key was used with another body")
+	errKeyReused = errors.New("the idempotency key was used for another message")
 	// errOverloaded is a full queue.
 	errOverloaded = errors.New("too many messages wait to be stored")
 	// errBusy is a service that holds as many answers, or streams, as it may.
@@ -103,13 +103,13 @@ func problemOf(err error) *problem {
 		copied := *known // the caller puts its request's id in
 		return &copied
 	case errors.As(err, &malformed):
-		return newProblem(http.StatusBadRequest, codeMalformed, malformed.Detail)
+		return newProblem(http.StatusBadRequest, codeMalformed, malformed.Error())
 	case errors.As(err, &invalid):
 		p := newProblem(http.StatusUnprocessableEntity, codeInvalid, invalid.Error())
 		p.Errors = invalid.Errors
 		return p
 	case errors.Is(err, errKeyReused):
-		return newProblem(http.StatusConflict, codeKeyReused, "this idempotency key was used before, with another body")
+		return newProblem(http.StatusConflict, codeKeyReused, "this idempotency key was used before, for another message")
 	case errors.Is(err, db.ErrNotFound):
 		return newProblem(http.StatusNotFound, codeNotFound, "there is no such message")
 	case errors.Is(err, db.ErrTooSlow):
@@ -132,6 +132,16 @@ func problemOf(err error) *problem {
 		return later(http.StatusServiceUnavailable, codeUnavailable, db.Reason(err), retryLater)
 	}
 	return newProblem(http.StatusInternalServerError, codeInternal, "an unexpected error; its cause is in the service's log")
+}
+
+// placed is problemOf for one message among others, such as line 3: mistakes
+// are those of the line, not of the whole body.
+func placed(place string, err error) *problem {
+	p := problemOf(message.Named(place, err))
+	if p.Status == http.StatusUnprocessableEntity {
+		p.Detail = place + ": " + p.Detail
+	}
+	return p
 }
 
 func later(status int, code, detail string, seconds int) *problem {

@@ -112,7 +112,7 @@ func (a *api) createBatch(c *fiber.Ctx) error {
 			continue
 		}
 		reply.Rejected++
-		p := problemOf(r.err)
+		p := placed(fmt.Sprintf("item %d", i+1), r.err)
 		if p.Status >= http.StatusInternalServerError {
 			lost = r.err
 			a.report(c, p, r.err)
@@ -129,7 +129,7 @@ func (a *api) createBatch(c *fiber.Ctx) error {
 func readItems(body []byte) ([]json.RawMessage, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(body, &items); err != nil || items == nil {
-		return nil, &message.Malformed{Detail: "the body must be a JSON array of messages"}
+		return nil, &message.Malformed{Reason: "must be a JSON array of messages"}
 	}
 	if len(items) < 1 || len(items) > maxBatchItems {
 		return nil, invalidField("", message.CodeOutOfRange, fmt.Sprintf("a batch holds 1 to %d messages, this one %d", maxBatchItems, len(items)))
@@ -286,7 +286,7 @@ func (a *api) jsonBody(c *fiber.Ctx, needed bool, types ...string) ([]byte, erro
 		return nil, err
 	}
 	if needed && len(bytes.TrimSpace(body)) == 0 {
-		return nil, &message.Malformed{Detail: "the body is empty"}
+		return nil, &message.Malformed{Reason: "is empty"}
 	}
 	return body, nil
 }
@@ -300,7 +300,7 @@ func (a *api) noBody(c *fiber.Ctx) error {
 	}
 	body = bytes.TrimSpace(body)
 	if len(body) > 0 && !bytes.Equal(body, []byte("{}")) {
-		return &message.Malformed{Detail: "this request takes no body"}
+		return &message.Malformed{Subject: "this request", Reason: "takes no body"}
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body 
 		}
 	}()
 	body, replayed, err = do(data, headers)
+	err = message.Named("the request", err)
 	if err != nil && problemOf(err).Code == codeInternal {
 		s.log.Error("request over NATS failed", zap.Error(err))
 	}
@@ -169,7 +170,7 @@ type target struct {
 func readTarget(body []byte) (target, error) {
 	fields, mistakes, err := readFields(body)
 	if err != nil {
-		return target{}, &message.Malformed{Detail: `the body must be a JSON object with an id`}
+		return target{}, &message.Malformed{Reason: "must be a JSON object with an id"}
 	}
 	t := target{mistakes: mistakes}
 	var text string

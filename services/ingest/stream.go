@@ -193,7 +193,7 @@ func (s *stream) advance() {
 	if broken := brokenFraming(s.conn); broken != nil {
 		reason = broken.Error()
 	} else if errors.As(err, &malformed) {
-		reason = malformed.Detail
+		reason = malformed.Error()
 	}
 	p := newProblem(http.StatusBadRequest, codeMalformed, reason+"; what came after the last line answered was not stored")
 	if s.api.conns.isDraining() {
@@ -223,7 +223,7 @@ func (s *stream) store(lines []line) {
 		case s.lost != nil:
 			results[i].err = s.lost
 		case l.long:
-			results[i].err = newProblem(http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("the line must not be more than %d bytes", s.maxLine))
+			results[i].err = newProblem(http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("line %d must not be more than %d bytes long", l.number, s.maxLine))
 		default:
 			drafts, places = append(drafts, draft{body: l.data, scope: s.scope, trace: s.trace}), append(places, i)
 		}
@@ -232,8 +232,8 @@ func (s *stream) store(lines []line) {
 		results[places[n]] = r
 	}
 	crash.At(crash.IngestLinesStored)
-	for _, r := range results {
-		s.answer(r)
+	for i, r := range results {
+		s.answer(lines[i].number, r)
 	}
 }
 
@@ -266,7 +266,7 @@ func (s *stream) create(drafts []draft) []result {
 }
 
 // answer writes the line about what became of the next message.
-func (s *stream) answer(r result) {
+func (s *stream) answer(number int, r result) {
 	s.api.counts.accepted("http", r.repeated, r.err)
 	item := itemAnswer{Index: s.index}
 	s.index++
@@ -275,7 +275,7 @@ func (s *stream) answer(r result) {
 		s.write(item)
 		return
 	}
-	item.Error = problemOf(r.err)
+	item.Error = placed(fmt.Sprintf("line %d", number), r.err)
 	s.api.reportFrom(origin{s.requestID, http.MethodPost, s.route}, item.Error, r.err)
 	if item.Error.Code == codeUnavailable && s.lost == nil {
 		s.lost = later(http.StatusServiceUnavailable, codeUnavailable,
