@@ -45,6 +45,9 @@ type State struct {
 type Position struct {
 	Epoch    string // a new one with each beginning; empty when there is no copy
 	Sequence uint64 // the last note on CHANGES that is copied
+	// History is of which history of Postgres it is a copy. A copy of another
+	// one may hold states that Postgres has lost.
+	History int64
 }
 
 // Cache is a connection to Redis. It is safe for concurrent use.
@@ -108,15 +111,42 @@ func (c *Cache) Position(ctx context.Context) (Position, error) {
 		return Position{}, fmt.Errorf("read position of the copy: %w", err)
 	}
 	if sequence, err := strconv.ParseUint(fields["note"], 10, 64); err == nil {
-		return Position{Epoch: fields["epoch"], Sequence: sequence}, nil
+		history, _ := strconv.ParseInt(fields["history"], 10, 64) // an older release has none: the first
+		return Position{Epoch: fields["epoch"], Sequence: sequence, History: history}, nil
 	}
 	return Position{}, nil // nobody can tell, so there is none
 }
 
-// Begin starts a new copy. What an earlier one has left stays until newer
-// states replace it.
-func (c *Cache) Begin(ctx context.Context, epoch string) error {
-	err := c.client.HSet(ctx, c.copiedKey(), "epoch", epoch, "note", 0).Err()
+// Clear removes every state. A newer state is never replaced by an older one,
+// and Postgres may have been put back to older ones.
+func (c *Cache) Clear(ctx context.Context) error {
+	states := c.client.Scan(ctx, 0, c.prefix+":message:*", clearAtOnce).Iterator()
+	var keys []string
+	for states.Next(ctx) {
+		if keys = append(keys, states.Val()); len(keys) == clearAtOnce {
+			if err := c.client.Unlink(ctx, keys...).Err(); err != nil {
+				return fmt.Errorf("clear states: %w", err)
+			}
+			keys = keys[:0]
+		}
+	}
+	err := states.Err()
+	if err == nil && len(keys) > 0 {
+		err = c.client.Unlink(ctx, keys...).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("clear states: %w", err)
+	}
+	return nil
+}
+
+// clearAtOnce is how many keys one call of Clear looks at, or removes.
+const clearAtOnce = 1000
+
+// Begin starts a new copy of a history of Postgres. What an earlier one has
+// left stays until newer states replace it.
+func (c *Cache) Begin(ctx context.Context, epoch string, history int64) error {
+	err := c.client.HSet(ctx, c.copiedKey(), "epoch", epoch, "note", 0, "history", history).Err()
 	if err != nil {
 		return fmt.Errorf("begin copy: %w", err)
 	}

@@ -27,7 +27,7 @@ func open(t *testing.T) (*cache.Cache, *redis.Client) {
 	require.NoError(t, err)
 	client := redis.NewClient(options)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	require.NoError(t, c.Begin(t.Context(), "first"))
+	require.NoError(t, c.Begin(t.Context(), "first", 0))
 	return c, client
 }
 
@@ -86,7 +86,7 @@ func TestACopyThatIsNotWholeIsKnown(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, at(7), position, "it only rises")
 
-	require.NoError(t, c.Begin(ctx, "second"))
+	require.NoError(t, c.Begin(ctx, "second", 0))
 	require.ErrorIs(t, c.Put(ctx, []cache.State{state(1, message.Pending)}, at(8)), cache.ErrIncomplete)
 
 	require.NoError(t, client.FlushAll(ctx).Err())

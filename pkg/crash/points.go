@@ -175,6 +175,19 @@ const (
 	CopierRestarted Point = "dispatcher.copier-restarted"
 )
 
+// Bringing back what JetStream knows of commits that Postgres has lost.
+const (
+	// RepairTaken lies between the moment that a dispatcher takes the repair and
+	// the first outcome that it records again.
+	RepairTaken Point = "dispatcher.repair-taken"
+	// RepairRead lies between the commit of outcomes and cancels that EVENTS
+	// tells of and the search for copies on the work queue.
+	RepairRead Point = "dispatcher.repair-read"
+	// RepairRestored lies between the commit of the claims of those copies and
+	// the commit that lets emissions go on.
+	RepairRestored Point = "dispatcher.repair-restored"
+)
+
 // Changing the pace.
 const (
 	// PaceChanged lies between the commit of a start or a stop and the relay of

@@ -168,7 +168,11 @@ func (l *life) recorded(o db.Outcome) bool {
 		from = l.relayedFrom
 	}
 	news := from <= o.Claim && (l.row.attempts < o.Attempts || o.Attempt == nil && l.row.attempts == o.Attempts)
-	if !o.Move.Allows(l.row.status) || (o.Move.Name != message.Succeed.Name && !news) {
+	status := l.row.status
+	if status == message.Pending && l.row.claim < o.Claim {
+		status = message.Queued // its claim was lost
+	}
+	if !o.Move.Allows(status) || (o.Move.Name != message.Succeed.Name && !news) {
 		return false
 	}
 	l.row.status = o.Move.To

@@ -18,11 +18,15 @@ func (s *Store) LoadQueued(ctx context.Context, ids []message.ID) (map[message.I
 	if err != nil {
 		return nil, fmt.Errorf("load %d messages: %w", len(ids), err)
 	}
+	return byID(rows), nil
+}
+
+func byID(rows []dbsqlc.Message) map[message.ID]message.Message {
 	messages := make(map[message.ID]message.Message, len(rows))
 	for _, row := range rows {
 		messages[row.ID] = toMessage(row)
 	}
-	return messages, nil
+	return messages
 }
 
 // AttemptsOutcomes returns what is known of a message's attempts, in no order.
@@ -64,6 +68,7 @@ type Outcome struct {
 	NextAttemptAt time.Time // of a Defer
 	ExternalID    string
 	Error         string
+	Event         uint64 // the sequence of its event; 0: it is not to be noted
 }
 
 // movePairs is the guard of RecordOutcomes: FROM>TO for every move that an
@@ -84,6 +89,12 @@ var movePairs = func() []string {
 // state but SENT. Of a message that is erased meanwhile nothing is kept. It
 // returns how many moved a message.
 func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Duration) (int, error) {
+	return s.RecordAfter(ctx, 0, outcomes, lease)
+}
+
+// RecordAfter is Record, and notes with the outcomes how far in EVENTS they are,
+// and up to which event all were recorded before.
+func (s *Store) RecordAfter(ctx context.Context, complete uint64, outcomes []Outcome, lease time.Duration) (int, error) {
 	moved := 0
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		moved = 0
@@ -102,7 +113,7 @@ func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Durat
 				locked[id] = true
 			}
 		}
-		return insertAttempts(ctx, q, last, outcomes, locked)
+		return insertAttempts(ctx, q, last, outcomes, locked, complete)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("record %d outcomes: %w", len(outcomes), err)
@@ -112,8 +123,10 @@ func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Durat
 
 // insertAttempts inserts the attempts of messages that are locked, and of
 // those that it finds and locks: of the others, which are erased, nothing is
-// to be left.
-func insertAttempts(ctx context.Context, q, last *dbsqlc.Queries, outcomes []Outcome, locked map[message.ID]bool) error {
+// to be left. It notes with them how far in EVENTS outcomes are recorded.
+func insertAttempts(
+	ctx context.Context, q, last *dbsqlc.Queries, outcomes []Outcome, locked map[message.ID]bool, complete uint64,
+) error {
 	var unlocked []message.ID
 	for _, o := range outcomes {
 		if o.Attempt != nil && !locked[o.ID] {
@@ -130,7 +143,8 @@ func insertAttempts(ctx context.Context, q, last *dbsqlc.Queries, outcomes []Out
 		}
 	}
 	attempts := attemptParams(outcomes, locked)
-	if len(attempts.MessageIds) == 0 {
+	attempts.Event, attempts.Complete = int64(lastEvent(outcomes)), int64(complete)
+	if len(attempts.MessageIds) == 0 && attempts.Event == 0 {
 		return nil
 	}
 	if err := last.InsertAttempts(ctx, attempts); err != nil {

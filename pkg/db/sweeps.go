@@ -18,7 +18,9 @@ func (s *Store) LeasesLost(ctx context.Context, after Lost, limit int) ([]Lost, 
 	}
 	lost := make([]Lost, len(rows))
 	for i, row := range rows {
-		lost[i] = Lost{ID: row.ID, Destination: row.Destination, Claim: row.Claim, Fruitless: int(row.Fruitless), Lease: row.LeaseUntil}
+		lost[i] = Lost{
+			ID: row.ID, Destination: row.Destination, Claim: row.Claim, Fruitless: int(row.Fruitless), Lease: row.LeaseUntil, Age: row.Age,
+		}
 	}
 	return lost, nil
 }

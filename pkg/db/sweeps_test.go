@@ -20,7 +20,7 @@ func TestALostLeaseIsClaimedAnewBeforeAnythingElse(t *testing.T) {
 	found, err := store.LeasesLost(ctx, db.Lost{}, 10)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
-	require.Equal(t, []db.Lost{{ID: lost.ID, Destination: lost.Destination, Claim: 1, Fruitless: 1, Lease: found[0].Lease}}, found)
+	require.Equal(t, []db.Lost{{ID: lost.ID, Destination: lost.Destination, Claim: 1, Fruitless: 1, Lease: found[0].Lease, Age: found[0].Age}}, found)
 	behind, err := store.LeasesLost(ctx, found[0], 10)
 	require.NoError(t, err)
 	require.Empty(t, behind)

@@ -22,6 +22,7 @@ type Pace struct {
 	Open     bool          // a claim is not yet published: no tick before it is
 	Lost     bool          // that claim's outbox row is gone: nobody will publish it, see CloseLostClaim
 	Wait     time.Duration // until the next tick, by Postgres' clock; not above 0 when it is due
+	Trusted  bool          // false: commits may be lost, and nothing is emitted before that is repaired
 }
 
 // Pace looks at the schedule and locks nothing. It returns ErrNotProvisioned
@@ -34,7 +35,9 @@ func (s *Store) Pace(ctx context.Context) (Pace, error) {
 	if err != nil {
 		return Pace{}, fmt.Errorf("read pace: %w", err)
 	}
-	return Pace{Running: row.Running, Interval: row.TickInterval, Open: row.Open, Lost: row.Lost, Wait: row.Wait}, nil
+	return Pace{
+		Running: row.Running, Interval: row.TickInterval, Open: row.Open, Lost: row.Lost, Wait: row.Wait, Trusted: row.Trusted,
+	}, nil
 }
 
 // NextDue returns how long it is until something pending is due, by Postgres'
@@ -57,8 +60,9 @@ type Lost struct {
 	ID          message.ID
 	Destination string
 	Claim       int64
-	Fruitless   int       // claims in a row that brought no outcome
-	Lease       time.Time // when it ran out
+	Fruitless   int           // claims in a row that brought no outcome
+	Lease       time.Time     // when it ran out
+	Age         time.Duration // since it was moved last
 }
 
 // TickParams say what a tick may take.
@@ -89,7 +93,7 @@ func (c Claim) Messages() []message.Message { return slices.Concat(c.Reclaimed, 
 // Tick is what a tick did.
 type Tick struct {
 	Claim
-	Ran      bool          // false: not due, stopped, or another dispatcher is at it
+	Ran      bool          // false: not due, stopped, not trusted, or another dispatcher is at it
 	Running  bool          // false: stopped
 	Wait     time.Duration // until the next tick is due, by Postgres' clock; 0 when unknown
 	Interval time.Duration // 0 is the continuous mode
@@ -113,7 +117,7 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 		}
 		tick = Tick{Running: schedule.Running, Wait: schedule.Wait, Interval: schedule.TickInterval}
 		switch {
-		case schedule.NextTickAt == nil || !schedule.Running:
+		case schedule.NextTickAt == nil || !schedule.Running || !schedule.Trusted:
 			return nil
 		case schedule.Wait > schedule.TickInterval:
 			tick.Wait = schedule.TickInterval
@@ -129,7 +133,7 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 		}
 		tick.Ran = true
 		limit := min(p.Limit, p.BatchSize(schedule.TickInterval, int(value(schedule.BatchSize))))
-		if err := claim(ctx, q, p, limit, &tick); err != nil {
+		if err := claim(ctx, q, p, limit, schedule.ClaimsFrom, &tick); err != nil {
 			return err
 		}
 		if tick.Size() == 0 {
@@ -148,13 +152,13 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 	return tick, nil
 }
 
-func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick *Tick) error {
+func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, from int64, tick *Tick) error {
 	if limit <= 0 {
 		return nil
 	}
 	if len(p.Lost) > 0 {
 		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
-			Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(limit),
+			ClaimsFrom: from, Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(limit),
 		})
 		if err != nil {
 			return fmt.Errorf("reclaim: %w", err)
@@ -166,7 +170,7 @@ func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick
 		floors, full := p.Floor.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
-			Floors: floors, Margin: claimMargin,
+			Floors: floors, Margin: claimMargin, ClaimsFrom: from,
 		})
 		if full {
 			p.Floor.looked(began, time.Since(began))

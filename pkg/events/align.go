@@ -61,7 +61,7 @@ func (t Topology) Misaligned(ctx context.Context, js jetstream.JetStream, destin
 func (t Topology) Realign(ctx context.Context, js jetstream.JetStream, stream, consumer string) (from uint64, err error) {
 	from = 1
 	if stream == t.EventsStream() || stream == t.ChangesStream() {
-		if from, err = t.firstSince(ctx, js, stream, time.Now().Add(-realignSpan)); err != nil {
+		if from, err = t.FirstWithin(ctx, js, stream, realignSpan); err != nil {
 			return 0, err
 		}
 	}
@@ -71,14 +71,15 @@ func (t Topology) Realign(ctx context.Context, js jetstream.JetStream, stream, c
 	return from, nil
 }
 
-// firstSince returns the sequence of a stream's first message that was stored
-// at a time or later.
-func (t Topology) firstSince(ctx context.Context, js jetstream.JetStream, name string, since time.Time) (uint64, error) {
+// FirstWithin returns the sequence of a stream's first message that was stored
+// so long ago or later, by the server's clock: this machine's may be another.
+func (t Topology) FirstWithin(ctx context.Context, js jetstream.JetStream, name string, span time.Duration) (uint64, error) {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
 		return 0, fmt.Errorf("look up stream %s: %w", name, err)
 	}
-	state := stream.CachedInfo().State
+	info := stream.CachedInfo()
+	since, state := info.TimeStamp.Add(-span), info.State
 	first := max(state.FirstSeq, 1)
 	length := int(state.LastSeq + 1 - min(first, state.LastSeq+1))
 	found := sort.Search(length, func(i int) bool {

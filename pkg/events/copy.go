@@ -47,15 +47,10 @@ func newCopy(msg jetstream.Msg, until time.Time, ackWait time.Duration) (*Copy, 
 	if err != nil {
 		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
 	}
-	// Both are in the body too, for people; here they cost less.
-	id, err := message.ParseID(msg.Subject()[strings.LastIndexByte(msg.Subject(), '.')+1:])
-	if err != nil {
-		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
-	}
 	header := msg.Headers()
-	claim, err := strconv.ParseInt(header.Get(HeaderClaim), 10, 64)
-	if err != nil || claim <= 0 {
-		return nil, fmt.Errorf("read copy on %s: no claim in %s", msg.Subject(), HeaderClaim)
+	id, claim, err := readCopy(msg.Subject(), header.Get(HeaderClaim))
+	if err != nil {
+		return nil, err
 	}
 	origin := header.Get(HeaderOrigin)
 	return &Copy{
@@ -69,6 +64,20 @@ func newCopy(msg jetstream.Msg, until time.Time, ackWait time.Duration) (*Copy, 
 		nakMargin: ackWait / naksPerWait,
 		until:     until,
 	}, nil
+}
+
+// readCopy reads an id and its claim. Both are in the body too, for people; here
+// they cost less.
+func readCopy(subject, header string) (message.ID, int64, error) {
+	id, err := message.ParseID(subject[strings.LastIndexByte(subject, '.')+1:])
+	if err != nil {
+		return message.ID{}, 0, fmt.Errorf("read copy on %s: %w", subject, err)
+	}
+	claim, err := strconv.ParseInt(header, 10, 64)
+	if err != nil || claim <= 0 {
+		return message.ID{}, 0, fmt.Errorf("read copy on %s: no claim in %s", subject, HeaderClaim)
+	}
+	return id, claim, nil
 }
 
 // lapseMargin is the part of the ack wait, counted from its end, in which a

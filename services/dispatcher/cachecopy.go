@@ -110,12 +110,16 @@ func (c *copier) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	behind := !found || at.Sequence < floor || (at.Epoch == c.at.Epoch && at.Sequence < c.at.Sequence)
+	history, err := c.store.History(ctx)
+	if err != nil {
+		return err
+	}
+	behind := !found || at.History != history || at.Sequence < floor || (at.Epoch == c.at.Epoch && at.Sequence < c.at.Sequence)
 	if at.Epoch != "" && !behind {
 		c.at = at
 		return nil
 	}
-	return c.begin(ctx)
+	return c.begin(ctx, at, history)
 }
 
 // floor is the last note up to which all were copied. It is not found while
@@ -137,8 +141,13 @@ func (c *copier) floor(ctx context.Context) (floor uint64, found bool, err error
 }
 
 // begin has all copied again that the notes are about.
-func (c *copier) begin(ctx context.Context) error {
+func (c *copier) begin(ctx context.Context, at cache.Position, history int64) error {
 	c.log.Info("Redis holds no complete copy; copying everything again")
+	if at.History != history {
+		if err := c.cache.Clear(ctx); err != nil {
+			return err
+		}
+	}
 	err := c.js.DeleteConsumer(ctx, c.topology.ChangesStream(), events.CacheConsumer)
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
@@ -154,8 +163,8 @@ func (c *copier) begin(ctx context.Context) error {
 	}
 	crash.At(crash.CopierRestarted)
 	c.feed.consumer = nil
-	c.at = cache.Position{Epoch: message.NewID(time.Now()).String()}
-	return c.cache.Begin(ctx, c.at.Epoch)
+	c.at = cache.Position{Epoch: message.NewID(time.Now()).String(), History: history}
+	return c.cache.Begin(ctx, c.at.Epoch, history)
 }
 
 // copy copies the states of the messages that notes are about. Notes whose

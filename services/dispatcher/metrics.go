@@ -25,6 +25,7 @@ type metrics struct {
 	deleted         *prometheus.CounterVec
 	redisCopied     prometheus.Counter
 	redisLag        prometheus.Gauge
+	restored        *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -57,10 +58,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		expired:         prometheus.NewCounter(counter("expired_messages_total", "Messages that this dispatcher expired before they were emitted.")),
 		deleted:         vec("deleted_rows_total", "Rows that this dispatcher deleted because they were past RETENTION, by table: messages or attempts.", "table"),
 		redisCopied:     prometheus.NewCounter(counter("redis_copied_states_total", "States that this dispatcher copied to Redis.")),
+		restored:        vec("restored_changes_total", "Changes that Postgres had lost and that were brought back from JetStream, by kind: outcome, cancel or claim.", "kind"),
 		redisLag:        gauge("redis_lag_batches", "Batches of changed messages that are not yet copied to Redis, as this dispatcher saw it last."),
 	}
 	registry.MustRegister(m.ticks, m.claimed, m.queued, m.relays, m.outboxRefused, m.outboxRows, m.outboxOldest, m.recorderBatch,
-		m.recorderResults, m.recorderRefused, m.leases, m.expired, m.deleted, m.redisCopied, m.redisLag)
+		m.recorderResults, m.recorderRefused, m.leases, m.expired, m.deleted, m.redisCopied, m.redisLag, m.restored)
 	m.begin()
 	return m
 }
@@ -75,6 +77,7 @@ func (m *metrics) begin() {
 		m.recorderResults: {"moved", "none"},
 		m.leases:          {"renewed", "lost", "given_up"},
 		m.deleted:         {"messages", "attempts"},
+		m.restored:        {"outcome", "cancel", "claim"},
 	} {
 		for _, value := range values {
 			vec.WithLabelValues(value)

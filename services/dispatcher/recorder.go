@@ -31,13 +31,14 @@ const (
 // Several are harmless beside each other, and so is an event that comes twice
 // or late (see RecordOutcomes in pkg/db).
 type recorder struct {
-	store   *db.Store
-	feed    *feed
-	notes   notes // for the copy in Redis
-	lease   time.Duration
-	metrics *metrics
-	log     *zap.Logger
-	trouble *trouble
+	store    *db.Store
+	feed     *feed
+	notes    notes // for the copy in Redis
+	progress *progress
+	lease    time.Duration
+	metrics  *metrics
+	log      *zap.Logger
+	trouble  *trouble
 }
 
 // Run records until ctx ends, and finishes the batch that it has.
@@ -101,6 +102,9 @@ func (r *recorder) record(ctx context.Context, batch []jetstream.Msg) {
 			r.refuse(msg, err)
 			continue
 		}
+		if meta, err := msg.Metadata(); err == nil {
+			outcome.Event = meta.Sequence.Stream
+		}
 		outcomes = append(outcomes, told{msg, outcome})
 	}
 	if len(outcomes) == 0 {
@@ -117,13 +121,16 @@ func (r *recorder) record(ctx context.Context, batch []jetstream.Msg) {
 // that is to blame, and goes on without it.
 func (r *recorder) write(ctx context.Context, outcomes []told) (left []told) {
 	values := make([]db.Outcome, len(outcomes))
+	complete, known := r.progress.after()
 	for i, o := range outcomes {
-		values[i] = o.outcome
+		if values[i] = o.outcome; !known {
+			values[i].Event = 0
+		}
 	}
 	moved := 0
 	crash.At(crash.RecorderTaken)
 	err := persist(ctx, recordWait, r.trouble, func(ctx context.Context) (err error) {
-		moved, err = r.store.Record(ctx, values, r.lease)
+		moved, err = r.store.RecordAfter(ctx, complete, values, r.lease)
 		return err
 	})
 	if err == nil {

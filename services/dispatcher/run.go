@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -9,6 +10,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -113,8 +115,10 @@ func (p parts) start() error {
 	if p.cache != nil {
 		p.startCopier()
 	}
+	announcer := announcer{store: p.store, publisher: p.publisher}
+	losses := p.losses(announcer)
 	p.group.Go("recorder", (&recorder{
-		store: p.store, lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
+		store: p.store, progress: losses.progress, lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
 		feed: &feed{
 			js: p.js, topology: p.topology, stream: p.topology.EventsStream(), durable: events.RecorderConsumer, most: recordBatch,
 		},
@@ -122,7 +126,7 @@ func (p parts) start() error {
 		trouble: p.watched("recorder", service.StateDown, "recorder"),
 	}).Run)
 
-	announcer := announcer{store: p.store, publisher: p.publisher}
+	p.group.Go("losses", losses.Run)
 	p.group.Go("upkeep", (&upkeep{
 		store: p.store, composer: p.composer, announcer: announcer, metrics: p.metrics,
 		trouble: p.watched("upkeep", service.StateDegraded, "expiry and counting"),
@@ -140,25 +144,39 @@ func (p parts) start() error {
 		lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
 		trouble: p.watched("relay", service.StateDown, "relay"),
 	}
-	p.group.Go("relay", relay.Run)
+	p.group.Go("relay", losses.whenReady(relay.Run))
 
 	lost := &shelf{life: 2 * sweepPeriod(p.cfg.Lease)}
-	p.group.Go("sweep", (&sweeper{
+	p.group.Go("sweep", losses.whenReady((&sweeper{
 		store: p.store, js: p.js, topology: p.topology, composer: p.composer, announcer: announcer,
 		positions: p.positions, lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
 		trouble: p.watched("sweep", service.StateDegraded, "lease sweep"),
-	}).Run)
+	}).Run))
 	ticker := &ticker{
 		store: p.store, js: p.js, topology: p.topology, composer: p.composer, publisher: p.publisher,
 		lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
 		poked: make(chan struct{}, 1), woken: make(chan struct{}, 1),
 		trouble: p.watched("tick", service.StateDown, "tick"),
 	}
-	p.group.Go("tick", ticker.Run)
+	p.group.Go("tick", losses.whenReady(ticker.Run))
 	p.group.Go("control", (&control{
 		store: p.store, js: p.js, topology: p.topology, ticker: ticker, relay: relay, instances: instances, log: p.log,
 	}).Run)
 	return nil
+}
+
+// losses makes what notices and repairs lost commits.
+func (p parts) losses(announcer announcer) *losses {
+	l := &losses{
+		store: p.store, js: p.js, topology: p.topology, progress: &progress{}, log: p.log, ready: make(chan struct{}),
+		trouble: p.watched("comparison", service.StateDegraded, "comparing Postgres with events"),
+		repair: &repairer{
+			store: p.store, js: p.js, topology: p.topology, composer: p.composer, announcer: announcer, positions: p.positions,
+			lease: p.cfg.Lease, metrics: p.metrics, log: p.log, id: message.NewID(time.Now()),
+		},
+	}
+	p.health.Add("commits", service.StateDown, l.status)
+	return l
 }
 
 // openCache opens what Redis holds, if there is a Redis, and shows how it is:

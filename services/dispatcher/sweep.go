@@ -47,6 +47,8 @@ type sweeper struct {
 	metrics   *metrics
 	log       *zap.Logger
 	trouble   *trouble
+
+	search time.Time // until when a sweep may look through EVENTS
 }
 
 // Run sweeps until ctx ends.
@@ -73,6 +75,7 @@ func (s *sweeper) Run(ctx context.Context) error {
 // has taken is found again.
 func (s *sweeper) sweep(ctx context.Context) error {
 	began := time.Now()
+	s.search = began.Add(recoverWithin)
 	s.lost.put(nil)
 	var after db.Lost
 	for time.Since(began) < sweepWithin/2 {
@@ -92,7 +95,9 @@ func (s *sweeper) sweep(ctx context.Context) error {
 //  3. ask the stream for each of them;
 //  4. wait until the recorder has passed what EVENTS holds then: a copy that
 //     was gone at 3 had left its outcome there;
-//  5. list again: what is in both lists and was not in the stream is lost.
+//  5. look through EVENTS for their outcomes: Postgres may have been put back to
+//     before it had them;
+//  6. list again: what is in both lists and was not in the stream is lost.
 func (s *sweeper) batch(ctx context.Context, after db.Lost) (listed []db.Lost, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepWithin)
 	defer cancel()
@@ -122,6 +127,7 @@ func (s *sweeper) batch(ctx context.Context, after db.Lost) (listed []db.Lost, e
 	if err := awaitAllRecorded(wait, s.positions); err != nil {
 		return nil, err
 	}
+	s.recover(ctx, listed, gone)
 	again, err := s.list(ctx, after)
 	if err != nil {
 		return nil, err

@@ -165,7 +165,7 @@ func (t *ticker) closeLost(ctx context.Context, lost bool) error {
 // too: the tick pulls it back.
 func until(pace db.Pace) (next pause, due bool) {
 	switch {
-	case !pace.Running:
+	case !pace.Running, !pace.Trusted:
 		return pause{length: lookEvery}, false
 	case pace.Open:
 		return soon(), false

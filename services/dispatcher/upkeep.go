@@ -81,6 +81,9 @@ func (u *upkeep) fold(ctx context.Context) error {
 	if err := u.store.FoldCounts(ctx); err != nil {
 		return err
 	}
+	if err := u.store.FoldRecorded(ctx); err != nil {
+		return err
+	}
 	crash.At(crash.CountsFolded)
 	rows, oldest, err := u.store.OutboxBacklog(ctx)
 	if err != nil {

@@ -26,7 +26,7 @@ const maxLoadRest = 5 * time.Millisecond
 func (s *sender) loadFresh(ctx context.Context) {
 	for batch := gather(ctx, s.fresh); batch != nil; batch = gather(ctx, s.fresh) {
 		began := time.Now()
-		rows, ok := s.load(ctx, batch)
+		rows, ok := s.load(ctx, batch, s.store.LoadQueued)
 		if !ok {
 			return
 		}
@@ -62,7 +62,7 @@ func (s *sender) loadDoubtful(ctx context.Context) {
 			}
 			continue
 		}
-		rows, ok := s.load(ctx, batch)
+		rows, ok := s.load(ctx, batch, s.store.LoadVerified)
 		if !ok {
 			return
 		}
@@ -134,9 +134,12 @@ func (s *sender) recorded(ctx context.Context) error {
 	return s.positions.AwaitRecorded(ctx, last)
 }
 
-// load reads the rows of a batch in one query. While Postgres is away it
-// tries again and again, and no new ids are pulled; false when ctx ends first.
-func (s *sender) load(ctx context.Context, batch []*item) (map[message.ID]message.Message, bool) {
+// load reads the rows of a batch in one query. While Postgres is away, or has
+// lost commits that are not yet brought back, it tries again and again, and no
+// new ids are pulled; false when ctx ends first.
+func (s *sender) load(
+	ctx context.Context, batch []*item, query func(context.Context, []message.ID) (map[message.ID]message.Message, error),
+) (map[message.ID]message.Message, bool) {
 	ids := make([]message.ID, len(batch))
 	for i, it := range batch {
 		ids[i] = it.ID
@@ -145,7 +148,7 @@ func (s *sender) load(ctx context.Context, batch []*item) (map[message.ID]messag
 	var rows map[message.ID]message.Message
 	err := service.WaitFor(ctx, s.log, "postgres", func(ctx context.Context) error {
 		var err error
-		rows, err = s.store.LoadQueued(ctx, ids)
+		rows, err = query(ctx, ids)
 		if err != nil && !away {
 			away = true
 			s.postgresAway.begin()

@@ -28,6 +28,7 @@ const (
 type loader interface {
 	LoadQueued(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error)
 	AttemptsOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error)
+	LoadVerified(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error)
 	Clock(ctx context.Context) (time.Time, error)
 }
 

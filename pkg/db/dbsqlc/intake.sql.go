@@ -16,7 +16,7 @@ const insertArrived = `-- name: InsertArrived :one
 WITH pace AS (
     SELECT arrival_lease FROM schedule
     WHERE running AND tick_interval = interval '0' AND arrival_lease IS NOT NULL
-      AND current_setting('dispatch.arrivals', true) = 'true'
+      AND current_setting('dispatch.arrivals', true) = 'true' AND timeline = server_timeline()
       AND $2::timestamptz BETWEEN now() - interval '1 second' AND now() + interval '1 second'
 ), arrived AS (
     INSERT INTO messages (
@@ -127,7 +127,7 @@ FROM (
     END AS lease
     FROM (SELECT
         (SELECT arrival_lease FROM schedule WHERE running AND tick_interval = interval '0'
-         AND current_setting('dispatch.arrivals', true) = 'true') AS arrival_lease,
+         AND current_setting('dispatch.arrivals', true) = 'true' AND timeline = server_timeline()) AS arrival_lease,
         unnest($2::uuid[]) AS id,
         unnest($3::timestamptz[]) AS created_at,
         unnest($4::timestamptz[]) AS deliver_at,

@@ -56,3 +56,8 @@ type Message struct {
 	Tracestate     *string        `db:"tracestate"`
 	RelayedFrom    *int64         `db:"relayed_from"`
 }
+
+type Recorded struct {
+	Event    int64 `db:"event"`
+	Complete int64 `db:"complete"`
+}

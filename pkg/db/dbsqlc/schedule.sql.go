@@ -196,6 +196,7 @@ type PaceRow struct {
 	Open         bool          `db:"open"`
 	Lost         bool          `db:"lost"`
 	Wait         time.Duration `db:"wait"`
+	Trusted      bool          `db:"trusted"`
 }
 
 // What the tick loop looks at before it takes the lock.
@@ -209,6 +210,7 @@ func (q *Queries) Pace(ctx context.Context) (PaceRow, error) {
 		&i.Open,
 		&i.Lost,
 		&i.Wait,
+		&i.Trusted,
 	)
 	return i, err
 }

@@ -63,6 +63,12 @@ func (q *Queries) Clock(ctx context.Context) (time.Time, error) {
 }
 
 const insertAttempts = `-- name: InsertAttempts :exec
+WITH noted AS (
+    INSERT INTO recorded (event, complete)
+    SELECT $12::bigint, $13::bigint WHERE $12::bigint > 0
+      AND coalesce((SELECT r.event FROM recorded AS r ORDER BY r.event DESC LIMIT 1), 0) >= $13::bigint
+      AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+)
 INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response, unsent)
 SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, ''), t.unsent
 FROM (
@@ -94,11 +100,15 @@ type InsertAttemptsParams struct {
 	Errors       []string     `db:"errors"`
 	Responses    []string     `db:"responses"`
 	Unsent       []bool       `db:"unsent"`
+	Event        int64        `db:"event"`
+	Complete     int64        `db:"complete"`
 }
 
 // An attempt whose event is delivered twice is one attempt. The messages are
 // locked by now: an attempt without its message would stay for ever, since
 // everything that deletes attempts goes by messages.
+// With the outcomes it is noted how far they are recorded; not by a recorder
+// that knows of more than Postgres does: that would hide that commits were lost.
 func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) error {
 	_, err := q.db.Exec(ctx, insertAttempts,
 		arg.MessageIds,
@@ -112,6 +122,8 @@ func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) 
 		arg.Errors,
 		arg.Responses,
 		arg.Unsent,
+		arg.Event,
+		arg.Complete,
 	)
 	return err
 }
@@ -293,4 +305,42 @@ func (q *Queries) RecordOutcomes(ctx context.Context, arg RecordOutcomesParams) 
 		return nil, err
 	}
 	return items, nil
+}
+
+const unrecordedOutcomes = `-- name: UnrecordedOutcomes :one
+SELECT count(*) FROM messages AS m
+JOIN (
+    SELECT
+        unnest($1::uuid[]) AS id,
+        unnest($2::text[]) AS status,
+        unnest($3::bigint[]) AS claim,
+        unnest($4::integer[]) AS number,
+        unnest($5::boolean[]) AS tried
+) AS o ON m.id = o.id
+WHERE CASE WHEN m.status::text = 'PENDING' AND m.claim < o.claim THEN 'QUEUED' ELSE m.status::text END || '>' || o.status = ANY($6::text[])
+  AND (o.status = 'SENT' OR (m.claim <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
+`
+
+type UnrecordedOutcomesParams struct {
+	Ids      []message.ID `db:"ids"`
+	Statuses []string     `db:"statuses"`
+	Claims   []int64      `db:"claims"`
+	Numbers  []int32      `db:"numbers"`
+	Tried    []bool       `db:"tried"`
+	Moves    []string     `db:"moves"`
+}
+
+// How many of these outcomes RecordOutcomes would write.
+func (q *Queries) UnrecordedOutcomes(ctx context.Context, arg UnrecordedOutcomesParams) (int64, error) {
+	row := q.db.QueryRow(ctx, unrecordedOutcomes,
+		arg.Ids,
+		arg.Statuses,
+		arg.Claims,
+		arg.Numbers,
+		arg.Tried,
+		arg.Moves,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }

@@ -21,6 +21,7 @@ UPDATE messages AS m SET
 FROM (
     SELECT id FROM messages
     WHERE status = 'PENDING' AND expires_at <= now()
+      AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) AS late
 WHERE m.id = late.id AND m.status::text = ANY($1::text[])
@@ -151,20 +152,24 @@ func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID,
 }
 
 const leasesLost = `-- name: LeasesLost :many
-SELECT id, destination, claim, fruitless, lease_until::timestamptz AS lease_until FROM messages
+SELECT id, destination, claim, fruitless, lease_until::timestamptz AS lease_until, (clock_timestamp() - updated_at)::interval AS age
+FROM messages
 WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now() AND (lease_until, id) > ($1::timestamptz, $2::uuid)
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY lease_until, id LIMIT $3
 `
 
 type LeasesLostRow struct {
-	ID          message.ID `db:"id"`
-	Destination string     `db:"destination"`
-	Claim       int64      `db:"claim"`
-	Fruitless   int16      `db:"fruitless"`
-	LeaseUntil  time.Time  `db:"lease_until"`
+	ID          message.ID    `db:"id"`
+	Destination string        `db:"destination"`
+	Claim       int64         `db:"claim"`
+	Fruitless   int16         `db:"fruitless"`
+	LeaseUntil  time.Time     `db:"lease_until"`
+	Age         time.Duration `db:"age"`
 }
 
-// A batch of a walk along messages_lease.
+// A batch of a walk along messages_lease. None while commits may be lost: what
+// brought an outcome may be among it.
 func (q *Queries) LeasesLost(ctx context.Context, afterLease time.Time, afterID message.ID, batchLimit int32) ([]LeasesLostRow, error) {
 	rows, err := q.db.Query(ctx, leasesLost, afterLease, afterID, batchLimit)
 	if err != nil {
@@ -180,6 +185,7 @@ func (q *Queries) LeasesLost(ctx context.Context, afterLease time.Time, afterID 
 			&i.Claim,
 			&i.Fruitless,
 			&i.LeaseUntil,
+			&i.Age,
 		); err != nil {
 			return nil, err
 		}

@@ -17,13 +17,13 @@ WITH picked AS (
     SELECT due.id FROM generate_series(9, 0, -1) AS level (priority)
     CROSS JOIN LATERAL (
         SELECT m.id FROM messages AS m
-        WHERE m.status = 'PENDING' AND m.destination = $3 AND m.priority = level.priority
-          AND m.deliver_at >= least(($4::timestamptz[])[level.priority + 1], now() - $5::interval)
+        WHERE m.status = 'PENDING' AND m.destination = $4 AND m.priority = level.priority
+          AND m.deliver_at >= least(($5::timestamptz[])[level.priority + 1], now() - $6::interval)
           AND m.deliver_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
         ORDER BY m.deliver_at, m.id
-        LIMIT $6 FOR UPDATE SKIP LOCKED
+        LIMIT $7 FOR UPDATE SKIP LOCKED
     ) AS due
-    LIMIT $6
+    LIMIT $7
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
@@ -34,13 +34,14 @@ UPDATE messages AS m SET
     queued_at = clock_timestamp(),
     updated_at = clock_timestamp(),
     next_attempt_at = NULL,
-    lease_until = clock_timestamp() + $1::interval
+    lease_until = clock_timestamp() + $2::interval
 FROM picked
 WHERE m.id = picked.id AND m.status::text = ANY($2::text[])
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 type ClaimDueParams struct {
+	ClaimsFrom  int64         `db:"claims_from"`
 	Lease       time.Duration `db:"lease"`
 	Before      []string      `db:"before"`
 	Destination string        `db:"destination"`
@@ -56,6 +57,7 @@ type ClaimDueParams struct {
 // somebody holds a snapshot from before. What commits late has a margin.
 func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]Message, error) {
 	rows, err := q.db.Query(ctx, claimDue,
+		arg.ClaimsFrom,
 		arg.Lease,
 		arg.Before,
 		arg.Destination,
@@ -223,7 +225,8 @@ func (q *Queries) FinishClaim(ctx context.Context, lastBatch int32, iD int64) (i
 const lockSchedule = `-- name: LockSchedule :one
 SELECT
     running, tick_interval, batch_size, next_tick_at,
-    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
+    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait,
+    coalesce(timeline = server_timeline(), false)::boolean AS trusted, claims_from
 FROM schedule FOR UPDATE SKIP LOCKED
 `
 
@@ -233,6 +236,8 @@ type LockScheduleRow struct {
 	BatchSize    *int32        `db:"batch_size"`
 	NextTickAt   *time.Time    `db:"next_tick_at"`
 	Wait         time.Duration `db:"wait"`
+	Trusted      bool          `db:"trusted"`
+	ClaimsFrom   int64         `db:"claims_from"`
 }
 
 // No row while another dispatcher is in its tick.
@@ -245,6 +250,8 @@ func (q *Queries) LockSchedule(ctx context.Context) (LockScheduleRow, error) {
 		&i.BatchSize,
 		&i.NextTickAt,
 		&i.Wait,
+		&i.Trusted,
+		&i.ClaimsFrom,
 	)
 	return i, err
 }
@@ -331,20 +338,21 @@ UPDATE messages AS m SET
     version = m.version + 1,
     fruitless = m.fruitless + 1,
     updated_at = clock_timestamp(),
-    lease_until = clock_timestamp() + $1::interval
+    lease_until = clock_timestamp() + $2::interval
 FROM (
     SELECT held.id FROM messages AS held
-    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
+    JOIN (SELECT unnest($3::uuid[]) AS id, unnest($4::bigint[]) AS claim) AS given
         ON held.id = given.id AND held.claim = given.claim
     WHERE held.status::text IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
     ORDER BY held.lease_until
-    LIMIT $4 FOR UPDATE OF held SKIP LOCKED
+    LIMIT $5 FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
 type ReclaimParams struct {
+	ClaimsFrom int64         `db:"claims_from"`
 	Lease      time.Duration `db:"lease"`
 	Ids        []message.ID  `db:"ids"`
 	Claims     []int64       `db:"claims"`
@@ -356,6 +364,7 @@ type ReclaimParams struct {
 // has happened since. A row that is locked is having an outcome recorded.
 func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]Message, error) {
 	rows, err := q.db.Query(ctx, reclaim,
+		arg.ClaimsFrom,
 		arg.Lease,
 		arg.Ids,
 		arg.Claims,

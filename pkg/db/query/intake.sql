@@ -34,7 +34,7 @@ FROM (
     END AS lease
     FROM (SELECT
         (SELECT arrival_lease FROM schedule WHERE running AND tick_interval = interval '0'
-         AND current_setting('dispatch.arrivals', true) = 'true') AS arrival_lease,
+         AND current_setting('dispatch.arrivals', true) = 'true' AND timeline = server_timeline()) AS arrival_lease,
         unnest(@ids::uuid[]) AS id,
         unnest(@created_ats::timestamptz[]) AS created_at,
         unnest(@deliver_ats::timestamptz[]) AS deliver_at,
@@ -66,7 +66,7 @@ RETURNING id, created_at, updated_at, deliver_at, status, queued_at;
 WITH pace AS (
     SELECT arrival_lease FROM schedule
     WHERE running AND tick_interval = interval '0' AND arrival_lease IS NOT NULL
-      AND current_setting('dispatch.arrivals', true) = 'true'
+      AND current_setting('dispatch.arrivals', true) = 'true' AND timeline = server_timeline()
       AND @at::timestamptz BETWEEN now() - interval '1 second' AND now() + interval '1 second'
 ), arrived AS (
     INSERT INTO messages (

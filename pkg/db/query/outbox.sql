@@ -21,12 +21,14 @@ WHERE tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_i
 -- future is there when Postgres' clock was set back: its age is unknown. Rows
 -- that another dispatcher relays at this moment are skipped. A round goes on
 -- after the last row of the round before, so that rows which can't be published
--- don't stand in the way of the rest.
+-- don't stand in the way of the rest. None is relayed while commits may be lost:
+-- the states of messages may be older than what was published.
 SELECT id, batch FROM outbox
 WHERE id > @after AND NOT is_claim
   AND CASE WHEN not_before IS NULL
       THEN created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp()
       ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + @again::interval END
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED;
 
 -- name: KeepRests :exec
@@ -45,6 +47,7 @@ WHERE is_claim
   AND CASE WHEN not_before IS NULL
       THEN created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp()
       ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + @age::interval END
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY id LIMIT @batch_limit;
 
 -- name: LockClaims :many
@@ -53,6 +56,7 @@ ORDER BY id LIMIT @batch_limit;
 SELECT o.id, o.batch FROM outbox AS o
 JOIN (SELECT unnest(@ids::bigint[]) AS id, unnest(@relays::integer[]) AS relays) AS g ON o.id = g.id AND o.relays = g.relays
 WHERE o.is_claim
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY o.id FOR UPDATE OF o SKIP LOCKED;
 
 -- name: TakeClaims :exec

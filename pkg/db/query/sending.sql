@@ -13,7 +13,9 @@ WHERE m.id = ANY(@ids::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING');
 -- attempt of the same number or a later one is recorded: so one that is
 -- delivered twice, or late, or after a user's retry, changes nothing. (The
 -- row's claim is the older one when the event of a parking was lost. A claim
--- that a relay has put in another's place lets the other's outcomes count too.)
+-- that a relay has put in another's place lets the other's outcomes count too. A
+-- PENDING row with an older claim has lost the one that the outcome is of:
+-- Postgres was put back to before it.)
 UPDATE messages AS m SET
     status = o.status::message_status,
     version = greatest(m.version + 1, o.version),
@@ -43,7 +45,7 @@ FROM (
         unnest(@errors::text[]) AS error
 ) AS o
 WHERE m.id = o.id
-  AND m.status::text || '>' || o.status = ANY(@moves::text[])
+  AND CASE WHEN m.status::text = 'PENDING' AND m.claim < o.claim THEN 'QUEUED' ELSE m.status::text END || '>' || o.status = ANY(@moves::text[])
   AND (o.status = 'SENT' OR (coalesce(m.relayed_from, m.claim) <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 RETURNING m.id;
 
@@ -57,6 +59,14 @@ SELECT m.id FROM messages AS m WHERE m.id = ANY(@ids::uuid[]) FOR KEY SHARE;
 -- An attempt whose event is delivered twice is one attempt. The messages are
 -- locked by now: an attempt without its message would stay for ever, since
 -- everything that deletes attempts goes by messages.
+-- With the outcomes it is noted how far they are recorded; not by a recorder
+-- that knows of more than Postgres does: that would hide that commits were lost.
+WITH noted AS (
+    INSERT INTO recorded (event, complete)
+    SELECT @event::bigint, @complete::bigint WHERE @event::bigint > 0
+      AND coalesce((SELECT r.event FROM recorded AS r ORDER BY r.event DESC LIMIT 1), 0) >= @complete::bigint
+      AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+)
 INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, error, response, unsent)
 SELECT t.message_id, t.claim, t.number, t.delivery, t.started_at, t.duration_us, nullif(t.http_status, 0), t.outcome, nullif(t.error, ''), nullif(t.response, ''), t.unsent
 FROM (
@@ -81,3 +91,17 @@ SELECT claim, delivery, http_status, outcome, unsent FROM attempts WHERE message
 
 -- name: Clock :one
 SELECT clock_timestamp()::timestamptz AS now;
+
+-- name: UnrecordedOutcomes :one
+-- How many of these outcomes RecordOutcomes would write.
+SELECT count(*) FROM messages AS m
+JOIN (
+    SELECT
+        unnest(@ids::uuid[]) AS id,
+        unnest(@statuses::text[]) AS status,
+        unnest(@claims::bigint[]) AS claim,
+        unnest(@numbers::integer[]) AS number,
+        unnest(@tried::boolean[]) AS tried
+) AS o ON m.id = o.id
+WHERE CASE WHEN m.status::text = 'PENDING' AND m.claim < o.claim THEN 'QUEUED' ELSE m.status::text END || '>' || o.status = ANY(@moves::text[])
+  AND (o.status = 'SENT' OR (coalesce(m.relayed_from, m.claim) <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer));

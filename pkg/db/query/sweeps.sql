@@ -1,7 +1,10 @@
 -- name: LeasesLost :many
--- A batch of a walk along messages_lease.
-SELECT id, destination, claim, fruitless, lease_until::timestamptz AS lease_until FROM messages
+-- A batch of a walk along messages_lease. None while commits may be lost: what
+-- brought an outcome may be among it.
+SELECT id, destination, claim, fruitless, lease_until::timestamptz AS lease_until, (clock_timestamp() - updated_at)::interval AS age
+FROM messages
 WHERE status IN ('QUEUED', 'RETRYING') AND lease_until < now() AND (lease_until, id) > (@after_lease::timestamptz, @after_id::uuid)
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY lease_until, id LIMIT @batch_limit;
 
 -- name: GiveUp :many
@@ -33,6 +36,7 @@ UPDATE messages AS m SET
 FROM (
     SELECT id FROM messages
     WHERE status = 'PENDING' AND expires_at <= now()
+      AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
     ORDER BY expires_at LIMIT @batch_limit FOR UPDATE SKIP LOCKED
 ) AS late
 WHERE m.id = late.id AND m.status::text = ANY(@before::text[])

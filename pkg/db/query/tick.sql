@@ -2,7 +2,8 @@
 -- No row while another dispatcher is in its tick.
 SELECT
     running, tick_interval, batch_size, next_tick_at,
-    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
+    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait,
+    coalesce(timeline = server_timeline(), false)::boolean AS trusted, claims_from
 FROM schedule FOR UPDATE SKIP LOCKED;
 
 -- name: PullBackTick :exec
@@ -29,7 +30,8 @@ WITH picked AS (
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
-    claim = m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, -- the number between is a sender's, see RaiseClaims
+    -- A sender may use the number between, see RaiseClaims.
+    claim = greatest(m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, @claims_from::bigint + 1),
     relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
@@ -46,7 +48,7 @@ RETURNING m.*;
 -- no unrecorded outcome is left; the claim number makes sure that nothing
 -- has happened since. A row that is locked is having an outcome recorded.
 UPDATE messages AS m SET
-    claim = m.claim + 2, -- the number between is a sender's, see RaiseClaims
+    claim = greatest(m.claim + 2, @claims_from::bigint + 1), -- a sender may use the number between, see RaiseClaims
     relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
@@ -144,7 +146,7 @@ WHERE next_tick_at IS NULL
 -- A row that is locked is having its outcome recorded: the next relay sees what
 -- became of it. (Waiting for it could end in a deadlock.)
 UPDATE messages AS m SET
-    claim = m.claim + 2,
+    claim = greatest(m.claim + 2, (SELECT s.claims_from + 1 FROM schedule AS s)),
     relayed_from = coalesce(m.relayed_from, m.claim),
     lease_until = clock_timestamp() + @lease::interval
 FROM (

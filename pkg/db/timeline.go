@@ -1,0 +1,242 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// A server that took over from another one, or that was restored, may lack the
+// last commits that its predecessor confirmed. The schedule holds the timeline
+// of the server whose commits are known to be complete. Every statement that
+// emits compares it with the server's own, so that nothing is emitted between a
+// failover and its repair, whoever notices it when.
+
+// ErrCommitsLost means that Postgres may have lost commits, and a dispatcher
+// has not yet brought back what other systems know of them.
+var ErrCommitsLost = errors.New("Postgres may have lost commits, and they are not yet brought back")
+
+// Timeline is which server this is.
+type Timeline struct {
+	Trusted bool   // no commits are lost, as far as the schedule knows
+	Server  string // cluster and timeline
+	// Flushed is how much log is safe on the server's disk; 0 when it does not
+	// tell.
+	Flushed int64
+}
+
+// Timeline tells which server this is, and whether its commits are complete.
+func (s *Store) Timeline(ctx context.Context) (Timeline, error) {
+	row, err := s.queries.Timeline(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Timeline{}, ErrNotProvisioned
+	}
+	if err != nil {
+		return Timeline{}, fmt.Errorf("look up timeline: %w", err)
+	}
+	// A managed server may not answer this.
+	flushed, _ := s.queries.LogPosition(ctx)
+	return Timeline{Trusted: row.Trusted, Server: row.Server, Flushed: flushed}, nil
+}
+
+// History tells which of its histories Postgres is in: another number after
+// each repair of lost commits, 0 before the first.
+func (s *Store) History(ctx context.Context) (int64, error) {
+	row, err := s.queries.Timeline(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrNotProvisioned
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up timeline: %w", err)
+	}
+	return row.ClaimsFrom, nil
+}
+
+// LoadVerified is LoadQueued for copies that somebody may have had before. It
+// returns ErrCommitsLost while the rows may be older than what was published.
+func (s *Store) LoadVerified(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error) {
+	var rows []dbsqlc.Message
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+		trusted, err := q.Trusted(ctx)
+		if err != nil {
+			return err
+		}
+		if !trusted {
+			return ErrCommitsLost
+		}
+		rows, err = last.LoadQueued(ctx, ids)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load %d messages: %w", len(ids), err)
+	}
+	return byID(rows), nil
+}
+
+// NoticeLoss stops every emission, here and elsewhere, until FinishRepair. Who
+// is not certain has Postgres compare the timelines. It reports whether this
+// call stopped them.
+func (s *Store) NoticeLoss(ctx context.Context, certain bool) (bool, error) {
+	n, err := s.queries.NoticeLoss(ctx, certain)
+	if err != nil {
+		return false, fmt.Errorf("notice lost commits: %w", err)
+	}
+	return n > 0, nil
+}
+
+// Repair is the right to repair a loss, for a while.
+type Repair struct {
+	Repairer message.ID
+	Server   string        // on which it began
+	LostAt   time.Time     // when the loss was noticed
+	Age      time.Duration // since then
+}
+
+// TakeRepair takes or renews the right to repair a loss. taken is false while
+// another dispatcher has it, or when there is nothing to repair.
+func (s *Store) TakeRepair(ctx context.Context, repairer message.ID, term time.Duration) (repair Repair, taken bool, err error) {
+	row, err := s.queries.TakeRepair(ctx, repairer, term)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Repair{}, false, nil
+	}
+	if err != nil {
+		return Repair{}, false, fmt.Errorf("take the repair of lost commits: %w", err)
+	}
+	return Repair{Repairer: repairer, Server: row.Server, LostAt: row.LostAt, Age: row.Age}, true, nil
+}
+
+// FinishRepair lets emissions go on. The interval counts from the last emission,
+// which was so long ago. From now on claim numbers are higher than
+// claimsFrom. It is false when commits were lost once more meanwhile, or
+// somebody else has the repair: then nothing is changed.
+func (s *Store) FinishRepair(ctx context.Context, r Repair, emittedAgo time.Duration, claimsFrom int64) (bool, error) {
+	n, err := s.queries.FinishRepair(ctx, dbsqlc.FinishRepairParams{
+		ClaimsFrom: claimsFrom, EmittedAgo: emittedAgo, Repairer: r.Repairer, Noticed: r.LostAt, Server: r.Server,
+	})
+	if err != nil {
+		return false, fmt.Errorf("finish the repair of lost commits: %w", err)
+	}
+	return n > 0, nil
+}
+
+// Recorded is how far in EVENTS outcomes are recorded, as the last batch says.
+type Recorded struct {
+	Event    uint64 // the last one that is recorded
+	Complete uint64 // up to here all are
+}
+
+// RecordedUpTo tells how far in EVENTS outcomes are recorded; zero when nothing
+// is noted.
+func (s *Store) RecordedUpTo(ctx context.Context) (Recorded, error) {
+	row, err := s.queries.RecordedUpTo(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Recorded{}, nil
+	}
+	if err != nil {
+		return Recorded{}, fmt.Errorf("look up recorded events: %w", err)
+	}
+	return Recorded{Event: uint64(row.Event), Complete: uint64(row.Complete)}, nil
+}
+
+// SetRecorded is NoteRecorded, whatever was noted before: EVENTS may have been
+// put back, and give its numbers out anew.
+func (s *Store) SetRecorded(ctx context.Context, event uint64) error {
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+		if err := q.ForgetRecorded(ctx); err != nil {
+			return err
+		}
+		return last.NoteRecorded(ctx, int64(event), int64(event))
+	})
+	if err != nil {
+		return fmt.Errorf("note event %d as recorded: %w", event, err)
+	}
+	return nil
+}
+
+// NoteRecorded notes that all outcomes up to an event are recorded.
+func (s *Store) NoteRecorded(ctx context.Context, event uint64) error {
+	if err := s.queries.NoteRecorded(ctx, int64(event), int64(event)); err != nil {
+		return fmt.Errorf("note event %d as recorded: %w", event, err)
+	}
+	return nil
+}
+
+// FoldRecorded leaves one of the notes about recorded events.
+func (s *Store) FoldRecorded(ctx context.Context) error {
+	if err := s.queries.FoldRecorded(ctx); err != nil {
+		return fmt.Errorf("fold recorded events: %w", err)
+	}
+	return nil
+}
+
+// Unrecorded counts the outcomes that Record would write. Of outcomes that were
+// recorded before it is none, unless the commit is lost.
+func (s *Store) Unrecorded(ctx context.Context, outcomes []Outcome) (int, error) {
+	p := outcomeParams(outcomes, 0)
+	n, err := s.queries.UnrecordedOutcomes(ctx, dbsqlc.UnrecordedOutcomesParams{
+		Ids: p.Ids, Statuses: p.Statuses, Claims: p.Claims, Numbers: p.Numbers, Tried: p.Tried, Moves: p.Moves,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for unrecorded outcomes: %w", err)
+	}
+	return int(n), nil
+}
+
+func lastEvent(outcomes []Outcome) (last uint64) {
+	for _, o := range outcomes {
+		last = max(last, o.Event)
+	}
+	return last
+}
+
+// RestoreClaims raises messages to the claims of copies that exist. Those that
+// were PENDING are QUEUED with that, and returned, with the outbox row to
+// publish; 0 for none.
+func (s *Store) RestoreClaims(ctx context.Context, copies []Emission, lease time.Duration, box Box) (moved []message.Message, outboxID int64, err error) {
+	ids, claims := make([]message.ID, len(copies)), make([]int64, len(copies))
+	for i, c := range copies {
+		ids[i], claims[i] = c.ID, c.Claim
+	}
+	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+		rows, err := q.RestoreClaims(ctx, lease, ids, claims)
+		if err != nil {
+			return fmt.Errorf("restore the claims of %d copies: %w", len(copies), err)
+		}
+		moved = nil
+		for _, row := range rows {
+			if row.WasPending {
+				moved = append(moved, toMessage(row.Message))
+			}
+		}
+		outboxID, err = put(ctx, last, moved, box)
+		return err
+	})
+	return moved, outboxID, err
+}
+
+// Cancelled is a cancel that an event tells of.
+type Cancelled struct {
+	ID      message.ID
+	Version int64
+	At      time.Time
+}
+
+// RestoreCancels makes cancels again whose commit was lost, and returns how many
+// those were.
+func (s *Store) RestoreCancels(ctx context.Context, cancels []Cancelled) (int, error) {
+	p := dbsqlc.RestoreCancelsParams{Before: texts(message.Cancel.From)}
+	for _, c := range cancels {
+		p.Ids, p.Versions, p.Ats = append(p.Ids, c.ID), append(p.Versions, c.Version), append(p.Ats, c.At)
+	}
+	restored, err := s.queries.RestoreCancels(ctx, p)
+	if err != nil {
+		return 0, fmt.Errorf("restore %d cancels: %w", len(cancels), err)
+	}
+	return len(restored), nil
+}

@@ -1,0 +1,316 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const (
+	// repairTerm is for how long one dispatcher alone repairs; it is renewed
+	// each repairRenew. One that dies is followed by another after it.
+	repairTerm  = 15 * time.Second
+	repairRenew = 4 * time.Second
+	// repairAfter is how long after a loss was noticed copies are looked for:
+	// what was claimed before it may be published until then.
+	repairAfter = relayAge
+	// repairRecorded bounds the wait for the recorder, after which the repair
+	// begins once more.
+	repairRecorded = time.Minute
+)
+
+// errRepairTaken means that another dispatcher has taken the repair over.
+var errRepairTaken = errors.New("the repair took too long, and another dispatcher does it now")
+
+// repairer brings back what JetStream knows of commits that Postgres has lost,
+// and lets emissions go on. Each of its steps may be repeated:
+//
+//  1. outcomes and cancels that EVENTS tells of are recorded again;
+//  2. copies on the work queue give their messages the claim that was lost;
+//  3. the recorder passes what EVENTS holds by then: a copy that was gone at 2
+//     had left its outcome there;
+//  4. the interval begins with the last emission, and claim numbers go on above
+//     all that were given out before.
+//
+// What nobody else knows is lost for good: messages, and changes by users.
+type repairer struct {
+	store     *db.Store
+	js        jetstream.JetStream
+	topology  events.Topology
+	composer  events.Composer
+	announcer announcer
+	positions events.Positions
+	lease     time.Duration
+	metrics   *metrics
+	log       *zap.Logger
+
+	id      message.ID // of this dispatcher
+	renewed time.Time
+}
+
+// run repairs, unless another dispatcher does.
+func (r *repairer) run(ctx context.Context) error {
+	repair, taken, err := r.take(ctx)
+	if err != nil || !taken {
+		return err
+	}
+	acked, from, err := r.span(ctx)
+	if err != nil {
+		return err
+	}
+	r.log.Info("reading events again", zap.Uint64("from", from))
+	crash.At(crash.RepairTaken)
+	outcomes, err := r.readOutcomes(ctx, from)
+	if err != nil {
+		return err
+	}
+	cancels, err := r.readCancels(ctx, from)
+	if err != nil {
+		return err
+	}
+	crash.At(crash.RepairRead)
+	if err := r.await(ctx, repairAfter-repair.Age); err != nil {
+		return err
+	}
+	// Once more, with what was told meanwhile: a copy's claim must not be raised
+	// past an outcome that is not yet recorded.
+	late, err := r.readOutcomes(ctx, acked+1)
+	if err != nil {
+		return err
+	}
+	claims, err := r.restoreClaims(ctx)
+	if err != nil {
+		return err
+	}
+	crash.At(crash.RepairRestored)
+	if err := r.awaitRecorded(ctx); err != nil {
+		return err
+	}
+	if err := r.store.SetRecorded(ctx, acked); err != nil {
+		return err
+	}
+	finished, err := r.finish(ctx, repair)
+	if err == nil && finished {
+		r.log.Info("Postgres has again what events tell of the commits that it has lost, or may have",
+			zap.Int("outcomes", outcomes+late), zap.Int("cancels", cancels), zap.Int("claims", claims))
+	}
+	return err
+}
+
+// take takes the repair, or renews it.
+func (r *repairer) take(ctx context.Context) (db.Repair, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	repair, taken, err := r.store.TakeRepair(ctx, r.id, repairTerm)
+	if taken {
+		r.renewed = time.Now()
+	}
+	return repair, taken, err
+}
+
+// keep renews the repair when it is time to.
+func (r *repairer) keep(ctx context.Context) error {
+	if time.Since(r.renewed) < repairRenew {
+		return nil
+	}
+	_, taken, err := r.take(ctx)
+	if err == nil && !taken {
+		err = errRepairTaken
+	}
+	return err
+}
+
+// span returns up to which event the recorder has acknowledged all, and the
+// first event that Postgres may not have.
+func (r *repairer) span(ctx context.Context) (acked, from uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lossWait)
+	defer cancel()
+	recorder, err := r.js.Consumer(ctx, r.topology.EventsStream(), events.RecorderConsumer)
+	if err != nil {
+		return 0, 0, fmt.Errorf("look up the recorder: %w", err)
+	}
+	noted, err := r.store.RecordedUpTo(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	acked = recorder.CachedInfo().AckFloor.Stream
+	return acked, min(noted.Complete, acked) + 1, nil
+}
+
+// readOutcomes records again what EVENTS tells from a sequence on.
+func (r *repairer) readOutcomes(ctx context.Context, from uint64) (restored int, err error) {
+	err = r.topology.ReadEvents(ctx, r.js, outcomeKinds(), from, func(batch []jetstream.Msg) error {
+		outcomes, _ := outcomesIn(batch, math.MaxUint64)
+		moved, err := recordAgain(ctx, r.store, outcomes, r.lease)
+		if err != nil {
+			return err
+		}
+		restored += moved
+		r.metrics.restored.WithLabelValues("outcome").Add(float64(moved))
+		return r.keep(ctx)
+	})
+	return restored, err
+}
+
+// recordAgain records outcomes. One that Postgres refuses was left out before.
+func recordAgain(ctx context.Context, store *db.Store, outcomes []db.Outcome, lease time.Duration) (int, error) {
+	if len(outcomes) == 0 {
+		return 0, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, recordWait)
+	defer cancel()
+	moved, err := store.Record(bounded, outcomes, lease)
+	if err == nil || !db.BadData(err) {
+		return moved, err
+	}
+	if len(outcomes) == 1 {
+		return 0, nil
+	}
+	half := len(outcomes) / 2
+	first, err := recordAgain(ctx, store, outcomes[:half], lease)
+	if err != nil {
+		return first, err
+	}
+	second, err := recordAgain(ctx, store, outcomes[half:], lease)
+	return first + second, err
+}
+
+// readCancels makes cancels again that EVENTS tells of from a sequence on. A
+// message that was claimed after its cancel had been brought back by a user.
+func (r *repairer) readCancels(ctx context.Context, from uint64) (restored int, err error) {
+	cancels, claimed := map[message.ID]db.Cancelled{}, map[message.ID]int64{}
+	kinds := []message.EventType{message.EventCancelled, message.EventQueued}
+	err = r.topology.ReadEvents(ctx, r.js, kinds, from, func(batch []jetstream.Msg) error {
+		for _, msg := range batch {
+			c, kind, ok := moveOf(msg)
+			switch {
+			case !ok:
+			case kind == message.EventQueued:
+				claimed[c.ID] = max(claimed[c.ID], c.Version)
+			case cancels[c.ID].Version < c.Version:
+				cancels[c.ID] = c
+			}
+		}
+		return r.keep(ctx)
+	})
+	list := make([]db.Cancelled, 0, len(cancels))
+	for id, c := range cancels {
+		if claimed[id] < c.Version {
+			list = append(list, c)
+		}
+	}
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, recordWait)
+	defer cancel()
+	restored, err = r.store.RestoreCancels(bounded, list)
+	r.metrics.restored.WithLabelValues("cancel").Add(float64(restored))
+	return restored, err
+}
+
+// moveOf reads the id of an event of a move that Postgres made:
+// message.v<version>.<kind>.
+func moveOf(msg jetstream.Msg) (c db.Cancelled, kind message.EventType, ok bool) {
+	words := strings.Split(msg.Headers().Get(jetstream.MsgIDHeader), ".")
+	meta, err := msg.Metadata()
+	if len(words) != 3 || err != nil {
+		return c, "", false
+	}
+	version, isVersion := strings.CutPrefix(words[1], "v")
+	if c.ID, err = message.ParseID(words[0]); err != nil || !isVersion {
+		return c, "", false
+	}
+	c.Version, err = strconv.ParseInt(version, 10, 64)
+	c.At = meta.Timestamp
+	return c, message.EventType(words[2]), err == nil
+}
+
+// await waits, and keeps the repair meanwhile.
+func (r *repairer) await(ctx context.Context, wait time.Duration) error {
+	for over := time.Now().Add(wait); time.Until(over) > 0; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(time.Until(over), repairRenew)):
+		}
+		if err := r.keep(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreClaims gives messages the claims of their copies on the work queue.
+func (r *repairer) restoreClaims(ctx context.Context) (restored int, err error) {
+	err = r.topology.ReadDeliveries(ctx, r.js, func(found []events.Emitted) error {
+		copies := make([]db.Emission, len(found))
+		for i, e := range found {
+			copies[i] = db.Emission(e)
+		}
+		began := time.Now()
+		bounded, cancel := context.WithTimeout(ctx, publishWithin)
+		defer cancel()
+		moved, outboxID, err := r.store.RestoreClaims(bounded, copies, r.lease, func(moved []message.Message) []byte {
+			return events.Encode(r.composer.Moved(message.EventQueued, moved))
+		})
+		if err != nil {
+			return err
+		}
+		r.announcer.publish(ctx, began, outboxID, r.composer.Moved(message.EventQueued, moved))
+		restored += len(moved)
+		r.metrics.restored.WithLabelValues("claim").Add(float64(len(moved)))
+		return r.keep(ctx)
+	})
+	return restored, err
+}
+
+// awaitRecorded waits until the recorder has passed what EVENTS holds now.
+func (r *repairer) awaitRecorded(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, repairRecorded)
+	defer cancel()
+	last, err := r.positions.Last(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		some, cancel := context.WithTimeout(ctx, repairRenew)
+		err := r.positions.AwaitRecorded(some, last)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if err := r.keep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// finish lets emissions go on.
+func (r *repairer) finish(ctx context.Context, repair db.Repair) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, lossWait)
+	defer cancel()
+	ago, err := r.topology.EmittedAgo(ctx, r.js)
+	if err != nil {
+		return false, err
+	}
+	// The time is above every number that was given out before: those were fewer
+	// than the milliseconds.
+	now, err := r.store.Clock(ctx)
+	if err != nil {
+		return false, err
+	}
+	return r.store.FinishRepair(ctx, repair, ago, now.UnixMilli())
+}
