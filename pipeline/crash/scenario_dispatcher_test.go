@@ -57,6 +57,10 @@ func dispatcherScenarios() []scenario {
 		{point: crash.CopierRestarted, redis: true, work: forgets},
 		{point: crash.CopierRestarted, how: "after Redis lost something", redis: true, work: falls},
 
+		{point: crash.RepairTaken, work: fallsBack},
+		{point: crash.RepairRead, work: fallsBack},
+		{point: crash.RepairRestored, work: fallsBack},
+
 		{point: crash.PaceChanged, how: "by a stop", work: stopsAndStarts},
 		{point: crash.PaceChanged, how: "by a start", passing: ":2", work: stopsAndStarts},
 		{point: crash.PaceChanged, how: "by a stop with a claim that is not published", before: claimed, work: stopsAClaim},
@@ -142,6 +146,26 @@ func falls(i *installation) {
 	client, marker := i.copied()
 	require.NoError(i.t, client.HSet(i.t.Context(), marker, "note", 1).Err())
 	i.quiet = 3 * time.Second
+}
+
+// fallsBack is a Postgres that has lost the claim of a message, and all that
+// came after it.
+func fallsBack(i *installation) {
+	p := i.post(body("hello"))
+	i.settle()
+	tx, err := i.pool.Begin(i.t.Context())
+	require.NoError(i.t, err)
+	for _, statement := range []string{
+		"DELETE FROM attempts WHERE message_id = $1",
+		`UPDATE messages SET status = 'PENDING', claim = 0, version = 1, attempts = 0, fruitless = 0,
+			queued_at = NULL, sent_at = NULL, external_id = NULL, lease_until = NULL WHERE id = $1`,
+	} {
+		_, err = tx.Exec(i.t.Context(), statement, p.id)
+		require.NoError(i.t, err)
+	}
+	_, err = tx.Exec(i.t.Context(), "UPDATE schedule SET timeline = NULL, lost_at = clock_timestamp() - interval '10 seconds', arrival_lease = NULL")
+	require.NoError(i.t, err)
+	require.NoError(i.t, tx.Commit(i.t.Context()))
 }
 
 // stopsAClaim stops the pace once a tick has claimed something.
