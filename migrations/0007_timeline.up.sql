@@ -26,8 +26,8 @@ ALTER TABLE schedule
     ADD COLUMN lost_at timestamptz,       -- when a loss was noticed
     ADD COLUMN repairer uuid,             -- the dispatcher that repairs it,
     ADD COLUMN repairer_until timestamptz, -- and until when it alone does
-    -- Every claim number that is given out is higher. What was lost may have
-    -- had any number below.
+    -- No claim number that is given out is lower. What was lost may have had any
+    -- number below.
     ADD COLUMN claims_from bigint NOT NULL DEFAULT 0;
 
 -- How far in EVENTS outcomes are recorded: with each batch of them, its last

@@ -248,7 +248,7 @@ func TestNothingIsEmittedOnAnotherTimeline(t *testing.T) {
 	require.Equal(t, message.Pending, api.get(t, id).Status, "nothing is emitted as it arrives")
 	w.sql("UPDATE outbox SET created_at = now() - interval '1 hour'")
 	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, now() - interval '1 hour')", events.Encode(nil))
-	relayed, err := w.store.Relay(t.Context(), db.RelayParams{Age: time.Second, Limit: 10, Lease: time.Minute}, nil)
+	relayed, err := w.store.Relay(t.Context(), db.RelayParams{Age: time.Second, Again: time.Minute, Limit: 10}, nil)
 	require.NoError(t, err)
 	require.Zero(t, relayed.Rows, "nothing is relayed")
 }

@@ -112,7 +112,7 @@ func (s *Store) TakeRepair(ctx context.Context, repairer message.ID, term time.D
 }
 
 // FinishRepair lets emissions go on. The interval counts from the last emission,
-// which was so long ago. From now on claim numbers are higher than
+// which was so long ago. From now on no claim number is lower than
 // claimsFrom. It is false when commits were lost once more meanwhile, or
 // somebody else has the repair: then nothing is changed.
 func (s *Store) FinishRepair(ctx context.Context, r Repair, emittedAgo time.Duration, claimsFrom int64) (bool, error) {

@@ -17,6 +17,7 @@ WHERE is_claim
   AND CASE WHEN not_before IS NULL
       THEN created_at < clock_timestamp() - $1::interval OR created_at > clock_timestamp()
       ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $1::interval END
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY id LIMIT $2
 `
 
@@ -117,6 +118,7 @@ WHERE id > $1 AND NOT is_claim
   AND CASE WHEN not_before IS NULL
       THEN created_at < clock_timestamp() - $2::interval OR created_at > clock_timestamp()
       ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $3::interval END
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
 `
 
@@ -136,7 +138,8 @@ type LockAbandonedRow struct {
 // future is there when Postgres' clock was set back: its age is unknown. Rows
 // that another dispatcher relays at this moment are skipped. A round goes on
 // after the last row of the round before, so that rows which can't be published
-// don't stand in the way of the rest.
+// don't stand in the way of the rest. None is relayed while commits may be lost:
+// the states of messages may be older than what was published.
 func (q *Queries) LockAbandoned(ctx context.Context, arg LockAbandonedParams) ([]LockAbandonedRow, error) {
 	rows, err := q.db.Query(ctx, lockAbandoned,
 		arg.After,
@@ -166,6 +169,7 @@ const lockClaims = `-- name: LockClaims :many
 SELECT o.id, o.batch FROM outbox AS o
 JOIN (SELECT unnest($1::bigint[]) AS id, unnest($2::integer[]) AS relays) AS g ON o.id = g.id AND o.relays = g.relays
 WHERE o.is_claim
+  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
 ORDER BY o.id FOR UPDATE OF o SKIP LOCKED
 `
 

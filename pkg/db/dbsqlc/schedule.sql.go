@@ -186,7 +186,8 @@ const pace = `-- name: Pace :one
 SELECT
     running, tick_interval, (next_tick_at IS NULL)::boolean AS open,
     (next_tick_at IS NULL AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT on_arrival))::boolean AS lost,
-    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
+    coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait,
+    coalesce(timeline = server_timeline(), false)::boolean AS trusted
 FROM schedule
 `
 

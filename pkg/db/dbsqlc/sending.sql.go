@@ -245,7 +245,7 @@ FROM (
         unnest($13::text[]) AS error
 ) AS o
 WHERE m.id = o.id
-  AND m.status::text || '>' || o.status = ANY($2::text[])
+  AND CASE WHEN m.status::text = 'PENDING' AND m.claim < o.claim THEN 'QUEUED' ELSE m.status::text END || '>' || o.status = ANY($2::text[])
   AND (o.status = 'SENT' OR (coalesce(m.relayed_from, m.claim) <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 RETURNING m.id
 `
@@ -272,7 +272,9 @@ type RecordOutcomesParams struct {
 // attempt of the same number or a later one is recorded: so one that is
 // delivered twice, or late, or after a user's retry, changes nothing. (The
 // row's claim is the older one when the event of a parking was lost. A claim
-// that a relay has put in another's place lets the other's outcomes count too.)
+// that a relay has put in another's place lets the other's outcomes count too. A
+// PENDING row with an older claim has lost the one that the outcome is of:
+// Postgres was put back to before it.)
 func (q *Queries) RecordOutcomes(ctx context.Context, arg RecordOutcomesParams) ([]message.ID, error) {
 	rows, err := q.db.Query(ctx, recordOutcomes,
 		arg.Lease,
@@ -318,7 +320,7 @@ JOIN (
         unnest($5::boolean[]) AS tried
 ) AS o ON m.id = o.id
 WHERE CASE WHEN m.status::text = 'PENDING' AND m.claim < o.claim THEN 'QUEUED' ELSE m.status::text END || '>' || o.status = ANY($6::text[])
-  AND (o.status = 'SENT' OR (m.claim <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
+  AND (o.status = 'SENT' OR (coalesce(m.relayed_from, m.claim) <= o.claim AND m.attempts < o.number + (NOT o.tried)::integer))
 `
 
 type UnrecordedOutcomesParams struct {

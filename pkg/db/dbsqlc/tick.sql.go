@@ -27,7 +27,8 @@ WITH picked AS (
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
-    claim = m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, -- the number between is a sender's, see RaiseClaims
+    -- A sender may use the number between, see RaiseClaims.
+    claim = greatest(m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, $1::bigint),
     relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
@@ -36,7 +37,7 @@ UPDATE messages AS m SET
     next_attempt_at = NULL,
     lease_until = clock_timestamp() + $2::interval
 FROM picked
-WHERE m.id = picked.id AND m.status::text = ANY($2::text[])
+WHERE m.id = picked.id AND m.status::text = ANY($3::text[])
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
 `
 
@@ -287,7 +288,7 @@ func (q *Queries) PullBackTick(ctx context.Context) error {
 
 const raiseClaims = `-- name: RaiseClaims :many
 UPDATE messages AS m SET
-    claim = m.claim + 2,
+    claim = greatest(m.claim + 2, (SELECT s.claims_from FROM schedule AS s)),
     relayed_from = coalesce(m.relayed_from, m.claim),
     lease_until = clock_timestamp() + $1::interval
 FROM (
@@ -333,7 +334,7 @@ func (q *Queries) RaiseClaims(ctx context.Context, lease time.Duration, ids []me
 
 const reclaim = `-- name: Reclaim :many
 UPDATE messages AS m SET
-    claim = m.claim + 2, -- the number between is a sender's, see RaiseClaims
+    claim = greatest(m.claim + 2, $1::bigint), -- a sender may use the number between, see RaiseClaims
     relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,

@@ -178,6 +178,7 @@ UPDATE messages AS m SET
     queued_at = CASE WHEN held.was_pending THEN clock_timestamp() ELSE m.queued_at END,
     updated_at = CASE WHEN held.was_pending THEN clock_timestamp() ELSE m.updated_at END,
     claim = held.claim,
+    relayed_from = CASE WHEN held.was_pending THEN NULL ELSE coalesce(m.relayed_from, m.claim) END,
     lease_until = clock_timestamp() + $1::interval
 FROM (
     SELECT behind.id, given.claim, (behind.status::text = 'PENDING')::boolean AS was_pending FROM messages AS behind
@@ -187,7 +188,7 @@ FROM (
     FOR UPDATE OF behind
 ) AS held
 WHERE m.id = held.id
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, held.was_pending
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from, held.was_pending
 `
 
 type RestoreClaimsRow struct {
@@ -236,6 +237,7 @@ func (q *Queries) RestoreClaims(ctx context.Context, lease time.Duration, ids []
 			&i.Message.BodyHash,
 			&i.Message.Traceparent,
 			&i.Message.Tracestate,
+			&i.Message.RelayedFrom,
 			&i.WasPending,
 		); err != nil {
 			return nil, err

@@ -31,7 +31,7 @@ WITH picked AS (
 UPDATE messages AS m SET
     status = 'QUEUED',
     -- A sender may use the number between, see RaiseClaims.
-    claim = greatest(m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, @claims_from::bigint + 1),
+    claim = greatest(m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, @claims_from::bigint),
     relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
@@ -48,7 +48,7 @@ RETURNING m.*;
 -- no unrecorded outcome is left; the claim number makes sure that nothing
 -- has happened since. A row that is locked is having an outcome recorded.
 UPDATE messages AS m SET
-    claim = greatest(m.claim + 2, @claims_from::bigint + 1), -- a sender may use the number between, see RaiseClaims
+    claim = greatest(m.claim + 2, @claims_from::bigint), -- a sender may use the number between, see RaiseClaims
     relayed_from = NULL,
     version = m.version + 1,
     fruitless = m.fruitless + 1,
@@ -146,7 +146,7 @@ WHERE next_tick_at IS NULL
 -- A row that is locked is having its outcome recorded: the next relay sees what
 -- became of it. (Waiting for it could end in a deadlock.)
 UPDATE messages AS m SET
-    claim = greatest(m.claim + 2, (SELECT s.claims_from + 1 FROM schedule AS s)),
+    claim = greatest(m.claim + 2, (SELECT s.claims_from FROM schedule AS s)),
     relayed_from = coalesce(m.relayed_from, m.claim),
     lease_until = clock_timestamp() + @lease::interval
 FROM (
