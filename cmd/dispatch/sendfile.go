@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -222,10 +223,22 @@ func (u *upload) request(ctx context.Context, batch []line, told []fileLine, ope
 				lost = unreachable(result.Error)
 			}
 		default:
-			told[i].Error = result.Error
+			told[i].Error = ofLine(result.Error, n+1)
 		}
 	}
 	return again, lost
+}
+
+// ofLine words the refusal of a batch's item as that of a line, which is named
+// beside it.
+func ofLine(refusal *problem, item int) *problem {
+	place := fmt.Sprintf("item %d", item)
+	if reason, found := strings.CutPrefix(refusal.Detail, place+": "); found {
+		refusal.Detail = reason
+	} else if reason, found := strings.CutPrefix(refusal.Detail, place+" "); found {
+		refusal.Detail = "it " + reason
+	}
+	return refusal
 }
 
 // broken says how far it came, and how to go on.

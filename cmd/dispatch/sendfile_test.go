@@ -87,6 +87,7 @@ func TestSendAFileOfNDJSONFromStandardInput(t *testing.T) {
 	require.Equal(t, "unreadable", lines[1].Error.Code)
 	require.Equal(t, "is not JSON: invalid character 'b' looking for beginning of value, at byte 1", lines[1].Error.Detail)
 	require.Equal(t, "malformed", lines[2].Error.Code)
+	require.Equal(t, "it must be a JSON object, is a number", lines[2].Error.Detail)
 
 	repeat := dispatchWith(t, text, "send", "--file", "-", "--key-prefix", "k-", "--url", i.url)
 	require.Equal(t, "2 accepted (2 of them stored before), 2 rejected\n", repeat.out)
