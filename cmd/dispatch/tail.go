@@ -144,7 +144,7 @@ func follow(cmd *cobra.Command, js jetstream.JetStream, topology events.Topology
 	case err != nil:
 		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
 	}
-	messages, err := consumer.Messages()
+	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(tailAhead, tailAheadBytes))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
 	}
@@ -170,6 +170,12 @@ func follow(cmd *cobra.Command, js jetstream.JetStream, topology events.Topology
 	}
 	return nil
 }
+
+// What tail has sent ahead. An event that carries its content is up to 1 MiB.
+const (
+	tailAhead      = 500
+	tailAheadBytes = 8 << 20
+)
 
 // told is what of an event is shown.
 type told struct {

@@ -26,7 +26,7 @@ type OpenClaim struct {
 // AbandonedClaims returns claims, oldest first, that whoever had them last had
 // that long to publish and has not. It locks nothing.
 func (s *Store) AbandonedClaims(ctx context.Context, age time.Duration, limit int) ([]OpenClaim, error) {
-	rows, err := s.queries.AbandonedClaims(ctx, age, int32(limit))
+	rows, err := s.queries.AbandonedClaims(ctx, age, int32(limit), outboxPageBytes)
 	if err != nil {
 		return nil, fmt.Errorf("look for abandoned claims: %w", err)
 	}

@@ -26,7 +26,7 @@ func (s *Store) CountRecipient(ctx context.Context, recipient string) (Recipient
 
 // Erased is what a batch of an erasure did.
 type Erased struct {
-	Messages []message.Message // as they were
+	Messages []message.Message // as they were, but for what they carried
 	Attempts int64
 	OutboxID int64 // to publish; 0 for none
 }
@@ -44,7 +44,7 @@ func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box,
 		if err != nil {
 			return err
 		}
-		erased = Erased{Messages: toMessages(rows)}
+		erased = Erased{Messages: movedMessages(rows)}
 		ids := make([]message.ID, len(rows))
 		for i, m := range erased.Messages {
 			ids[i] = m.ID

@@ -190,7 +190,7 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 	if err != nil {
 		return fmt.Errorf("look up messages: %w", err)
 	}
-	for _, first := range toMessages(append(rows, known...)) {
+	for _, first := range append(firstMessages(rows), firstMessages(known)...) {
 		byKey[key{first.Scope, first.IdempotencyKey}] = first
 		byID[first.ID] = first
 	}
@@ -199,7 +199,9 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 			continue
 		}
 		first, ok := byID[m.ID]
-		if !ok {
+		if ok { // the message itself, stored before
+			first.Content, first.Payload, first.Metadata, first.Trace = m.Content, m.Payload, m.Metadata, m.Trace
+		} else {
 			first, ok = byKey[key{m.Scope, m.IdempotencyKey}]
 		}
 		if !ok {
@@ -211,7 +213,7 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 }
 
 // Firsts returns, for each message of a group, the one that is stored under its
-// idempotency key; nil where there is none.
+// idempotency key, without what it carries; nil where there is none.
 func (s *Store) Firsts(ctx context.Context, group []message.Message) ([]*message.Message, error) {
 	type key struct{ scope, key string }
 	var scopes, keys []string
@@ -223,7 +225,7 @@ func (s *Store) Firsts(ctx context.Context, group []message.Message) ([]*message
 		return nil, fmt.Errorf("look up idempotency keys: %w", err)
 	}
 	byKey := map[key]*message.Message{}
-	for _, m := range toMessages(rows) {
+	for _, m := range firstMessages(rows) {
 		byKey[key{m.Scope, m.IdempotencyKey}] = &m
 	}
 	firsts := make([]*message.Message, len(group))

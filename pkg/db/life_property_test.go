@@ -235,14 +235,14 @@ func (w *living) deliverTo(t *rapid.T, l *life) {
 	if c.doubtful {
 		w.recordAll(t, l)
 	}
-	rows, err := w.store.LoadQueued(t.Context(), []message.ID{l.id})
+	rows, err := w.store.LoadQueued(t.Context(), []message.ID{l.id}, 1<<20)
 	require.NoError(t, err)
-	m, found := rows[l.id]
+	m, found := rows.Messages[l.id]
 	if found && !c.doubtful && (m.Claim != c.claim || m.Status != message.Queued) {
 		w.recordAll(t, l)
-		rows, err = w.store.LoadQueued(t.Context(), []message.ID{l.id})
+		rows, err = w.store.LoadQueued(t.Context(), []message.ID{l.id}, 1<<20)
 		require.NoError(t, err)
-		m, found = rows[l.id]
+		m, found = rows.Messages[l.id]
 	}
 	c.doubtful = true
 	if !found || m.Claim > c.claim {

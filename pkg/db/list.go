@@ -28,6 +28,28 @@ type Filter struct {
 	CreatedBefore  *time.Time  // exclusive
 	Before         *message.ID // a page begins below this id
 	Limit          int
+	MaxBytes       int // of content and payload, and what surrounds them; 0: as many as there are
+}
+
+// Page is a part of a list.
+type Page struct {
+	Messages []message.Message
+	More     bool // there are others behind those
+}
+
+// listOverhead is what a message weighs in a list besides what it carries.
+const listOverhead = 1024
+
+// ListPage is List that says whether there is more, and ends before MaxBytes;
+// the first message is always on the page.
+func (s *Store) ListPage(ctx context.Context, f Filter) (Page, error) {
+	limit := f.Limit
+	f.Limit++
+	found, cut, err := s.list(ctx, f)
+	if err != nil {
+		return Page{}, err
+	}
+	return Page{Messages: found[:min(len(found), limit)], More: cut || len(found) > limit}, nil
 }
 
 // List returns messages newest first, at most Limit of them. Any one filter,
@@ -35,18 +57,37 @@ type Filter struct {
 // several, one is walked and the others are looked at on the way. It returns
 // ErrTooSlow when that takes too long.
 func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
+	f.MaxBytes = 0
+	found, _, err := s.list(ctx, f)
+	return found, err
+}
+
+// list reads rows as they come, so that what is beyond the bytes is never held.
+func (s *Store) list(ctx context.Context, f Filter) (found []message.Message, cut bool, err error) {
 	sql, args := listStatement(f)
 	rows, err := statements{s.reads}.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, fmt.Errorf("list messages: %w", tooSlow(err))
+		return nil, false, fmt.Errorf("list messages: %w", tooSlow(err))
 	}
-	page, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[dbsqlc.Message])
-	if err != nil {
-		return nil, fmt.Errorf("list messages: %w", tooSlow(err))
+	defer rows.Close()
+	found = []message.Message{}
+	for size := 0; rows.Next(); {
+		row, err := pgx.RowToStructByNameLax[dbsqlc.Message](rows)
+		if err != nil {
+			return nil, false, fmt.Errorf("list messages: %w", tooSlow(err))
+		}
+		m := toMessage(row)
+		size += len(m.Payload) + len(m.Content) + listOverhead
+		if cut = f.MaxBytes > 0 && size > f.MaxBytes && len(found) > 0; cut {
+			break
+		}
+		found = append(found, m)
 	}
-	found := toMessages(page)
+	if rows.Close(); rows.Err() != nil {
+		return nil, false, fmt.Errorf("list messages: %w", tooSlow(rows.Err()))
+	}
 	slices.SortFunc(found, func(a, b message.Message) int { return bytes.Compare(b.ID[:], a.ID[:]) })
-	return found[:min(len(found), f.Limit)], nil
+	return found[:min(len(found), f.Limit)], cut, nil
 }
 
 // walk is a filter, and what the index along which it is walked demands.
@@ -135,7 +176,7 @@ func listStatement(f Filter) (sql string, args []any) {
 		walks[i] = "(" + s.walk(f, status, "m.id") + ")"
 	}
 	return "SELECT " + columns + " FROM (SELECT id FROM (" + strings.Join(walks, " UNION ALL ") + ") AS walked ORDER BY id DESC LIMIT " + s.arg(f.Limit) + ") AS page" +
-		" CROSS JOIN LATERAL (SELECT * FROM messages AS m WHERE m.id = page.id LIMIT 1) AS m", s.args
+		" CROSS JOIN LATERAL (SELECT * FROM messages AS m WHERE m.id = page.id LIMIT 1) AS m ORDER BY page.id DESC", s.args
 }
 
 // walk returns the statement that walks one state. The bounds of the walk are

@@ -124,7 +124,7 @@ func TestAnErrorSaysWhoseItIs(t *testing.T) {
 		"search_path=nowhere": lacks, "search_path=pg_catalog": lacks,
 		"connect_timeout=1": "", "default_query_exec_mode=cache_describe": "",
 	} {
-		_, err := db.NewStore(openPool(t, address+"&"+parameter, db.Options{Name: "test"})).LoadQueued(t.Context(), nil)
+		_, err := db.NewStore(openPool(t, address+"&"+parameter, db.Options{Name: "test"})).LoadQueued(t.Context(), nil, 1)
 		if want == "" {
 			require.NoError(t, err, parameter)
 			continue

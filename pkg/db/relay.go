@@ -37,6 +37,7 @@ type RelayParams struct {
 // Relayed is what a relay did.
 type Relayed struct {
 	Rows int   // looked at
+	More bool  // there are others behind those
 	Last int64 // the highest id of those; 0 for none
 }
 
@@ -49,7 +50,7 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 	var relayed Relayed
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		relayed = Relayed{}
-		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: p.After, Age: p.Age, Again: p.Again, BatchLimit: int32(p.Limit)})
+		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: p.After, Age: p.Age, Again: p.Again, BatchLimit: int32(p.Limit), BytesLimit: outboxPageBytes})
 		if err != nil {
 			return fmt.Errorf("look for abandoned outbox rows: %w", err)
 		}
@@ -57,9 +58,10 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 			return nil
 		}
 		relayed.Rows, relayed.Last = len(rows), rows[len(rows)-1].ID
+		relayed.More = rows[0].Found == int64(p.Limit) || rows[0].Found > int64(len(rows))
 		abandoned := make([]Abandoned, len(rows))
 		for i, row := range rows {
-			abandoned[i] = Abandoned(row)
+			abandoned[i] = Abandoned{ID: row.ID, Batch: row.Batch}
 		}
 		return keep(ctx, q, publish(ctx, abandoned))
 	})

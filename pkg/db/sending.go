@@ -10,23 +10,34 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// LoadQueued returns those of the ids that are QUEUED or RETRYING. A copy is
-// worth sending only if its row is among them and its Claim is not above the
-// copy's.
-func (s *Store) LoadQueued(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error) {
-	rows, err := s.queries.LoadQueued(ctx, ids)
-	if err != nil {
-		return nil, fmt.Errorf("load %d messages: %w", len(ids), err)
-	}
-	return byID(rows), nil
+// Queued is what LoadQueued found.
+type Queued struct {
+	Messages map[message.ID]message.Message
+	Later    map[message.ID]bool // there was no room for their payloads: to be asked for again
 }
 
-func byID(rows []dbsqlc.Message) map[message.ID]message.Message {
-	messages := make(map[message.ID]message.Message, len(rows))
-	for _, row := range rows {
-		messages[row.ID] = toMessage(row)
+// LoadQueued returns those of the ids that are QUEUED or RETRYING. A copy is
+// worth sending only if its row is among them and its Claim is not above the
+// copy's. Once their payloads have so many bytes, the rest is left for later;
+// the first is always among them.
+func (s *Store) LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (Queued, error) {
+	rows, err := s.queries.LoadQueued(ctx, max(bytes, 1), ids)
+	if err != nil {
+		return Queued{}, fmt.Errorf("load %d messages: %w", len(ids), err)
 	}
-	return messages
+	return queuedOf(rows), nil
+}
+
+func queuedOf(rows []dbsqlc.LoadQueuedRow) Queued {
+	queued := Queued{Messages: make(map[message.ID]message.Message, len(rows)), Later: map[message.ID]bool{}}
+	for _, row := range rows {
+		if row.Later {
+			queued.Later[row.ID] = true
+			continue
+		}
+		queued.Messages[row.ID] = queuedMessage(row)
+	}
+	return queued
 }
 
 // AttemptsOutcomes returns what is known of a message's attempts, in no order.

@@ -19,6 +19,7 @@ type Store struct {
 	queries *dbsqlc.Queries
 	open    atomic.Bool // what was due was claimed as it arrived, the last time
 	counts  *counts
+	content bool // claims and sweeps read what messages carry
 }
 
 // NewStore returns a Store over a pool.
@@ -29,7 +30,7 @@ func NewStore(pool *pgxpool.Pool) *Store {
 // WithReads returns a Store that lists over a pool of its own, so that slow
 // lists take no connection from anything else.
 func (s *Store) WithReads(pool *pgxpool.Pool) *Store {
-	return &Store{pool: s.pool, reads: pool, queries: s.queries, counts: s.counts}
+	return &Store{pool: s.pool, reads: pool, queries: s.queries, counts: s.counts, content: s.content}
 }
 
 // Box makes of moved messages what the outbox is to hold about them. It is

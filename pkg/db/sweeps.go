@@ -35,15 +35,17 @@ func (s *Store) RenewLeases(ctx context.Context, lost []Lost, lease time.Duratio
 	return nil
 }
 
-// GiveUp moves messages to FAILED whose claims never brought an outcome. It
+// GiveUp moves messages to FAILED whose claims never brought an outcome; some of
+// them are left to a later call where their events tell what they carry. It
 // returns them and the outbox row to publish, 0 for none.
 func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		rows, err := q.GiveUp(ctx, texts(message.Fail.From), lostIDs(lost), lostClaims(lost))
+		lost = lost[:min(len(lost), s.atOnce(len(lost)))]
+		rows, err := q.GiveUp(ctx, dbsqlc.GiveUpParams{WithContent: s.content, Before: texts(message.Fail.From), Ids: lostIDs(lost), Claims: lostClaims(lost)})
 		if err != nil {
 			return fmt.Errorf("give up %d messages: %w", len(lost), err)
 		}
-		moved = toMessages(rows)
+		moved = movedMessages(rows)
 		outboxID, err = put(ctx, last, moved, box)
 		return err
 	})
@@ -51,14 +53,14 @@ func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []messa
 }
 
 // ExpireDue moves at most limit PENDING messages to EXPIRED whose time is
-// over. It returns them and the outbox row to publish, 0 for none.
+// over, fewer where their events tell what they carry. It returns them and the outbox row to publish, 0 for none.
 func (s *Store) ExpireDue(ctx context.Context, limit int, box Box) (moved []message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		rows, err := q.ExpireDue(ctx, texts(message.Expire.From), int32(limit))
+		rows, err := q.ExpireDue(ctx, texts(message.Expire.From), int32(s.atOnce(limit)), s.content)
 		if err != nil {
 			return fmt.Errorf("expire messages: %w", err)
 		}
-		moved = toMessages(rows)
+		moved = movedMessages(rows)
 		outboxID, err = put(ctx, last, moved, box)
 		return err
 	})

@@ -133,7 +133,7 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 		}
 		tick.Ran = true
 		limit := min(p.Limit, p.BatchSize(schedule.TickInterval, int(value(schedule.BatchSize))))
-		if err := claim(ctx, q, p, limit, schedule.ClaimsFrom, &tick); err != nil {
+		if err := s.claim(ctx, q, p, limit, schedule.ClaimsFrom, &tick); err != nil {
 			return err
 		}
 		if tick.Size() == 0 {
@@ -152,13 +152,14 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 	return tick, nil
 }
 
-func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, from int64, tick *Tick) error {
+func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, from int64, tick *Tick) error {
 	if limit <= 0 {
 		return nil
 	}
 	if len(p.Lost) > 0 {
 		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
-			ClaimsFrom: from, Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(limit),
+			ClaimsFrom: from, Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(s.atOnce(limit)),
+			WithContent: s.content,
 		})
 		if err != nil {
 			return fmt.Errorf("reclaim: %w", err)
@@ -170,7 +171,7 @@ func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, from
 		floors, full := p.Floor.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
-			Floors: floors, Margin: claimMargin, ClaimsFrom: from,
+			Floors: floors, Margin: claimMargin, ClaimsFrom: from, WithContent: s.content, BytesLimit: contentBytes,
 		})
 		if full {
 			p.Floor.looked(began, time.Since(began))
@@ -180,14 +181,15 @@ func claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, from
 		}
 		tick.Fresh = inOrder(rows)
 	}
-	tick.Full = tick.Size() == limit
+	// Cut short by bytes is as full as by number: more may be due.
+	tick.Full = tick.Size() == limit || payloadBytes(tick.Fresh) >= contentBytes
 	return nil
 }
 
 // inOrder puts claimed rows, which an UPDATE returns in any order, into that
 // in which they are emitted.
-func inOrder(rows []dbsqlc.Message) []message.Message {
-	claimed := toMessages(rows)
+func inOrder[R moved](rows []R) []message.Message {
+	claimed := movedMessages(rows)
 	slices.SortFunc(claimed, func(a, b message.Message) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.DeliverAt.Compare(b.DeliverAt), bytes.Compare(a.ID[:], b.ID[:]))
 	})

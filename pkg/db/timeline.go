@@ -60,8 +60,8 @@ func (s *Store) History(ctx context.Context) (int64, error) {
 
 // LoadVerified is LoadQueued for copies that somebody may have had before. It
 // returns ErrCommitsLost while the rows may be older than what was published.
-func (s *Store) LoadVerified(ctx context.Context, ids []message.ID) (map[message.ID]message.Message, error) {
-	var rows []dbsqlc.Message
+func (s *Store) LoadVerified(ctx context.Context, ids []message.ID, bytes int64) (Queued, error) {
+	var rows []dbsqlc.LoadQueuedRow
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		trusted, err := q.Trusted(ctx)
 		if err != nil {
@@ -70,13 +70,13 @@ func (s *Store) LoadVerified(ctx context.Context, ids []message.ID) (map[message
 		if !trusted {
 			return ErrCommitsLost
 		}
-		rows, err = last.LoadQueued(ctx, ids)
+		rows, err = last.LoadQueued(ctx, max(bytes, 1), ids)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load %d messages: %w", len(ids), err)
+		return Queued{}, fmt.Errorf("load %d messages: %w", len(ids), err)
 	}
-	return byID(rows), nil
+	return queuedOf(rows), nil
 }
 
 // NoticeLoss stops every emission, here and elsewhere, until FinishRepair. Who

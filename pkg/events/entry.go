@@ -108,6 +108,15 @@ func Decode(batch []byte) ([]Entry, error) {
 	return entries, nil
 }
 
+// DecodedSize is how many bytes Decode unpacks; 0 for what it can't read.
+func DecodedSize(batch []byte) int {
+	size, err := s2.DecodedLen(batch)
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
 // parts reads what appendPart wrote.
 type parts struct {
 	rest   []byte

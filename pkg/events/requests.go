@@ -81,7 +81,12 @@ func (c *Concurrent) respond(reply string, answer Answer) {
 		msg.Header[micro.ErrorHeader] = []string{oneLine(answer.Err.Description)}
 		msg.Data = answer.Err.Body
 	}
-	_ = c.nc.PublishMsg(msg) // nobody is left to tell: the asker's request times out
+	if err := c.nc.PublishMsg(msg); errors.Is(err, nats.ErrMaxPayload) {
+		_ = c.nc.PublishMsg(&nats.Msg{Subject: reply, Header: nats.Header{
+			micro.ErrorCodeHeader: []string{"413"},
+			micro.ErrorHeader:     []string{"the answer is more than NATS takes; ask over HTTP"},
+		}})
+	} // else nobody is left to tell: the asker's request times out
 }
 
 // Wait returns when no request is being worked on, or ctx has ended. Stop the

@@ -12,8 +12,13 @@ import (
 )
 
 const (
-	// feedWait is how long one request for the next message waits.
+	// feedWait is how long one request for the next message waits, and feedSoon
+	// one for all that are there.
 	feedWait = 2 * time.Second
+	feedSoon = 2 * time.Millisecond
+	// feedBytes is how much is taken at once: more than that may break the
+	// connection, which has to take it in before its next sign of life.
+	feedBytes = 8 << 20
 	// holdEvery is how often the server is told that what is in hand is being
 	// worked on: well within the consumers' ack wait.
 	holdEvery = 4 * time.Second
@@ -127,9 +132,11 @@ func (f *feed) recognise(ctx context.Context) error {
 	return nil
 }
 
-// take returns what is there at this moment.
+// take returns what is there at this moment, up to so many messages or
+// feedBytes. What is larger than that by itself is not among it; next asks for
+// one message whatever its size.
 func (f *feed) take(limit int) ([]jetstream.Msg, error) {
-	answer, err := f.consumer.FetchNoWait(limit)
+	answer, err := f.consumer.Fetch(limit, jetstream.FetchMaxBytes(feedBytes), jetstream.FetchMaxWait(feedSoon))
 	if err != nil {
 		return nil, err
 	}

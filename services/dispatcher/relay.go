@@ -90,11 +90,13 @@ func (r *relay) batch(ctx context.Context, after int64) (step, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeWait)
 	defer cancel()
 	var done relayedEvents
+	var cut int64
 	params := db.RelayParams{Age: relayAge, Again: refusedFor, After: after, Limit: relayBatch}
 	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) []db.Rest {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
 		crash.At(crash.RelayTaken)
+		rows, cut = together(rows)
 		done = r.publish(ctx, r.unpack(rows))
 		crash.At(crash.RelayPublished)
 		return done.rests
@@ -107,7 +109,27 @@ func (r *relay) batch(ctx context.Context, after int64) (step, error) {
 	case done.left != 0: // time is up
 		return step{after: done.left - 1, more: true}, nil
 	}
-	return step{after: relayed.Last, more: relayed.Rows == relayBatch}, nil
+	if cut != 0 {
+		return step{after: cut - 1, more: true}, nil
+	}
+	return step{after: relayed.Last, more: relayed.More}, nil
+}
+
+// relayUnpacked is from how many unpacked bytes on rows wait for the next batch:
+// what is packed to a twentieth is small in the database alone.
+const relayUnpacked = 16 << 20
+
+// together cuts off what would be too much at once, and returns the first row of
+// that, 0 for none.
+func together(rows []db.Abandoned) (some []db.Abandoned, cut int64) {
+	size := 0
+	for i, row := range rows {
+		if size >= relayUnpacked {
+			return rows[:i], row.ID
+		}
+		size += events.DecodedSize(row.Batch)
+	}
+	return rows, 0
 }
 
 // parcel is an outbox row, unpacked.

@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
-	store := db.NewStore(pool)
+	store := db.NewStore(pool).WithContent(cfg.EventContent == eventContentFull)
 
 	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-dispatcher", log)
 	if err != nil {

@@ -53,7 +53,7 @@ func (u *upkeep) Run(ctx context.Context) error {
 func (u *upkeep) expire(ctx context.Context) error {
 	for ctx.Err() == nil {
 		n, err := u.expireBatch(ctx)
-		if err != nil || n < expireBatch {
+		if err != nil || n == 0 {
 			return err
 		}
 	}

@@ -64,6 +64,11 @@ type result struct {
 // Create stores one message.
 func (u *useCases) Create(ctx context.Context, d draft) (accepted, error) {
 	r := u.CreateMany(ctx, []draft{d})[0]
+	if r.err == nil && r.repeated {
+		// Among the first ones of a group are none of their payloads.
+		first, err := u.Get(ctx, r.message.ID)
+		return accepted{message: first, repeated: true}, err
+	}
 	return r.accepted, r.err
 }
 
@@ -219,25 +224,25 @@ func (p page) AppendJSON(b []byte) []byte {
 	return append(append(b, encode(p.NextCursor)...), '}')
 }
 
-// List returns the messages that a query asks for, newest first.
-func (u *useCases) List(ctx context.Context, q query) (page, error) {
+// List returns the messages that a query asks for, newest first: fewer than its
+// limit where those have more than maxBytes of JSON, but one always.
+func (u *useCases) List(ctx context.Context, q query, maxBytes int) (page, error) {
 	filter, err := readFilter(q, u.recipient)
 	if err != nil {
 		return page{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
-	limit := filter.Limit
-	filter.Limit++ // one more than asked for tells whether there is a next page
-	found, err := u.store.List(ctx, filter)
+	filter.MaxBytes = maxBytes
+	found, err := u.store.ListPage(ctx, filter)
 	if err != nil {
 		return page{}, err
 	}
-	if len(found) <= limit {
-		return page{Data: found}, nil
+	if !found.More {
+		return page{Data: found.Messages}, nil
 	}
-	cursor := newCursor(found[limit-1].ID)
-	return page{Data: found[:limit], NextCursor: &cursor}, nil
+	cursor := newCursor(found.Messages[len(found.Messages)-1].ID)
+	return page{Data: found.Messages, NextCursor: &cursor}, nil
 }
 
 // recipient brings a recipient that is looked for into the form in which it

@@ -18,6 +18,8 @@ const (
 	headerIdempotencyKey = "Idempotency-Key"
 	// headerReplayed marks an answer that repeats an earlier request's.
 	headerReplayed = "Idempotent-Replayed"
+	// listBytes is from where on a page of a list goes on in the next one.
+	listBytes = 4 << 20
 	// usualAnswer is the room that a message takes besides what came with it.
 	usualAnswer = 512
 )
@@ -139,7 +141,7 @@ func readItems(body []byte) ([]json.RawMessage, error) {
 
 func (a *api) listMessages(c *fiber.Ctx) error {
 	q := parametersOf(c)
-	found, err := a.cases.List(context.Background(), q)
+	found, err := a.cases.List(context.Background(), q, listBytes)
 	if err != nil {
 		return err
 	}

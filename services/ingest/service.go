@@ -19,6 +19,9 @@ import (
 // microConcurrency is how many requests over NATS are worked on at a time.
 const microConcurrency = 512
 
+// answerHeaders is what an answer over NATS holds besides its body.
+const answerHeaders = 4 << 10
+
 // microDrain bounds the wait for requests that are being worked on.
 const microDrain = 15 * time.Second
 
@@ -118,7 +121,7 @@ func (s *microService) list(data []byte, _ micro.Headers) (answer any, replayed 
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.List(context.Background(), q)
+	answer, err = s.cases.List(context.Background(), q, int(s.js.Conn().MaxPayload())-answerHeaders)
 	return answer, false, err
 }
 

@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -16,6 +17,8 @@ type item struct {
 	row   message.Message // set by load
 	gone  chan struct{}   // closed when the item leaves the hand
 	begun bool            // guarded by hand.mu: its attempt has started, so it is not given back
+
+	payload atomic.Int64 // bytes of the row's payload that count in hand.payloads
 }
 
 // doubtful says that somebody may have had this claim before.
@@ -29,6 +32,8 @@ type hand struct {
 	items  map[*item]struct{}
 	latest map[message.ID]*item
 	freed  chan struct{} // told when an item leaves
+
+	payloads atomic.Int64 // bytes of payloads that its items hold
 }
 
 func newHand(limit int) *hand {
@@ -56,6 +61,7 @@ func (h *hand) drop(it *item) {
 		delete(h.latest, it.ID)
 	}
 	h.mu.Unlock()
+	h.payloads.Add(-it.payload.Swap(0))
 	close(it.gone)
 	select {
 	case h.freed <- struct{}{}:

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -26,21 +27,18 @@ const maxLoadRest = 5 * time.Millisecond
 func (s *sender) loadFresh(ctx context.Context) {
 	for batch := gather(ctx, s.fresh); batch != nil; batch = gather(ctx, s.fresh) {
 		began := time.Now()
-		rows, ok := s.load(ctx, batch, s.store.LoadQueued)
-		if !ok {
-			return
-		}
-		took := time.Since(began)
-		for _, it := range batch {
-			row, found := rows[it.ID]
+		loaded := s.load(ctx, batch, s.store.LoadQueued, func(it *item, row message.Message, found bool) {
 			if found && (row.Claim != it.Claim || row.Status != message.Queued) {
 				it.First = false // a first copy finds its row as the tick left it, so this is none
 				s.doubtful <- it
-				continue
+				return
 			}
 			s.gate(it, row, found)
+		})
+		if !loaded {
+			return
 		}
-		pause(ctx, min(took, maxLoadRest))
+		pause(ctx, min(time.Since(began), maxLoadRest))
 	}
 }
 
@@ -62,17 +60,15 @@ func (s *sender) loadDoubtful(ctx context.Context) {
 			}
 			continue
 		}
-		rows, ok := s.load(ctx, batch, s.store.LoadVerified)
-		if !ok {
-			return
-		}
-		for _, it := range batch {
-			row, found := rows[it.ID]
+		loaded := s.load(ctx, batch, s.store.LoadVerified, func(it *item, row message.Message, found bool) {
 			if found && row.Status == message.Retrying && row.Claim == it.Claim+1 {
 				s.overtaken(ctx, it, row)
-				continue
+				return
 			}
 			s.gate(it, row, found)
+		})
+		if !loaded {
+			return
 		}
 	}
 }
@@ -134,21 +130,57 @@ func (s *sender) recorded(ctx context.Context) error {
 	return s.positions.AwaitRecorded(ctx, last)
 }
 
-// load reads the rows of a batch in one query. While Postgres is away, or has
-// lost commits that are not yet brought back, it tries again and again, and no
-// new ids are pulled; false when ctx ends first.
-func (s *sender) load(
-	ctx context.Context, batch []*item, query func(context.Context, []message.ID) (map[message.ID]message.Message, error),
-) (map[message.ID]message.Message, bool) {
+// What a sender holds of payloads: from payloadRoom on it loads nothing more
+// until some are gone, and loadBytes is how much one query brings. A thousand
+// requests with large payloads would take all memory there is.
+const (
+	payloadRoom  = 64 << 20
+	loadBytes    = 8 << 20
+	payloadPause = 5 * time.Millisecond
+)
+
+// load reads the rows of a batch and has judge see to each, found or not: all in
+// one query unless their payloads are too much at once. While Postgres is away
+// it tries again and again, and so while commits are lost that are not yet
+// brought back; no new ids are pulled meanwhile. It is false when ctx ends first.
+func (s *sender) load(ctx context.Context, batch []*item, from query, judge func(it *item, row message.Message, found bool)) bool {
+	for len(batch) > 0 {
+		for s.hand.payloads.Load() >= payloadRoom {
+			if !pause(ctx, payloadPause) {
+				return false
+			}
+		}
+		queued, ok := s.ask(ctx, batch, from)
+		if !ok {
+			return false
+		}
+		var later []*item
+		for _, it := range batch {
+			if queued.Later[it.ID] {
+				later = append(later, it)
+				continue
+			}
+			row, found := queued.Messages[it.ID]
+			judge(it, row, found)
+		}
+		batch = later
+	}
+	return true
+}
+
+// query reads rows; LoadQueued and LoadVerified of *db.Store are the two.
+type query func(ctx context.Context, ids []message.ID, bytes int64) (db.Queued, error)
+
+func (s *sender) ask(ctx context.Context, batch []*item, from query) (db.Queued, bool) {
 	ids := make([]message.ID, len(batch))
 	for i, it := range batch {
 		ids[i] = it.ID
 	}
 	away := false
-	var rows map[message.ID]message.Message
+	var queued db.Queued
 	err := service.WaitFor(ctx, s.log, "postgres", func(ctx context.Context) error {
 		var err error
-		rows, err = query(ctx, ids)
+		queued, err = from(ctx, ids, loadBytes)
 		if err != nil && !away {
 			away = true
 			s.postgresAway.begin()
@@ -158,7 +190,7 @@ func (s *sender) load(
 	if away {
 		s.postgresAway.end()
 	}
-	return rows, err == nil
+	return queued, err == nil
 }
 
 // gate decides whether a copy is worth an attempt. found says that its row is
@@ -183,6 +215,8 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 			zap.Stringer("message", it.ID), zap.Int64("claim", it.Claim), zap.Int64("recorded", row.Claim))
 	}
 	it.row = row
+	it.payload.Store(int64(len(row.Payload)))
+	s.hand.payloads.Add(int64(len(row.Payload)))
 	crash.At(crash.SenderLoaded)
 	s.ready <- it
 }

@@ -7,6 +7,7 @@ package dbsqlc
 
 import (
 	"context"
+	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -52,22 +53,52 @@ DELETE FROM messages AS m USING (
     ORDER BY l.recipient, l.id LIMIT $2 FOR UPDATE OF held SKIP LOCKED
 ) AS batch
 WHERE m.id = batch.id
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    ''::text AS content, NULL::bytea AS payload, NULL::jsonb AS metadata
 `
+
+type EraseMessagesRow struct {
+	ID            message.ID     `db:"id"`
+	CreatedAt     time.Time      `db:"created_at"`
+	UpdatedAt     time.Time      `db:"updated_at"`
+	DeliverAt     time.Time      `db:"deliver_at"`
+	ExpiresAt     *time.Time     `db:"expires_at"`
+	QueuedAt      *time.Time     `db:"queued_at"`
+	SentAt        *time.Time     `db:"sent_at"`
+	NextAttemptAt *time.Time     `db:"next_attempt_at"`
+	Version       int64          `db:"version"`
+	Claim         int64          `db:"claim"`
+	Attempts      int32          `db:"attempts"`
+	BudgetStart   int32          `db:"budget_start"`
+	Priority      int16          `db:"priority"`
+	Status        message.Status `db:"status"`
+	Destination   string         `db:"destination"`
+	Recipient     string         `db:"recipient"`
+	Type          *string        `db:"type"`
+	ExternalID    *string        `db:"external_id"`
+	LastError     *string        `db:"last_error"`
+	Traceparent   *string        `db:"traceparent"`
+	Tracestate    *string        `db:"tracestate"`
+	Content       string         `db:"content"`
+	Payload       []byte         `db:"payload"`
+	Metadata      []byte         `db:"metadata"`
+}
 
 // A batch of a recipient's messages, whatever their state. A row that is
 // locked comes with a later batch: to wait for it could end in a deadlock.
 // The pairs keep the planner on lookups_recipient, whatever it believes about
 // how many there are (see listStatement).
-func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimit int32) ([]Message, error) {
+func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimit int32) ([]EraseMessagesRow, error) {
 	rows, err := q.db.Query(ctx, eraseMessages, recipient, batchLimit)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []EraseMessagesRow
 	for rows.Next() {
-		var i Message
+		var i EraseMessagesRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -77,28 +108,22 @@ func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimi
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
-			&i.Scope,
-			&i.IdempotencyKey,
-			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
-			&i.RelayedFrom,
+			&i.Content,
+			&i.Payload,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}

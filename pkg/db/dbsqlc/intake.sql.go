@@ -234,18 +234,46 @@ func (q *Queries) InsertMessages(ctx context.Context, arg InsertMessagesParams) 
 }
 
 const messagesByID = `-- name: MessagesByID :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from FROM messages AS m WHERE m.id = ANY($1::uuid[])
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+FROM messages AS m WHERE m.id = ANY($1::uuid[])
 `
 
-func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message, error) {
+type MessagesByIDRow struct {
+	ID             message.ID     `db:"id"`
+	CreatedAt      time.Time      `db:"created_at"`
+	UpdatedAt      time.Time      `db:"updated_at"`
+	DeliverAt      time.Time      `db:"deliver_at"`
+	ExpiresAt      *time.Time     `db:"expires_at"`
+	QueuedAt       *time.Time     `db:"queued_at"`
+	SentAt         *time.Time     `db:"sent_at"`
+	NextAttemptAt  *time.Time     `db:"next_attempt_at"`
+	Version        int64          `db:"version"`
+	Claim          int64          `db:"claim"`
+	Attempts       int32          `db:"attempts"`
+	BudgetStart    int32          `db:"budget_start"`
+	Priority       int16          `db:"priority"`
+	Status         message.Status `db:"status"`
+	Destination    string         `db:"destination"`
+	Recipient      string         `db:"recipient"`
+	Type           *string        `db:"type"`
+	ExternalID     *string        `db:"external_id"`
+	LastError      *string        `db:"last_error"`
+	Scope          *string        `db:"scope"`
+	IdempotencyKey *string        `db:"idempotency_key"`
+	BodyHash       []byte         `db:"body_hash"`
+}
+
+func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]MessagesByIDRow, error) {
 	rows, err := q.db.Query(ctx, messagesByID, ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []MessagesByIDRow
 	for rows.Next() {
-		var i Message
+		var i MessagesByIDRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -255,28 +283,20 @@ func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
-			&i.Traceparent,
-			&i.Tracestate,
-			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -289,22 +309,51 @@ func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]Message
 }
 
 const messagesByKey = `-- name: MessagesByKey :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from FROM messages AS m
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+FROM messages AS m
 JOIN (
     SELECT unnest($1::text[]) AS scope, unnest($2::text[]) AS idempotency_key
 ) AS k ON m.scope = k.scope AND m.idempotency_key = k.idempotency_key
 `
 
-// The first messages under these idempotency keys.
-func (q *Queries) MessagesByKey(ctx context.Context, scopes []string, idempotencyKeys []string) ([]Message, error) {
+type MessagesByKeyRow struct {
+	ID             message.ID     `db:"id"`
+	CreatedAt      time.Time      `db:"created_at"`
+	UpdatedAt      time.Time      `db:"updated_at"`
+	DeliverAt      time.Time      `db:"deliver_at"`
+	ExpiresAt      *time.Time     `db:"expires_at"`
+	QueuedAt       *time.Time     `db:"queued_at"`
+	SentAt         *time.Time     `db:"sent_at"`
+	NextAttemptAt  *time.Time     `db:"next_attempt_at"`
+	Version        int64          `db:"version"`
+	Claim          int64          `db:"claim"`
+	Attempts       int32          `db:"attempts"`
+	BudgetStart    int32          `db:"budget_start"`
+	Priority       int16          `db:"priority"`
+	Status         message.Status `db:"status"`
+	Destination    string         `db:"destination"`
+	Recipient      string         `db:"recipient"`
+	Type           *string        `db:"type"`
+	ExternalID     *string        `db:"external_id"`
+	LastError      *string        `db:"last_error"`
+	Scope          *string        `db:"scope"`
+	IdempotencyKey *string        `db:"idempotency_key"`
+	BodyHash       []byte         `db:"body_hash"`
+}
+
+// The first messages under these idempotency keys, without what they carry:
+// that may be far more than a group brings.
+func (q *Queries) MessagesByKey(ctx context.Context, scopes []string, idempotencyKeys []string) ([]MessagesByKeyRow, error) {
 	rows, err := q.db.Query(ctx, messagesByKey, scopes, idempotencyKeys)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []MessagesByKeyRow
 	for rows.Next() {
-		var i Message
+		var i MessagesByKeyRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -314,28 +363,20 @@ func (q *Queries) MessagesByKey(ctx context.Context, scopes []string, idempotenc
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
 			&i.Scope,
 			&i.IdempotencyKey,
 			&i.BodyHash,
-			&i.Traceparent,
-			&i.Tracestate,
-			&i.RelayedFrom,
 		); err != nil {
 			return nil, err
 		}

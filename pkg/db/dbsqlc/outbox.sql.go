@@ -12,13 +12,21 @@ import (
 )
 
 const abandonedClaims = `-- name: AbandonedClaims :many
-SELECT id, relays, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds FROM outbox
-WHERE is_claim
-  AND CASE WHEN not_before IS NULL
-      THEN created_at < clock_timestamp() - $1::interval OR created_at > clock_timestamp()
-      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $1::interval END
-  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
-ORDER BY id LIMIT $2
+SELECT claims.id, claims.relays, claims.batch, claims.age_seconds FROM (
+    SELECT id, relays, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
+        sum(octet_length(batch)) OVER (ORDER BY id) - octet_length(batch) AS bytes_before
+    FROM (
+        SELECT o.id, o.relays, o.batch, o.created_at FROM outbox AS o
+        WHERE o.is_claim
+          AND CASE WHEN o.not_before IS NULL
+              THEN o.created_at < clock_timestamp() - $1::interval OR o.created_at > clock_timestamp()
+              ELSE o.not_before < clock_timestamp() OR o.not_before > clock_timestamp() + $1::interval END
+          AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+        ORDER BY o.id LIMIT $2
+    ) AS abandoned
+) AS claims
+WHERE claims.bytes_before < $3::bigint
+ORDER BY claims.id
 `
 
 type AbandonedClaimsRow struct {
@@ -30,9 +38,9 @@ type AbandonedClaimsRow struct {
 
 // Claims that whoever had them last has had time to publish and has not. One
 // from the future is there when Postgres' clock was set back: waiting for the
-// clock would hold up the pace for as long.
-func (q *Queries) AbandonedClaims(ctx context.Context, age time.Duration, batchLimit int32) ([]AbandonedClaimsRow, error) {
-	rows, err := q.db.Query(ctx, abandonedClaims, age, batchLimit)
+// clock would hold up the pace for as long. They come in pages as above.
+func (q *Queries) AbandonedClaims(ctx context.Context, age time.Duration, batchLimit int32, bytesLimit int64) ([]AbandonedClaimsRow, error) {
+	rows, err := q.db.Query(ctx, abandonedClaims, age, batchLimit, bytesLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -113,16 +121,24 @@ func (q *Queries) KeepRests(ctx context.Context, again *time.Duration, ids []int
 }
 
 const lockAbandoned = `-- name: LockAbandoned :many
-SELECT id, batch FROM outbox
-WHERE id > $1 AND NOT is_claim
-  AND CASE WHEN not_before IS NULL
-      THEN created_at < clock_timestamp() - $2::interval OR created_at > clock_timestamp()
-      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $3::interval END
-  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
-ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
+WITH locked AS (
+    SELECT id, batch FROM outbox
+    WHERE id > $2 AND NOT is_claim
+      AND CASE WHEN not_before IS NULL
+          THEN created_at < clock_timestamp() - $3::interval OR created_at > clock_timestamp()
+          ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $4::interval END
+      AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+    ORDER BY id LIMIT $5 FOR UPDATE SKIP LOCKED
+), weighed AS (
+    SELECT locked.id, sum(octet_length(locked.batch)) OVER (ORDER BY locked.id) - octet_length(locked.batch) AS bytes_before FROM locked
+)
+SELECT locked.id, locked.batch, (SELECT count(*) FROM locked) AS found
+FROM locked JOIN weighed ON weighed.id = locked.id
+WHERE weighed.bytes_before < $1::bigint ORDER BY locked.id
 `
 
 type LockAbandonedParams struct {
+	BytesLimit int64         `db:"bytes_limit"`
 	After      int64         `db:"after"`
 	Age        time.Duration `db:"age"`
 	Again      time.Duration `db:"again"`
@@ -132,6 +148,7 @@ type LockAbandonedParams struct {
 type LockAbandonedRow struct {
 	ID    int64  `db:"id"`
 	Batch []byte `db:"batch"`
+	Found int64  `db:"found"`
 }
 
 // Events that their owner has had time to publish and has not. A row from the
@@ -139,9 +156,11 @@ type LockAbandonedRow struct {
 // that another dispatcher relays at this moment are skipped. A round goes on
 // after the last row of the round before, so that rows which can't be published
 // don't stand in the way of the rest. None is relayed while commits may be lost:
-// the states of messages may be older than what was published.
+// the states of messages may be older than what was published. They come in pages of so many bytes
+// besides their first row.
 func (q *Queries) LockAbandoned(ctx context.Context, arg LockAbandonedParams) ([]LockAbandonedRow, error) {
 	rows, err := q.db.Query(ctx, lockAbandoned,
+		arg.BytesLimit,
 		arg.After,
 		arg.Age,
 		arg.Again,
@@ -154,7 +173,7 @@ func (q *Queries) LockAbandoned(ctx context.Context, arg LockAbandonedParams) ([
 	var items []LockAbandonedRow
 	for rows.Next() {
 		var i LockAbandonedRow
-		if err := rows.Scan(&i.ID, &i.Batch); err != nil {
+		if err := rows.Scan(&i.ID, &i.Batch, &i.Found); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -156,23 +156,61 @@ func (q *Queries) KeepMessages(ctx context.Context, ids []message.ID) ([]message
 }
 
 const loadQueued = `-- name: LoadQueued :many
-SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from FROM messages AS m
-WHERE m.id = ANY($1::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING')
+WITH open AS (
+    SELECT m.id, sum(coalesce(octet_length(m.payload), 0)) OVER (ORDER BY m.id) - coalesce(octet_length(m.payload), 0) >= $1::bigint AS later
+    FROM messages AS m WHERE m.id = ANY($2::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING')
+)
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(m.content, '')::text AS content,
+    (CASE WHEN NOT open.later THEN m.payload END)::bytea AS payload,
+    m.metadata::jsonb AS metadata, open.later::boolean AS later
+FROM open JOIN messages AS m ON m.id = open.id
 `
+
+type LoadQueuedRow struct {
+	ID            message.ID     `db:"id"`
+	CreatedAt     time.Time      `db:"created_at"`
+	UpdatedAt     time.Time      `db:"updated_at"`
+	DeliverAt     time.Time      `db:"deliver_at"`
+	ExpiresAt     *time.Time     `db:"expires_at"`
+	QueuedAt      *time.Time     `db:"queued_at"`
+	SentAt        *time.Time     `db:"sent_at"`
+	NextAttemptAt *time.Time     `db:"next_attempt_at"`
+	Version       int64          `db:"version"`
+	Claim         int64          `db:"claim"`
+	Attempts      int32          `db:"attempts"`
+	BudgetStart   int32          `db:"budget_start"`
+	Priority      int16          `db:"priority"`
+	Status        message.Status `db:"status"`
+	Destination   string         `db:"destination"`
+	Recipient     string         `db:"recipient"`
+	Type          *string        `db:"type"`
+	ExternalID    *string        `db:"external_id"`
+	LastError     *string        `db:"last_error"`
+	Traceparent   *string        `db:"traceparent"`
+	Tracestate    *string        `db:"tracestate"`
+	Content       string         `db:"content"`
+	Payload       []byte         `db:"payload"`
+	Metadata      []byte         `db:"metadata"`
+	Later         bool           `db:"later"`
+}
 
 // The gate: a copy is worth sending only while its row is QUEUED or RETRYING
 // and carries no newer claim. The status is compared as text so that the
 // planner keeps to the primary key: messages_lease would fit too, and holds
-// every id that is on its way.
-func (q *Queries) LoadQueued(ctx context.Context, ids []message.ID) ([]Message, error) {
-	rows, err := q.db.Query(ctx, loadQueued, ids)
+// every id that is on its way. A row that has so many bytes of payload before it
+// comes without its own, to be asked for later.
+func (q *Queries) LoadQueued(ctx context.Context, bytesLimit int64, ids []message.ID) ([]LoadQueuedRow, error) {
+	rows, err := q.db.Query(ctx, loadQueued, bytesLimit, ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []LoadQueuedRow
 	for rows.Next() {
-		var i Message
+		var i LoadQueuedRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -182,28 +220,23 @@ func (q *Queries) LoadQueued(ctx context.Context, ids []message.ID) ([]Message, 
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
-			&i.Scope,
-			&i.IdempotencyKey,
-			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
-			&i.RelayedFrom,
+			&i.Content,
+			&i.Payload,
+			&i.Metadata,
+			&i.Later,
 		); err != nil {
 			return nil, err
 		}

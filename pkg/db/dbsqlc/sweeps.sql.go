@@ -25,18 +25,50 @@ FROM (
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) AS late
 WHERE m.id = late.id AND m.status::text = ANY($1::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN $3::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN $3 THEN m.payload END)::bytea AS payload,
+    (CASE WHEN $3 THEN m.metadata END)::jsonb AS metadata
 `
 
-func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int32) ([]Message, error) {
-	rows, err := q.db.Query(ctx, expireDue, before, batchLimit)
+type ExpireDueRow struct {
+	ID            message.ID     `db:"id"`
+	CreatedAt     time.Time      `db:"created_at"`
+	UpdatedAt     time.Time      `db:"updated_at"`
+	DeliverAt     time.Time      `db:"deliver_at"`
+	ExpiresAt     *time.Time     `db:"expires_at"`
+	QueuedAt      *time.Time     `db:"queued_at"`
+	SentAt        *time.Time     `db:"sent_at"`
+	NextAttemptAt *time.Time     `db:"next_attempt_at"`
+	Version       int64          `db:"version"`
+	Claim         int64          `db:"claim"`
+	Attempts      int32          `db:"attempts"`
+	BudgetStart   int32          `db:"budget_start"`
+	Priority      int16          `db:"priority"`
+	Status        message.Status `db:"status"`
+	Destination   string         `db:"destination"`
+	Recipient     string         `db:"recipient"`
+	Type          *string        `db:"type"`
+	ExternalID    *string        `db:"external_id"`
+	LastError     *string        `db:"last_error"`
+	Traceparent   *string        `db:"traceparent"`
+	Tracestate    *string        `db:"tracestate"`
+	Content       string         `db:"content"`
+	Payload       []byte         `db:"payload"`
+	Metadata      []byte         `db:"metadata"`
+}
+
+func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int32, withContent bool) ([]ExpireDueRow, error) {
+	rows, err := q.db.Query(ctx, expireDue, before, batchLimit, withContent)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []ExpireDueRow
 	for rows.Next() {
-		var i Message
+		var i ExpireDueRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -46,28 +78,22 @@ func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
-			&i.Scope,
-			&i.IdempotencyKey,
-			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
-			&i.RelayedFrom,
+			&i.Content,
+			&i.Payload,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}
@@ -95,20 +121,64 @@ FROM (
     FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id AND m.status::text = ANY($1::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN $4::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN $4 THEN m.payload END)::bytea AS payload,
+    (CASE WHEN $4 THEN m.metadata END)::jsonb AS metadata
 `
+
+type GiveUpParams struct {
+	Before      []string     `db:"before"`
+	Ids         []message.ID `db:"ids"`
+	Claims      []int64      `db:"claims"`
+	WithContent bool         `db:"with_content"`
+}
+
+type GiveUpRow struct {
+	ID            message.ID     `db:"id"`
+	CreatedAt     time.Time      `db:"created_at"`
+	UpdatedAt     time.Time      `db:"updated_at"`
+	DeliverAt     time.Time      `db:"deliver_at"`
+	ExpiresAt     *time.Time     `db:"expires_at"`
+	QueuedAt      *time.Time     `db:"queued_at"`
+	SentAt        *time.Time     `db:"sent_at"`
+	NextAttemptAt *time.Time     `db:"next_attempt_at"`
+	Version       int64          `db:"version"`
+	Claim         int64          `db:"claim"`
+	Attempts      int32          `db:"attempts"`
+	BudgetStart   int32          `db:"budget_start"`
+	Priority      int16          `db:"priority"`
+	Status        message.Status `db:"status"`
+	Destination   string         `db:"destination"`
+	Recipient     string         `db:"recipient"`
+	Type          *string        `db:"type"`
+	ExternalID    *string        `db:"external_id"`
+	LastError     *string        `db:"last_error"`
+	Traceparent   *string        `db:"traceparent"`
+	Tracestate    *string        `db:"tracestate"`
+	Content       string         `db:"content"`
+	Payload       []byte         `db:"payload"`
+	Metadata      []byte         `db:"metadata"`
+}
 
 // Claimed again and again, and never an outcome. A row that is locked is
 // having one recorded.
-func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID, claims []int64) ([]Message, error) {
-	rows, err := q.db.Query(ctx, giveUp, before, ids, claims)
+func (q *Queries) GiveUp(ctx context.Context, arg GiveUpParams) ([]GiveUpRow, error) {
+	rows, err := q.db.Query(ctx, giveUp,
+		arg.Before,
+		arg.Ids,
+		arg.Claims,
+		arg.WithContent,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []GiveUpRow
 	for rows.Next() {
-		var i Message
+		var i GiveUpRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -118,28 +188,22 @@ func (q *Queries) GiveUp(ctx context.Context, before []string, ids []message.ID,
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
-			&i.Scope,
-			&i.IdempotencyKey,
-			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
-			&i.RelayedFrom,
+			&i.Content,
+			&i.Payload,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}

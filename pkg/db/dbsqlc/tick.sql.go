@@ -13,17 +13,23 @@ import (
 )
 
 const claimDue = `-- name: ClaimDue :many
-WITH picked AS (
-    SELECT due.id FROM generate_series(9, 0, -1) AS level (priority)
+WITH locked AS (
+    SELECT due.id, due.priority, due.deliver_at, due.bytes FROM generate_series(9, 0, -1) AS level (priority)
     CROSS JOIN LATERAL (
-        SELECT m.id FROM messages AS m
-        WHERE m.status = 'PENDING' AND m.destination = $4 AND m.priority = level.priority
-          AND m.deliver_at >= least(($5::timestamptz[])[level.priority + 1], now() - $6::interval)
+        SELECT m.id, m.priority, m.deliver_at, CASE WHEN $4::boolean THEN coalesce(octet_length(m.payload), 0) ELSE 0 END AS bytes
+        FROM messages AS m
+        WHERE m.status = 'PENDING' AND m.destination = $5 AND m.priority = level.priority
+          AND m.deliver_at >= least(($6::timestamptz[])[level.priority + 1], now() - $7::interval)
           AND m.deliver_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
         ORDER BY m.deliver_at, m.id
-        LIMIT $7 FOR UPDATE SKIP LOCKED
+        LIMIT $8 FOR UPDATE SKIP LOCKED
     ) AS due
-    LIMIT $7
+    LIMIT $8
+), picked AS (
+    SELECT weighed.id FROM (
+        SELECT locked.id, locked.bytes, sum(locked.bytes) OVER (ORDER BY locked.priority DESC, locked.deliver_at, locked.id) AS upto FROM locked
+    ) AS weighed
+    WHERE weighed.upto - weighed.bytes < $9::bigint
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
@@ -38,17 +44,51 @@ UPDATE messages AS m SET
     lease_until = clock_timestamp() + $2::interval
 FROM picked
 WHERE m.id = picked.id AND m.status::text = ANY($3::text[])
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN $4::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN $4 THEN m.payload END)::bytea AS payload,
+    (CASE WHEN $4 THEN m.metadata END)::jsonb AS metadata
 `
 
 type ClaimDueParams struct {
 	ClaimsFrom  int64         `db:"claims_from"`
 	Lease       time.Duration `db:"lease"`
 	Before      []string      `db:"before"`
+	WithContent bool          `db:"with_content"`
 	Destination string        `db:"destination"`
 	Floors      []time.Time   `db:"floors"`
 	Margin      time.Duration `db:"margin"`
 	BatchSize   int32         `db:"batch_size"`
+	BytesLimit  int64         `db:"bytes_limit"`
+}
+
+type ClaimDueRow struct {
+	ID            message.ID     `db:"id"`
+	CreatedAt     time.Time      `db:"created_at"`
+	UpdatedAt     time.Time      `db:"updated_at"`
+	DeliverAt     time.Time      `db:"deliver_at"`
+	ExpiresAt     *time.Time     `db:"expires_at"`
+	QueuedAt      *time.Time     `db:"queued_at"`
+	SentAt        *time.Time     `db:"sent_at"`
+	NextAttemptAt *time.Time     `db:"next_attempt_at"`
+	Version       int64          `db:"version"`
+	Claim         int64          `db:"claim"`
+	Attempts      int32          `db:"attempts"`
+	BudgetStart   int32          `db:"budget_start"`
+	Priority      int16          `db:"priority"`
+	Status        message.Status `db:"status"`
+	Destination   string         `db:"destination"`
+	Recipient     string         `db:"recipient"`
+	Type          *string        `db:"type"`
+	ExternalID    *string        `db:"external_id"`
+	LastError     *string        `db:"last_error"`
+	Traceparent   *string        `db:"traceparent"`
+	Tracestate    *string        `db:"tracestate"`
+	Content       string         `db:"content"`
+	Payload       []byte         `db:"payload"`
+	Metadata      []byte         `db:"metadata"`
 }
 
 // The batch of a tick: due, highest priority first, then oldest. Each
@@ -56,23 +96,27 @@ type ClaimDueParams struct {
 // high priority that are not yet due cost nothing. It begins at the floor: the
 // entries of what was claimed before lie below, and can't be removed while
 // somebody holds a snapshot from before. What commits late has a margin.
-func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]Message, error) {
+// Payloads are read only where the events need them, and then of no more
+// messages than have so many bytes before them; the others stay due.
+func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]ClaimDueRow, error) {
 	rows, err := q.db.Query(ctx, claimDue,
 		arg.ClaimsFrom,
 		arg.Lease,
 		arg.Before,
+		arg.WithContent,
 		arg.Destination,
 		arg.Floors,
 		arg.Margin,
 		arg.BatchSize,
+		arg.BytesLimit,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []ClaimDueRow
 	for rows.Next() {
-		var i Message
+		var i ClaimDueRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -82,28 +126,22 @@ func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]Message, 
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
-			&i.Scope,
-			&i.IdempotencyKey,
-			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
-			&i.RelayedFrom,
+			&i.Content,
+			&i.Payload,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}
@@ -349,35 +387,69 @@ FROM (
     LIMIT $5 FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN $6::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN $6 THEN m.payload END)::bytea AS payload,
+    (CASE WHEN $6 THEN m.metadata END)::jsonb AS metadata
 `
 
 type ReclaimParams struct {
-	ClaimsFrom int64         `db:"claims_from"`
-	Lease      time.Duration `db:"lease"`
-	Ids        []message.ID  `db:"ids"`
-	Claims     []int64       `db:"claims"`
-	BatchLimit int32         `db:"batch_limit"`
+	ClaimsFrom  int64         `db:"claims_from"`
+	Lease       time.Duration `db:"lease"`
+	Ids         []message.ID  `db:"ids"`
+	Claims      []int64       `db:"claims"`
+	BatchLimit  int32         `db:"batch_limit"`
+	WithContent bool          `db:"with_content"`
+}
+
+type ReclaimRow struct {
+	ID            message.ID     `db:"id"`
+	CreatedAt     time.Time      `db:"created_at"`
+	UpdatedAt     time.Time      `db:"updated_at"`
+	DeliverAt     time.Time      `db:"deliver_at"`
+	ExpiresAt     *time.Time     `db:"expires_at"`
+	QueuedAt      *time.Time     `db:"queued_at"`
+	SentAt        *time.Time     `db:"sent_at"`
+	NextAttemptAt *time.Time     `db:"next_attempt_at"`
+	Version       int64          `db:"version"`
+	Claim         int64          `db:"claim"`
+	Attempts      int32          `db:"attempts"`
+	BudgetStart   int32          `db:"budget_start"`
+	Priority      int16          `db:"priority"`
+	Status        message.Status `db:"status"`
+	Destination   string         `db:"destination"`
+	Recipient     string         `db:"recipient"`
+	Type          *string        `db:"type"`
+	ExternalID    *string        `db:"external_id"`
+	LastError     *string        `db:"last_error"`
+	Traceparent   *string        `db:"traceparent"`
+	Tracestate    *string        `db:"tracestate"`
+	Content       string         `db:"content"`
+	Payload       []byte         `db:"payload"`
+	Metadata      []byte         `db:"metadata"`
 }
 
 // Emits anew what lost its lease. The sweep has made sure that no copy and
 // no unrecorded outcome is left; the claim number makes sure that nothing
 // has happened since. A row that is locked is having an outcome recorded.
-func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]Message, error) {
+func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]ReclaimRow, error) {
 	rows, err := q.db.Query(ctx, reclaim,
 		arg.ClaimsFrom,
 		arg.Lease,
 		arg.Ids,
 		arg.Claims,
 		arg.BatchLimit,
+		arg.WithContent,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []ReclaimRow
 	for rows.Next() {
-		var i Message
+		var i ReclaimRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,
@@ -387,28 +459,22 @@ func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]Message, er
 			&i.QueuedAt,
 			&i.SentAt,
 			&i.NextAttemptAt,
-			&i.LeaseUntil,
 			&i.Version,
 			&i.Claim,
 			&i.Attempts,
 			&i.BudgetStart,
-			&i.Fruitless,
 			&i.Priority,
 			&i.Status,
 			&i.Destination,
 			&i.Recipient,
-			&i.Content,
-			&i.Payload,
 			&i.Type,
-			&i.Metadata,
 			&i.ExternalID,
 			&i.LastError,
-			&i.Scope,
-			&i.IdempotencyKey,
-			&i.BodyHash,
 			&i.Traceparent,
 			&i.Tracestate,
-			&i.RelayedFrom,
+			&i.Content,
+			&i.Payload,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}

@@ -17,7 +17,10 @@ DELETE FROM messages AS m USING (
     ORDER BY l.recipient, l.id LIMIT @batch_limit FOR UPDATE OF held SKIP LOCKED
 ) AS batch
 WHERE m.id = batch.id
-RETURNING m.*;
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    ''::text AS content, NULL::bytea AS payload, NULL::jsonb AS metadata;
 
 -- name: EraseAttempts :execrows
 DELETE FROM attempts AS a WHERE a.message_id = ANY(@ids::uuid[]);

@@ -103,11 +103,18 @@ SELECT @batch::bytea, true, true WHERE EXISTS (SELECT FROM arrived)
 RETURNING id;
 
 -- name: MessagesByKey :many
--- The first messages under these idempotency keys.
-SELECT m.* FROM messages AS m
+-- The first messages under these idempotency keys, without what they carry:
+-- that may be far more than a group brings.
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+FROM messages AS m
 JOIN (
     SELECT unnest(@scopes::text[]) AS scope, unnest(@idempotency_keys::text[]) AS idempotency_key
 ) AS k ON m.scope = k.scope AND m.idempotency_key = k.idempotency_key;
 
 -- name: MessagesByID :many
-SELECT m.* FROM messages AS m WHERE m.id = ANY(@ids::uuid[]);
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash
+FROM messages AS m WHERE m.id = ANY(@ids::uuid[]);

@@ -22,14 +22,22 @@ WHERE tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_i
 -- that another dispatcher relays at this moment are skipped. A round goes on
 -- after the last row of the round before, so that rows which can't be published
 -- don't stand in the way of the rest. None is relayed while commits may be lost:
--- the states of messages may be older than what was published.
-SELECT id, batch FROM outbox
-WHERE id > @after AND NOT is_claim
-  AND CASE WHEN not_before IS NULL
-      THEN created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp()
-      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + @again::interval END
-  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
-ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED;
+-- the states of messages may be older than what was published. They come in pages of so many bytes
+-- besides their first row.
+WITH locked AS (
+    SELECT id, batch FROM outbox
+    WHERE id > @after AND NOT is_claim
+      AND CASE WHEN not_before IS NULL
+          THEN created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp()
+          ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + @again::interval END
+      AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+    ORDER BY id LIMIT @batch_limit FOR UPDATE SKIP LOCKED
+), weighed AS (
+    SELECT locked.id, sum(octet_length(locked.batch)) OVER (ORDER BY locked.id) - octet_length(locked.batch) AS bytes_before FROM locked
+)
+SELECT locked.id, locked.batch, (SELECT count(*) FROM locked) AS found
+FROM locked JOIN weighed ON weighed.id = locked.id
+WHERE weighed.bytes_before < @bytes_limit::bigint ORDER BY locked.id;
 
 -- name: KeepRests :exec
 -- What NATS did not take is tried again, at once or later; what it took is left
@@ -41,14 +49,22 @@ WHERE o.id = g.id AND NOT o.is_claim;
 -- name: AbandonedClaims :many
 -- Claims that whoever had them last has had time to publish and has not. One
 -- from the future is there when Postgres' clock was set back: waiting for the
--- clock would hold up the pace for as long.
-SELECT id, relays, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds FROM outbox
-WHERE is_claim
-  AND CASE WHEN not_before IS NULL
-      THEN created_at < clock_timestamp() - @age::interval OR created_at > clock_timestamp()
-      ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + @age::interval END
-  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
-ORDER BY id LIMIT @batch_limit;
+-- clock would hold up the pace for as long. They come in pages as above.
+SELECT claims.id, claims.relays, claims.batch, claims.age_seconds FROM (
+    SELECT id, relays, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
+        sum(octet_length(batch)) OVER (ORDER BY id) - octet_length(batch) AS bytes_before
+    FROM (
+        SELECT o.id, o.relays, o.batch, o.created_at FROM outbox AS o
+        WHERE o.is_claim
+          AND CASE WHEN o.not_before IS NULL
+              THEN o.created_at < clock_timestamp() - @age::interval OR o.created_at > clock_timestamp()
+              ELSE o.not_before < clock_timestamp() OR o.not_before > clock_timestamp() + @age::interval END
+          AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+        ORDER BY o.id LIMIT @batch_limit
+    ) AS abandoned
+) AS claims
+WHERE claims.bytes_before < @bytes_limit::bigint
+ORDER BY claims.id;
 
 -- name: LockClaims :many
 -- Those of them that nobody has taken or ended meanwhile. The batch is read

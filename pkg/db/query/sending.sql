@@ -2,9 +2,19 @@
 -- The gate: a copy is worth sending only while its row is QUEUED or RETRYING
 -- and carries no newer claim. The status is compared as text so that the
 -- planner keeps to the primary key: messages_lease would fit too, and holds
--- every id that is on its way.
-SELECT m.* FROM messages AS m
-WHERE m.id = ANY(@ids::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING');
+-- every id that is on its way. A row that has so many bytes of payload before it
+-- comes without its own, to be asked for later.
+WITH open AS (
+    SELECT m.id, sum(coalesce(octet_length(m.payload), 0)) OVER (ORDER BY m.id) - coalesce(octet_length(m.payload), 0) >= @bytes_limit::bigint AS later
+    FROM messages AS m WHERE m.id = ANY(@ids::uuid[]) AND m.status::text IN ('QUEUED', 'RETRYING')
+)
+SELECT m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(m.content, '')::text AS content,
+    (CASE WHEN NOT open.later THEN m.payload END)::bytea AS payload,
+    m.metadata::jsonb AS metadata, open.later::boolean AS later
+FROM open JOIN messages AS m ON m.id = open.id;
 
 -- name: RecordOutcomes :many
 -- One outcome a message and statement. The guard is the table of moves,

@@ -25,7 +25,12 @@ FROM (
     FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id AND m.status::text = ANY(@before::text[])
-RETURNING m.*;
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN @with_content::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN @with_content THEN m.payload END)::bytea AS payload,
+    (CASE WHEN @with_content THEN m.metadata END)::jsonb AS metadata;
 
 -- name: ExpireDue :many
 UPDATE messages AS m SET
@@ -40,4 +45,9 @@ FROM (
     ORDER BY expires_at LIMIT @batch_limit FOR UPDATE SKIP LOCKED
 ) AS late
 WHERE m.id = late.id AND m.status::text = ANY(@before::text[])
-RETURNING m.*;
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN @with_content::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN @with_content THEN m.payload END)::bytea AS payload,
+    (CASE WHEN @with_content THEN m.metadata END)::jsonb AS metadata;

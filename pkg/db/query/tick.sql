@@ -16,10 +16,13 @@ UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval;
 -- high priority that are not yet due cost nothing. It begins at the floor: the
 -- entries of what was claimed before lie below, and can't be removed while
 -- somebody holds a snapshot from before. What commits late has a margin.
-WITH picked AS (
-    SELECT due.id FROM generate_series(9, 0, -1) AS level (priority)
+-- Payloads are read only where the events need them, and then of no more
+-- messages than have so many bytes before them; the others stay due.
+WITH locked AS (
+    SELECT due.id, due.priority, due.deliver_at, due.bytes FROM generate_series(9, 0, -1) AS level (priority)
     CROSS JOIN LATERAL (
-        SELECT m.id FROM messages AS m
+        SELECT m.id, m.priority, m.deliver_at, CASE WHEN @with_content::boolean THEN coalesce(octet_length(m.payload), 0) ELSE 0 END AS bytes
+        FROM messages AS m
         WHERE m.status = 'PENDING' AND m.destination = @destination AND m.priority = level.priority
           AND m.deliver_at >= least((@floors::timestamptz[])[level.priority + 1], now() - @margin::interval)
           AND m.deliver_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
@@ -27,6 +30,11 @@ WITH picked AS (
         LIMIT @batch_size FOR UPDATE SKIP LOCKED
     ) AS due
     LIMIT @batch_size
+), picked AS (
+    SELECT weighed.id FROM (
+        SELECT locked.id, locked.bytes, sum(locked.bytes) OVER (ORDER BY locked.priority DESC, locked.deliver_at, locked.id) AS upto FROM locked
+    ) AS weighed
+    WHERE weighed.upto - weighed.bytes < @bytes_limit::bigint
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
@@ -41,7 +49,12 @@ UPDATE messages AS m SET
     lease_until = clock_timestamp() + @lease::interval
 FROM picked
 WHERE m.id = picked.id AND m.status::text = ANY(@before::text[])
-RETURNING m.*;
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN @with_content::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN @with_content THEN m.payload END)::bytea AS payload,
+    (CASE WHEN @with_content THEN m.metadata END)::jsonb AS metadata;
 
 -- name: Reclaim :many
 -- Emits anew what lost its lease. The sweep has made sure that no copy and
@@ -63,7 +76,12 @@ FROM (
     LIMIT @batch_limit FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id
-RETURNING m.*;
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN @with_content::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN @with_content THEN m.payload END)::bytea AS payload,
+    (CASE WHEN @with_content THEN m.metadata END)::jsonb AS metadata;
 
 -- name: OpenTick :one
 -- A claim is made: what it publishes is put into the outbox, and there is no
