@@ -14,3 +14,6 @@ const MigrationLock int64 = migrationLock
 
 // Statements is what the single statements of a Store run on.
 func Statements(pool *pgxpool.Pool) dbsqlc.DBTX { return statements{pool} }
+
+// ArrivalsLock is what those share who emit on arrival.
+const ArrivalsLock = arrivalsLock

@@ -62,6 +62,14 @@ func newSession(options Options, config *pgx.ConnConfig) *session {
 		// PostgreSQL compiles what it expects to take long, by default, and a scan
 		// that is off counts as very long: half a second a statement.
 		{"jit", "off"},
+		// What a role or a database has set for other programs. Statements build
+		// on seeing what was committed before them, locks are waited for as long
+		// as the caller waits, and what somebody was told of is on the disk.
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"lock_timeout", "0"},
+		{"statement_timeout", "0"},
+		{"idle_session_timeout", "0"},
 	}}
 	if options.Lists {
 		s.settings = append(s.settings, [2]string{"enable_sort", "off"}, [2]string{"enable_bitmapscan", "off"})
@@ -78,10 +86,14 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseco
 
 // statement makes the settings, for one transaction or for the session.
 func (s *session) statement(local bool) string {
-	calls := make([]string, len(s.settings))
-	for i, setting := range s.settings {
-		calls[i] = fmt.Sprintf("set_config('%s', '%s', %t)", setting[0], setting[1], local)
+	calls := make([]string, 0, len(s.settings)+2)
+	for _, setting := range s.settings {
+		calls = append(calls, fmt.Sprintf("set_config('%s', '%s', %t)", setting[0], setting[1], local))
 	}
+	// A server that waits for standbys goes on doing so.
+	calls = append(calls, fmt.Sprintf("set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), %t)", local))
+	// Older servers have none.
+	calls = append(calls, fmt.Sprintf("case when current_setting('transaction_timeout', true) <> '0' then set_config('transaction_timeout', '0', %t) end", local))
 	return "select " + strings.Join(calls, ", ")
 }
 

@@ -11,6 +11,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 )
 
+// begin does not leave the isolation to a role's default. Under a stricter one a
+// transaction sees nothing of what was committed since its first statement: it
+// would emit after a stop that it has waited for.
+const begin = "begin isolation level read committed, read write"
+
 // rollbackWait bounds the rollback of a transaction whose work failed.
 const rollbackWait = time.Second
 
@@ -100,7 +105,7 @@ func (t *transaction) send(ctx context.Context, sql string, args []any, last boo
 	first := !t.begun
 	t.begun = true
 	if first {
-		batch.Queue("begin")
+		batch.Queue(begin)
 		for _, statement := range t.opening {
 			batch.Queue(statement)
 		}
