@@ -24,9 +24,10 @@ type OpenClaim struct {
 }
 
 // AbandonedClaims returns claims, oldest first, that whoever had them last had
-// that long to publish and has not. It locks nothing.
+// that long to publish and has not. It locks nothing. It begins where
+// OutboxBacklog last found rows.
 func (s *Store) AbandonedClaims(ctx context.Context, age time.Duration, limit int) ([]OpenClaim, error) {
-	rows, err := s.queries.AbandonedClaims(ctx, age, int32(limit), outboxPageBytes)
+	rows, err := s.queries.AbandonedClaims(ctx, dbsqlc.AbandonedClaimsParams{Watermark: s.outbox.watermark(), Age: age, BatchLimit: int32(limit), BytesLimit: outboxPageBytes})
 	if err != nil {
 		return nil, fmt.Errorf("look for abandoned claims: %w", err)
 	}

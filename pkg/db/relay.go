@@ -45,12 +45,13 @@ type Relayed struct {
 // and hands them to publish, which says what became of them; a row that it does
 // not mention stays as it is. Rows that another dispatcher is relaying are
 // passed over. They stay locked meanwhile, so publish must return within 5 s:
-// then the database ends the transaction.
+// then the database ends the transaction. It begins where OutboxBacklog last
+// found rows.
 func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.Context, []Abandoned) []Rest) (Relayed, error) {
 	var relayed Relayed
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		relayed = Relayed{}
-		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: p.After, Age: p.Age, Again: p.Again, BatchLimit: int32(p.Limit), BytesLimit: outboxPageBytes})
+		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: max(p.After, s.outbox.watermark()-1), Age: p.Age, Again: p.Again, BatchLimit: int32(p.Limit), BytesLimit: outboxPageBytes})
 		if err != nil {
 			return fmt.Errorf("look for abandoned outbox rows: %w", err)
 		}
@@ -114,13 +115,4 @@ func (s *Store) PutEvents(ctx context.Context, batch []byte) error {
 		return fmt.Errorf("write outbox: %w", err)
 	}
 	return nil
-}
-
-// OutboxBacklog tells how many outbox rows wait, and how old the oldest is.
-func (s *Store) OutboxBacklog(ctx context.Context) (rows int64, oldest time.Duration, err error) {
-	backlog, err := s.queries.OutboxBacklog(ctx)
-	if err != nil {
-		return 0, 0, fmt.Errorf("measure outbox: %w", err)
-	}
-	return backlog.Batches, time.Duration(backlog.OldestSeconds * float64(time.Second)), nil
 }

@@ -20,17 +20,18 @@ type Store struct {
 	open    atomic.Bool // what was due was claimed as it arrived, the last time
 	counts  *counts
 	content bool // claims and sweeps read what messages carry
+	outbox  *backlog
 }
 
 // NewStore returns a Store over a pool.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(statements{pool}), counts: new(counts)}
+	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(statements{pool}), counts: new(counts), outbox: new(backlog)}
 }
 
 // WithReads returns a Store that lists over a pool of its own, so that slow
 // lists take no connection from anything else.
 func (s *Store) WithReads(pool *pgxpool.Pool) *Store {
-	return &Store{pool: s.pool, reads: pool, queries: s.queries, counts: s.counts, content: s.content}
+	return &Store{pool: s.pool, reads: pool, queries: s.queries, counts: s.counts, outbox: s.outbox, content: s.content}
 }
 
 // Box makes of moved messages what the outbox is to hold about them. It is

@@ -17,17 +17,24 @@ SELECT claims.id, claims.relays, claims.batch, claims.age_seconds FROM (
         sum(octet_length(batch)) OVER (ORDER BY id) - octet_length(batch) AS bytes_before
     FROM (
         SELECT o.id, o.relays, o.batch, o.created_at FROM outbox AS o
-        WHERE o.is_claim
+        WHERE o.is_claim AND o.id >= $1
           AND CASE WHEN o.not_before IS NULL
-              THEN o.created_at < clock_timestamp() - $1::interval OR o.created_at > clock_timestamp()
-              ELSE o.not_before < clock_timestamp() OR o.not_before > clock_timestamp() + $1::interval END
+              THEN o.created_at < clock_timestamp() - $2::interval OR o.created_at > clock_timestamp()
+              ELSE o.not_before < clock_timestamp() OR o.not_before > clock_timestamp() + $2::interval END
           AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
-        ORDER BY o.id LIMIT $2
+        ORDER BY o.id LIMIT $3
     ) AS abandoned
 ) AS claims
-WHERE claims.bytes_before < $3::bigint
+WHERE claims.bytes_before < $4::bigint
 ORDER BY claims.id
 `
+
+type AbandonedClaimsParams struct {
+	Watermark  int64         `db:"watermark"`
+	Age        time.Duration `db:"age"`
+	BatchLimit int32         `db:"batch_limit"`
+	BytesLimit int64         `db:"bytes_limit"`
+}
 
 type AbandonedClaimsRow struct {
 	ID         int64   `db:"id"`
@@ -39,8 +46,13 @@ type AbandonedClaimsRow struct {
 // Claims that whoever had them last has had time to publish and has not. One
 // from the future is there when Postgres' clock was set back: waiting for the
 // clock would hold up the pace for as long. They come in pages as above.
-func (q *Queries) AbandonedClaims(ctx context.Context, age time.Duration, batchLimit int32, bytesLimit int64) ([]AbandonedClaimsRow, error) {
-	rows, err := q.db.Query(ctx, abandonedClaims, age, batchLimit, bytesLimit)
+func (q *Queries) AbandonedClaims(ctx context.Context, arg AbandonedClaimsParams) ([]AbandonedClaimsRow, error) {
+	rows, err := q.db.Query(ctx, abandonedClaims,
+		arg.Watermark,
+		arg.Age,
+		arg.BatchLimit,
+		arg.BytesLimit,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -220,18 +232,32 @@ func (q *Queries) LockClaims(ctx context.Context, ids []int64, relays []int32) (
 }
 
 const outboxBacklog = `-- name: OutboxBacklog :one
-SELECT count(*) AS batches, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds FROM outbox
+SELECT
+    count(*) AS batches,
+    coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds,
+    coalesce(min(id), 0)::bigint AS first_id,
+    coalesce(pg_sequence_last_value(pg_get_serial_sequence('outbox', 'id')::regclass), 0)::bigint AS last_id
+FROM outbox
 `
 
 type OutboxBacklogRow struct {
 	Batches       int64   `db:"batches"`
 	OldestSeconds float64 `db:"oldest_seconds"`
+	FirstID       int64   `db:"first_id"`
+	LastID        int64   `db:"last_id"`
 }
 
+// It looks at all rows, dead ones too. last_id is the highest that was given
+// out.
 func (q *Queries) OutboxBacklog(ctx context.Context) (OutboxBacklogRow, error) {
 	row := q.db.QueryRow(ctx, outboxBacklog)
 	var i OutboxBacklogRow
-	err := row.Scan(&i.Batches, &i.OldestSeconds)
+	err := row.Scan(
+		&i.Batches,
+		&i.OldestSeconds,
+		&i.FirstID,
+		&i.LastID,
+	)
 	return i, err
 }
 

@@ -55,7 +55,7 @@ SELECT claims.id, claims.relays, claims.batch, claims.age_seconds FROM (
         sum(octet_length(batch)) OVER (ORDER BY id) - octet_length(batch) AS bytes_before
     FROM (
         SELECT o.id, o.relays, o.batch, o.created_at FROM outbox AS o
-        WHERE o.is_claim
+        WHERE o.is_claim AND o.id >= @watermark
           AND CASE WHEN o.not_before IS NULL
               THEN o.created_at < clock_timestamp() - @age::interval OR o.created_at > clock_timestamp()
               ELSE o.not_before < clock_timestamp() OR o.not_before > clock_timestamp() + @age::interval END
@@ -92,4 +92,11 @@ ORDER BY id;
 SELECT EXISTS (SELECT FROM outbox WHERE is_claim AND on_arrival) AS has;
 
 -- name: OutboxBacklog :one
-SELECT count(*) AS batches, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds FROM outbox;
+-- It looks at all rows, dead ones too. last_id is the highest that was given
+-- out.
+SELECT
+    count(*) AS batches,
+    coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds,
+    coalesce(min(id), 0)::bigint AS first_id,
+    coalesce(pg_sequence_last_value(pg_get_serial_sequence('outbox', 'id')::regclass), 0)::bigint AS last_id
+FROM outbox;
