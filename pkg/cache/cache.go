@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,10 +25,6 @@ const Kept = 24 * time.Hour
 // ErrIncomplete means that Redis lost what was copied before, or that another
 // copier has begun anew: nothing of the call counts.
 var ErrIncomplete = errors.New("Redis does not hold the copy that was begun")
-
-// patience is how long Redis may take for anything. Waiting for one that is
-// frozen costs the copier alone.
-const patience = time.Second
 
 // State is what Redis holds of a message.
 type State struct {
@@ -52,41 +47,9 @@ type Position struct {
 
 // Cache is a connection to Redis. It is safe for concurrent use.
 type Cache struct {
-	client *redis.Client
-	prefix string
-}
-
-// quiet drops go-redis' own log lines: every error is returned, too.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
-var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
-
-// CheckURL returns what the driver finds wrong with a Redis URL, as the end of
-// a sentence that begins with its name. It repeats nothing of it.
-func CheckURL(url string) error {
-	if _, err := redis.ParseURL(url); err != nil {
-		return errors.New("must be a URL that the Redis driver takes, such as redis://user:password@host:6379/0")
-	}
-	return nil
-}
-
-// Open returns a Cache for a redis:// URL whose keys start with prefix. It
-// does not connect: a Redis that is away shows at the first call.
-func Open(url, prefix string) (*Cache, error) {
-	options, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, fmt.Errorf("read Redis URL: %w", err)
-	}
-	silence()
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = patience, patience, patience
-	options.PoolTimeout = patience
-	options.DialerRetries = 1
-	options.MaxRetries = -1 // the copier tries again, from the beginning of the batch
-	options.ContextTimeoutEnabled = true
-	options.PoolSize = 4
-	return &Cache{client: redis.NewClient(options), prefix: prefix}, nil
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // client, if Redis is a cluster
+	prefix  string
 }
 
 // Close ends the connection.
@@ -106,38 +69,60 @@ func (c *Cache) copiedKey() string               { return c.prefix + ":copied" }
 
 // Position tells how far the copy is.
 func (c *Cache) Position(ctx context.Context) (Position, error) {
-	fields, err := c.client.HGetAll(ctx, c.copiedKey()).Result()
+	keys, err := c.positionKeys(ctx)
 	if err != nil {
 		return Position{}, fmt.Errorf("read position of the copy: %w", err)
 	}
-	if sequence, err := strconv.ParseUint(fields["note"], 10, 64); err == nil {
-		history, _ := strconv.ParseInt(fields["history"], 10, 64) // an older release has none: the first
-		return Position{Epoch: fields["epoch"], Sequence: sequence, History: history}, nil
+	var whole Position
+	for i, key := range keys {
+		held, err := c.client.HGetAll(ctx, key).Result()
+		if err != nil {
+			return Position{}, fmt.Errorf("read position of the copy: %w", err)
+		}
+		sequence, err := strconv.ParseUint(held["note"], 10, 64)
+		history, _ := strconv.ParseInt(held["history"], 10, 64) // an older release has none: the first
+		switch {
+		case err != nil, i > 0 && (held["epoch"] != whole.Epoch || history != whole.History):
+			return Position{}, nil //nolint:nilerr // nobody can tell, so there is none
+		case i == 0 || sequence < whole.Sequence:
+			whole = Position{Epoch: held["epoch"], Sequence: sequence, History: history}
+		}
 	}
-	return Position{}, nil // nobody can tell, so there is none
+	return whole, nil
 }
 
 // Clear removes every state. A newer state is never replaced by an older one,
 // and Postgres may have been put back to older ones.
 func (c *Cache) Clear(ctx context.Context) error {
-	states := c.client.Scan(ctx, 0, c.prefix+":message:*", clearAtOnce).Iterator()
-	var keys []string
-	for states.Next(ctx) {
-		if keys = append(keys, states.Val()); len(keys) == clearAtOnce {
-			if err := c.client.Unlink(ctx, keys...).Err(); err != nil {
-				return fmt.Errorf("clear states: %w", err)
-			}
-			keys = keys[:0]
-		}
-	}
-	err := states.Err()
-	if err == nil && len(keys) > 0 {
-		err = c.client.Unlink(ctx, keys...).Err()
+	var err error
+	if c.cluster != nil {
+		err = c.cluster.ForEachMaster(ctx, func(ctx context.Context, primary *redis.Client) error { return c.clear(ctx, primary) })
+	} else {
+		err = c.clear(ctx, c.client)
 	}
 	if err != nil {
 		return fmt.Errorf("clear states: %w", err)
 	}
 	return nil
+}
+
+// clear removes the states that one server holds.
+func (c *Cache) clear(ctx context.Context, on redis.Cmdable) error {
+	states := on.Scan(ctx, 0, c.prefix+":message:*", clearAtOnce).Iterator()
+	var keys []string
+	for states.Next(ctx) {
+		if keys = append(keys, states.Val()); len(keys) == clearAtOnce {
+			if _, err := c.forget(ctx, keys); err != nil {
+				return err
+			}
+			keys = keys[:0]
+		}
+	}
+	if states.Err() != nil || len(keys) == 0 {
+		return states.Err()
+	}
+	_, err := c.forget(ctx, keys)
+	return err
 }
 
 // clearAtOnce is how many keys one call of Clear looks at, or removes.
@@ -146,7 +131,12 @@ const clearAtOnce = 1000
 // Begin starts a new copy of a history of Postgres. What an earlier one has
 // left stays until newer states replace it.
 func (c *Cache) Begin(ctx context.Context, epoch string, history int64) error {
-	err := c.client.HSet(ctx, c.copiedKey(), "epoch", epoch, "note", 0, "history", history).Err()
+	keys, err := c.positionKeys(ctx)
+	for _, key := range keys {
+		if err == nil {
+			err = c.client.HSet(ctx, key, "epoch", epoch, "note", 0, "history", history).Err()
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("begin copy: %w", err)
 	}
@@ -219,14 +209,29 @@ func (c *Cache) withScripts(ctx context.Context, run func() error) error {
 }
 
 func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
+	keys, err := c.positionKeys(ctx)
+	if err != nil {
+		return err
+	}
 	pipe := c.client.Pipeline()
 	c.putAll(ctx, pipe, states, true)
-	taken := putPosition.EvalSha(ctx, pipe, []string{c.copiedKey()}, upTo.Epoch, upTo.Sequence)
+	if c.cluster != nil { // whose nodes don't wait for each other
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+		pipe = c.client.Pipeline()
+	}
+	taken := make([]*redis.Cmd, len(keys))
+	for i, key := range keys {
+		taken[i] = putPosition.EvalSha(ctx, pipe, []string{key}, upTo.Epoch, upTo.Sequence)
+	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return err
 	}
-	if n, err := taken.Int(); err != nil || n != 1 {
-		return errors.Join(ErrIncomplete, err)
+	for _, t := range taken {
+		if n, err := t.Int(); err != nil || n != 1 {
+			return errors.Join(ErrIncomplete, err)
+		}
 	}
 	return nil
 }
@@ -238,7 +243,7 @@ const putAtOnce = 100
 // putAll adds the calls for states to a pipeline; with unheld, also messages
 // get one that have none.
 func (c *Cache) putAll(ctx context.Context, pipe redis.Pipeliner, states []State, unheld bool) {
-	for some := range slices.Chunk(states, putAtOnce) {
+	for some := range slices.Chunk(states, c.statesPerCall()) {
 		keys := make([]string, len(some))
 		args := make([]any, 1, 1+5*len(some))
 		args[0] = unheld
@@ -283,7 +288,7 @@ func (c *Cache) Forget(ctx context.Context, ids []message.ID) (int64, error) {
 	for i, id := range ids {
 		keys[i] = c.messageKey(id)
 	}
-	n, err := c.client.Unlink(ctx, keys...).Result()
+	n, err := c.forget(ctx, keys)
 	if err != nil {
 		return 0, fmt.Errorf("forget %d states: %w", len(ids), err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -21,18 +22,17 @@ type Condition struct {
 // and write the copy; it changes nothing. Refused tells an error that Redis
 // answered from one of the way to it.
 func (c *Cache) Condition(ctx context.Context) (Condition, error) {
-	text, err := c.client.Info(ctx).Result()
+	infos, err := c.infos(ctx)
 	if err != nil {
 		return Condition{}, fmt.Errorf("ask Redis for its settings: %w", err)
 	}
-	info := map[string]string{}
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		info[name] = value
-	}
-	found := Condition{Version: info["redis_version"], ReadOnly: info["role"] == "slave"}
-	if limit, err := strconv.ParseInt(info["maxmemory"], 10, 64); err == nil && limit > 0 && info["maxmemory_policy"] != "noeviction" {
-		found.Evicts = info["maxmemory_policy"]
+	var found Condition
+	for _, info := range infos {
+		found.Version = info["redis_version"]
+		found.ReadOnly = found.ReadOnly || info["role"] == "slave"
+		if limit, err := strconv.ParseInt(info["maxmemory"], 10, 64); err == nil && limit > 0 && info["maxmemory_policy"] != "noeviction" {
+			found.Evicts = info["maxmemory_policy"]
+		}
 	}
 	if _, err := c.Position(ctx); err != nil {
 		return found, err
@@ -43,6 +43,23 @@ func (c *Cache) Condition(ctx context.Context) (Condition, error) {
 		return found, fmt.Errorf("run scripts in Redis: %w", err)
 	}
 	return found, nil
+}
+
+// infos are what Redis says about itself; in a cluster, what each primary does.
+func (c *Cache) infos(ctx context.Context) (infos []map[string]string, err error) {
+	if c.cluster == nil {
+		text, err := c.client.Info(ctx).Result()
+		return []map[string]string{fields(text)}, err
+	}
+	var mu sync.Mutex
+	err = c.cluster.ForEachMaster(ctx, func(ctx context.Context, primary *redis.Client) error {
+		text, err := primary.Info(ctx).Result()
+		mu.Lock()
+		defer mu.Unlock()
+		infos = append(infos, fields(text))
+		return err
+	})
+	return infos, err
 }
 
 // Refused reports whether err is what Redis answered, rather than that it did

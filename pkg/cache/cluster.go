@@ -1,0 +1,99 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// slots is how many a cluster divides its keys among.
+const slots = 16384
+
+// positionKeys are the keys that say how far the copy is: one, or in a cluster
+// one on each primary. A primary that lost what it held lost that, too; one for
+// all of them would not tell of the others' losses.
+func (c *Cache) positionKeys(ctx context.Context) ([]string, error) {
+	if c.cluster == nil {
+		return []string{c.copiedKey()}, nil
+	}
+	ranges, err := c.cluster.ClusterSlots(ctx).Result()
+	if err != nil {
+		return nil, fmt.Errorf("ask for the slots of the cluster: %w", err)
+	}
+	first := map[string]int{}
+	for _, r := range ranges {
+		if len(r.Nodes) == 0 {
+			return nil, fmt.Errorf("the slots from %d on have no node: %w", r.Start, ErrIncomplete)
+		}
+		primary := r.Nodes[0].Addr
+		if slot, known := first[primary]; !known || r.Start < slot {
+			first[primary] = r.Start
+		}
+	}
+	keys := make([]string, 0, len(first))
+	for _, slot := range first {
+		keys = append(keys, c.copiedKey()+":{"+tags()[slot]+"}")
+	}
+	slices.Sort(keys)
+	return keys, nil
+}
+
+// tags are a hash tag for each slot.
+var tags = sync.OnceValue(func() []string {
+	found := make([]string, slots)
+	for i, left := 0, slots; left > 0; i++ {
+		tag := strconv.FormatInt(int64(i), 36)
+		if slot := crc16(tag) % slots; found[slot] == "" {
+			found[slot] = tag
+			left--
+		}
+	}
+	return found
+})
+
+// crc16 is the one by which a cluster finds a key's slot (XMODEM).
+func crc16(text string) (crc uint16) {
+	for i := range len(text) {
+		crc ^= uint16(text[i]) << 8
+		for range 8 {
+			carry := crc&0x8000 != 0
+			crc <<= 1
+			if carry {
+				crc ^= 0x1021
+			}
+		}
+	}
+	return crc
+}
+
+// statesPerCall is how many messages one call may be about. In a cluster each
+// may be on another node.
+func (c *Cache) statesPerCall() int {
+	if c.cluster != nil {
+		return 1
+	}
+	return putAtOnce
+}
+
+// forget removes keys and returns how many there were.
+func (c *Cache) forget(ctx context.Context, keys []string) (int64, error) {
+	if c.cluster == nil {
+		return c.client.Unlink(ctx, keys...).Result()
+	}
+	removed := make([]*redis.IntCmd, len(keys))
+	_, err := c.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, key := range keys {
+			removed[i] = pipe.Unlink(ctx, key)
+		}
+		return nil
+	})
+	var n int64
+	for _, r := range removed {
+		n += r.Val()
+	}
+	return n, err
+}
