@@ -49,6 +49,8 @@ func TestTheComposeFilePassesEverySettingOn(t *testing.T) {
 	given := map[string]bool{
 		"DATABASE_URL": true, "NATS_URL": true, "REDIS_URL": true, "NATS_LISTEN": true, // the file's own servers are used
 		"NATS_CREDS": true, "NATS_NKEY": true, "NATS_CA": true, "NATS_CERT": true, "NATS_KEY": true, "NATS_DOMAIN": true,
+		"REDIS_CLUSTER": true, "REDIS_SENTINEL": true, "REDIS_SENTINEL_USER": true, "REDIS_SENTINEL_PASSWORD": true,
+		"REDIS_CA": true, "REDIS_CERT": true, "REDIS_KEY": true,
 		"DB_HOST": true, "DB_PORT": true, "DB_NAME": true, "DB_USER": true, "REDIS_HOST": true, "REDIS_PORT": true, "REDIS_USER": true,
 		"HTTP_ADDR": true, "HEALTH_ADDR": true, "NATS_REPLICAS": true,
 	}

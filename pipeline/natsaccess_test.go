@@ -202,9 +202,9 @@ func TestARefusalByNATSIsSaidWithItsReason(t *testing.T) {
 		"an unknown nkey":    {events.Access{URL: jwtURL, NKey: unknownKey}, "authorization violation", "does not take our user"},
 		"unknown authority":  {events.Access{URL: withTLS}, "unknown authority", "unknown authority"},
 		"another authority":  {events.Access{URL: withTLS, CA: others.CA}, "unknown authority", "unknown authority"},
-		"no certificate":     {events.Access{URL: withTLS, CA: files.CA}, "certificate required", "lacks one"},
+		"no certificate":     {events.Access{URL: withTLS, CA: files.CA}, "tls", "lacks one"},
 		"another's certificate": {
-			events.Access{URL: withTLS, CA: files.CA, Cert: others.ClientCert, Key: others.ClientKey}, "tls: ", "does not take our certificate",
+			events.Access{URL: withTLS, CA: files.CA, Cert: others.ClientCert, Key: others.ClientKey}, "tls", "does not take our certificate",
 		},
 		"no TLS": {events.Access{URL: plain, CA: files.CA}, "secure connection not available", "does not speak TLS"},
 	}

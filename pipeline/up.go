@@ -69,6 +69,10 @@ func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
 		leaveOut("NATS_URL is not set: up starts a NATS server of its own",
 			"NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_DOMAIN")
 	}
+	if own.redis {
+		leaveOut("neither REDIS_HOST nor REDIS_URL is set",
+			"REDIS_CLUSTER", "REDIS_SENTINEL", "REDIS_SENTINEL_USER", "REDIS_SENTINEL_PASSWORD", "REDIS_CA", "REDIS_CERT", "REDIS_KEY")
+	}
 	if own.postgres {
 		leaveOut("neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
 			"DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")

@@ -11,6 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -29,6 +30,12 @@ func withRole(statements ...string) func(*testing.T, *sickroom) service.Environm
 
 var postgresFaults = map[string]fault{
 	"Postgres away": {broken("DATABASE_URL", "postgres://u:p@127.0.0.1:1/x"), []string{"postgres: connection refused → DATABASE_URL"}, 3},
+	"Postgres: a pooler of statements": {func(t *testing.T, s *sickroom) service.Environment {
+		return settingsOf("DATABASE_URL", localtest.PgBouncer(t, dbtest.URL(t), "statement"))
+	}, []string{"postgres: the pooler pools statements → pool_mode"}, 1},
+	"Postgres: a pooler that refuses a parameter": {func(t *testing.T, s *sickroom) service.Environment {
+		return settingsOf("DATABASE_URL", localtest.PgBouncer(t, dbtest.URL(t), "session")+"&search_path=public")
+	}, []string{"postgres: unsupported startup parameter → ALTER ROLE"}, 1},
 	"Postgres: wrong password": {func(_ *testing.T, s *sickroom) service.Environment {
 		return settingsOf("DATABASE_URL", wrongPassword(s.env["DATABASE_URL"]))
 	}, []string{"postgres: refuses us → the password in DATABASE_URL"}, 1},
@@ -110,6 +117,16 @@ var natsFaults = map[string]fault{
 	"NATS: wrong password": {func(_ *testing.T, s *sickroom) service.Environment {
 		return settingsOf("NATS_URL", "nats://full:wrong@"+s.port)
 	}, []string{"nats: refuses us → the password, or the token, in NATS_URL"}, 1},
+	"NATS: an unknown authority": {func(t *testing.T, s *sickroom) service.Environment {
+		return settingsOf("NATS_URL", startSecureNATS(t, localtest.NewCertificates(t), false))
+	}, []string{"nats: unknown authority → NATS_CA"}, 1},
+	"NATS: it wants a certificate": {func(t *testing.T, s *sickroom) service.Environment {
+		files := localtest.NewCertificates(t)
+		return settingsOf("NATS_URL", startSecureNATS(t, files, true), "NATS_CA", files.CA)
+	}, []string{"nats: refuses us → NATS_CERT and NATS_KEY"}, 1},
+	"NATS: no TLS": {func(t *testing.T, s *sickroom) service.Environment {
+		return settingsOf("NATS_URL", s.nats("full"), "NATS_CA", localtest.NewCertificates(t).CA)
+	}, []string{"nats: secure connection not available → NATS_CA"}, 1},
 	"NATS: no JetStream": {func(_ *testing.T, s *sickroom) service.Environment {
 		return settingsOf("NATS_URL", s.nats("bare"))
 	}, []string{"nats: JetStream does not answer → enable it for the account"}, 1},
@@ -154,7 +171,7 @@ var natsFaults = map[string]fault{
 		deliveries.Config.AckWait = time.Minute
 		_, err := js.UpdateConsumer(t.Context(), deliveries.Stream, deliveries.Config)
 		require.NoError(t, err)
-	}), []string{"consumer: sender-default of: ack wait is 1m0s, not 1m30s → dispatch provision"}, 1},
+	}), []string{"consumer: _DELIVERIES: ack_wait is 1m0s, not 1m30s → dispatch provision"}, 1},
 	"consumers: paused": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
 		_, err := js.PauseConsumer(t.Context(), topology.IntakeStream(), events.IntakeConsumer, time.Now().Add(time.Hour))
 		require.NoError(t, err)

@@ -78,7 +78,7 @@ func natsRemedy(err error) string {
 		return "renew the server's certificate, and see that this machine's clock is right"
 	case errors.As(err, new(tls.RecordHeaderError)), errors.Is(err, nats.ErrSecureConnWanted):
 		return "it speaks no TLS on this port: correct NATS_URL, and leave NATS_CA and NATS_CERT unset"
-	case errors.As(err, new(*net.OpError)):
+	case errors.As(err, new(*net.OpError)), errors.Is(err, nats.ErrTLS):
 		return "set NATS_CERT and NATS_KEY to a client certificate that the server takes"
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		return "get new credentials, and put them into the file of NATS_CREDS"

@@ -13,9 +13,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 )
 
-// oldestPostgres is the oldest major version that the schema works with.
-const oldestPostgres = 14
-
 func (d *doctor) postgres(ctx context.Context) {
 	const check = "postgres"
 	if d.env["DATABASE_URL"] == "" && d.env["DB_HOST"] == "" {
@@ -46,11 +43,7 @@ func (d *doctor) postgres(ctx context.Context) {
 	if encoding != "UTF8" {
 		d.wrong(check, "the database's encoding is "+encoding+": it can't hold every message", "make a database with ENCODING 'UTF8' TEMPLATE template0, and let DATABASE_URL lead to it")
 	}
-	if major := version / 10_000; major < oldestPostgres {
-		d.wrong(check, fmt.Sprintf("reachable, version %d", major), fmt.Sprintf("upgrade it to version %d or later", oldestPostgres))
-	} else {
-		d.good(check, fmt.Sprintf("reachable, version %d.%d", major, version%10_000))
-	}
+	d.good(check, fmt.Sprintf("reachable, version %d.%d", version/10_000, version%10_000))
 	d.clock(check, now, sent, answered)
 	d.permissions(ctx, pool, readOnly)
 	d.schema(ctx, pool)
@@ -58,6 +51,16 @@ func (d *doctor) postgres(ctx context.Context) {
 
 // postgresRemedy says what to do about a connection that did not come about.
 func postgresRemedy(err error) string {
+	switch {
+	case errors.Is(err, db.ErrTooOld):
+		return fmt.Sprintf("upgrade it to version %d or later", db.OldestPostgres)
+	case errors.Is(err, db.ErrInRecovery):
+		return "let DATABASE_URL name the primary, or all hosts (host1,host2), of which the primary is taken"
+	case errors.Is(err, db.ErrStatementPooling):
+		return "set pool_mode = transaction or session in PgBouncer, or let DATABASE_URL lead past it"
+	case db.Final(err):
+		return "leave the parameter out of DATABASE_URL and set it on the role (ALTER ROLE … SET …), or add it to ignore_startup_parameters of the pooler if it has no effect that is needed"
+	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		switch refused.Code {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +25,7 @@ func (d *doctor) redis(ctx context.Context) {
 		d.skip(check, "not used: neither REDIS_URL nor REDIS_HOST is set", "")
 		return
 	}
-	c, err := cache.Open(d.cfg.Dispatcher.Redis.URL(), d.cfg.Provision.NATS.Prefix)
+	c, err := cache.OpenWith(d.cfg.Dispatcher.Redis.URL(), d.cfg.Provision.NATS.Prefix, cache.Options(d.cfg.Dispatcher.Redis.RedisAccess))
 	if err != nil {
 		d.wrong(check, err.Error(), "correct REDIS_URL")
 		return
@@ -33,11 +35,11 @@ func (d *doctor) redis(ctx context.Context) {
 	defer cancel()
 	condition, err := c.Condition(ctx)
 	switch {
-	case cache.Refused(err):
-		d.wrong(check, err.Error(), "correct the user and the password in REDIS_URL, and what Redis' ACL allows that user (docs/OPERATIONS.md lists the keys); nothing waits for Redis meanwhile")
+	case cache.Refused(err) || redisRemedy(err) != "":
+		d.wrong(check, err.Error(), cmp.Or(redisRemedy(err), "correct the user and the password in REDIS_URL, and what Redis' ACL allows that user (docs/OPERATIONS.md lists the keys)")+"; nothing waits for Redis meanwhile")
 		return
 	case err != nil:
-		d.away(check, err, "see that it runs and that REDIS_URL is right; nothing waits for it meanwhile")
+		d.away(check, err, "see that it runs, that REDIS_URL is right, and that it speaks TLS on this port if the URL begins with rediss://, and only then; nothing waits for it meanwhile")
 		return
 	}
 	d.good(check, "reachable, version "+condition.Version)
@@ -47,6 +49,30 @@ func (d *doctor) redis(ctx context.Context) {
 	if condition.Evicts != "" {
 		d.wrong(check, "drops what it holds when its memory is full (maxmemory-policy "+condition.Evicts+"), and the copy is not exact then", "set maxmemory-policy to noeviction")
 	}
+}
+
+// redisRemedy says what to do about a Redis that was reached and is set up in
+// another way; empty for what its answer says.
+func redisRemedy(err error) string {
+	switch {
+	case errors.Is(err, cache.ErrIsCluster):
+		return "set REDIS_CLUSTER=true, and let REDIS_URL name several of its nodes"
+	case errors.Is(err, cache.ErrIsSentinel):
+		return "set REDIS_SENTINEL to the name of the primary (SENTINEL MASTERS lists them), and let REDIS_URL name the Sentinels"
+	case errors.Is(err, cache.ErrTooOld):
+		return fmt.Sprintf("upgrade it to version %d or later", cache.OldestRedis)
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "set REDIS_CA to the file with the certificate of the authority that signed Redis'"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "renew the certificate of Redis, or let REDIS_URL have a name that is in it"
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return "it speaks no TLS on this port: let REDIS_URL begin with redis://"
+	}
+	var network *net.OpError
+	if errors.As(err, &network) && network.Op == "remote error" {
+		return "set REDIS_CERT and REDIS_KEY to a client certificate that Redis takes"
+	}
+	return ""
 }
 
 // webhook connects and no more: a webhook can't tell a trial from a message.

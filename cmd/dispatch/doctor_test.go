@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -99,6 +100,17 @@ var otherFaults = map[string]fault{
 	"Redis: a replica that evicts": {evictingReplica, []string{
 		"redis: takes no writes: it is a replica → the primary", "redis: maxmemory-policy allkeys-lru → noeviction",
 	}, 1},
+	"Redis: a node of a cluster": {func(t *testing.T, _ *sickroom) service.Environment {
+		return settingsOf("REDIS_URL", "redis://127.0.0.1:"+localtest.Redis(t, nil, "port PORT", "cluster-enabled yes", fmt.Sprintf("cluster-port %d", localtest.FreePort(t))))
+	}, []string{"redis: node of a Redis Cluster → REDIS_CLUSTER=true"}, 1},
+	"Redis: a Sentinel": {func(t *testing.T, _ *sickroom) service.Environment {
+		return settingsOf("REDIS_URL", "redis://127.0.0.1:"+localtest.Redis(t, []string{"--sentinel"}, "port PORT"))
+	}, []string{"redis: a Redis Sentinel → REDIS_SENTINEL"}, 1},
+	"Redis: an unknown authority": {func(t *testing.T, _ *sickroom) service.Environment {
+		files := localtest.NewCertificates(t)
+		return settingsOf("REDIS_URL", "rediss://127.0.0.1:"+localtest.Redis(t, nil, "port 0", "tls-port PORT", "tls-auth-clients no",
+			"tls-cert-file "+files.ServerCert, "tls-key-file "+files.ServerKey, "tls-ca-cert-file "+files.CA))
+	}, []string{"redis: unknown authority → REDIS_CA"}, 1},
 	"Redis: a user without scripts": {userWithoutScripts, []string{"redis: NOPERM → ACL"}, 1},
 
 	"webhook: no such host":     {broken("WEBHOOK_URL", "https://nowhere.invalid/hook"), []string{"webhook: nowhere.invalid → the name in WEBHOOK_URL"}, 3},

@@ -112,7 +112,7 @@ func openDatabase(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	defer cancel()
 	if err := pool.Ping(bounded); err != nil {
 		db.Close(pool)
-		if denied(err) || !db.Unavailable(err) {
+		if denied(err) || db.Final(err) || errors.Is(err, db.ErrInRecovery) || !db.Unavailable(err) {
 			return nil, fmt.Errorf("Postgres %w: %w", errRefused, shortError{lastLine(err), err})
 		}
 		return nil, unreachable(fmt.Errorf("no answer from Postgres: %w", shortError{lastLine(err), err}))

@@ -22,6 +22,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/local/redis"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -92,6 +93,24 @@ func startNATS(t *testing.T) string {
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	require.True(t, s.ReadyForConnections(patience))
 	return s.Addr().String()
+}
+
+// startSecureNATS starts a server that speaks TLS, and wants a certificate if
+// verify is true. It returns its URL.
+func startSecureNATS(t *testing.T, files localtest.Certificates, verify bool) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "listen: \"127.0.0.1:-1\"\ntls { cert_file: %q, key_file: %q, ca_file: %q, verify: %t }\n",
+		files.ServerCert, files.ServerKey, files.CA, verify), 0o600))
+	options, err := server.ProcessConfigFile(file)
+	require.NoError(t, err)
+	options.NoSigs, options.NoLog = true, true
+	s, err := server.NewServer(options)
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	require.True(t, s.ReadyForConnections(patience))
+	return s.ClientURL()
 }
 
 // documented cuts a passage out of docs/OPERATIONS.md.

@@ -1,16 +1,9 @@
 package cache_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,40 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/local/child"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // patience bounds what a test waits for.
 const patience = time.Minute
-
-// serve starts a redis-server with a configuration of its own on a free port and
-// returns that. PORT in a line is the port. It ends with the test.
-func serve(t *testing.T, args []string, lines ...string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, listener.Close())
-	file := filepath.Join(localtest.Dir(t), "redis.conf")
-	config := strings.ReplaceAll(strings.Join(append(lines, `save ""`, "dir "+filepath.Dir(file), "bind 127.0.0.1"), "\n"), "PORT", port)
-	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
-	program, err := exec.LookPath("redis-server")
-	require.NoError(t, err)
-	var said bytes.Buffer
-	process, err := child.Start(child.Config{Path: program, Args: append([]string{file}, args...), Output: &said, Signal: syscall.SIGTERM})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = process.Stop(context.Background()) })
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}, patience, time.Millisecond, "%s", &said)
-	return port
-}
 
 func client(t *testing.T, port string) *redis.Client {
 	t.Helper()
@@ -74,7 +39,7 @@ func newCluster(t *testing.T) (url string, nodes [2]*redis.Client) {
 	t.Helper()
 	var ports [2]string
 	for i, slots := range [2][2]int{{0, 8191}, {8192, 16383}} {
-		ports[i] = serve(t, nil, "port PORT", "cluster-enabled yes", "cluster-port "+strconv.Itoa(freePort(t)))
+		ports[i] = localtest.Redis(t, nil, "port PORT", "cluster-enabled yes", "cluster-port "+strconv.Itoa(localtest.FreePort(t)))
 		nodes[i] = client(t, ports[i])
 		require.NoError(t, nodes[i].ClusterAddSlotsRange(t.Context(), slots[0], slots[1]).Err())
 	}
@@ -87,14 +52,6 @@ func newCluster(t *testing.T) (url string, nodes [2]*redis.Client) {
 		}, patience, time.Millisecond)
 	}
 	return fmt.Sprintf("redis://127.0.0.1:%s,127.0.0.1:%s", ports[0], ports[1]), nodes
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func TestAClusterHoldsTheCopy(t *testing.T) {
@@ -158,9 +115,9 @@ func TestAClusterHoldsTheCopy(t *testing.T) {
 func TestAFailoverBySentinelIsFollowed(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	primary := serve(t, nil, "port PORT", "requirepass pw", "masterauth pw", "repl-diskless-sync-delay 0")
-	replica := serve(t, nil, "port PORT", "requirepass pw", "masterauth pw", "replicaof 127.0.0.1 "+primary)
-	sentinel := serve(t, []string{"--sentinel"}, "port PORT", "requirepass s", "sentinel monitor main 127.0.0.1 "+primary+" 1", "sentinel auth-pass main pw")
+	primary := localtest.Redis(t, nil, "port PORT", "requirepass pw", "masterauth pw", "repl-diskless-sync-delay 0")
+	replica := localtest.Redis(t, nil, "port PORT", "requirepass pw", "masterauth pw", "replicaof 127.0.0.1 "+primary)
+	sentinel := localtest.Redis(t, []string{"--sentinel"}, "port PORT", "requirepass s", "sentinel monitor main 127.0.0.1 "+primary+" 1", "sentinel auth-pass main pw")
 	c := openWith(t, "redis://:pw@127.0.0.1:"+sentinel, cache.Options{Sentinel: "main", SentinelPassword: "s"})
 	require.NoError(t, c.Begin(ctx, "first", 0))
 	s := state(1, message.Queued)
@@ -191,7 +148,7 @@ func TestAFailoverBySentinelIsFollowed(t *testing.T) {
 func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 	t.Parallel()
 	files := localtest.NewCertificates(t)
-	port := serve(t, nil, "port 0", "tls-port PORT", "tls-cert-file "+files.ServerCert, "tls-key-file "+files.ServerKey,
+	port := localtest.Redis(t, nil, "port 0", "tls-port PORT", "tls-cert-file "+files.ServerCert, "tls-key-file "+files.ServerKey,
 		"tls-ca-cert-file "+files.CA, "user default off", "user shop on >pw ~test:* +@hash +@keyspace +@scripting +@connection +info")
 	access := cache.Options{CA: files.CA, Cert: files.ClientCert, Key: files.ClientKey}
 	c := openWith(t, "rediss://shop:pw@127.0.0.1:"+port, access)
@@ -211,7 +168,7 @@ func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 		require.Contains(t, cache.Reason(openWith(t, r.url+port, r.access).Ping(t.Context())), r.reason, name)
 	}
 	require.Error(t, openWith(t, "rediss://shop:pw@127.0.0.1:"+port, cache.Options{CA: files.CA}).Ping(t.Context()), "it wants a certificate")
-	plain := serve(t, nil, "port PORT")
+	plain := localtest.Redis(t, nil, "port PORT")
 	err = openWith(t, "rediss://127.0.0.1:"+plain, cache.Options{CA: files.CA}).Ping(t.Context())
 	require.Error(t, err, "it waits for the rest of a line")
 	_, err = cache.OpenWith("redis://127.0.0.1:"+plain, "test", cache.Options{CA: files.CA})

@@ -140,7 +140,8 @@ func refusedFor(err error) string {
 		return "its certificate is not valid, or has expired"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return "its certificate can't be verified"
-	case errors.As(err, &network) && network.Op == "remote error": // an alert of TLS
+	case errors.As(err, &network) && network.Op == "remote error", // an alert of TLS
+		errors.Is(err, nats.ErrTLS): // or the end of the connection in its place
 		return "it does not take our certificate, or lacks one"
 	case errors.As(err, &noTLS), errors.Is(err, nats.ErrSecureConnWanted):
 		return "it does not speak TLS"

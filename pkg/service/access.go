@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -18,6 +19,52 @@ type NATSAccess struct {
 	Cert   string `env:"NATS_CERT" help:"file with a client certificate for NATS; needs NATS_KEY"`
 	Key    string `env:"NATS_KEY" help:"file with the key of NATS_CERT"`
 	Domain string `env:"NATS_DOMAIN" help:"JetStream domain of the streams, for services next to a leaf node; unset: the server's own"`
+}
+
+// RedisAccess says how Redis is set up, if it is not one server.
+type RedisAccess struct {
+	Cluster          bool   `env:"REDIS_CLUSTER" envDefault:"false" help:"true: REDIS_URL leads to nodes of a Redis Cluster, redis://user:password@host:port,host:port"`
+	Sentinel         string `env:"REDIS_SENTINEL" help:"name of the primary, if REDIS_URL leads to Redis Sentinels, redis://user:password@host:port,host:port; user and password are the primary's"`
+	SentinelUser     string `env:"REDIS_SENTINEL_USER" help:"user of the Sentinels themselves"`
+	SentinelPassword string `env:"REDIS_SENTINEL_PASSWORD" secret:"true" help:"password of the Sentinels themselves"`
+	CA               string `env:"REDIS_CA" help:"file with the CA certificates that the certificate of a rediss:// URL is checked by; unset: those of the machine"`
+	Cert             string `env:"REDIS_CERT" help:"file with a client certificate for Redis; needs REDIS_KEY"`
+	Key              string `env:"REDIS_KEY" help:"file with the key of REDIS_CERT"`
+}
+
+// names are those of the settings.
+func (RedisAccess) names() []string {
+	var names []string
+	for _, f := range fieldsOf(structOf(&RedisAccess{}), "") {
+		names = append(names, f.variable.Name)
+	}
+	return names
+}
+
+// mistakes are those that only show together with the URL.
+func (a RedisAccess) mistakes(address string) []error {
+	errs := []error{validCA("REDIS_CA", a.CA), validPair("REDIS_CERT", a.Cert, "REDIS_KEY", a.Key)}
+	u, err := url.Parse(address)
+	if err != nil {
+		return errs
+	}
+	switch {
+	case a.Cluster && a.Sentinel != "":
+		errs = append(errs, Invalid("REDIS_SENTINEL", a.Sentinel, "can't be used with REDIS_CLUSTER"))
+	case a.Cluster && strings.Trim(u.Path, "/0") != "":
+		errs = append(errs, Invalid("REDIS_CLUSTER", a.Cluster, "needs database 0 in REDIS_URL: a cluster has no other"))
+	case !a.Cluster && a.Sentinel == "" && strings.Contains(u.Host, ","):
+		errs = append(errs, Invalid("REDIS_URL", Hidden, "must have one host, unless REDIS_CLUSTER or REDIS_SENTINEL is set"))
+	case u.Scheme == "unix" && (a.Cluster || a.Sentinel != ""):
+		errs = append(errs, Invalid("REDIS_URL", Hidden, "must not be a socket with REDIS_CLUSTER or REDIS_SENTINEL"))
+	}
+	if a.Sentinel == "" && a.SentinelUser+a.SentinelPassword != "" {
+		errs = append(errs, Invalid("REDIS_SENTINEL", "", "must be set when REDIS_SENTINEL_USER or REDIS_SENTINEL_PASSWORD is"))
+	}
+	if u.Scheme != "rediss" && a.CA+a.Cert != "" {
+		errs = append(errs, Invalid("REDIS_URL", Hidden, "must begin with rediss:// when REDIS_CA or REDIS_CERT is set"))
+	}
+	return errs
 }
 
 // domainPattern is a token of a subject.

@@ -135,6 +135,7 @@ type Redis struct {
 	Port     uint16 `env:"REDIS_PORT" envDefault:"6379" help:"Redis port"`
 	User     string `env:"REDIS_USER" help:"Redis user (ACL), with REDIS_HOST; unset: the default user"`
 	Password string `env:"REDIS_PASSWORD" secret:"true" help:"Redis password, with REDIS_HOST"`
+	RedisAccess
 }
 
 // Enabled says whether a Redis was configured.
@@ -161,12 +162,12 @@ func (r Redis) Validate() error {
 		if u, err := url.Parse(r.RedisURL); err == nil && u.User.Username() != "" && !hasPassword(u) {
 			return Invalid("REDIS_URL", Hidden, "must have a password after the user, as redis://user:password@host, or neither: Redis knows no user without one")
 		}
-		return unambiguous("REDIS_URL", r.RedisURL)
+		return errors.Join(append(r.mistakes(r.RedisURL), unambiguous("REDIS_URL", r.RedisURL))...)
 	}
 	if r.Host == "" {
 		return nil
 	}
-	errs := []error{validHost("REDIS_HOST", r.Host)}
+	errs := append(r.mistakes(r.URL()), validHost("REDIS_HOST", r.Host))
 	if r.Port == 0 {
 		errs = append(errs, Invalid("REDIS_PORT", r.Port, "must be from 1 to 65535"))
 	}
@@ -191,7 +192,7 @@ func (r Redis) ValidateWith(check func(url string) error) error {
 func (r Redis) Warnings() []string {
 	switch {
 	case r.RedisURL != "":
-		return ignored(r, "because REDIS_URL is set", "REDIS_URL")
+		return ignored(r, "because REDIS_URL is set", append(r.names(), "REDIS_URL")...)
 	case r.Host == "":
 		return ignored(r, "because neither REDIS_HOST nor REDIS_URL is set", "")
 	}

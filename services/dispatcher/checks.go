@@ -40,8 +40,8 @@ func checkProvisioned(check func(context.Context) error) service.Check {
 
 func checkRedis(redis *cache.Cache) service.Check {
 	return func(ctx context.Context) service.Status {
-		if redis.Ping(ctx) != nil {
-			return service.Degraded("not reachable; its copy is brought up to date when it is back")
+		if err := redis.Ping(ctx); err != nil {
+			return service.Degraded(cache.Reason(err) + "; its copy is brought up to date when it is back")
 		}
 		return service.OK()
 	}

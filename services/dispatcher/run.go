@@ -185,7 +185,7 @@ func openCache(cfg Config, topology events.Topology, group *service.Group, healt
 	if !cfg.Redis.Enabled() {
 		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
 	}
-	redis, err := cache.Open(cfg.Redis.URL(), topology.Prefix())
+	redis, err := cache.OpenWith(cfg.Redis.URL(), topology.Prefix(), cache.Options(cfg.Redis.RedisAccess))
 	if err != nil {
 		return nil, err
 	}

@@ -50,8 +50,8 @@ func checkProvisioned(schema, schedule func(context.Context) error) service.Chec
 
 func checkRedis(redis *cache.Cache) service.Check {
 	return func(ctx context.Context) service.Status {
-		if redis.Ping(ctx) != nil {
-			return service.Degraded("not reachable; messages are taken, and an erasure waits for it")
+		if err := redis.Ping(ctx); err != nil {
+			return service.Degraded(cache.Reason(err) + "; messages are taken, and an erasure waits for it")
 		}
 		return service.OK()
 	}

@@ -130,7 +130,7 @@ func (p *parts) openCache() (err error) {
 	if !p.cfg.Redis.Enabled() {
 		return nil
 	}
-	if p.cache, err = cache.Open(p.cfg.Redis.URL(), p.topology.Prefix()); err != nil {
+	if p.cache, err = cache.OpenWith(p.cfg.Redis.URL(), p.topology.Prefix(), cache.Options(p.cfg.Redis.RedisAccess)); err != nil {
 		return err
 	}
 	p.group.OnStop("redis", func(context.Context) error { return p.cache.Close() })

@@ -20,8 +20,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/local/postgres"
 )
 
-// poolerWait bounds the start of a pooler.
-const poolerWait = 30 * time.Second
+// startWait bounds the start of a server.
+const startWait = 30 * time.Second
 
 // PgBouncer starts a PgBouncer in front of the server of a postgres:// URL and
 // returns the URL that leads through it. mode is its pool_mode. It ends with
@@ -64,20 +64,8 @@ max_client_conn = 400
 	}
 	t.Cleanup(func() { _ = process.Stop(context.Background()) })
 	server.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	deadline := time.After(poolerWait)
-	for {
-		if conn, err := net.Dial("tcp", server.Host); err == nil {
-			_ = conn.Close()
-			return server.String()
-		}
-		select {
-		case <-process.Done():
-			t.Fatalf("PgBouncer ended: %v: %s", process.Err(), said.String())
-		case <-deadline:
-			t.Fatalf("PgBouncer does not take connections")
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	awaitListener(t, "PgBouncer", server.Host, process, &said)
+	return server.String()
 }
 
 // unprivileged is another user if this one is root, as whom PgBouncer does not
