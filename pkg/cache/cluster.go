@@ -20,7 +20,7 @@ func (c *Cache) positionKeys(ctx context.Context) ([]string, error) {
 	if c.cluster == nil {
 		return []string{c.copiedKey()}, nil
 	}
-	ranges, err := c.cluster.ClusterSlots(ctx).Result()
+	ranges, err := c.cluster.ClusterSlots(ctx).Result() //nolint:staticcheck // CLUSTER SHARDS is there only since 7.0
 	if err != nil {
 		return nil, fmt.Errorf("ask for the slots of the cluster: %w", err)
 	}

@@ -47,7 +47,7 @@ func CheckURL(url string) error {
 
 // checkModes refuses what the driver takes and the services can't work with.
 func checkModes(address string, config *pgx.ConnConfig) error {
-	switch config.DefaultQueryExecMode {
+	switch config.DefaultQueryExecMode { //nolint:exhaustive // the others work
 	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
 		return errors.New("can't have default_query_exec_mode=exec or simple_protocol: ids could not be sent; leave it out, also behind a pooler")
 	case pgx.QueryExecModeDescribeExec:

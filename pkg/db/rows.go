@@ -16,7 +16,7 @@ const (
 // WithContent returns a Store whose claims and sweeps read content, payload and
 // metadata, for events that tell them.
 func (s *Store) WithContent(content bool) *Store {
-	return &Store{pool: s.pool, reads: s.reads, queries: s.queries, counts: s.counts, content: content}
+	return &Store{pool: s.pool, reads: s.reads, queries: s.queries, counts: s.counts, outbox: s.outbox, content: content}
 }
 
 // atOnce is how many messages of a limit are read at once.

@@ -108,7 +108,7 @@ type refusal struct{ cause error }
 
 func (r refusal) Error() string        { return "NATS refuses the connection: " + r.cause.Error() }
 func (r refusal) Unwrap() error        { return r.cause }
-func (r refusal) Is(target error) bool { return target == ErrUnavailable } //nolint:errorlint // it is asked for it itself
+func (r refusal) Is(target error) bool { return target == ErrUnavailable }
 
 // Connected returns nil if there is a connection. The error is ErrUnavailable,
 // and says why the server refuses one if it does.

@@ -35,13 +35,19 @@ func NewCertificates(t testing.TB) Certificates {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	key := newKey(t)
-	sign(t, authority, authority, key, key, c.CA, "")
+	writePEM(t, c.CA, "CERTIFICATE", sign(t, authority, authority, key, key))
 	leaf := func(number int64, name string, usage x509.ExtKeyUsage, cert, keyFile string) {
 		own := newKey(t)
-		sign(t, &x509.Certificate{
+		der := sign(t, &x509.Certificate{
 			SerialNumber: big.NewInt(number), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 			NotBefore: authority.NotBefore, NotAfter: authority.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{usage},
-		}, authority, own, key, cert, keyFile)
+		}, authority, own, key)
+		writePEM(t, cert, "CERTIFICATE", der)
+		private, err := x509.MarshalPKCS8PrivateKey(own)
+		if err != nil {
+			t.Fatalf("encode a key: %v", err)
+		}
+		writePEM(t, keyFile, "PRIVATE KEY", private)
 	}
 	leaf(2, "server", x509.ExtKeyUsageServerAuth, c.ServerCert, c.ServerKey)
 	leaf(3, "client", x509.ExtKeyUsageClientAuth, c.ClientCert, c.ClientKey)
@@ -57,22 +63,13 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// sign writes a certificate, and its key if keyFile is given.
-func sign(t testing.TB, cert, parent *x509.Certificate, own, signer *ecdsa.PrivateKey, certFile, keyFile string) {
+func sign(t testing.TB, cert, parent *x509.Certificate, own, signer *ecdsa.PrivateKey) []byte {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, cert, parent, &own.PublicKey, signer)
 	if err != nil {
 		t.Fatalf("sign a certificate: %v", err)
 	}
-	writePEM(t, certFile, "CERTIFICATE", der)
-	if keyFile == "" {
-		return
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(own)
-	if err != nil {
-		t.Fatalf("encode a key: %v", err)
-	}
-	writePEM(t, keyFile, "PRIVATE KEY", private)
+	return der
 }
 
 func writePEM(t testing.TB, path, kind string, der []byte) {

@@ -15,8 +15,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/local/internal/account"
 )
 
-// oldest is the first major version that is still maintained.
-const oldest = 14
+// Oldest is the first major version that is still maintained.
+const Oldest = 14
 
 // places are where packages put a server that PATH does not know.
 var places = []string{
@@ -41,7 +41,7 @@ func findBinaries(as account.Account, major int, dirs []string) (string, error) 
 		if !ok || slices.Contains(seen, version) {
 			continue
 		}
-		if version == major || major == 0 && version >= oldest {
+		if version == major || major == 0 && version >= Oldest {
 			return dir, nil
 		}
 		seen = append(seen, version)
@@ -55,7 +55,7 @@ func findBinaries(as account.Account, major int, dirs []string) (string, error) 
 			"install %d too, or move the data over with pg_upgrade", major, seen, major)
 	default:
 		return "", fmt.Errorf("%w in version %d or later, only in %v: install a newer one, or set DATABASE_URL",
-			ErrNotInstalled, oldest, seen)
+			ErrNotInstalled, Oldest, seen)
 	}
 }
 
