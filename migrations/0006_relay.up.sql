@@ -7,3 +7,6 @@ ALTER TABLE messages ADD COLUMN relayed_from bigint;
 ALTER TABLE outbox
     ADD COLUMN relays integer NOT NULL DEFAULT 0,
     ADD COLUMN not_before timestamptz;
+-- A service that is not the owner measures the outbox too, and reads how far its
+-- ids go.
+GRANT SELECT ON SEQUENCE outbox_id_seq TO PUBLIC;
