@@ -36,17 +36,18 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	}
 
 	var seen []string
-	walked, calls := events.Walked{}, 0
-	for calls = 0; ; calls++ {
+	var walked events.Walked
+	calls := 0
+	for ; ; calls++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		left := within
-		walked, err = events.Remove(ctx, w.js, name, walked.Next, func(h events.Held) bool {
+		walked, err = events.Remove(ctx, w.js, events.Walk{Stream: name, From: walked.Next, Matches: func(h events.Held) bool {
 			seen = append(seen, string(h.Data))
 			if left--; left == 0 {
 				cancel()
 			}
 			return string(h.Data) == "999"
-		})
+		}})
 		cancel()
 		if err == nil {
 			break
@@ -71,7 +72,7 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	made()
 	_, err = w.js.Publish(t.Context(), subject, []byte("new"))
 	require.NoError(t, err)
-	walked, err = events.Remove(t.Context(), w.js, name, walked.Next, func(events.Held) bool { return true })
+	walked, err = events.Remove(t.Context(), w.js, events.Walk{Stream: name, From: walked.Next, Matches: func(events.Held) bool { return true }})
 	require.NoError(t, err)
 	require.Equal(t, events.Walked{Matched: 1, Next: 2}, walked)
 }

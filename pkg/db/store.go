@@ -55,14 +55,6 @@ func putArrived(ctx context.Context, q *dbsqlc.Queries, moved []message.Message,
 	return id, nil
 }
 
-func toMessages(rows []dbsqlc.Message) []message.Message {
-	messages := make([]message.Message, len(rows))
-	for i, row := range rows {
-		messages[i] = toMessage(row)
-	}
-	return messages
-}
-
 // toMessage never fails: a row that can't be read would stand in the way of
 // every batch that it is in.
 func toMessage(row dbsqlc.Message) message.Message {

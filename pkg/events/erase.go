@@ -18,6 +18,14 @@ type Held struct {
 	Data    []byte
 }
 
+// Walk says what of a stream is looked at, and for what.
+type Walk struct {
+	Stream   string
+	Consumer string // of a work queue: see RemoveWaiting
+	From     uint64 // a sequence; 0 for the first
+	Matches  func(Held) bool
+}
+
 // Walked is how far a walk through a stream has come.
 type Walked struct {
 	Matched int
@@ -26,12 +34,11 @@ type Walked struct {
 	Next uint64
 }
 
-// Remove goes from a sequence, 0 for the first, through everything that a
-// stream holds when it begins, and removes what matches, beyond recovery. ctx
-// ends it between two messages; what it returns then says where to go on. It
-// may be repeated.
-func Remove(ctx context.Context, js jetstream.JetStream, name string, from uint64, matches func(Held) bool) (Walked, error) {
-	return walk(ctx, js, name, from, matches, func(stream jetstream.Stream, sequence uint64) (bool, error) {
+// Remove goes through everything that a stream holds when it begins, and removes
+// what matches, beyond recovery. ctx ends it between two messages; what it
+// returns then says where to go on. It may be repeated.
+func Remove(ctx context.Context, js jetstream.JetStream, w Walk) (Walked, error) {
+	return w.walk(ctx, js, func(stream jetstream.Stream, sequence uint64) (bool, error) {
 		return true, remove(ctx, stream, sequence)
 	})
 }
@@ -48,15 +55,15 @@ func remove(ctx context.Context, stream jetstream.Stream, sequence uint64) error
 // given, since that may be in somebody's hand, and the server would forget so.
 // AwaitSettled waits for it. unsure says that something was given out while it
 // was being removed: what became of it shows later.
-func RemoveWaiting(ctx context.Context, js jetstream.JetStream, name, durable string, from uint64, matches func(Held) bool) (walked Walked, unsure bool, err error) {
-	walked, err = walk(ctx, js, name, from, matches, func(stream jetstream.Stream, sequence uint64) (bool, error) {
-		if given, err := delivered(ctx, js, name, durable); err != nil || given >= sequence {
+func RemoveWaiting(ctx context.Context, js jetstream.JetStream, w Walk) (walked Walked, unsure bool, err error) {
+	walked, err = w.walk(ctx, js, func(stream jetstream.Stream, sequence uint64) (bool, error) {
+		if given, err := delivered(ctx, js, w.Stream, w.Consumer); err != nil || given >= sequence {
 			return false, err
 		}
 		if err := remove(ctx, stream, sequence); err != nil {
 			return false, err
 		}
-		given, err := delivered(ctx, js, name, durable)
+		given, err := delivered(ctx, js, w.Stream, w.Consumer)
 		unsure = unsure || given >= sequence
 		return true, err
 	})
@@ -77,11 +84,12 @@ func delivered(ctx context.Context, js jetstream.JetStream, stream, durable stri
 }
 
 // Count is Remove without removing anything.
-func Count(ctx context.Context, js jetstream.JetStream, name string, from uint64, matches func(Held) bool) (Walked, error) {
-	return walk(ctx, js, name, from, matches, func(jetstream.Stream, uint64) (bool, error) { return true, nil })
+func Count(ctx context.Context, js jetstream.JetStream, w Walk) (Walked, error) {
+	return w.walk(ctx, js, func(jetstream.Stream, uint64) (bool, error) { return true, nil })
 }
 
-func walk(ctx context.Context, js jetstream.JetStream, name string, from uint64, matches func(Held) bool, found func(jetstream.Stream, uint64) (bool, error)) (Walked, error) {
+func (w Walk) walk(ctx context.Context, js jetstream.JetStream, found func(jetstream.Stream, uint64) (bool, error)) (Walked, error) {
+	name, from := w.Stream, w.From
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
 		return Walked{Next: from}, fmt.Errorf("look up stream %s: %w", name, err)
@@ -101,7 +109,7 @@ func walk(ctx context.Context, js jetstream.JetStream, name string, from uint64,
 			if ctx.Err() != nil {
 				return walked, fmt.Errorf("read stream %s from %d: %w", name, walked.Next, ctx.Err())
 			}
-			if matches(Held{msg.Subject, http.Header(msg.Header), msg.Data}) {
+			if w.Matches(Held{msg.Subject, http.Header(msg.Header), msg.Data}) {
 				counts, err := found(stream, msg.Sequence)
 				if err != nil {
 					return walked, fmt.Errorf("remove message %d from stream %s: %w", msg.Sequence, name, err)

@@ -11,7 +11,7 @@ import (
 func TestASizeIsReadAsItIsWritten(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]service.Size{
-		"0": 0, "1048576": 1 << 20, "7B": 7, "64KiB": 64 << 10, "512MiB": 512 << 20, "5GB": 5e9, " 2 GiB ": 2 << 30, "1TiB": 1 << 40,
+		"0": 0, "1048576": 1 << 20, "7B": 7, "64KiB": 64 << 10, "512MiB": 512 << 20, "5GB": 5e9, "1TiB": 1 << 40,
 		"9223372036854775807": 1<<63 - 1,
 	} {
 		var size service.Size
@@ -23,6 +23,9 @@ func TestASizeIsReadAsItIsWritten(t *testing.T) {
 	}
 	require.Equal(t, "512MiB", service.Size(512<<20).String())
 	require.Equal(t, "5000000000", service.Size(5e9).String())
+	var spaced service.Size
+	require.NoError(t, spaced.UnmarshalText([]byte(" 2 GiB ")))
+	require.Equal(t, service.Size(2<<30), spaced)
 	for _, text := range []string{"", "-1", "1.5GiB", "512mib", "5 G", "x", "9223372036854775808", "9000000TiB"} {
 		var size service.Size
 		require.Error(t, size.UnmarshalText([]byte(text)), text)

@@ -17,7 +17,7 @@ import (
 const (
 	announcers       = 4
 	maxAnnouncements = 1024
-	maxAnnounceSize  = 64 << 20 // bytes that wait to be published
+	maxAnnounceSize  = 16 << 20 // bytes that wait to be published
 	// ownersTime is how long the owner of an outbox row may try to publish
 	// it; then it is the dispatchers' to relay.
 	ownersTime = 5 * time.Second

@@ -22,7 +22,7 @@ const (
 	maxGroup      = 500      // messages from which on a transaction takes no more
 	maxGroupBytes = 4 << 20  // and bytes
 	maxQueued     = 10_000   // messages that wait for a transaction
-	maxQueuedSize = 64 << 20 // and bytes
+	maxQueuedSize = 32 << 20 // and bytes
 
 	// maxCommitRest bounds a committer's rest after a transaction, which is as
 	// long as that took: under load each is for more messages then, and a lone

@@ -109,13 +109,16 @@ func (e *eraser) reachable(ctx context.Context) error {
 // they have in hand is stored, or rejected: both are looked for after that.
 // What it can't wait for is left to the next call.
 func (e *eraser) eraseIntake(ctx context.Context, work *erasing) error {
-	stream, isTo := e.topology.IntakeStream(), func(held events.Held) bool { return e.isTo(held, work.to) }
+	search := events.Walk{
+		Stream: e.topology.IntakeStream(), Consumer: events.IntakeConsumer, From: work.walk.intake,
+		Matches: func(held events.Held) bool { return e.isTo(held, work.to) },
+	}
 	if work.dryRun {
-		walked, err := events.Count(ctx, e.js, stream, 0, isTo)
+		walked, err := events.Count(ctx, e.js, search)
 		work.done.Intake = int64(walked.Matched)
 		return awayIf(err)
 	}
-	walked, unsure, err := events.RemoveWaiting(ctx, e.js, stream, events.IntakeConsumer, work.walk.intake, isTo)
+	walked, unsure, err := events.RemoveWaiting(ctx, e.js, search)
 	work.done.Intake, work.walk.intake = int64(walked.Matched), walked.Next
 	work.done.More = unsure
 	crash.At(crash.EraseIntake)
@@ -124,7 +127,7 @@ func (e *eraser) eraseIntake(ctx context.Context, work *erasing) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, intakeWait)
 	defer cancel()
-	if err := events.AwaitSettled(bounded, e.js, stream, events.IntakeConsumer); err != nil && bounded.Err() == nil {
+	if err := events.AwaitSettled(bounded, e.js, search.Stream, search.Consumer); err != nil && bounded.Err() == nil {
 		return awayIf(err)
 	}
 	work.done.More = work.done.More || bounded.Err() != nil
@@ -136,7 +139,10 @@ func (e *eraser) eraseRejected(ctx context.Context, work *erasing) error {
 	if work.dryRun {
 		search = events.Count
 	}
-	walked, err := search(ctx, e.js, e.topology.RejectedStream(), work.walk.rejected, func(held events.Held) bool { return e.isTo(held, work.to) })
+	walked, err := search(ctx, e.js, events.Walk{
+		Stream: e.topology.RejectedStream(), From: work.walk.rejected,
+		Matches: func(held events.Held) bool { return e.isTo(held, work.to) },
+	})
 	work.done.Rejected, work.walk.rejected = int64(walked.Matched), walked.Next
 	return awayIf(err)
 }
