@@ -53,6 +53,11 @@ func checkModes(address string, config *pgx.ConnConfig) error {
 	case pgx.QueryExecModeDescribeExec:
 		return errors.New("can't have default_query_exec_mode=describe_exec: a pooler may divide its two round trips; leave it out")
 	}
+	for parameter, only := range map[string]string{"default_transaction_isolation": "read committed", "default_transaction_read_only": "off"} {
+		if value, given := config.RuntimeParams[parameter]; given && value != only {
+			return fmt.Errorf("can't have %s=%s: the services need %s; leave it out", parameter, value, only)
+		}
+	}
 	parsed, err := url.Parse(address)
 	if err != nil {
 		return nil //nolint:nilerr // a DSN; the driver has taken it

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -71,6 +72,11 @@ func newSession(options Options, config *pgx.ConnConfig) *session {
 		{"statement_timeout", "0"},
 		{"idle_session_timeout", "0"},
 	}}
+	// What the URL says itself is meant for these services.
+	s.settings = slices.DeleteFunc(s.settings, func(setting [2]string) bool {
+		_, given := config.RuntimeParams[setting[0]]
+		return given
+	})
 	if options.Lists {
 		s.settings = append(s.settings, [2]string{"enable_sort", "off"}, [2]string{"enable_bitmapscan", "off"})
 		options.StatementTimeout = cmp.Or(options.StatementTimeout, ListTimeout)

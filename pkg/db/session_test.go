@@ -87,3 +87,16 @@ func TestAStopSeesWhatItHasWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, pace.Running)
 }
+
+// What the URL sets is meant for these services: it holds, or is refused.
+func TestASettingInTheURLHoldsOrIsRefused(t *testing.T) {
+	t.Parallel()
+	url := withDefaults(t)
+	pool := openPool(t, url+"&lock_timeout=123", db.Options{Name: "test"})
+	var is string
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_setting('lock_timeout')").Scan(&is))
+	require.Equal(t, "123ms", is)
+	for _, mistake := range []string{"default_transaction_isolation=serializable", "default_transaction_read_only=on"} {
+		require.ErrorContains(t, db.CheckURL(url+"&"+mistake), mistake)
+	}
+}
