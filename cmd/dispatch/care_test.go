@@ -86,7 +86,7 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 	for _, text := range []string{
 		`✗ configuration  BATCH_SIZE="-1": must be from 1`,
 		"✗ schema         no schema", "→ run: dispatch provision",
-		"✗ stream         DISPATCH_EVENTS: replicas is 1, not 3",
+		"✗ stream         DISPATCH_EVENTS: num_replicas is 1, not 3",
 		"✗ consumer       cache of DISPATCH_CHANGES is missing",
 		"– redis          not used",
 		"– webhook        not looked at",

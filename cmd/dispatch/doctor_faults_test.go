@@ -59,7 +59,6 @@ var postgresFaults = map[string]fault{
 	"Postgres: the user may not look": {
 		withRole(), []string{"postgres: lacks DELETE on attempts → GRANT", "schema: permission denied → log of Postgres"}, 1,
 	},
-	"Postgres: no writes":         {withDatabase("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$"), []string{"postgres: takes no writes → primary"}, 1},
 	"Postgres: another encoding":  {otherEncoding, []string{"postgres: encoding is LATIN1 → UTF8", "schema: no schema → provision"}, 1},
 	"Postgres: its clock is fast": {withDatabase(`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 minute' $$`, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$"), []string{"postgres: differ by 1m0 → NTP"}, 1},
 	"schema: none": {func(t *testing.T, _ *sickroom) service.Environment {

@@ -29,12 +29,11 @@ func (d *doctor) postgres(ctx context.Context) {
 	defer cancel()
 
 	var version int
-	var readOnly bool
 	var now time.Time
 	sent := time.Now()
 	var encoding string
-	err = pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('transaction_read_only')::bool,
-		current_setting('server_encoding'), clock_timestamp()`).Scan(&version, &readOnly, &encoding, &now)
+	err = pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), clock_timestamp()`).
+		Scan(&version, &encoding, &now)
 	answered := time.Now()
 	if err != nil {
 		d.trouble(check, err)
@@ -45,7 +44,7 @@ func (d *doctor) postgres(ctx context.Context) {
 	}
 	d.good(check, fmt.Sprintf("reachable, version %d.%d", version/10_000, version%10_000))
 	d.clock(check, now, sent, answered)
-	d.permissions(ctx, pool, readOnly)
+	d.permissions(ctx, pool)
 	d.schema(ctx, pool)
 }
 
@@ -89,12 +88,8 @@ func (d *doctor) trouble(check string, err error) {
 }
 
 // permissions looks for what the services and provision may not do.
-func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool, readOnly bool) {
+func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool) {
 	const check = "postgres"
-	if readOnly {
-		d.wrong(check, "takes no writes: a standby, or default_transaction_read_only", "let DATABASE_URL lead to the primary")
-		return
-	}
 	var missing []string
 	var named, mayCreate bool
 	err := pool.QueryRow(ctx, `
