@@ -143,9 +143,10 @@ func (c *contract) rejected() {
 	for _, body := range bad {
 		c.publishIntake(intake, body, "Traceparent", trace, "tracestate", "a=1", "Nats-Msg-Id", message.NewID(time.Now()).String())
 	}
+	c.publishIntake(intake, "no JSON", "X-Long", strings.Repeat("x", 65_300)) // JetStream takes no more of headers
 	c.publishIntake("dispatch.intake.Not.A.Name", hello)
 	c.awaitIntakeEmpty()
-	require.Len(c.t, c.rejectedMessages(), len(bad)+1)
+	require.Len(c.t, c.rejectedMessages(), len(bad)+2)
 }
 
 // requests asks the messages service, well and badly.

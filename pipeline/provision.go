@@ -27,7 +27,15 @@ type ProvisionConfig struct {
 	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0 emits continuously, as soon as messages are due"`
 	BatchSize          *int          `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
 
+	MaxPayloadBytes int    `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
+	EventContent    string `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+
 	Sizes StreamSizes
+}
+
+// payloadNeeds are what NATS' max_payload is compared with.
+func (c ProvisionConfig) payloadNeeds() events.PayloadNeeds {
+	return events.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == "full"}
 }
 
 // StreamSizes are how much each stream may hold. JetStream reserves it.
@@ -110,6 +118,9 @@ func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error 
 
 // provisionStreams says which streams change their size.
 func provisionStreams(ctx context.Context, cfg ProvisionConfig, js jetstream.JetStream, log *zap.Logger) error {
+	if missing := cfg.payloadNeeds().Missing(js.Conn()); missing != "" {
+		log.Warn(missing)
+	}
 	topology := cfg.Topology()
 	resizes, err := topology.Resizes(ctx, js)
 	if err != nil {

@@ -2,15 +2,19 @@ package pipeline_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/micro"
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline"
 	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
@@ -29,6 +33,20 @@ func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 
 	require.ErrorIs(t, err, events.ErrRefused, "and at once: repeating it is of no use")
 	require.Equal(t, all[:2], missing)
+	require.EqualValues(t, 1, w.deliveries().State.Msgs)
+}
+
+func TestIdsDoNotWaitForAStreamThatIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, w.js.DeleteStream(t.Context(), w.top.EventsStream()))
+	all := events.NewComposer(w.top, false).Claimed(events.OriginTick, w.claimed(draft()))
+
+	missing, err := events.NewPublisher(w.js).PublishIDs(t.Context(), all)
+
+	require.ErrorIs(t, err, events.ErrUnavailable)
+	require.Len(t, missing, 1)
+	require.Equal(t, w.top.Event(message.EventQueued, message.DefaultDestination), missing[0].Subject)
 	require.EqualValues(t, 1, w.deliveries().State.Msgs)
 }
 
@@ -63,16 +81,17 @@ func TestAnEventThatIsTooLargeGoesWithoutItsContent(t *testing.T) {
 	require.Equal(t, 503, told.Outcome.Attempt.HTTPStatus, "what is recorded is there")
 }
 
-// limitEvents has the stream of events refuse what is larger; -1 ends that.
-func (w *world) limitEvents(size int32) {
+func (w *world) limitEvents(size int32) { w.limit(w.top.EventsStream(), size) }
+
+// limit has a stream refuse what is larger; -1 ends that.
+func (w *world) limit(name string, size int32) {
 	w.t.Helper()
-	for _, config := range w.top.Streams() {
-		if config.Name == w.top.EventsStream() {
-			config.MaxMsgSize = size
-			_, err := w.js.UpdateStream(w.t.Context(), config)
-			require.NoError(w.t, err)
-		}
-	}
+	stream, err := w.js.Stream(w.t.Context(), name)
+	require.NoError(w.t, err)
+	config := stream.CachedInfo().Config
+	config.MaxMsgSize = size
+	_, err = w.js.UpdateStream(w.t.Context(), config)
+	require.NoError(w.t, err)
 }
 
 func TestIdsAreEmittedWhileEventsAreRefused(t *testing.T) {
@@ -118,4 +137,82 @@ func TestALargeMessageIsSentThoughNATSTakesLittle(t *testing.T) {
 		require.True(t, event.Data.ContentOmitted)
 	}
 	require.Equal(t, string(payload), string(api.get(t, large).Payload))
+}
+
+// What REJECTED does not take stays in the intake and holds up nothing else.
+func TestARejectionThatNATSRefusesHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.limit(w.top.RejectedStream(), 1000)
+	w.limitEvents(10)
+	intake := w.top.Intake(message.DefaultDestination)
+	w.publishIntake(intake, strings.Repeat("x", 2000))
+	w.publishIntake(intake, "no JSON")
+	w.publishIntake(intake, hello)
+	w.runIngest()
+
+	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM messages") == 1 }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.rejectedMessages()) == 1 }, patience, 5*time.Millisecond)
+	stream, err := w.js.Stream(t.Context(), w.top.IntakeStream())
+	require.NoError(t, err)
+	awaitCount(t, 1, func() int {
+		info, err := stream.Info(t.Context())
+		require.NoError(t, err)
+		return int(info.State.Msgs)
+	})
+	require.Equal(t, 2, w.one("SELECT count(*) FROM outbox"), "what was stored, and the event of what was rejected")
+}
+
+func TestOutcomesDoNotWaitForANoteThatNATSRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.limit(w.top.ChangesStream(), 10)
+	w.runDispatcher()
+	w.runSender()
+	for range 2 { // an outcome that is held up holds up the next
+		w.await(w.insert(draft())[0], message.Sent)
+	}
+
+	w.limit(w.top.ChangesStream(), -1)
+	require.Eventually(t, func() bool {
+		w.abandon()
+		return w.one("SELECT count(*) FROM outbox") == 0
+	}, patience, 20*time.Millisecond, "the notes are kept, and published later")
+}
+
+func TestAnAnswerThatNATSDoesNotTakeIsToldSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "MAX_PAYLOAD_BYTES", "2000000")
+	api := w.runIngest()
+	payload, err := json.Marshal(strings.Repeat("x", 1<<20))
+	require.NoError(t, err)
+	id := api.post(t, `{"to":"+905551111111","payload":`+string(payload)+`}`)
+
+	w.refusedOverNATS(w.askMessages("get", `{"id":"`+id.String()+`"}`), http.StatusRequestEntityTooLarge, "too_large")
+
+	small := api.post(t, hello)
+	require.Empty(t, w.askMessages("get", `{"id":"`+small.String()+`"}`).Header.Get(micro.ErrorCodeHeader))
+}
+
+func TestASmallMaxPayloadIsReported(t *testing.T) {
+	t.Parallel()
+	w := newBareWorld(t, "EVENT_CONTENT", "full")
+	w.heard.ignore()
+	w.stopNATS()
+	server := rig.StartNATS(t, 1, func(n rig.NATSNode) string { return n.Config() + "\nmax_payload: 128KB\n" })[0]
+	w.env["NATS_URL"] = server.URL
+	w.js = w.connect()
+	w.provision()
+	api := w.runIngest()
+	_, _, ready := api.request(t, http.MethodGet, "/health/ready", "")
+	require.Contains(t, string(ready), "max_payload of NATS is 131072 bytes and MAX_PAYLOAD_BYTES=262144 needs 327680")
+	require.Contains(t, string(ready), "EVENT_CONTENT")
+
+	small := rig.StartNATS(t, 1, func(n rig.NATSNode) string { return n.Config() + "\nmax_payload: 32KB\n" })[0]
+	w.env["NATS_URL"] = small.URL
+	cfg, err := service.Parse[pipeline.ProvisionConfig](w.env)
+	require.NoError(t, err)
+	require.ErrorIs(t, pipeline.Provision(t.Context(), cfg, w.log()), events.ErrMaxPayload)
+	w.js = w.connect()
+	require.ErrorIs(t, w.top.Check(t.Context(), w.js), events.ErrMaxPayload)
 }

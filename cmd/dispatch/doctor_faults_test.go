@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline/rig"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -111,6 +112,21 @@ func remade(name func(events.Topology) string, change func(*jetstream.StreamConf
 	})
 }
 
+// noStreams is what is found under a prefix that nobody has provisioned.
+var noStreams = []string{
+	"stream: NOBODY_INTAKE is missing → provision", "stream: NOBODY_REJECTED is missing → provision",
+	"stream: NOBODY_DELIVERIES is missing → provision", "stream: NOBODY_EVENTS is missing → provision", "stream: NOBODY_CHANGES is missing → provision",
+	"consumer: ingest of → provision", "consumer: recorder of → provision", "consumer: cache of → provision", "consumer: sender-default of → provision",
+}
+
+// withMaxPayload makes a fault of a server that takes no larger messages.
+func withMaxPayload(limit string) func(*testing.T, *sickroom) service.Environment {
+	return func(t *testing.T, _ *sickroom) service.Environment {
+		server := rig.StartNATS(t, 1, func(n rig.NATSNode) string { return n.Config() + "\nmax_payload: " + limit + "\n" })[0]
+		return settingsOf("NATS_URL", server.URL, "PREFIX", "nobody")
+	}
+}
+
 var natsFaults = map[string]fault{
 	"NATS away": {broken("NATS_URL", "nats://127.0.0.1:1"), []string{"nats: no servers available → NATS_URL"}, 3},
 	"NATS: wrong password": {func(_ *testing.T, s *sickroom) service.Environment {
@@ -137,13 +153,17 @@ var natsFaults = map[string]fault{
 	"NATS: most subjects are forbidden": {func(_ *testing.T, s *sickroom) service.Environment {
 		return settingsOf("NATS_URL", s.nats("none"))
 	}, []string{`nats: may not use JetStream → permissions of this NATS user`}, 1},
+	"NATS: max_payload is too small": {
+		withMaxPayload("32KB"),
+		append([]string{"nats: max_payload is 32768 bytes, and has to be at least 65536 → raise max_payload"}, noStreams...), 1,
+	},
+	"NATS: max_payload is less than a message may be": {
+		withMaxPayload("128KB"),
+		append([]string{"nats: MAX_PAYLOAD_BYTES=262144 needs 327680 → lower MAX_PAYLOAD_BYTES"}, noStreams...), 1,
+	},
 	"streams: none": {func(_ *testing.T, s *sickroom) service.Environment {
 		return settingsOf("NATS_URL", s.nats("full"), "PREFIX", "nobody")
-	}, []string{
-		"stream: NOBODY_INTAKE is missing → provision", "stream: NOBODY_REJECTED is missing → provision",
-		"stream: NOBODY_DELIVERIES is missing → provision", "stream: NOBODY_EVENTS is missing → provision", "stream: NOBODY_CHANGES is missing → provision",
-		"consumer: ingest of → provision", "consumer: recorder of → provision", "consumer: cache of → provision", "consumer: sender-default of → provision",
-	}, 1},
+	}, noStreams, 1},
 	"streams: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
 		require.NoError(t, js.DeleteStream(t.Context(), topology.RejectedStream()))
 	}), []string{"stream: _REJECTED is missing → dispatch provision"}, 1},

@@ -37,6 +37,9 @@ func (d *doctor) nats(ctx context.Context) {
 	} else {
 		d.good(check, "reachable, version "+version)
 	}
+	d.maxPayload(js.Conn().MaxPayload(), events.PayloadNeeds{
+		MaxPayloadBytes: d.cfg.Ingest.MaxPayloadBytes, FullContent: d.cfg.Ingest.EventContent == "full",
+	}.Missing(js.Conn()))
 	bounded, cancel := context.WithTimeout(ctx, 2*reachWait)
 	defer cancel()
 	d.natsPermissions(bounded, js.Conn(), &refusals)
@@ -65,6 +68,18 @@ func (d *doctor) nats(ctx context.Context) {
 }
 
 var upgradeNATS = fmt.Sprintf("upgrade it to version %d.%d or later", events.OldestNATS[0], events.OldestNATS[1])
+
+// maxPayload looks at the largest message that the server takes.
+func (d *doctor) maxPayload(limit int64, missing string) {
+	const check = "nats"
+	remedy := "raise max_payload in the configuration of the NATS server"
+	switch {
+	case limit < events.LeastMaxPayload:
+		d.wrong(check, fmt.Sprintf("max_payload is %d bytes, and has to be at least %d", limit, events.LeastMaxPayload), remedy)
+	case missing != "":
+		d.wrong(check, missing, remedy+", or lower MAX_PAYLOAD_BYTES")
+	}
+}
 
 // natsRemedy says what to do about a server that was reached and with which no
 // connection came about.

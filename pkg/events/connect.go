@@ -76,8 +76,9 @@ func Close(js jetstream.JetStream) {
 
 // Check reports an error unless NATS is connected and new enough, and the
 // streams exist, with the consumers that the pipeline can't do without. The
-// error is ErrNotProvisioned when they don't, ErrTooOld for an old server, and
-// ErrNotAsRequested for a stream with which the pipeline can't work.
+// error is ErrNotProvisioned when they don't, ErrTooOld for an old server,
+// ErrMaxPayload for one that takes too little, and ErrNotAsRequested for a stream
+// with which the pipeline can't work.
 func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 	if err := CheckServer(js.Conn()); err != nil {
 		return fmt.Errorf("check streams: %w", err)
@@ -109,13 +110,16 @@ func (t Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// CheckServer returns ErrUnavailable without a connection, and ErrTooOld if the
-// server at its other end is.
+// CheckServer returns ErrUnavailable without a connection, ErrTooOld if the
+// server at its other end is, and ErrMaxPayload if that takes too little.
 func CheckServer(nc *nats.Conn) error {
 	if err := Connected(nc); err != nil {
 		return err
 	}
-	return CheckVersion(nc.ConnectedServerVersion())
+	if err := CheckVersion(nc.ConnectedServerVersion()); err != nil {
+		return err
+	}
+	return checkMaxPayload(nc)
 }
 
 // checkStream compares a stream, and the version of the server that answered

@@ -28,6 +28,9 @@ const (
 	// HeaderTruncated is the message's length in bytes, if it had to be cut
 	// to fit beside its problem.
 	HeaderTruncated = "Dispatch-Truncated"
+	// HeaderHeadersOmitted is how many headers were left out, if they had no
+	// place beside the problem.
+	HeaderHeadersOmitted = "Dispatch-Headers-Omitted"
 )
 
 // Rejection is an intake message that can't be accepted.
@@ -69,6 +72,7 @@ func (c Composer) Rejected(r Rejection, limit int64) []Entry {
 		Headers: rejectedHeaders(r),
 		Data:    r.Data,
 	}
+	kept.fitHeaders(int(limit))
 	kept.fit(int(limit))
 	return []Entry{kept, c.rejectedEvent(r, id, destination)}
 }
@@ -93,11 +97,37 @@ func rejectedHeaders(r Rejection) map[string]string {
 	return headers
 }
 
-func (e *Entry) fit(limit int) {
-	room := limit - headerAllowance - len(e.MsgID)
-	for name, value := range e.Headers {
-		room -= len(name) + len(value) + len(": \r\n")
+// longestHeaders is what the headers of a message may weigh in JetStream,
+// whatever max_payload is.
+const longestHeaders = 64<<10 - 1
+
+// fitHeaders leaves out a message's own headers where they have no place beside
+// what is said of it. Those that say it stay.
+func (e *Entry) fitHeaders(limit int) {
+	limit = min(limit, longestHeaders) - headerAllowance - len(e.MsgID)
+	if e.headersSize() <= limit {
+		return
 	}
+	ours := map[string]string{}
+	for _, name := range []string{HeaderSubject, HeaderProblemCode, HeaderProblem, HeaderMsgID} {
+		if value, found := e.Headers[name]; found && len(value) <= limit/4 {
+			ours[name] = value
+		}
+	}
+	ours[HeaderHeadersOmitted] = strconv.Itoa(len(e.Headers) - len(ours))
+	e.Headers = ours
+}
+
+func (e *Entry) headersSize() int {
+	size := 0
+	for name, value := range e.Headers {
+		size += header(name, value)
+	}
+	return size
+}
+
+func (e *Entry) fit(limit int) {
+	room := limit - headerAllowance - len(e.MsgID) - e.headersSize()
 	if len(e.Data) <= room {
 		return
 	}

@@ -83,6 +83,28 @@ func TestARejectionFitsAlways(t *testing.T) {
 	require.NotContains(t, composer.Rejected(r, limit)[0].Headers, events.HeaderProblem)
 }
 
+func TestARejectionFitsBesideTheLongestHeaders(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{64 << 10, 1 << 20} {
+		r := rejection()
+		r.Headers = map[string][]string{"X-Long": {strings.Repeat("x", 60<<10)}, "X-More": {"more"}}
+		r.Problem = json.RawMessage(`"` + strings.Repeat("y", 10<<10) + `"`)
+		kept := events.NewComposer(events.NewTopology("dispatch", 1), false).Rejected(r, int64(limit))[0]
+
+		size := 0
+		for name, value := range kept.Headers {
+			size += len(name) + len(value) + 4
+		}
+		require.Less(t, size, 64<<10, "more JetStream does not take")
+		require.Less(t, size+len(kept.Data), limit)
+		require.Equal(t, r.Code, kept.Headers[events.HeaderProblemCode])
+		require.Equal(t, r.Subject, kept.Headers[events.HeaderSubject])
+		require.Equal(t, string(r.Problem), kept.Headers[events.HeaderProblem])
+		require.NotContains(t, kept.Headers, "X-Long")
+		require.Equal(t, "2", kept.Headers[events.HeaderHeadersOmitted])
+	}
+}
+
 func TestMicroTakesEveryVersion(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]string{

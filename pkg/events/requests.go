@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -82,11 +84,25 @@ func (c *Concurrent) respond(reply string, answer Answer) {
 		msg.Data = answer.Err.Body
 	}
 	if err := c.nc.PublishMsg(msg); errors.Is(err, nats.ErrMaxPayload) {
-		_ = c.nc.PublishMsg(&nats.Msg{Subject: reply, Header: nats.Header{
-			micro.ErrorCodeHeader: []string{"413"},
-			micro.ErrorHeader:     []string{"the answer is more than NATS takes; ask over HTTP"},
-		}})
-	} // else nobody is left to tell: the asker's request times out
+		_ = c.nc.PublishMsg(tooLargeAnswer(reply, len(msg.Data), c.nc.MaxPayload())) // else the asker would wait for nothing
+	} // any other error: nobody is left to tell, the asker's request times out
+}
+
+// tooLargeAnswer takes the place of an answer that NATS does not take.
+func tooLargeAnswer(reply string, size int, limit int64) *nats.Msg {
+	const status = http.StatusRequestEntityTooLarge
+	detail := fmt.Sprintf("it was done, but the answer has %d bytes and NATS takes %d at most (max_payload): ask for less at a time, or over HTTP", size, limit)
+	return &nats.Msg{
+		Subject: reply,
+		Header:  nats.Header{micro.ErrorCodeHeader: {strconv.Itoa(status)}, micro.ErrorHeader: {detail}},
+		Data: marshal(struct {
+			Type   string `json:"type"`
+			Title  string `json:"title"`
+			Status int    `json:"status"`
+			Detail string `json:"detail"`
+			Code   string `json:"code"`
+		}{"urn:message-dispatcher:problem:too_large", http.StatusText(status), status, detail, "too_large"}),
+	}
 }
 
 // Wait returns when no request is being worked on, or ctx has ended. Stop the

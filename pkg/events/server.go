@@ -31,7 +31,7 @@ var (
 
 // Final reports whether err says that waiting does not help.
 func Final(err error) bool {
-	return errors.Is(err, ErrTooOld) || errors.Is(err, ErrNotAsRequested)
+	return errors.Is(err, ErrTooOld) || errors.Is(err, ErrMaxPayload) || errors.Is(err, ErrNotAsRequested)
 }
 
 // Access says how NATS is reached. Only URL is needed.
@@ -165,6 +165,8 @@ func Reason(err error) string {
 	switch {
 	case errors.Is(err, ErrTooOld):
 		return fmt.Sprintf("NATS is older than %d.%d", OldestNATS[0], OldestNATS[1])
+	case errors.Is(err, ErrMaxPayload):
+		return fmt.Sprintf("max_payload of NATS has to be at least %d bytes", LeastMaxPayload)
 	case errors.Is(err, ErrNotAsRequested):
 		return "a stream is not as it must be; the log says which: run: dispatch provision"
 	case errors.Is(err, ErrNotProvisioned):

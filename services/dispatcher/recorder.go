@@ -66,18 +66,30 @@ func (r *recorder) Run(ctx context.Context) error {
 	return nil
 }
 
+// noteWait is how long a note is tried before it is left to the relay.
+const noteWait = 3 * time.Second
+
 // notes tells the copier which messages outcomes were about.
 type notes struct {
+	store     *db.Store
 	composer  events.Composer
 	publisher events.Publisher
 }
 
+// publish leaves to the outbox what NATS does not take: outcomes wait for
+// nothing that is for Redis alone.
 func (n notes) publish(ctx context.Context, outcomes []db.Outcome) error {
 	ids := make([]message.ID, len(outcomes))
 	for i, o := range outcomes {
 		ids[i] = o.ID
 	}
-	return n.publisher.Publish(ctx, n.composer.Noted(ids))
+	trying, cancel := context.WithTimeout(ctx, noteWait)
+	defer cancel()
+	missing, err := n.publisher.PublishSome(trying, n.composer.Noted(ids))
+	if err == nil {
+		return nil
+	}
+	return n.store.PutEvents(ctx, events.Encode(missing))
 }
 
 // told is an event with the outcome that it tells.

@@ -122,7 +122,7 @@ func (p parts) start() error {
 		feed: &feed{
 			js: p.js, topology: p.topology, stream: p.topology.EventsStream(), durable: events.RecorderConsumer, most: recordBatch,
 		},
-		notes:   notes{composer: p.composer, publisher: p.publisher},
+		notes:   notes{store: p.store, composer: p.composer, publisher: p.publisher},
 		trouble: p.watched("recorder", service.StateDown, "recorder"),
 	}).Run)
 

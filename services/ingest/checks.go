@@ -27,6 +27,16 @@ func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
 	}
 }
 
+// checkPayload says what is too large for NATS.
+func checkPayload(js jetstream.JetStream, needs events.PayloadNeeds) service.Check {
+	return func(context.Context) service.Status {
+		if missing := needs.Missing(js.Conn()); missing != "" {
+			return service.Degraded(missing)
+		}
+		return service.OK()
+	}
+}
+
 // checkProvisioned says what to run when something is missing in Postgres.
 // Without the schedule only the status can't be told.
 func checkProvisioned(schema, schedule func(context.Context) error) service.Check {

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,15 +21,25 @@ const (
 	intakeBuffered   = 16 << 20 // bytes asked for ahead
 	intakePause      = 200 * time.Millisecond
 	intakeMaxPause   = 2 * time.Second
-	rejectWait       = 10 * time.Second
-	// returnDelay is when a message that could not be dealt with comes again.
-	returnDelay = 5 * time.Second
+	// rejectWait bounds the publication of what a batch rejects: the next batch
+	// waits for it.
+	rejectWait = 3 * time.Second
+	// returnDelay is when a message that could not be dealt with comes again, and
+	// refusedDelay when one comes again that REJECTED does not take.
+	returnDelay  = 5 * time.Second
+	refusedDelay = 30 * time.Second
 	// maxDeliveries is how often a message is tried that fails for a reason
 	// nobody has foreseen; then it is rejected.
 	maxDeliveries = 20
 )
 
 const headerMsgID = jetstream.MsgIDHeader
+
+// somePublisher publishes entries, waits for their acknowledgement and returns
+// those that had none; events.Publisher is the one.
+type somePublisher interface {
+	PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error)
+}
 
 // intake takes in what other systems publish: it stores a batch, and
 // acknowledges each of its messages once that is committed, or once the
@@ -40,7 +49,7 @@ type intake struct {
 	js       jetstream.JetStream
 	topology events.Topology
 	cases    *useCases
-	publish  publisher
+	publish  somePublisher
 	counts   *counters
 	log      *zap.Logger
 }
@@ -170,6 +179,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 	crash.At(crash.IntakeFetched)
 	results := in.cases.CreateMany(context.Background(), drafts)
 	crash.At(crash.IntakeStored)
+	var rejected []rejected
 	for i, r := range results {
 		p := (*problem)(nil)
 		if r.err != nil {
@@ -184,9 +194,12 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 			rest = append(rest, msgs[i])
 		default:
 			in.counts.accepted("intake", false, r.err)
-			in.reject(msgs[i], p, r.err)
+			if entries := in.rejection(msgs[i], p, r.err); entries != nil {
+				rejected = append(rejected, newRejected(msgs[i], entries))
+			}
 		}
 	}
+	in.reject(rejected)
 	return rest
 }
 
@@ -221,43 +234,3 @@ func (in *intake) draft(msg jetstream.Msg) (draft, error) {
 // natsScope is whose idempotency keys come in over NATS: one namespace, so
 // that a key means the same on the stream and in a request.
 func natsScope(topology events.Topology) string { return "nats:" + topology.Prefix() }
-
-// reject moves a message to the REJECTED stream, and takes it off the intake
-// once it is there.
-func (in *intake) reject(msg jetstream.Msg, p *problem, cause error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		in.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
-		return
-	}
-	if p.Code == codeInternal {
-		// It may be no fault of the message: a schema that is being changed.
-		in.log.Error("intake message can't be stored", zap.String("subject", msg.Subject()),
-			zap.Uint64("sequence", meta.Sequence.Stream), zap.Uint64("delivery", meta.NumDelivered), zap.Error(cause))
-		if meta.NumDelivered < maxDeliveries {
-			_ = msg.NakWithDelay(returnDelay)
-			return
-		}
-	}
-	entries := in.cases.composer.Rejected(events.Rejection{
-		Subject:  msg.Subject(),
-		Sequence: meta.Sequence.Stream,
-		Stored:   meta.Timestamp,
-		Headers:  msg.Headers(),
-		Data:     msg.Data(),
-		Code:     p.Code,
-		Problem:  p.json(),
-	}, in.js.Conn().MaxPayload())
-	ctx, cancel := context.WithTimeout(context.Background(), rejectWait)
-	defer cancel()
-	crash.At(crash.IntakeRejecting)
-	if err := in.publish.Publish(ctx, entries); err != nil {
-		if !errors.Is(err, events.ErrUnavailable) {
-			in.log.Warn("a rejected message stays in the intake", zap.Error(err))
-		}
-		_ = msg.NakWithDelay(returnDelay)
-		return
-	}
-	crash.At(crash.IntakeRejected)
-	_ = msg.Ack() // should it get lost, the rejection is repeated under the same Msg-Id
-}

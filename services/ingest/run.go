@@ -66,6 +66,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
+	needs := events.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == eventContentFull}
+	health.Add("max_payload", service.StateDegraded, checkPayload(js, needs))
+	group.Go("max_payload", needs.Watch(js.Conn(), func(missing string) { log.Warn(missing) }))
 	store := db.NewStore(pool)
 	schema := func(ctx context.Context) error { return db.CheckSchema(ctx, pool) }
 	health.Add("provisioned", service.StateDown, checkProvisioned(schema, store.CheckSchedule))
