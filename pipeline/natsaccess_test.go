@@ -60,8 +60,8 @@ func seed(t *testing.T) (file, public string) {
 // makes the credentials of one that is valid for so long.
 func operator(t *testing.T) (url string, credentials func(valid time.Duration) string) {
 	t.Helper()
-	pair := func(make func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
-		keys, err := make()
+	pair := func(create func() (nkeys.KeyPair, error)) (nkeys.KeyPair, string) {
+		keys, err := create()
 		require.NoError(t, err)
 		public, err := keys.PublicKey()
 		require.NoError(t, err)

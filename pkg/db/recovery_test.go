@@ -88,7 +88,8 @@ func TestAConnectionThatTakesNoWritesIsGivenUp(t *testing.T) {
 	pool := openPool(t, dbtest.URL(t), db.Options{Name: "test", MaxConns: 1})
 	var before, after int
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT pg_backend_pid()").Scan(&before))
-	_, err := pool.Exec(t.Context(), "BEGIN READ ONLY; UPDATE schedule SET running = true")
+	exec(t, pool, "SET default_transaction_read_only = on") // as a standby has it
+	_, err := pool.Exec(t.Context(), "UPDATE schedule SET running = true")
 	require.True(t, db.Unavailable(err))
 	require.Equal(t, "the database takes no writes", db.Reason(err))
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT pg_backend_pid()").Scan(&after))

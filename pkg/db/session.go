@@ -96,10 +96,11 @@ func (s *session) statement(local bool) string {
 	for _, setting := range s.settings {
 		calls = append(calls, fmt.Sprintf("set_config('%s', '%s', %t)", setting[0], setting[1], local))
 	}
-	// A server that waits for standbys goes on doing so.
-	calls = append(calls, fmt.Sprintf("set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), %t)", local))
-	// Older servers have none.
-	calls = append(calls, fmt.Sprintf("case when current_setting('transaction_timeout', true) <> '0' then set_config('transaction_timeout', '0', %t) end", local))
+	calls = append(calls,
+		// A server that waits for standbys goes on doing so.
+		fmt.Sprintf("set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), %t)", local),
+		// Older servers have none.
+		fmt.Sprintf("case when current_setting('transaction_timeout', true) <> '0' then set_config('transaction_timeout', '0', %t) end", local))
 	return "select " + strings.Join(calls, ", ")
 }
 
