@@ -82,11 +82,17 @@ func newBareWorld(t testing.TB, settings ...string) *world {
 	spec, err := sharedSpec()
 	require.NoError(t, err)
 	w.heard = watch(t, w.connect(), spec, spec.told()...)
-	pool, err := db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
-	w.store = db.NewStore(pool)
+	w.open()
 	return w
+}
+
+// open connects the test to the database.
+func (w *world) open() {
+	w.t.Helper()
+	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
+	require.NoError(w.t, err)
+	w.t.Cleanup(pool.Close)
+	w.store = db.NewStore(pool)
 }
 
 func (w *world) log() *zap.Logger {

@@ -302,3 +302,26 @@ func TestHealthTellsOfLostCommits(t *testing.T) {
 		return status == http.StatusOK
 	}, patience, 50*time.Millisecond)
 }
+
+// TestEventsAreFoundByTheServersClock: where a consumer begins once more is
+// counted from the server's time, which a dispatcher's clock does not enter.
+func TestEventsAreFoundByTheServersClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.heard.ignore()
+	composer := events.NewComposer(w.top, false)
+	for range 3 {
+		w.publish(composer.Moved(message.EventCreated, []message.Message{draft()})...)
+	}
+	stream, err := w.js.Stream(t.Context(), w.top.EventsStream())
+	require.NoError(t, err)
+	second, err := stream.GetMsg(t.Context(), 2)
+	require.NoError(t, err)
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	for span, want := range map[time.Duration]uint64{time.Hour: 1, info.TimeStamp.Sub(second.Time) + time.Hour: 1, -time.Hour: 4} {
+		first, err := w.top.FirstWithin(t.Context(), w.js, w.top.EventsStream(), span)
+		require.NoError(t, err)
+		require.Equal(t, want, first, "stored within the last %s", span)
+	}
+}

@@ -108,3 +108,40 @@ func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 	again.await(api.post(t, hello), message.Sent)
 	again.requireNothingLeft()
 }
+
+// TestADumpBesideItsNATSSendsNothingAgain restores a backup and keeps the
+// streams: what was sent since the backup is known from there.
+func TestADumpBesideItsNATSSendsNothingAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.heard.ignore()
+	services := []*running{w.runDispatcher(), w.runSender()}
+	ingest := w.runIngest()
+	later := w.insert(draft(func(m *message.Message) { m.DeliverAt = time.Now().Add(time.Hour) }))[0]
+	load := startLoad(t, ingest.url, 4)
+	load.await(100)
+	dump := filepath.Join(t.TempDir(), "dispatch.sql")
+	command(t, "pg_dump", "--no-owner", "--file="+dump, clientURL(t, w.env["DATABASE_URL"]))
+	load.await(50)
+	w.requireAllSent(load.stop())
+	ingest.stop()
+	for _, service := range services {
+		service.stop()
+	}
+
+	w.env["DATABASE_URL"] = dbtest.EmptyURL(t)
+	command(t, "psql", "--quiet", "--set=ON_ERROR_STOP=1", "--file="+dump, clientURL(t, w.env["DATABASE_URL"]))
+	// A dump that is restored on the server that it came from has its timeline.
+	w.sql("UPDATE schedule SET timeline = '1/00000001'")
+	w.open()
+	w.provision()
+	w.runAll()
+	for id := range everything(t, w.env["DATABASE_URL"]) {
+		if id != later {
+			w.await(id, message.Sent)
+		}
+	}
+	w.awaitTrusted()
+	require.Empty(t, w.webhook.repeated())
+	w.requireNothingLeft()
+}

@@ -55,26 +55,29 @@ func BenchmarkTick(b *testing.B) {
 	}
 }
 
-// BenchmarkRecord writes outcomes with their attempts.
+// BenchmarkRecord writes outcomes with their attempts, without and with the note
+// that says how far in EVENTS they are.
 func BenchmarkRecord(b *testing.B) {
 	for _, n := range []int{1, 100} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			store, floor := benchStore(b), &db.Floor{}
-			b.ReportAllocs()
-			for b.Loop() {
-				b.StopTimer()
-				_, _, err := store.Insert(b.Context(), drafts(n), box)
-				require.NoError(b, err)
-				var outcomes []db.Outcome
-				for _, m := range tick(b, store, n, floor) {
-					outcomes = append(outcomes, outcome(m, message.Succeed))
+		for how, noted := range map[string]uint64{"": 0, "noted": 1} {
+			b.Run(strconv.Itoa(n)+how, func(b *testing.B) {
+				store, floor := benchStore(b), &db.Floor{}
+				b.ReportAllocs()
+				for b.Loop() {
+					b.StopTimer()
+					_, _, err := store.Insert(b.Context(), drafts(n), box)
+					require.NoError(b, err)
+					var outcomes []db.Outcome
+					for _, m := range tick(b, store, n, floor) {
+						outcomes = append(outcomes, outcome(m, message.Succeed, func(o *db.Outcome) { o.Event = noted }))
+					}
+					b.StartTimer()
+					moved, err := store.RecordAfter(b.Context(), 0, outcomes, lease)
+					require.NoError(b, err)
+					require.Equal(b, n, moved)
 				}
-				b.StartTimer()
-				moved, err := store.Record(b.Context(), outcomes, lease)
-				require.NoError(b, err)
-				require.Equal(b, n, moved)
-			}
-		})
+			})
+		}
 	}
 }
 
