@@ -122,12 +122,15 @@ func TestAStandbyTakesOverThatLacksTheNewestCommits(t *testing.T) {
 	w.provision()
 	var mu sync.Mutex
 	gates := map[string]chan struct{}{}
-	w.webhook.answers(func(_ int, c call, out http.ResponseWriter, _ *http.Request) {
+	w.webhook.answers(func(_ int, c call, out http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		gate := gates[c.ID]
 		mu.Unlock()
 		if gate != nil {
-			<-gate
+			select {
+			case <-gate:
+			case <-r.Context().Done():
+			}
 		}
 		out.WriteHeader(http.StatusAccepted)
 	})

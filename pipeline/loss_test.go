@@ -59,8 +59,11 @@ func (w *world) lastEvent() uint64 {
 // held is a webhook that answers when it is released.
 func (w *world) held() (release func()) {
 	free := make(chan struct{})
-	w.webhook.answers(func(_ int, _ call, out http.ResponseWriter, _ *http.Request) {
-		<-free
+	w.webhook.answers(func(_ int, _ call, out http.ResponseWriter, r *http.Request) {
+		select {
+		case <-free:
+		case <-r.Context().Done():
+		}
 		out.WriteHeader(http.StatusAccepted)
 	})
 	return func() { close(free) }
@@ -116,7 +119,7 @@ func TestOutcomesThatPostgresHasLostAreNotSentAgain(t *testing.T) {
 
 func TestAClaimThatPostgresHasLostIsNotGivenOutAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "40s")
 	w.heard.ignore()
 	api := w.runAll()
 	w.runDispatcher()
