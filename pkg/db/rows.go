@@ -30,7 +30,8 @@ func (s *Store) atOnce(limit int) int {
 // moved are the rows of statements that return what events tell. They list the
 // same columns.
 type moved interface {
-	dbsqlc.ClaimDueRow | dbsqlc.ReclaimRow | dbsqlc.GiveUpRow | dbsqlc.ExpireDueRow | dbsqlc.EraseMessagesRow
+	dbsqlc.ClaimDueRow | dbsqlc.ReclaimRow | dbsqlc.GiveUpRow | dbsqlc.ExpireDueRow | dbsqlc.EraseMessagesRow |
+		dbsqlc.RestoreClaimsRow
 }
 
 func movedMessages[R moved](rows []R) []message.Message {

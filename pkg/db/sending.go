@@ -124,7 +124,7 @@ func (s *Store) RecordAfter(ctx context.Context, complete uint64, outcomes []Out
 				locked[id] = true
 			}
 		}
-		return insertAttempts(ctx, q, last, outcomes, locked, complete)
+		return insertAttempts(ctx, q, last, recording{outcomes: outcomes, complete: complete, locked: locked})
 	})
 	if err != nil {
 		return 0, fmt.Errorf("record %d outcomes: %w", len(outcomes), err)
@@ -132,15 +132,20 @@ func (s *Store) RecordAfter(ctx context.Context, complete uint64, outcomes []Out
 	return moved, nil
 }
 
+// recording is what one transaction records.
+type recording struct {
+	outcomes []Outcome
+	complete uint64              // up to which event all were recorded before
+	locked   map[message.ID]bool // messages that can't be deleted before its end
+}
+
 // insertAttempts inserts the attempts of messages that are locked, and of
 // those that it finds and locks: of the others, which are erased, nothing is
 // to be left. It notes with them how far in EVENTS outcomes are recorded.
-func insertAttempts(
-	ctx context.Context, q, last *dbsqlc.Queries, outcomes []Outcome, locked map[message.ID]bool, complete uint64,
-) error {
+func insertAttempts(ctx context.Context, q, last *dbsqlc.Queries, r recording) error {
 	var unlocked []message.ID
-	for _, o := range outcomes {
-		if o.Attempt != nil && !locked[o.ID] {
+	for _, o := range r.outcomes {
+		if o.Attempt != nil && !r.locked[o.ID] {
 			unlocked = append(unlocked, o.ID)
 		}
 	}
@@ -150,11 +155,11 @@ func insertAttempts(
 			return fmt.Errorf("lock messages: %w", err)
 		}
 		for _, id := range kept {
-			locked[id] = true
+			r.locked[id] = true
 		}
 	}
-	attempts := attemptParams(outcomes, locked)
-	attempts.Event, attempts.Complete = int64(lastEvent(outcomes)), int64(complete)
+	attempts := attemptParams(r.outcomes, r.locked)
+	attempts.Event, attempts.Complete = int64(lastEvent(r.outcomes)), int64(r.complete)
 	if len(attempts.MessageIds) == 0 && attempts.Event == 0 {
 		return nil
 	}

@@ -76,6 +76,8 @@ type TickParams struct {
 	BatchSize func(interval time.Duration, configured int) int
 	// Box makes of the claim what the outbox is to hold about it.
 	Box func(Claim) []byte
+
+	claimsFrom int64 // the schedule's
 }
 
 // Claim is what a tick took: highest priority first, then oldest.
@@ -131,9 +133,9 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 				return err
 			}
 		}
-		tick.Ran = true
+		tick.Ran, p.claimsFrom = true, schedule.ClaimsFrom
 		limit := min(p.Limit, p.BatchSize(schedule.TickInterval, int(value(schedule.BatchSize))))
-		if err := s.claim(ctx, q, p, limit, schedule.ClaimsFrom, &tick); err != nil {
+		if err := s.claim(ctx, q, p, limit, &tick); err != nil {
 			return err
 		}
 		if tick.Size() == 0 {
@@ -152,13 +154,13 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 	return tick, nil
 }
 
-func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, from int64, tick *Tick) error {
+func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick *Tick) error {
 	if limit <= 0 {
 		return nil
 	}
 	if len(p.Lost) > 0 {
 		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
-			ClaimsFrom: from, Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(s.atOnce(limit)),
+			ClaimsFrom: p.claimsFrom, Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(s.atOnce(limit)),
 			WithContent: s.content,
 		})
 		if err != nil {
@@ -171,7 +173,7 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 		floors, full := p.Floor.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
-			Floors: floors, Margin: claimMargin, ClaimsFrom: from, WithContent: s.content, BytesLimit: contentBytes,
+			Floors: floors, Margin: claimMargin, ClaimsFrom: p.claimsFrom, WithContent: s.content, BytesLimit: contentBytes,
 		})
 		if full {
 			p.Floor.looked(began, time.Since(began))

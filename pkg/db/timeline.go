@@ -204,21 +204,24 @@ func (s *Store) RestoreClaims(ctx context.Context, copies []Emission, lease time
 		ids[i], claims[i] = c.ID, c.Claim
 	}
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		rows, err := q.RestoreClaims(ctx, lease, ids, claims)
+		if err := q.RaiseToCopies(ctx, lease, ids, claims); err != nil {
+			return fmt.Errorf("raise the claims of %d copies: %w", len(copies), err)
+		}
+		rows, err := q.RestoreClaims(ctx, dbsqlc.RestoreClaimsParams{
+			Lease: lease, Ids: ids, Claims: claims, Before: texts(message.Emit.From), WithContent: s.content,
+		})
 		if err != nil {
 			return fmt.Errorf("restore the claims of %d copies: %w", len(copies), err)
 		}
-		moved = nil
-		for _, row := range rows {
-			if row.WasPending {
-				moved = append(moved, toMessage(row.Message))
-			}
-		}
+		moved = movedMessages(rows)
 		outboxID, err = put(ctx, last, moved, box)
 		return err
 	})
 	return moved, outboxID, err
 }
+
+// RestoreAtOnce is how many of these copies RestoreClaims may be given at once.
+func (s *Store) RestoreAtOnce(copies int) int { return s.atOnce(copies) }
 
 // Cancelled is a cancel that an event tells of.
 type Cancelled struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -260,21 +261,32 @@ func (r *repairer) restoreClaims(ctx context.Context) (restored int, err error) 
 		for i, e := range found {
 			copies[i] = db.Emission(e)
 		}
-		began := time.Now()
-		bounded, cancel := context.WithTimeout(ctx, publishWithin)
-		defer cancel()
-		moved, outboxID, err := r.store.RestoreClaims(bounded, copies, r.lease, func(moved []message.Message) []byte {
-			return events.Encode(r.composer.Moved(message.EventQueued, moved))
-		})
-		if err != nil {
-			return err
+		for some := range slices.Chunk(copies, r.store.RestoreAtOnce(len(copies))) {
+			n, err := r.restore(ctx, some)
+			if err != nil {
+				return err
+			}
+			restored += n
 		}
-		r.announcer.publish(ctx, began, outboxID, r.composer.Moved(message.EventQueued, moved))
-		restored += len(moved)
-		r.metrics.restored.WithLabelValues("claim").Add(float64(len(moved)))
 		return r.keep(ctx)
 	})
 	return restored, err
+}
+
+// restore restores the claims of some copies, and publishes that.
+func (r *repairer) restore(ctx context.Context, copies []db.Emission) (int, error) {
+	began := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, publishWithin)
+	defer cancel()
+	moved, outboxID, err := r.store.RestoreClaims(bounded, copies, r.lease, func(moved []message.Message) []byte {
+		return events.Encode(r.composer.Moved(message.EventQueued, moved))
+	})
+	if err != nil {
+		return 0, err
+	}
+	r.announcer.publish(ctx, began, outboxID, r.composer.Moved(message.EventQueued, moved))
+	r.metrics.restored.WithLabelValues("claim").Add(float64(len(moved)))
+	return len(moved), nil
 }
 
 // awaitRecorded waits until the recorder has passed what EVENTS holds now.

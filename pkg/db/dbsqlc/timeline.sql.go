@@ -112,6 +112,27 @@ func (q *Queries) NoticeLoss(ctx context.Context, certain bool) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const raiseToCopies = `-- name: RaiseToCopies :exec
+UPDATE messages AS m SET
+    claim = held.claim,
+    relayed_from = coalesce(m.relayed_from, m.claim),
+    lease_until = clock_timestamp() + $1::interval
+FROM (
+    SELECT behind.id, given.claim FROM messages AS behind
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
+        ON behind.id = given.id AND behind.claim < given.claim
+    WHERE behind.status::text IN ('QUEUED', 'RETRYING')
+    FOR UPDATE OF behind
+) AS held
+WHERE m.id = held.id
+`
+
+// The same for rows that are on their way under an older claim.
+func (q *Queries) RaiseToCopies(ctx context.Context, lease time.Duration, ids []message.ID, claims []int64) error {
+	_, err := q.db.Exec(ctx, raiseToCopies, lease, ids, claims)
+	return err
+}
+
 const recordedUpTo = `-- name: RecordedUpTo :one
 SELECT event, complete FROM recorded ORDER BY event DESC LIMIT 1
 `
@@ -172,34 +193,75 @@ func (q *Queries) RestoreCancels(ctx context.Context, arg RestoreCancelsParams) 
 
 const restoreClaims = `-- name: RestoreClaims :many
 UPDATE messages AS m SET
-    status = CASE WHEN m.status::text = 'PENDING' THEN 'QUEUED' ELSE m.status END,
-    version = m.version + held.was_pending::integer,
-    fruitless = m.fruitless + held.was_pending::integer,
-    queued_at = CASE WHEN held.was_pending THEN clock_timestamp() ELSE m.queued_at END,
-    updated_at = CASE WHEN held.was_pending THEN clock_timestamp() ELSE m.updated_at END,
+    status = 'QUEUED',
     claim = held.claim,
-    relayed_from = CASE WHEN held.was_pending THEN NULL ELSE coalesce(m.relayed_from, m.claim) END,
+    relayed_from = NULL,
+    version = m.version + 1,
+    fruitless = m.fruitless + 1,
+    queued_at = clock_timestamp(),
+    updated_at = clock_timestamp(),
+    next_attempt_at = NULL,
     lease_until = clock_timestamp() + $1::interval
 FROM (
-    SELECT behind.id, given.claim, (behind.status::text = 'PENDING')::boolean AS was_pending FROM messages AS behind
-    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
+    SELECT behind.id, given.claim FROM messages AS behind
+    JOIN (SELECT unnest($3::uuid[]) AS id, unnest($4::bigint[]) AS claim) AS given
         ON behind.id = given.id AND behind.claim < given.claim
-    WHERE behind.status::text IN ('PENDING', 'QUEUED', 'RETRYING')
     FOR UPDATE OF behind
 ) AS held
-WHERE m.id = held.id
-RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at, m.lease_until, m.version, m.claim, m.attempts, m.budget_start, m.fruitless, m.priority, m.status, m.destination, m.recipient, m.content, m.payload, m.type, m.metadata, m.external_id, m.last_error, m.scope, m.idempotency_key, m.body_hash, m.traceparent, m.tracestate, m.relayed_from, held.was_pending
+WHERE m.id = held.id AND m.status::text = ANY($2::text[])
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN $5::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN $5 THEN m.payload END)::bytea AS payload,
+    (CASE WHEN $5 THEN m.metadata END)::jsonb AS metadata
 `
 
-type RestoreClaimsRow struct {
-	Message    Message `db:"message"`
-	WasPending bool    `db:"was_pending"`
+type RestoreClaimsParams struct {
+	Lease       time.Duration `db:"lease"`
+	Before      []string      `db:"before"`
+	Ids         []message.ID  `db:"ids"`
+	Claims      []int64       `db:"claims"`
+	WithContent bool          `db:"with_content"`
 }
 
-// A copy of an id is the proof that its claim was made. Rows with an older claim
-// have lost it. Those that are PENDING are emitted, as the claim left them.
-func (q *Queries) RestoreClaims(ctx context.Context, lease time.Duration, ids []message.ID, claims []int64) ([]RestoreClaimsRow, error) {
-	rows, err := q.db.Query(ctx, restoreClaims, lease, ids, claims)
+type RestoreClaimsRow struct {
+	ID            message.ID     `db:"id"`
+	CreatedAt     time.Time      `db:"created_at"`
+	UpdatedAt     time.Time      `db:"updated_at"`
+	DeliverAt     time.Time      `db:"deliver_at"`
+	ExpiresAt     *time.Time     `db:"expires_at"`
+	QueuedAt      *time.Time     `db:"queued_at"`
+	SentAt        *time.Time     `db:"sent_at"`
+	NextAttemptAt *time.Time     `db:"next_attempt_at"`
+	Version       int64          `db:"version"`
+	Claim         int64          `db:"claim"`
+	Attempts      int32          `db:"attempts"`
+	BudgetStart   int32          `db:"budget_start"`
+	Priority      int16          `db:"priority"`
+	Status        message.Status `db:"status"`
+	Destination   string         `db:"destination"`
+	Recipient     string         `db:"recipient"`
+	Type          *string        `db:"type"`
+	ExternalID    *string        `db:"external_id"`
+	LastError     *string        `db:"last_error"`
+	Traceparent   *string        `db:"traceparent"`
+	Tracestate    *string        `db:"tracestate"`
+	Content       string         `db:"content"`
+	Payload       []byte         `db:"payload"`
+	Metadata      []byte         `db:"metadata"`
+}
+
+// A copy of an id is the proof that its claim was made. A PENDING row with an
+// older claim has lost it, and is emitted as the claim left it.
+func (q *Queries) RestoreClaims(ctx context.Context, arg RestoreClaimsParams) ([]RestoreClaimsRow, error) {
+	rows, err := q.db.Query(ctx, restoreClaims,
+		arg.Lease,
+		arg.Before,
+		arg.Ids,
+		arg.Claims,
+		arg.WithContent,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -208,37 +270,30 @@ func (q *Queries) RestoreClaims(ctx context.Context, lease time.Duration, ids []
 	for rows.Next() {
 		var i RestoreClaimsRow
 		if err := rows.Scan(
-			&i.Message.ID,
-			&i.Message.CreatedAt,
-			&i.Message.UpdatedAt,
-			&i.Message.DeliverAt,
-			&i.Message.ExpiresAt,
-			&i.Message.QueuedAt,
-			&i.Message.SentAt,
-			&i.Message.NextAttemptAt,
-			&i.Message.LeaseUntil,
-			&i.Message.Version,
-			&i.Message.Claim,
-			&i.Message.Attempts,
-			&i.Message.BudgetStart,
-			&i.Message.Fruitless,
-			&i.Message.Priority,
-			&i.Message.Status,
-			&i.Message.Destination,
-			&i.Message.Recipient,
-			&i.Message.Content,
-			&i.Message.Payload,
-			&i.Message.Type,
-			&i.Message.Metadata,
-			&i.Message.ExternalID,
-			&i.Message.LastError,
-			&i.Message.Scope,
-			&i.Message.IdempotencyKey,
-			&i.Message.BodyHash,
-			&i.Message.Traceparent,
-			&i.Message.Tracestate,
-			&i.Message.RelayedFrom,
-			&i.WasPending,
+			&i.ID,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeliverAt,
+			&i.ExpiresAt,
+			&i.QueuedAt,
+			&i.SentAt,
+			&i.NextAttemptAt,
+			&i.Version,
+			&i.Claim,
+			&i.Attempts,
+			&i.BudgetStart,
+			&i.Priority,
+			&i.Status,
+			&i.Destination,
+			&i.Recipient,
+			&i.Type,
+			&i.ExternalID,
+			&i.LastError,
+			&i.Traceparent,
+			&i.Tracestate,
+			&i.Content,
+			&i.Payload,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}

@@ -67,26 +67,46 @@ DELETE FROM recorded;
 INSERT INTO recorded (event, complete) VALUES (@event, @complete);
 
 -- name: RestoreClaims :many
--- A copy of an id is the proof that its claim was made. Rows with an older claim
--- have lost it. Those that are PENDING are emitted, as the claim left them.
+-- A copy of an id is the proof that its claim was made. A PENDING row with an
+-- older claim has lost it, and is emitted as the claim left it.
 UPDATE messages AS m SET
-    status = CASE WHEN m.status::text = 'PENDING' THEN 'QUEUED' ELSE m.status END,
-    version = m.version + held.was_pending::integer,
-    fruitless = m.fruitless + held.was_pending::integer,
-    queued_at = CASE WHEN held.was_pending THEN clock_timestamp() ELSE m.queued_at END,
-    updated_at = CASE WHEN held.was_pending THEN clock_timestamp() ELSE m.updated_at END,
+    status = 'QUEUED',
     claim = held.claim,
-    relayed_from = CASE WHEN held.was_pending THEN NULL ELSE coalesce(m.relayed_from, m.claim) END,
+    relayed_from = NULL,
+    version = m.version + 1,
+    fruitless = m.fruitless + 1,
+    queued_at = clock_timestamp(),
+    updated_at = clock_timestamp(),
+    next_attempt_at = NULL,
     lease_until = clock_timestamp() + @lease::interval
 FROM (
-    SELECT behind.id, given.claim, (behind.status::text = 'PENDING')::boolean AS was_pending FROM messages AS behind
+    SELECT behind.id, given.claim FROM messages AS behind
     JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
         ON behind.id = given.id AND behind.claim < given.claim
-    WHERE behind.status::text IN ('PENDING', 'QUEUED', 'RETRYING')
     FOR UPDATE OF behind
 ) AS held
-WHERE m.id = held.id
-RETURNING sqlc.embed(m), held.was_pending;
+WHERE m.id = held.id AND m.status::text = ANY(@before::text[])
+RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
+    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.external_id, m.last_error, m.traceparent, m.tracestate,
+    coalesce(CASE WHEN @with_content::boolean THEN m.content END, '')::text AS content,
+    (CASE WHEN @with_content THEN m.payload END)::bytea AS payload,
+    (CASE WHEN @with_content THEN m.metadata END)::jsonb AS metadata;
+
+-- name: RaiseToCopies :exec
+-- The same for rows that are on their way under an older claim.
+UPDATE messages AS m SET
+    claim = held.claim,
+    relayed_from = coalesce(m.relayed_from, m.claim),
+    lease_until = clock_timestamp() + @lease::interval
+FROM (
+    SELECT behind.id, given.claim FROM messages AS behind
+    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@claims::bigint[]) AS claim) AS given
+        ON behind.id = given.id AND behind.claim < given.claim
+    WHERE behind.status::text IN ('QUEUED', 'RETRYING')
+    FOR UPDATE OF behind
+) AS held
+WHERE m.id = held.id;
 
 -- name: RestoreCancels :many
 -- An event that tells of a cancel is the proof that it was made.
