@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/pipeline"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -154,7 +155,9 @@ func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 			t.Parallel()
 			w := newBareWorld(t)
 			maps.Copy(w.env, way(t))
-			w.provision()
+			provision, err := service.Parse[pipeline.ProvisionConfig](w.env)
+			require.NoError(t, err)
+			require.NoError(t, pipeline.Provision(t.Context(), provision, w.log()))
 			api := w.runAll()
 			w.webhook.answers(failOnce)
 			id := api.post(t, hello)

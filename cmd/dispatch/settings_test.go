@@ -50,13 +50,15 @@ func TestClientsReadTheirSettingsFromDotEnvIfTheyCan(t *testing.T) {
 
 func TestUpSaysWhatItIgnores(t *testing.T) {
 	t.Parallel()
-	env := settingsOf("DB_USER", "u", "DB_PASSWORD", "geheim", "REDIS_PASSWORD", "geheim", "HEALTH_ADDR", ":1")
+	env := settingsOf("DB_USER", "u", "DB_PASSWORD", "geheim", "REDIS_PASSWORD", "geheim", "REDIS_SENTINEL", "main", "NATS_CREDS", "/nowhere", "HEALTH_ADDR", ":1")
 	cfg, err := pipeline.ParseUp(env, "")
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{
 		"DB_USER is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
 		"DB_PASSWORD is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
 		"REDIS_PASSWORD is ignored, because neither REDIS_HOST nor REDIS_URL is set",
+		"REDIS_SENTINEL is ignored, because neither REDIS_HOST nor REDIS_URL is set",
+		"NATS_CREDS is ignored, because NATS_URL is not set: up starts a NATS server of its own",
 		"HEALTH_ADDR is ignored by up: /health and /metrics of all services are on HTTP_ADDR",
 	}, service.Warnings(env, &cfg))
 }

@@ -53,3 +53,36 @@ func TestFilesThatLeadIntoServersAreLookedAt(t *testing.T) {
 		require.ErrorContains(t, err, variable, "every mistake is told")
 	}
 }
+
+func TestASetupOfRedisFitsItsURL(t *testing.T) {
+	t.Parallel()
+	ca := filepath.Join(t.TempDir(), "ca")
+	require.NoError(t, os.WriteFile(ca, []byte("x"), 0o600))
+	for name, c := range map[string]struct {
+		redis Redis
+		want  string // empty: valid
+	}{
+		"a cluster":           {Redis{RedisURL: "redis://:p@a:1,b:2", RedisAccess: RedisAccess{Cluster: true}}, ""},
+		"Sentinels":           {Redis{RedisURL: "redis://u:p@a,b/1", RedisAccess: RedisAccess{Sentinel: "main", SentinelPassword: "s"}}, ""},
+		"a host and Sentinel": {Redis{Host: "a", Port: 1, RedisAccess: RedisAccess{Sentinel: "main"}}, ""},
+		"several hosts":       {Redis{RedisURL: "redis://a,b"}, "REDIS_URL=(hidden): must have one host"},
+		"a database":          {Redis{RedisURL: "redis://a/1", RedisAccess: RedisAccess{Cluster: true}}, "REDIS_CLUSTER"},
+		"both":                {Redis{RedisURL: "redis://a", RedisAccess: RedisAccess{Cluster: true, Sentinel: "main"}}, "can't be used with REDIS_CLUSTER"},
+		"a socket":            {Redis{RedisURL: "unix:///a", RedisAccess: RedisAccess{Sentinel: "main"}}, "must not be a socket"},
+		"no name":             {Redis{RedisURL: "redis://a", RedisAccess: RedisAccess{SentinelPassword: "geheim"}}, "REDIS_SENTINEL: must be set"},
+		"no TLS":              {Redis{RedisURL: "redis://a", RedisAccess: RedisAccess{CA: ca}}, "must begin with rediss://"},
+		"no certificates":     {Redis{RedisURL: "rediss://a", RedisAccess: RedisAccess{CA: ca}}, "REDIS_CA"},
+		"half a pair":         {Redis{RedisURL: "rediss://a", RedisAccess: RedisAccess{Cert: ca}}, "REDIS_KEY: must be set when REDIS_CERT is"},
+	} {
+		err := c.redis.Validate()
+		if c.want == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorContains(t, err, c.want, name)
+		require.NotContains(t, err.Error(), "geheim")
+	}
+	require.Empty(t, Redis{RedisURL: "redis://a", Port: 6379, RedisAccess: RedisAccess{Sentinel: "main"}}.Warnings())
+	require.Equal(t, []string{"REDIS_SENTINEL is ignored, because neither REDIS_HOST nor REDIS_URL is set"},
+		Redis{Port: 6379, RedisAccess: RedisAccess{Sentinel: "main"}}.Warnings())
+}
