@@ -47,6 +47,7 @@ func TestTheSystemDoesWhatItsDescriptionSays(t *testing.T) {
 type contract struct {
 	*world
 	api  *running
+	send *running
 	wire *wire
 	full bool
 }
@@ -67,7 +68,7 @@ func newContract(t *testing.T, spec *asyncAPI, content string) *contract {
 		}
 	})
 	w.runDispatcher()
-	w.runSender()
+	c.send = w.runSender()
 	c.api = w.runIngest()
 	w.awaitControl()
 	return c
@@ -83,6 +84,7 @@ func (c *contract) everything() {
 	c.examples()
 	c.fired()
 	c.endpoints()
+	c.unsent()
 	c.streams()
 }
 
@@ -266,6 +268,13 @@ func (c *contract) fired() {
 		return err != nil
 	}, patience, 10*time.Millisecond)
 	c.accepted("get", `{"id":"`+id.String()+`"}`)
+}
+
+// unsent has an attempt of which nothing reaches the webhook.
+func (c *contract) unsent() {
+	c.send.stop()
+	c.runSender("WEBHOOK_URL", "http://"+freeAddr(c.t)+"/")
+	c.await(c.api.post(c.t, c.text("away", "")), message.Retrying)
 }
 
 // endpoints compares the services' endpoints with the description.

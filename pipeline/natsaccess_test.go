@@ -15,7 +15,6 @@ import (
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pipeline"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -155,9 +154,7 @@ func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 			t.Parallel()
 			w := newBareWorld(t)
 			maps.Copy(w.env, way(t))
-			provision, err := service.Parse[pipeline.ProvisionConfig](w.env)
-			require.NoError(t, err)
-			require.NoError(t, pipeline.Provision(t.Context(), provision, w.log()))
+			w.provisionOnly()
 			api := w.runAll()
 			w.webhook.answers(failOnce)
 			id := api.post(t, hello)

@@ -181,7 +181,13 @@ func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destina
 		crash.At(crash.ProvisionStream)
 	}
 	for _, consumer := range t.Consumers(destinations) {
-		made, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config)
+		// The first answer after a server's start tells of the consumer as it was
+		// before: so the server is asked.
+		_, err := js.CreateOrUpdateConsumer(ctx, consumer.Stream, consumer.Config)
+		var made jetstream.Consumer
+		if err == nil {
+			made, err = js.Consumer(ctx, consumer.Stream, consumer.Config.Durable)
+		}
 		if err != nil {
 			return fmt.Errorf("provision consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
 		}

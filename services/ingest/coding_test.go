@@ -119,7 +119,11 @@ func TestAPackedStreamIsAnsweredWhileItGoesOn(t *testing.T) {
 		_, _ = io.WriteString(w, hello+"\n") // what breaks it shows at the answer
 		_ = w.Flush()
 	}
-	go say()
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		say()
+	}()
 	response, err := i.client.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
@@ -131,6 +135,7 @@ func TestAPackedStreamIsAnsweredWhileItGoesOn(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(text), &l))
 		require.Equal(t, n, *l.Index)
 		require.NotNil(t, l.ID)
+		<-said
 		if n < 2 {
 			say()
 		}

@@ -34,7 +34,8 @@ func (i *installation) prepare(op string) {
 			destination, recipient, content, type, metadata, external_id, last_error)
 		VALUES ('` + exampleID + `', now(), now(), now(), now() + interval '1 hour', now(), now(), now() + interval '1 minute', 1, '` + string(status) + `',
 			'default', '+905551111111', 'hello', 'invoice.paid', '{"tenant":"acme"}', 'x-1', '503 Service Unavailable')`,
-		`INSERT INTO attempts VALUES ('` + exampleID + `', 1, 1, 1, now(), 1500, 503, 'retry', '503 Service Unavailable', 'later') ON CONFLICT DO NOTHING`,
+		`INSERT INTO attempts VALUES ('` + exampleID + `', 1, 1, 1, now(), 1500, 503, 'retry', '503 Service Unavailable', 'later', false),
+			('` + exampleID + `', 1, 2, 1, now(), 1500, NULL, 'retry', 'connection refused', NULL, true) ON CONFLICT DO NOTHING`,
 	} {
 		_, err := i.pool.Exec(i.t.Context(), statement)
 		require.NoError(i.t, err)
