@@ -15,8 +15,9 @@ const pointed = `{"foo":["bar","baz"],"":"empty","a/b":1,"c%d":2,"e^f":3,"g|h":4
 
 func TestAPointerFindsAnID(t *testing.T) {
 	t.Parallel()
+	const space = " "
 	for pointer, want := range map[string]string{
-		"/foo/0": "bar", "/foo/1": "baz", "/": "empty", "/a~1b": "1", "/c%d": "2", "/e^f": "3", "/g|h": "4", `/i\j`: "5", `/k"l`: "6", "/ ": "7", "/m~0n": "8",
+		"/foo/0": "bar", "/foo/1": "baz", "/": "empty", "/a~1b": "1", "/c%d": "2", "/e^f": "3", "/g|h": "4", `/i\j`: "5", `/k"l`: "6", "/" + space: "7", "/m~0n": "8",
 		"/deep/list/0/id": "x", "/deep/list/1/1/id": "12345678901234567890", "/twice": "1",
 		"/foo": "", "/foo/2": "", "/foo/-": "", "/foo/00": "", "/foo/+0": "", "/foo/bar": "", "/foo/0/0": "", "/deep": "", "/no": "", "/yes": "", "/missing": "", "/0": "", "//": "",
 	} {
