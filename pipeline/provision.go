@@ -35,7 +35,7 @@ type ProvisionConfig struct {
 
 // payloadNeeds are what NATS' max_payload is compared with.
 func (c ProvisionConfig) payloadNeeds() events.PayloadNeeds {
-	return events.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == "full"}
+	return events.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == service.EventContentFull}
 }
 
 // StreamSizes are how much each stream may hold. JetStream reserves it.
@@ -84,7 +84,7 @@ func (c ProvisionConfig) Topology() events.Topology {
 
 // Validate reports every mistake of the pace.
 func (c ProvisionConfig) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL)}
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), service.ValidPayloadBytes(c.MaxPayloadBytes), service.ValidEventContent(c.EventContent)}
 	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
 		errs = append(errs, service.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
 	}

@@ -11,12 +11,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// What EVENT_CONTENT takes.
-const (
-	eventContentNone = "none"
-	eventContentFull = "full"
-)
-
 // minLease is the shortest lease: below it every request in flight would look
 // lost.
 const minLease = time.Second
@@ -47,9 +41,7 @@ func (c Config) Validate() error {
 	if c.Retention != 0 && c.Retention < minRetention {
 		errs = append(errs, service.Invalid("RETENTION", c.Retention, "must be 0, for ever, or at least "+minRetention.String()))
 	}
-	if c.EventContent != eventContentNone && c.EventContent != eventContentFull {
-		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
-	}
+	errs = append(errs, service.ValidEventContent(c.EventContent))
 	return errors.Join(errs...)
 }
 

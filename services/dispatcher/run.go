@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
-	store := db.NewStore(pool).WithContent(cfg.EventContent == eventContentFull)
+	store := db.NewStore(pool).WithContent(cfg.EventContent == service.EventContentFull)
 
 	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-dispatcher", log)
 	if err != nil {
@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	p := parts{
 		cfg: cfg, log: log, group: group, health: health, metrics: newMetrics(registry),
 		store: store, js: js, topology: topology, cache: redis,
-		composer:  events.NewComposer(topology, cfg.EventContent == eventContentFull),
+		composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
 		publisher: events.NewPublisher(js),
 		positions: events.NewPositions(js, topology),
 	}

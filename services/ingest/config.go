@@ -11,17 +11,10 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// What EVENT_CONTENT takes.
-const (
-	eventContentNone = "none"
-	eventContentFull = "full"
-)
-
-// Bounds of what can be configured. A payload must fit a request, and an
-// event that carries it must fit NATS' default max_payload of 1 MiB.
+// Bounds of what can be configured. An event that carries a payload must fit
+// NATS' default max_payload of 1 MiB.
 const (
 	maxContentLength    = 100_000
-	maxPayloadBytes     = 8 << 20
 	maxPayloadOfAnEvent = 512 << 10
 	maxNATSMessage      = 1 << 20
 )
@@ -48,16 +41,11 @@ func (c Config) Validate() error {
 	if c.MaxContentLength < 1 || c.MaxContentLength > maxContentLength {
 		errs = append(errs, service.Invalid("MAX_CONTENT_LENGTH", c.MaxContentLength, fmt.Sprintf("must be from 1 to %d", maxContentLength)))
 	}
-	if c.MaxPayloadBytes < 1 || c.MaxPayloadBytes > maxPayloadBytes {
-		errs = append(errs, service.Invalid("MAX_PAYLOAD_BYTES", c.MaxPayloadBytes, fmt.Sprintf("must be from 1 to %d", maxPayloadBytes)))
-	}
+	errs = append(errs, service.ValidPayloadBytes(c.MaxPayloadBytes), service.ValidEventContent(c.EventContent))
 	if c.WebhookRecipient != message.RecipientPhone && c.WebhookRecipient != message.RecipientAny {
 		errs = append(errs, service.Invalid("WEBHOOK_RECIPIENT", c.WebhookRecipient, "must be phone or any"))
 	}
-	switch {
-	case c.EventContent != eventContentNone && c.EventContent != eventContentFull:
-		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
-	case c.EventContent == eventContentFull && c.MaxPayloadBytes > maxPayloadOfAnEvent:
+	if c.EventContent == service.EventContentFull && c.MaxPayloadBytes > maxPayloadOfAnEvent {
 		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent,
 			fmt.Sprintf("must be none when MAX_PAYLOAD_BYTES is more than %d: the events would not fit NATS' max_payload", maxPayloadOfAnEvent)))
 	}

@@ -66,7 +66,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
-	needs := events.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == eventContentFull}
+	needs := events.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == service.EventContentFull}
 	health.Add("max_payload", service.StateDegraded, checkPayload(js, needs))
 	group.Go("max_payload", needs.Watch(js.Conn(), func(missing string) { log.Warn(missing) }))
 	store := db.NewStore(pool)
@@ -144,7 +144,7 @@ func (p *parts) openCache() (err error) {
 // useCases makes the use cases, and what stores and announces for them. It is
 // registered before all that calls it, so that it is stopped after.
 func (p parts) useCases() *useCases {
-	composer := events.NewComposer(p.topology, p.cfg.EventContent == eventContentFull)
+	composer := events.NewComposer(p.topology, p.cfg.EventContent == service.EventContentFull)
 
 	announcer := newAnnouncer(events.NewPublisher(p.js), p.store, p.log)
 	announcer.missed = p.counts.relayed.Inc

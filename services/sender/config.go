@@ -17,12 +17,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// What EVENT_CONTENT takes.
-const (
-	eventContentNone = "none"
-	eventContentFull = "full"
-)
-
 // Bounds of what can be configured.
 const (
 	maxConcurrency = 2048
@@ -84,9 +78,7 @@ func (c Config) Validate() error {
 	if c.Concurrency < 1 || c.Concurrency > maxConcurrency {
 		errs = append(errs, service.Invalid("SENDER_CONCURRENCY", c.Concurrency, fmt.Sprintf("must be from 1 to %d", maxConcurrency)))
 	}
-	if c.EventContent != eventContentNone && c.EventContent != eventContentFull {
-		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent, "must be none or full"))
-	}
+	errs = append(errs, service.ValidEventContent(c.EventContent))
 	return errors.Join(errs...)
 }
 

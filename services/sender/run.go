@@ -104,7 +104,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 
 	s.store, s.positions = db.NewStore(pool), events.NewPositions(js, topology)
 	s.teller = newTeller(events.NewPublisher(js), s.workers)
-	s.composer = events.NewComposer(topology, cfg.EventContent == eventContentFull)
+	s.composer = events.NewComposer(topology, cfg.EventContent == service.EventContentFull)
 	err = service.WaitFor(ctx, log, "schema", schema)
 	if err == nil {
 		err = service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
