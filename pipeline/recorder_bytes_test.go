@@ -50,7 +50,7 @@ func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	inHand := recorder.CachedInfo().NumAckPending
 	require.Positive(t, inHand)
-	require.LessOrEqual(t, inHand, 8<<20/len(payload))
+	require.LessOrEqual(t, inHand, 8<<20/len(payload)+1, "the last may reach beyond the bound")
 
 	require.NoError(t, tx.Rollback(t.Context()))
 	for _, m := range list {

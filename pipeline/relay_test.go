@@ -162,7 +162,7 @@ func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 	w.runDispatcher()
 	for relays := 2; relays < 4; relays++ {
 		w.abandon()
-		require.Eventually(t, func() bool { return w.one("SELECT relays FROM outbox WHERE is_claim") == relays }, patience, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return w.one("SELECT relays FROM outbox WHERE is_claim") >= relays }, patience, 5*time.Millisecond)
 	}
 
 	require.Len(t, w.webhook.received(m.ID.String()), 1, "no second request beside the first")
