@@ -1,3 +1,0 @@
-module github.com/message-dispatcher/dispatch/migrations
-
-go 1.26.0

@@ -1,3 +1,0 @@
-module github.com/message-dispatcher/dispatch/pkg/crash
-
-go 1.26.0
