@@ -68,7 +68,7 @@ build: ## Build bin/dispatch, one static binary
 # kept knows nothing of the programs that it has built. make lint does what
 # -vet=off leaves out, -trimpath shares what is built with what the tests build,
 # and -timeout is for each package by itself.
-DRIVERS    := pipeline/(chaos|crash|overload)$$
+DRIVERS    := test/(chaos|crash|overload)$$
 RACED       = CGO_ENABLED=1 go test -race -short -count=1 -vet=off -timeout 18m $(TESTFLAGS)
 DRIVEN      = CGO_ENABLED=0 go test -short -count=1 -vet=off -timeout 18m $(TESTFLAGS)
 test test-integration: GOFLAGS += -trimpath
@@ -85,9 +85,9 @@ proof: ## Run the proofs of docs/RELIABILITY.md at full length, and every other 
 	@scripts/deps test
 	CGO_ENABLED=0 go test -p 1 -count=1 -timeout 60m $(TESTFLAGS) $(PKGS)
 
-# What starts servers imports pkg/local or pkg/db/dbtest, or is part of them.
+# What starts servers imports pkg/embedded or pkg/db/dbtest, or is part of them.
 WITH_IMPORTS := go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKGS)
-SERVERS      := pkg/local|pkg/db/dbtest|pipeline/rig
+SERVERS      := pkg/embedded|pkg/db/dbtest|test/testenv
 
 test-unit: ## Run the tests that need nothing: no servers, no C compiler
 	CGO_ENABLED=0 go test $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -Ev '$(SERVERS)' | cut -d' ' -f1)
@@ -103,7 +103,7 @@ INTERVAL ?= 1s
 
 chaos: ## Break everything at random and judge: DURATION=10m, SEED=0 (another each time), INTERVAL=1s (0: continuous)
 	@scripts/deps test
-	CGO_ENABLED=0 go test ./pipeline/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args -duration $(DURATION) -seed $(SEED) -interval $(INTERVAL)
+	CGO_ENABLED=0 go test ./test/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args -duration $(DURATION) -seed $(SEED) -interval $(INTERVAL)
 
 # The hot paths, with allocations. To compare two states of the code, write each
 # one's output to a file (make -s bench >old.txt) and run benchstat old.txt new.txt.

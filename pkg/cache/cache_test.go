@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	local "github.com/message-dispatcher/dispatch/pkg/local/redis"
+	embeddedredis "github.com/message-dispatcher/dispatch/pkg/embedded/redis"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -17,7 +17,7 @@ import (
 // client to look with.
 func open(t *testing.T) (*cache.Cache, *redis.Client) {
 	t.Helper()
-	server, err := local.Start(t.Context(), local.Config{Ephemeral: true})
+	server, err := embeddedredis.Start(t.Context(), embeddedredis.Config{Ephemeral: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = server.Stop(context.Background()) })
 	c, err := cache.Open(server.URL(), "test")

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -39,7 +39,7 @@ func newCluster(t *testing.T) (url string, nodes [2]*redis.Client) {
 	t.Helper()
 	var ports [2]string
 	for i, slots := range [2][2]int{{0, 8191}, {8192, 16383}} {
-		ports[i] = localtest.Redis(t, nil, "port PORT", "cluster-enabled yes", "cluster-port "+strconv.Itoa(localtest.FreePort(t)))
+		ports[i] = embeddedtest.Redis(t, nil, "port PORT", "cluster-enabled yes", "cluster-port "+strconv.Itoa(embeddedtest.FreePort(t)))
 		nodes[i] = client(t, ports[i])
 		require.NoError(t, nodes[i].ClusterAddSlotsRange(t.Context(), slots[0], slots[1]).Err())
 	}
@@ -115,9 +115,9 @@ func TestAClusterHoldsTheCopy(t *testing.T) {
 func TestAFailoverBySentinelIsFollowed(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	primary := localtest.Redis(t, nil, "port PORT", "requirepass pw", "masterauth pw", "repl-diskless-sync-delay 0")
-	replica := localtest.Redis(t, nil, "port PORT", "requirepass pw", "masterauth pw", "replicaof 127.0.0.1 "+primary)
-	sentinel := localtest.Redis(t, []string{"--sentinel"}, "port PORT", "requirepass s", "sentinel monitor main 127.0.0.1 "+primary+" 1", "sentinel auth-pass main pw")
+	primary := embeddedtest.Redis(t, nil, "port PORT", "requirepass pw", "masterauth pw", "repl-diskless-sync-delay 0")
+	replica := embeddedtest.Redis(t, nil, "port PORT", "requirepass pw", "masterauth pw", "replicaof 127.0.0.1 "+primary)
+	sentinel := embeddedtest.Redis(t, []string{"--sentinel"}, "port PORT", "requirepass s", "sentinel monitor main 127.0.0.1 "+primary+" 1", "sentinel auth-pass main pw")
 	c := openWith(t, "redis://:pw@127.0.0.1:"+sentinel, cache.Options{Sentinel: "main", SentinelPassword: "s"})
 	require.NoError(t, c.Begin(ctx, "first", 0))
 	s := state(1, message.Queued)
@@ -147,8 +147,8 @@ func TestAFailoverBySentinelIsFollowed(t *testing.T) {
 // TestRedisIsReachedByTLSAsAUser has the rights that the documentation lists.
 func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 	t.Parallel()
-	files := localtest.NewCertificates(t)
-	port := localtest.Redis(t, nil, "port 0", "tls-port PORT", "tls-cert-file "+files.ServerCert, "tls-key-file "+files.ServerKey,
+	files := embeddedtest.NewCertificates(t)
+	port := embeddedtest.Redis(t, nil, "port 0", "tls-port PORT", "tls-cert-file "+files.ServerCert, "tls-key-file "+files.ServerKey,
 		"tls-ca-cert-file "+files.CA, "user default off", "user shop on >pw ~test:* +@hash +@keyspace +@scripting +@connection +info")
 	access := cache.Options{CA: files.CA, Cert: files.ClientCert, Key: files.ClientKey}
 	c := openWith(t, "rediss://shop:pw@127.0.0.1:"+port, access)
@@ -168,7 +168,7 @@ func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 		require.Contains(t, cache.Reason(openWith(t, r.url+port, r.access).Ping(t.Context())), r.reason, name)
 	}
 	require.Error(t, openWith(t, "rediss://shop:pw@127.0.0.1:"+port, cache.Options{CA: files.CA}).Ping(t.Context()), "it wants a certificate")
-	plain := localtest.Redis(t, nil, "port PORT")
+	plain := embeddedtest.Redis(t, nil, "port PORT")
 	err = openWith(t, "rediss://127.0.0.1:"+plain, cache.Options{CA: files.CA}).Ping(t.Context())
 	require.Error(t, err, "it waits for the rest of a line")
 	_, err = cache.OpenWith("redis://127.0.0.1:"+plain, "test", cache.Options{CA: files.CA})

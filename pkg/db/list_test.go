@@ -3,7 +3,6 @@ package db_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -16,15 +15,13 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// loaded fills a database as schemabench does: what was sent is old, what is
+// loaded fills a database as the tool schemabench does: what was sent is old, what is
 // pending is new, so that no filter's matches are spread evenly.
 func loaded(t *testing.T, rows int) *pgxpool.Pool {
 	t.Helper()
 	url := dbtest.URL(t)
 	pool := open(t, url, db.Options{})
-	load, err := os.ReadFile("schemabench/load.sql")
-	require.NoError(t, err)
-	exec(t, pool, fmt.Sprintf(string(load), rows))
+	exec(t, pool, fmt.Sprintf(dbtest.LoadSQL, rows))
 	for _, table := range []string{"messages", "lookups"} {
 		exec(t, pool, `UPDATE `+table+` SET type = 'user.deleted' WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 500)`)
 		exec(t, pool, `UPDATE `+table+` SET recipient = '+905550000000' WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 5000)`)

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/message-dispatcher/dispatch/migrations"
-	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 )
 
 // migrationLock is the advisory lock of a step of the schema.
@@ -64,7 +64,7 @@ func runStep(ctx context.Context, pool *pgxpool.Pool, s step) error {
 		if _, err := tx.Exec(ctx, statements); err != nil {
 			return err
 		}
-		crash.At(crash.ProvisionStep)
+		failpoint.At(failpoint.ProvisionStep)
 		return nil
 	})
 }

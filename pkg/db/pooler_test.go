@@ -9,7 +9,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
-	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -32,7 +32,7 @@ func TestEverythingWorksThroughAPooler(t *testing.T) {
 			t.Parallel()
 			direct := dbtest.EmptyURL(t)
 			connections := map[string]string{"transaction": "1", "session": "8"}[mode] // a session has one of its own
-			url := localtest.PgBouncer(t, direct, mode, "default_pool_size = "+connections)
+			url := embeddedtest.PgBouncer(t, direct, mode, "default_pool_size = "+connections)
 			pool := openPool(t, url, db.Options{Name: "test", MaxConns: 4})
 			lists := openPool(t, url, db.Options{Name: "lists", MaxConns: 2, Lists: true})
 			require.NoError(t, db.Migrate(t.Context(), pool))
@@ -70,7 +70,7 @@ func TestEverythingWorksThroughAPooler(t *testing.T) {
 // then for what is left behind.
 func TestTransactionsThroughAPoolerHaveTheSettings(t *testing.T) {
 	t.Parallel()
-	url := localtest.PgBouncer(t, dbtest.URL(t), "transaction", "default_pool_size = 1")
+	url := embeddedtest.PgBouncer(t, dbtest.URL(t), "transaction", "default_pool_size = 1")
 	pool := openPool(t, url, db.Options{Name: "test", Lists: true, StatementTimeout: 7 * time.Second})
 	const question = `SELECT current_setting('enable_seqscan') || ' ' || current_setting('jit') || ' ' || current_setting('enable_sort') || ' ' ||
 		current_setting('idle_in_transaction_session_timeout') || ' ' || current_setting('statement_timeout')`
@@ -84,7 +84,7 @@ func TestTransactionsThroughAPoolerHaveTheSettings(t *testing.T) {
 
 func TestAFailedStatementLeavesAPoolersConnectionUsable(t *testing.T) {
 	t.Parallel()
-	url := localtest.PgBouncer(t, dbtest.URL(t), "transaction", "default_pool_size = 1")
+	url := embeddedtest.PgBouncer(t, dbtest.URL(t), "transaction", "default_pool_size = 1")
 	pool := openPool(t, url, db.Options{Name: "test", MaxConns: 1})
 	on := db.Statements(pool)
 	_, err := on.Exec(t.Context(), "SELECT 1/0")
@@ -103,10 +103,10 @@ func TestAFailedStatementLeavesAPoolersConnectionUsable(t *testing.T) {
 func TestAPoolerThatCanNotWorkIsRefusedWithTheReason(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.URL(t)
-	pool := openPool(t, localtest.PgBouncer(t, direct, "statement"), db.Options{Name: "test"})
+	pool := openPool(t, embeddedtest.PgBouncer(t, direct, "statement"), db.Options{Name: "test"})
 	require.ErrorIs(t, pool.Ping(t.Context()), db.ErrStatementPooling)
 
-	url := localtest.PgBouncer(t, direct, "transaction")
+	url := embeddedtest.PgBouncer(t, direct, "transaction")
 	pool = openPool(t, url+"&search_path=public", db.Options{Name: "test"})
 	require.ErrorContains(t, pool.Ping(t.Context()), "search_path")
 

@@ -14,15 +14,15 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
-	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
-	"github.com/message-dispatcher/dispatch/pkg/local/postgres"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
 
 // standby starts a server in recovery, with a role of the given name, and
 // returns the URL of a database of it. It answers queries.
 func standby(t *testing.T, role string) string {
 	t.Helper()
-	dir := localtest.Dir(t)
+	dir := embeddedtest.Dir(t)
 	server, err := postgres.Start(t.Context(), postgres.Config{Dir: dir, Settings: map[string]string{"fsync": "off"}})
 	require.NoError(t, err)
 	makeRole(t, server.URL("postgres"), role)

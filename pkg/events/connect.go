@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -178,7 +178,7 @@ func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destina
 			return err
 		}
 		refusals = append(refusals, p.refusal)
-		crash.At(crash.ProvisionStream)
+		failpoint.At(failpoint.ProvisionStream)
 	}
 	for _, consumer := range t.Consumers(destinations) {
 		// The first answer after a server's start tells of the consumer as it was
@@ -194,7 +194,7 @@ func (t Topology) Provision(ctx context.Context, js jetstream.JetStream, destina
 		if err := conforms(ConsumerDifferences(consumer.Config, made.CachedInfo().Config)); err != nil {
 			return fmt.Errorf("consumer %s of %s: %w", consumer.Config.Durable, consumer.Stream, err)
 		}
-		crash.At(crash.ProvisionConsumer)
+		failpoint.At(failpoint.ProvisionConsumer)
 	}
 	return errors.Join(refusals...)
 }

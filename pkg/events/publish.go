@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 )
 
 // ErrUnavailable means that NATS did not confirm a publish in time. Whether
@@ -195,7 +195,7 @@ func (p Publisher) publishOnce(whole context.Context, entries []*outgoing) {
 			continue
 		}
 		futures[i] = future
-		crash.At(crash.PublishPartSent)
+		failpoint.At(failpoint.PublishPartSent)
 	}
 	for i, future := range futures {
 		if future == nil {
@@ -204,7 +204,7 @@ func (p Publisher) publishOnce(whole context.Context, entries []*outgoing) {
 		select {
 		case <-future.Ok():
 			entries[i].stored = true
-			crash.At(crash.PublishPartAcked)
+			failpoint.At(failpoint.PublishPartAcked)
 		case err := <-future.Err():
 			entries[i].failed(err)
 		case <-ctx.Done():

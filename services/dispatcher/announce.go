@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 )
 
 // announcer publishes what a sweep has put into the outbox.
@@ -21,11 +21,11 @@ func (a announcer) publish(ctx context.Context, began time.Time, outboxID int64,
 	if outboxID == 0 {
 		return
 	}
-	crash.At(crash.MovesCommitted)
+	failpoint.At(failpoint.MovesCommitted)
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(publishWithin))
 	defer cancel()
 	if a.publisher.Publish(ctx, entries) == nil {
-		crash.At(crash.MovesPublished)
+		failpoint.At(failpoint.MovesPublished)
 		_ = a.store.DeletePublished(ctx, []int64{outboxID})
 	}
 }

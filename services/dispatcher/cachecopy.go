@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -152,7 +152,7 @@ func (c *copier) begin(ctx context.Context, at cache.Position, history int64) er
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
-	crash.At(crash.CopierForgotten)
+	failpoint.At(failpoint.CopierForgotten)
 	for _, consumer := range c.topology.Consumers(nil) {
 		if consumer.Config.Durable != events.CacheConsumer {
 			continue
@@ -161,7 +161,7 @@ func (c *copier) begin(ctx context.Context, at cache.Position, history int64) er
 			return fmt.Errorf("make consumer %s anew: %w", events.CacheConsumer, err)
 		}
 	}
-	crash.At(crash.CopierRestarted)
+	failpoint.At(failpoint.CopierRestarted)
 	c.feed.consumer = nil
 	c.at = cache.Position{Epoch: message.NewID(time.Now()).String(), History: history}
 	return c.cache.Begin(ctx, c.at.Epoch, history)
@@ -178,10 +178,10 @@ func (c *copier) copy(ctx context.Context, batch []jetstream.Msg) error {
 		}
 		return err
 	}
-	crash.At(crash.CopierCopied)
+	failpoint.At(failpoint.CopierCopied)
 	for _, msg := range batch {
 		settle(msg)
-		crash.At(crash.CopierPartAcked)
+		failpoint.At(failpoint.CopierPartAcked)
 	}
 	c.at.Sequence = max(c.at.Sequence, last)
 	c.dirty = true
@@ -246,7 +246,7 @@ func (c *copier) copyStates(ctx context.Context, ids []message.ID, upTo cache.Po
 	if _, err := c.cache.Forget(ctx, slices.Collect(maps.Keys(gone))); err != nil {
 		return err
 	}
-	crash.At(crash.CopierRead)
+	failpoint.At(failpoint.CopierRead)
 	if err := c.cache.Put(ctx, states, upTo); err != nil {
 		return err
 	}

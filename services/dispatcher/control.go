@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -114,7 +114,7 @@ func (c *control) stop(ctx context.Context, _ []byte) (message.Overview, error) 
 	if err := c.publishClaimed(ctx); err != nil {
 		return message.Overview{}, err
 	}
-	crash.At(crash.PaceStopped)
+	failpoint.At(failpoint.PaceStopped)
 	return c.changed(ctx, changed)
 }
 
@@ -125,7 +125,7 @@ func (c *control) setRunning(ctx context.Context, running bool) (changed bool, e
 	if changed, err = c.store.SetRunning(ctx, running); err != nil {
 		return false, err
 	}
-	crash.At(crash.PaceChanged)
+	failpoint.At(failpoint.PaceChanged)
 	if changed {
 		c.log.Info("the pace was changed", zap.Bool("running", running))
 	}
@@ -167,7 +167,7 @@ func (c *control) configure(ctx context.Context, body []byte) (message.Overview,
 	if err := c.store.Configure(ctx, config.Interval, config.BatchSize); err != nil {
 		return message.Overview{}, err
 	}
-	crash.At(crash.PaceConfigured)
+	failpoint.At(failpoint.PaceConfigured)
 	c.log.Info("the pace was configured", zap.ByteString("change", body))
 	c.ticker.Poke()
 	return c.status(ctx, nil)

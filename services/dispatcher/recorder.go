@@ -7,9 +7,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -140,21 +140,21 @@ func (r *recorder) write(ctx context.Context, outcomes []told) (left []told) {
 		}
 	}
 	moved := 0
-	crash.At(crash.RecorderTaken)
+	failpoint.At(failpoint.RecorderTaken)
 	err := persist(ctx, recordWait, r.trouble, func(ctx context.Context) (err error) {
 		moved, err = r.store.RecordAfter(ctx, complete, values, r.lease)
 		return err
 	})
 	if err == nil {
-		crash.At(crash.RecorderStored)
+		failpoint.At(failpoint.RecorderStored)
 		err = persist(ctx, recordWait, r.trouble, func(ctx context.Context) error { return r.notes.publish(ctx, values) })
 	}
 	switch {
 	case err == nil:
-		crash.At(crash.RecorderNoted)
+		failpoint.At(failpoint.RecorderNoted)
 		for _, o := range outcomes {
 			settle(o.msg)
-			crash.At(crash.RecorderPartAcked)
+			failpoint.At(failpoint.RecorderPartAcked)
 		}
 		r.metrics.recorded(len(outcomes), moved)
 		return nil

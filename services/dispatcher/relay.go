@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 )
 
 const (
@@ -95,10 +95,10 @@ func (r *relay) batch(ctx context.Context, after int64) (step, error) {
 	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) []db.Rest {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
-		crash.At(crash.RelayTaken)
+		failpoint.At(failpoint.RelayTaken)
 		rows, cut = together(rows)
 		done = r.publish(ctx, r.unpack(rows))
-		crash.At(crash.RelayPublished)
+		failpoint.At(failpoint.RelayPublished)
 		return done.rests
 	})
 	switch {

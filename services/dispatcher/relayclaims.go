@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -66,7 +66,7 @@ func (r *relay) claimsOnce(ctx context.Context) (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	crash.At(crash.RelayLooked)
+	failpoint.At(failpoint.RelayLooked)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishWithin+2*storeWait) // the end of a process leaves no half
 	defer cancel()
@@ -76,7 +76,7 @@ func (r *relay) claimsOnce(ctx context.Context) (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	crash.At(crash.RelayRaised)
+	failpoint.At(failpoint.RelayRaised)
 	return true, r.publishClaims(ctx, began, taken, look)
 }
 
@@ -281,7 +281,7 @@ func (r *relay) publishClaims(ctx context.Context, began time.Time, taken []db.O
 		all = append(all, claims[i].entries...)
 	}
 	missing, err := r.publisher.PublishIDs(publishing, all)
-	crash.At(crash.RelayPublished)
+	failpoint.At(failpoint.RelayPublished)
 	var ended []db.EndedClaim
 	for _, claim := range claims {
 		rest := left(claim.entries, missing)

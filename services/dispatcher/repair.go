@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -72,7 +72,7 @@ func (r *repairer) run(ctx context.Context) error {
 		return err
 	}
 	r.log.Info("reading events again", zap.Uint64("from", from))
-	crash.At(crash.RepairTaken)
+	failpoint.At(failpoint.RepairTaken)
 	outcomes, err := r.readOutcomes(ctx, from)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (r *repairer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	crash.At(crash.RepairRead)
+	failpoint.At(failpoint.RepairRead)
 	if err := r.await(ctx, repairAfter-repair.Age); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (r *repairer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	crash.At(crash.RepairRestored)
+	failpoint.At(failpoint.RepairRestored)
 	if err := r.awaitRecorded(ctx); err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -61,7 +61,7 @@ func (r *retention) walk(ctx context.Context) (messages, attempts int, err error
 			return messages, attempts, err
 		}
 		if at.Messages > 0 {
-			crash.At(crash.RetentionStep)
+			failpoint.At(failpoint.RetentionStep)
 		}
 		messages, attempts = messages+at.Messages, attempts+at.Attempts
 		r.metrics.deleted.WithLabelValues("messages").Add(float64(at.Messages))

@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -113,11 +113,11 @@ func (s *sweeper) batch(ctx context.Context, after db.Lost) (listed []db.Lost, e
 	if err != nil {
 		return nil, err
 	}
-	crash.At(crash.SweepAsked)
+	failpoint.At(failpoint.SweepAsked)
 	if err := s.store.RenewLeases(ctx, held, s.lease); err != nil {
 		return nil, err
 	}
-	crash.At(crash.SweepRenewed)
+	failpoint.At(failpoint.SweepRenewed)
 	s.metrics.leases.WithLabelValues("renewed").Add(float64(len(held)))
 	if len(gone) == 0 {
 		return listed, nil
@@ -214,7 +214,7 @@ func (s *sweeper) judge(ctx context.Context, listed []db.Lost, gone map[db.Emiss
 		}
 	}
 	s.lost.add(lost)
-	crash.At(crash.SweepFound)
+	failpoint.At(failpoint.SweepFound)
 	s.metrics.leases.WithLabelValues("lost").Add(float64(len(lost)))
 	if len(hopeless) == 0 {
 		return nil

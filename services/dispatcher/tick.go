@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -95,7 +95,7 @@ func (t *ticker) Run(ctx context.Context) error {
 			return nil
 		case <-t.poked:
 		case <-woken:
-			crash.At(crash.TickWoken)
+			failpoint.At(failpoint.TickWoken)
 		case <-time.After(next.length):
 		}
 	}
@@ -236,14 +236,14 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 	t.lost.remove(lost, tick.Reclaimed)
 	t.metrics.ticked(tick)
 	if tick.OutboxID != 0 {
-		crash.At(crash.TickClaimed)
+		failpoint.At(failpoint.TickClaimed)
 		rest, err := t.publish(whole, entries)
 		if err != nil {
 			t.log.Warn("a claim is left to the relay", zap.Int("messages", tick.Size()), zap.Error(err))
 			t.room = 0
 			return soon()
 		}
-		crash.At(crash.TickPublished)
+		failpoint.At(failpoint.TickPublished)
 		t.finish(ctx, tick, rest)
 	}
 	if tick.Interval == 0 && tick.Size() > 0 && !tick.Full {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -84,7 +84,7 @@ func (u *upkeep) fold(ctx context.Context) error {
 	if err := u.store.FoldRecorded(ctx); err != nil {
 		return err
 	}
-	crash.At(crash.CountsFolded)
+	failpoint.At(failpoint.CountsFolded)
 	rows, oldest, err := u.store.OutboxBacklog(ctx)
 	if err != nil {
 		return err

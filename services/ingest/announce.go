@@ -8,8 +8,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -123,7 +123,7 @@ func (a *announcer) announce(c committed) {
 	a.queued.Add(-c.size())
 	ctx, cancel := context.WithDeadline(context.Background(), c.began.Add(ownersTime))
 	defer cancel()
-	crash.At(crash.IngestAnnouncing)
+	failpoint.At(failpoint.IngestAnnouncing)
 	err := ctx.Err()
 	if err == nil {
 		err = a.publish.Publish(ctx, c.entries)
@@ -141,7 +141,7 @@ func (a *announcer) announce(c committed) {
 func (a *announcer) deletePublished() {
 	for first := range a.published {
 		ids := a.gather([]int64{first})
-		crash.At(crash.IngestAnnounced)
+		failpoint.At(failpoint.IngestAnnounced)
 		ctx, cancel := context.WithTimeout(context.Background(), deleteWait)
 		// A row that stays is published again by the relay, which is harmless.
 		if err := a.outbox.DeletePublished(ctx, ids); err != nil {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -80,7 +80,7 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 		if moved, after, err = u.retryBatch(ctx, r.filter, after); err != nil {
 			return done, err
 		}
-		crash.At(crash.RetryBatchStored)
+		failpoint.At(failpoint.RetryBatchStored)
 		done.Retried += int64(len(moved))
 		u.wake()
 		u.recache(moved)

@@ -8,9 +8,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -261,7 +261,7 @@ func (c *committer) commit(group []place) {
 		}
 	default:
 		c.commit(group[:len(group)/2])
-		crash.At(crash.IngestSplit)
+		failpoint.At(failpoint.IngestSplit)
 		c.commit(group[len(group)/2:])
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -121,7 +121,7 @@ func (e *eraser) eraseIntake(ctx context.Context, work *erasing) error {
 	walked, unsure, err := events.RemoveWaiting(ctx, e.js, search)
 	work.done.Intake, work.walk.intake = int64(walked.Matched), walked.Next
 	work.done.More = unsure
-	crash.At(crash.EraseIntake)
+	failpoint.At(failpoint.EraseIntake)
 	if err != nil {
 		return awayIf(err)
 	}
@@ -219,13 +219,13 @@ func (e *eraser) eraseSome(ctx context.Context, work *erasing) (int, error) {
 	erased, err := e.store.Erase(ctx, work.to, eraseBatch, box, func(ctx context.Context, all []message.ID) error {
 		ids = all
 		err := e.forget(ctx, ids, &work.done)
-		crash.At(crash.EraseForgotten)
+		failpoint.At(failpoint.EraseForgotten)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	crash.At(crash.EraseStored)
+	failpoint.At(failpoint.EraseStored)
 	e.announce(committed{outboxID: erased.OutboxID, entries: entries, began: began})
 	work.done.Erased += int64(len(ids))
 	work.done.Cancelled += int64(cancelled)
@@ -283,6 +283,6 @@ func (e *eraser) eraseOutbox(ctx context.Context, work *erasing) (err error) {
 		work.done.Unpublished += int64(left)
 		return rest, left > 0 && !work.dryRun
 	})
-	crash.At(crash.EraseRewritten)
+	failpoint.At(failpoint.EraseRewritten)
 	return err
 }

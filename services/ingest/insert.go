@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -48,7 +48,7 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 	var outboxID int64
 	var err error
 	emit := c.arrivals.take(len(messages))
-	crash.At(crash.IngestTaken)
+	failpoint.At(failpoint.IngestTaken)
 	if emit {
 		results, outboxID, err = c.store.InsertClaimed(ctx, at, messages, box)
 	} else {
@@ -60,7 +60,7 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 		c.emitted(claimed)
 	}
 	if err == nil && outboxID != 0 {
-		crash.At(crash.IngestStored)
+		failpoint.At(failpoint.IngestStored)
 		c.announce(committed{outboxID: outboxID, entries: entries, began: began, pending: pending > 0})
 	}
 	return results, err

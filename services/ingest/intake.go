@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -176,9 +176,9 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 		}
 		drafts, msgs = append(drafts, d), append(msgs, msg)
 	}
-	crash.At(crash.IntakeFetched)
+	failpoint.At(failpoint.IntakeFetched)
 	results := in.cases.CreateMany(context.Background(), drafts)
-	crash.At(crash.IntakeStored)
+	failpoint.At(failpoint.IntakeStored)
 	var rejected []rejected
 	for i, r := range results {
 		p := (*problem)(nil)
@@ -189,7 +189,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 		case p == nil:
 			in.counts.accepted("intake", r.repeated, nil)
 			in.ack(msgs[i])
-			crash.At(crash.IntakePartAcked)
+			failpoint.At(failpoint.IntakePartAcked)
 		case retryable(p):
 			rest = append(rest, msgs[i])
 		default:

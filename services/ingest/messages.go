@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -107,7 +107,7 @@ func (u *useCases) CreateMany(ctx context.Context, drafts []draft) []result {
 		results[i] = r.judge(results[r.of])
 	}
 	late.judge(ctx, u.store, results)
-	crash.At(crash.IngestUnanswered)
+	failpoint.At(failpoint.IngestUnanswered)
 	return results
 }
 

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -24,7 +24,7 @@ func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, 
 	if err != nil {
 		return message.Message{}, err
 	}
-	crash.At(crash.CancelStored)
+	failpoint.At(failpoint.CancelStored)
 	u.announce(committed{outboxID: outboxID, entries: entries, began: began})
 	if m.Claim > 0 {
 		u.unpark(m)
@@ -38,7 +38,7 @@ func (u *useCases) Retry(ctx context.Context, id message.ID, expiresAt *time.Tim
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
 	m, err := u.store.Retry(ctx, id, expiresAt)
-	crash.At(crash.RetryStored)
+	failpoint.At(failpoint.RetryStored)
 	if err == nil {
 		u.wake()
 		u.recache([]message.ID{id})

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/local/localtest"
-	"github.com/message-dispatcher/dispatch/pkg/local/postgres"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -26,7 +26,7 @@ type server struct {
 
 func startPostgres(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, cfg: postgres.Config{Dir: localtest.Dir(t), Settings: map[string]string{"fsync": "off"}}}
+	s := &server{t: t, cfg: postgres.Config{Dir: embeddedtest.Dir(t), Settings: map[string]string{"fsync": "off"}}}
 	s.start()
 	require.NoError(t, s.CreateDatabase(t.Context(), "dispatch"))
 	s.cfg.Port = s.Port()

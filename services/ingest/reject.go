@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 )
 
 // rejected is an intake message with what its rejection publishes.
@@ -63,7 +63,7 @@ func (in *intake) reject(list []rejected) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), rejectWait)
 	defer cancel()
-	crash.At(crash.IntakeRejecting)
+	failpoint.At(failpoint.IntakeRejecting)
 	missing, err := in.publish.PublishSome(ctx, entries)
 	if err != nil && !errors.Is(err, events.ErrUnavailable) {
 		in.log.Warn("what rejections publish is not taken", zap.Int("entries", len(missing)), zap.Error(err))
@@ -72,7 +72,7 @@ func (in *intake) reject(list []rejected) {
 	for _, entry := range missing {
 		isMissing[entry.MsgID] = true
 	}
-	crash.At(crash.IntakeRejected)
+	failpoint.At(failpoint.IntakeRejected)
 	for _, r := range list {
 		switch {
 		case isMissing[r.kept.MsgID]:

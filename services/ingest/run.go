@@ -11,9 +11,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -221,9 +221,9 @@ func (p parts) unpark(m message.Message) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
 		defer cancel()
-		crash.At(crash.CancelUnparking)
+		failpoint.At(failpoint.CancelUnparking)
 		err := p.topology.RemoveParked(ctx, p.js, m)
-		crash.At(crash.CancelUnparked)
+		failpoint.At(failpoint.CancelUnparked)
 		if err != nil {
 			p.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
 		}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -231,7 +231,7 @@ func (s *stream) store(lines []line) {
 	for n, r := range s.create(drafts) {
 		results[places[n]] = r
 	}
-	crash.At(crash.IngestLinesStored)
+	failpoint.At(failpoint.IngestLinesStored)
 	for i, r := range results {
 		s.answer(lines[i].number, r)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -99,7 +99,7 @@ func (w *webhook) attempt(ctx context.Context, m message.Message, number int) an
 		return answer{started: started, took: time.Since(began), verdict: retryable, unreached: unreached(err), text: w.describe(err)}
 	}
 	defer func() { _ = response.Body.Close() }()
-	crash.At(crash.SenderResponding)
+	failpoint.At(failpoint.SenderResponding)
 	body := readBody(response)
 	return w.classify(response, body, started, started.Add(time.Since(began)))
 }

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -30,15 +30,15 @@ func (s *sender) deliver(ctx context.Context, it *item) bool {
 		return true
 	}
 	if expires := it.row.ExpiresAt; expires != nil && !s.clock.Now().Before(*expires) {
-		crash.At(crash.SenderExpired)
+		failpoint.At(failpoint.SenderExpired)
 		s.finish(ctx, it, s.expired(it, s.clock.Now()))
 		return true
 	}
 	s.metrics.inFlight.Inc()
 	number := it.row.Attempts + 1
-	crash.At(crash.SenderPosting)
+	failpoint.At(failpoint.SenderPosting)
 	a := s.webhook.attempt(ctx, it.row, number)
-	crash.At(crash.SenderPosted)
+	failpoint.At(failpoint.SenderPosted)
 	s.metrics.inFlight.Dec()
 	if ctx.Err() != nil && a.status == 0 {
 		s.log.Warn("request cut off by the shutdown; it is made again", zap.Stringer("message", it.ID))
@@ -70,7 +70,7 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 		s.log.Warn("status event not published before the shutdown; the delivery is repeated", zap.Stringer("message", it.ID))
 		return
 	}
-	crash.At(crash.SenderTold)
+	failpoint.At(failpoint.SenderTold)
 	switch out.then {
 	case take:
 		_ = it.Ack() // lost, it means one more delivery, which the gate discards
@@ -81,11 +81,11 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 			s.log.Info("left a retry to whoever has the delivery now", zap.Error(err))
 			return
 		}
-		crash.At(crash.SenderParked)
+		failpoint.At(failpoint.SenderParked)
 		confirm(ctx, it)
 	case leave:
 	}
-	crash.At(crash.SenderEnded)
+	failpoint.At(failpoint.SenderEnded)
 }
 
 // tell publishes an event until it is acknowledged; false when ctx ends first.
@@ -115,7 +115,7 @@ func (s *sender) persist(ctx context.Context, publish func(context.Context) erro
 			}
 			return err
 		}
-		crash.At(crash.SenderHolding)
+		failpoint.At(failpoint.SenderHolding)
 		if !away {
 			away = true
 			if s.eventsAway.begin() {

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -217,7 +217,7 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 	it.row = row
 	it.payload.Store(int64(len(row.Payload)))
 	s.hand.payloads.Add(int64(len(row.Payload)))
-	crash.At(crash.SenderLoaded)
+	failpoint.At(failpoint.SenderLoaded)
 	s.ready <- it
 }
 
@@ -225,7 +225,7 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 // get lost, it comes once more and is discarded again.
 func (s *sender) discard(it *item, why reason) {
 	s.metrics.unsent.WithLabelValues(string(why)).Inc()
-	crash.At(crash.SenderDiscarding)
+	failpoint.At(failpoint.SenderDiscarding)
 	if err := it.Ack(); err != nil {
 		s.log.Debug("discard delivery", zap.Error(err))
 	}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 )
 
 const pullPause = 250 * time.Millisecond // after a pull that failed
@@ -46,7 +46,7 @@ func (s *sender) unheld() error {
 // arrive sorts a copy. The channels hold a whole hand, so it never waits.
 func (s *sender) arrive(c *events.Copy) {
 	it := s.hand.take(c)
-	crash.At(crash.SenderPulled)
+	failpoint.At(failpoint.SenderPulled)
 	if it.doubtful() {
 		s.doubtful <- it
 		return

@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/crash"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -217,18 +217,18 @@ func (s *sender) run(ctx context.Context) error {
 	<-ctx.Done()
 	time.AfterFunc(s.drain, cut)
 	taking.Wait()
-	crash.At(crash.SenderDraining)
+	failpoint.At(failpoint.SenderDraining)
 	// Only now, or they would come back to the last pull of this sender.
 	for _, it := range s.hand.waiting() {
 		s.giveBack(it, 0, reasonShutdown)
-		crash.At(crash.SenderGivenBack)
+		failpoint.At(failpoint.SenderGivenBack)
 	}
 	working.Wait()
 	stopTelling()
 	telling.Wait()
 	stopKeeping()
 	keeping.Wait()
-	crash.At(crash.SenderDrained)
+	failpoint.At(failpoint.SenderDrained)
 	if err := s.queue.Flush(flight); err != nil {
 		s.log.Warn("what was given back may wait for its ack wait", zap.String("error", service.Redact(err.Error())))
 	}

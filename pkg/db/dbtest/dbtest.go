@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/local/postgres"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
 
 const template = "template_migrated"

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// erasure is what was erased, over as many requests as it took.
+type erasure struct {
+	DryRun      bool      `json:"dryRun"`
+	Erased      int64     `json:"erased"`
+	Cancelled   int64     `json:"cancelled"`
+	Attempts    int64     `json:"attempts"`
+	Cached      int64     `json:"cached"`
+	Unpublished int64     `json:"unpublished"`
+	Intake      int64     `json:"intake"`
+	Rejected    int64     `json:"rejected"`
+	EventsUntil time.Time `json:"eventsUntil"`
+	More        bool      `json:"more,omitempty"`
+}
+
+func (e *erasure) add(next erasure) {
+	next.Erased += e.Erased
+	next.Cancelled += e.Cancelled
+	next.Attempts += e.Attempts
+	next.Cached += e.Cached
+	next.Unpublished += e.Unpublished
+	next.Intake += e.Intake
+	next.Rejected += e.Rejected
+	*e = next
+}
+
+func newErase() *cobra.Command {
+	var asJSON, dryRun, yes bool
+	var numbers numbers
+	cmd := &cobra.Command{
+		Use: "erase RECIPIENT", Short: "Erase every message to a recipient, beyond recovery", GroupID: "care",
+		Long: `Erase every message to a recipient, beyond recovery, with its attempts, from the
+database, Redis and the streams; what is not sent yet is not sent any more.
+Events that were published before name the recipient until they leave their
+stream by age; the answer says when.`,
+		Example: `  dispatch erase "+90 555 111 11 11" --dry-run
+  dispatch erase "+90 555 111 11 11" --yes`,
+		Args: cobra.ExactArgs(1),
+	}
+	client := clientFlags(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "count, and erase nothing")
+	numbers.add(cmd.Flags())
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		api := client()
+		if err := numbers.check(); err != nil {
+			return err
+		}
+		recipient, err := numbers.read(args[0])
+		if err != nil {
+			return usage(fmt.Errorf("%q %w", args[0], err))
+		}
+		erase := func(dryRun bool) (done erasure, err error) {
+			query := url.Values{"to": {recipient}, "dryRun": {fmt.Sprint(dryRun)}}
+			err = api.call(cmd.Context(), request{method: http.MethodDelete, path: "/api/v1/messages?" + query.Encode()}, &done)
+			return done, advised(err, recipient)
+		}
+		var total erasure
+		if dryRun || !yes {
+			if total, err = erase(true); err != nil {
+				return err
+			}
+		}
+		if !dryRun {
+			if !yes && !confirmed(cmd, total, recipient) {
+				return errors.New("nothing was erased: --yes, or the answer yes, is needed")
+			}
+			for total = (erasure{More: true}); total.More; {
+				next, err := erase(false)
+				if err != nil {
+					return err
+				}
+				total.add(next)
+			}
+		}
+		return show(cmd.OutOrStdout(), asJSON, total, func(t *table) { fillErasure(t, total) })
+	}
+	return cmd
+}
+
+// confirmed asks on standard error, so that standard output holds the result
+// alone.
+func confirmed(cmd *cobra.Command, found erasure, recipient string) bool {
+	fmt.Fprintf(cmd.ErrOrStderr(), "Erase %d messages to %s, %d of them not yet sent? This can't be undone. (yes/no) ", found.Erased, recipient, found.Cancelled)
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil { // no answer is no yes
+		fmt.Fprintln(cmd.ErrOrStderr())
+	}
+	return strings.TrimSpace(answer) == "yes"
+}
+
+func fillErasure(t *table, e erasure) {
+	t.row("messages", e.Erased)
+	t.row("  not yet final", e.Cancelled)
+	t.row("attempts", e.Attempts)
+	t.row("in Redis", e.Cached)
+	t.row("unpublished events", e.Unpublished)
+	t.row("intake", e.Intake)
+	t.row("rejected intake", e.Rejected)
+	t.row("events are gone by", e.EventsUntil.Local().Format(time.DateTime))
+	if e.DryRun {
+		t.row("nothing was erased")
+	}
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// retryFilter says which messages a retry is about that names no ids.
+type retryFilter struct {
+	all, dryRun   bool
+	statuses      []string
+	destination   string
+	after, before string
+}
+
+func (f *retryFilter) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&f.all, "all", false, "instead of ids: every message that is FAILED, or that the filters match")
+	flags.StringSliceVar(&f.statuses, "status", nil, "instead of ids: those that are FAILED, CANCELLED or EXPIRED; repeatable")
+	flags.StringVar(&f.destination, "destination", "", "instead of ids: only this destination")
+	flags.StringVar(&f.after, "created-after", "", "instead of ids: not older, RFC 3339 or a duration ago such as 24h")
+	flags.StringVar(&f.before, "created-before", "", "instead of ids: only older, RFC 3339 or a duration ago")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "with a filter: count, and retry nothing")
+	completeWith(cmd, "status", names(message.Retry.From)...)
+}
+
+// given names the first of the filter's flags that is set; empty for none.
+func (f *retryFilter) given(cmd *cobra.Command) string {
+	for _, name := range []string{"all", "status", "destination", "created-after", "created-before", "dry-run"} {
+		if cmd.Flags().Changed(name) {
+			return "--" + name
+		}
+	}
+	return ""
+}
+
+// request is the body of POST /api/v1/messages/retry.
+func (f *retryFilter) request() (map[string]any, error) {
+	body := map[string]any{"dryRun": f.dryRun}
+	for _, name := range f.statuses {
+		status, ok := message.ParseStatus(name)
+		if !ok || !message.Retry.Allows(status) {
+			return nil, usage(fmt.Errorf("--status %q: there are %s", name, strings.Join(names(message.Retry.From), ", ")))
+		}
+	}
+	if len(f.statuses) > 0 {
+		body["status"] = f.statuses
+	}
+	for name, value := range map[string]string{"destination": f.destination, "createdAfter": past(f.after), "createdBefore": past(f.before)} {
+		if value != "" {
+			body[name] = value
+		}
+	}
+	return body, nil
+}
+
+// retried is what became of a retry by a filter, over as many requests as it
+// took.
+type retried struct {
+	Matched int64 `json:"matched"` // when it began
+	Retried int64 `json:"retried"`
+	DryRun  bool  `json:"dryRun"`
+	More    bool  `json:"more,omitempty"`
+}
+
+// retryAll retries what a filter matches.
+func retryAll(ctx context.Context, api *client, f *retryFilter) (retried, error) {
+	body, err := f.request()
+	if err != nil {
+		return retried{}, err
+	}
+	total := retried{DryRun: f.dryRun}
+	for first := true; ; first = false {
+		var next retried
+		if err := api.call(ctx, request{method: http.MethodPost, path: "/api/v1/messages/retry", body: body}, &next); err != nil {
+			if total.Retried > 0 {
+				err = fmt.Errorf("%w\n  %d messages were retried before that; the same command goes on", err, total.Retried)
+			}
+			return total, err
+		}
+		if first {
+			total.Matched = next.Matched
+		}
+		total.Retried += next.Retried
+		if !next.More {
+			return total, nil
+		}
+	}
+}
+
+// byFilter has a command that takes ids take a filter instead.
+func byFilter(cmd *cobra.Command, api func() *client) {
+	filter := &retryFilter{}
+	filter.flags(cmd)
+	byID := cmd.RunE
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		flag := filter.given(cmd)
+		switch {
+		case len(args) > 0 && flag != "":
+			return usage(fmt.Errorf("%s goes without ids", flag))
+		case len(args) > 0:
+			return byID(cmd, args)
+		case flag == "":
+			return usage(errors.New("ID is missing, or --all, or a filter such as --status failed\nSee \"dispatch retry --help\""))
+		case cmd.Flags().Changed("expires-at"):
+			return usage(errors.New("--expires-at goes with ids alone: what a filter matches is retried without an expiry"))
+		}
+		done, err := retryAll(cmd.Context(), api(), filter)
+		if err != nil {
+			return err
+		}
+		asJSON, _ := cmd.Flags().GetBool("json") // every such command has it
+		return show(cmd.OutOrStdout(), asJSON, done, func(t *table) {
+			t.row("matched", done.Matched)
+			t.row("retried", done.Retried)
+			if done.DryRun {
+				t.row("nothing was retried")
+			}
+		})
+	}
+}
+
+// past reads a duration ago; everything else is left to the API.
+func past(value string) string {
+	if d, err := time.ParseDuration(value); err == nil {
+		return time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
+	}
+	return value
+}

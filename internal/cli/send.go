@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// sendFlags are the flags of send.
+type sendFlags struct {
+	payload, destination, kind, deliverAt, expiresAt, key string
+	priority                                              int
+	metadata                                              map[string]string
+	wait, json                                            bool
+	file, format, keyPrefix                               string
+	encoding, separator                                   string
+	numbers                                               numbers
+}
+
+func newSend() *cobra.Command {
+	var flags sendFlags
+	cmd := &cobra.Command{
+		Use: "send TO [CONTENT]", Short: "Send a message, or a file of them", GroupID: "messages",
+		Long: `Sends one message; or with --file one for each line of a file:
+
+  NDJSON  a line is the JSON of POST /api/v1/messages
+  CSV     the first line names the columns: ` + columnNames + `
+
+CSV is read as spreadsheets save it: with commas, semicolons, tabs, or what a
+first line such as sep=; says; with names of columns in any case; in UTF-8, in
+UTF-16 with a byte order mark, or in the encoding that --encoding names. A file
+that can't be read as text is refused as a whole, with the lines and bytes.
+
+Lines that are refused are reported with every mistake, and the others are
+stored; from standard input, lines that are not text are refused one by one too.
+With --key-prefix each line has the idempotency key prefix and line number, so
+that the same command may be repeated after a break: what is stored is not
+stored again.`,
+		Example: `  dispatch send +905551111111 "Your code is 4711"
+  dispatch send +905551111111 --payload '{"template":"welcome"}' --wait
+  dispatch send +905551111111 hello --key order-7
+  dispatch send --file campaign.csv --key-prefix campaign-2026-05-
+  dispatch send --file from-excel.csv --encoding windows-1254 --country TR
+  zcat messages.ndjson.gz | dispatch send --file - --json`,
+		Args: cobra.RangeArgs(0, 2),
+	}
+	client := clientFlags(cmd)
+	flags.add(cmd.Flags())
+	completeWith(cmd, "format", formatCSV, formatNDJSON)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case flags.file != "":
+			if err := onlyForFiles(cmd, args); err != nil {
+				return err
+			}
+			if err := flags.numbers.check(); err != nil {
+				return err
+			}
+			return sendFile(cmd, client(), flags)
+		case len(args) == 0:
+			return usage(errors.New("TO is missing, or --file FILE"))
+		case flags.keyPrefix != "" || flags.format != "" || flags.encoding != "" || flags.separator != "":
+			return usage(errors.New("--key-prefix, --format, --encoding and --separator go with --file"))
+		}
+		if err := flags.numbers.check(); err != nil {
+			return err
+		}
+		return sendOne(cmd, client(), args, flags)
+	}
+	return cmd
+}
+
+func (flags *sendFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&flags.payload, "payload", "", "JSON to send as the webhook's body, instead of CONTENT; @FILE reads a file, - standard input")
+	f.StringVar(&flags.destination, "destination", "", "destination (default \"default\")")
+	f.StringVar(&flags.kind, "type", "", "event type, e.g. invoice.paid")
+	f.IntVar(&flags.priority, "priority", message.DefaultPriority, "0 (last) to 9 (first)")
+	f.StringVar(&flags.deliverAt, "deliver-at", "", "not before: RFC 3339, or a duration from now such as 10m")
+	f.StringVar(&flags.expiresAt, "expires-at", "", "not after: RFC 3339, or a duration from now")
+	f.StringToStringVar(&flags.metadata, "meta", nil, "metadata, KEY=VALUE; repeatable")
+	f.StringVar(&flags.key, "key", "", "idempotency key: the same one again sends nothing")
+	f.BoolVar(&flags.wait, "wait", false, "wait until the message is in a final state; exit 1 unless that is SENT")
+	f.StringVar(&flags.file, "file", "", "send every line of this file; - reads standard input")
+	f.StringVar(&flags.format, "format", "", "of the file: ndjson or csv (default: by its name, or its first character)")
+	f.StringVar(&flags.keyPrefix, "key-prefix", "", "idempotency key of each line of the file: this and the line's number")
+	f.StringVar(&flags.encoding, "encoding", "", "of the file, such as windows-1254 (default: by its byte order mark, else UTF-8)")
+	f.StringVar(&flags.separator, "separator", "", "between the cells of the file: a character, or tab (default: by its first line)")
+	flags.numbers.add(f)
+	f.BoolVar(&flags.json, "json", false, "print JSON; with --file a line for each line of it, then the sums")
+}
+
+// onlyForFiles refuses what means nothing beside --file: in a file, every line
+// says for itself.
+func onlyForFiles(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(errors.New("--file takes no TO and no CONTENT"))
+	}
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "file", "format", "key-prefix", "json", "url", "encoding", "separator", "country", "plus":
+		default:
+			err = usage(fmt.Errorf("--%s does not go with --file; --format, --encoding, --separator, --country, --plus, --key-prefix, --json and --url do", f.Name))
+		}
+	})
+	return err
+}
+
+func sendOne(cmd *cobra.Command, api *client, args []string, flags sendFlags) error {
+	body, err := flags.message(cmd, args)
+	if err != nil {
+		return err
+	}
+	var m message.Message
+	err = api.call(cmd.Context(), request{method: http.MethodPost, path: "/api/v1/messages", body: body, key: flags.key}, &m)
+	if err != nil {
+		return advised(err, args[0])
+	}
+	if flags.wait {
+		if err := awaitFinal(cmd.Context(), api, &m); err != nil {
+			return err
+		}
+	}
+	if err := show(cmd.OutOrStdout(), flags.json, m, func(t *table) { fillMessage(t, m) }); err != nil {
+		return err
+	}
+	if flags.wait && m.Status != message.Sent {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+// advised adds to a refusal of a number without a + how it is read.
+func advised(err error, to string) error {
+	var refusal *problem
+	if errors.As(err, &refusal) && refusesNumber(refusal) && withoutPlus(to) {
+		return fmt.Errorf("%w\n  %s", err, plusAdvice)
+	}
+	return err
+}
+
+// message is the body that the flags and arguments ask for.
+func (flags *sendFlags) message(cmd *cobra.Command, args []string) ([]byte, error) {
+	to, err := flags.numbers.read(args[0])
+	if err != nil {
+		return nil, usage(fmt.Errorf("TO: %q %w", args[0], err))
+	}
+	var body object
+	body.text("to", to)
+	if len(args) == 2 {
+		body.raw("content", quoted(args[1]))
+	}
+	if flags.payload != "" {
+		payload, err := readPayload(cmd.InOrStdin(), flags.payload)
+		if err != nil {
+			return nil, err
+		}
+		body.raw("payload", payload)
+	}
+	if cmd.Flags().Changed("priority") {
+		if flags.priority < 0 || flags.priority > message.MaxPriority {
+			return nil, usage(fmt.Errorf("--priority must be from 0 to %d", message.MaxPriority))
+		}
+		body.raw("priority", []byte(strconv.Itoa(flags.priority)))
+	}
+	body.text("destination", flags.destination)
+	body.text("type", flags.kind)
+	body.text("deliverAt", moment(flags.deliverAt))
+	body.text("expiresAt", moment(flags.expiresAt))
+	if len(flags.metadata) > 0 {
+		metadata, err := json.Marshal(flags.metadata)
+		if err != nil {
+			return nil, err
+		}
+		body.raw("metadata", metadata)
+	}
+	return body.bytes(), nil
+}
+
+func readPayload(in io.Reader, value string) ([]byte, error) {
+	text := []byte(value)
+	var err error
+	switch {
+	case value == "-":
+		text, err = io.ReadAll(in)
+	case strings.HasPrefix(value, "@"):
+		text, err = os.ReadFile(value[1:])
+	}
+	if err != nil {
+		return nil, usage(fmt.Errorf("read payload: %w", err))
+	}
+	if at := invalidUTF8(string(text)); at >= 0 {
+		return nil, usage(fmt.Errorf("the payload is not UTF-8: byte %d is 0x%02X", at+1, text[at]))
+	}
+	if !json.Valid(text) {
+		return nil, usage(errors.New("the payload is not JSON"))
+	}
+	return text, nil
+}
+
+// moment reads a duration from now; everything else is left to the API.
+func moment(value string) string {
+	if d, err := time.ParseDuration(value); err == nil {
+		return time.Now().Add(d).UTC().Format(time.RFC3339Nano)
+	}
+	return value
+}
+
+// awaitFinal asks until the message is in a final state.
+func awaitFinal(ctx context.Context, api *client, m *message.Message) error {
+	const pause = 250 * time.Millisecond
+	for !m.Status.Final() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		*m = message.Message{ID: m.ID}
+		if err := api.get(ctx, "/api/v1/messages/"+m.ID.String(), m); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fatih/color"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// tailFlags say which events are shown.
+type tailFlags struct {
+	types       []string
+	destination string
+	id          string
+	since       time.Duration
+	count       int
+	json        bool
+}
+
+func newTail() *cobra.Command {
+	var flags tailFlags
+	cmd := &cobra.Command{
+		Use: "tail", Short: "Show what happens to messages, as it happens", GroupID: "messages",
+		Long: `Shows events as they are published, one line each, until Ctrl-C. It reads them
+from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`,
+		Example: `  dispatch tail
+  dispatch tail --type failed,attempted --since 10m
+  dispatch tail --id 01932a5c-6a00-7f3e-9b1d-0242ac120002 --since 24h
+  dispatch tail --type sent --json --count 100`,
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&flags.types, "type", nil, "only these: "+strings.Join(names(message.EventTypes()), ", ")+"; repeatable")
+	f.StringVar(&flags.destination, "destination", "", "only this destination")
+	f.StringVar(&flags.id, "id", "", "only this message")
+	f.DurationVar(&flags.since, "since", 0, "begin with what was published this long ago (events are kept for 7 days)")
+	f.IntVar(&flags.count, "count", 0, "end after so many; 0: never")
+	f.BoolVar(&flags.json, "json", false, "print each event as a line of JSON")
+	completeWith(cmd, "type", names(message.EventTypes())...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := flags.check(); err != nil {
+			return err
+		}
+		cfg, err := loadPart[struct{ NATS service.NATS }](cmd)
+		if err != nil {
+			return err
+		}
+		js, err := connectNATS(events.Access(cfg.NATS.NATSAccess),
+			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+				if err != nil { // without one it is our own farewell
+					fmt.Fprintln(cmd.ErrOrStderr(), "NATS is away; waiting for it")
+				}
+			}),
+			nats.ReconnectHandler(func(*nats.Conn) { fmt.Fprintln(cmd.ErrOrStderr(), "NATS is back") }))
+		if err != nil {
+			return err
+		}
+		defer events.Close(js)
+		return follow(cmd, js, events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas), flags)
+	}
+	return cmd
+}
+
+func (flags *tailFlags) check() error {
+	for _, kind := range flags.types {
+		if !slices.Contains(message.EventTypes(), message.EventType(kind)) {
+			return usage(fmt.Errorf("--type %q: there are %s", kind, strings.Join(names(message.EventTypes()), ", ")))
+		}
+	}
+	if flags.destination != "" && !message.DestinationPattern.MatchString(flags.destination) {
+		return usage(errors.New("--destination must be a destination's name: a-z, 0-9, '_' and '-'"))
+	}
+	if flags.since < 0 || flags.count < 0 {
+		return usage(errors.New("--since and --count must not be negative"))
+	}
+	if flags.id != "" {
+		id, err := parseID(flags.id)
+		if err != nil {
+			return err
+		}
+		flags.id = id.String() // as events write it
+	}
+	return nil
+}
+
+// subjects are those on which what is asked for is published.
+func (flags *tailFlags) subjects(topology events.Topology) []string {
+	destination, types := ">", flags.types
+	if flags.destination != "" {
+		destination = flags.destination
+	}
+	if len(types) == 0 {
+		types = []string{"*"}
+	}
+	subjects := make([]string, len(types))
+	for i, kind := range types {
+		subjects[i] = topology.Event(message.EventType(kind), destination)
+	}
+	slices.Sort(subjects)
+	return slices.Compact(subjects) // the server refuses one that is there twice
+}
+
+// connectNATS connects, and gives up at once when nobody is there.
+func connectNATS(access events.Access, options ...nats.Option) (jetstream.JetStream, error) {
+	options = append(options, nats.RetryOnFailedConnect(false), nats.Timeout(reachWait))
+	js, err := events.Open(access, "dispatch-cli", options...)
+	switch {
+	case events.Refused(err):
+		return nil, fmt.Errorf("NATS %w: %w", errRefused, err)
+	case err != nil:
+		return nil, unreachable(fmt.Errorf("no answer from NATS: %w\n  NATS_URL says where it is", err))
+	}
+	return js, nil
+}
+
+// follow shows events until ctx ends, or as many as were asked for.
+func follow(cmd *cobra.Command, js jetstream.JetStream, topology events.Topology, flags tailFlags) error {
+	ctx := cmd.Context()
+	config := jetstream.OrderedConsumerConfig{FilterSubjects: flags.subjects(topology), DeliverPolicy: jetstream.DeliverNewPolicy}
+	if flags.since > 0 {
+		from := time.Now().Add(-flags.since)
+		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
+	}
+	bounded, cancel := context.WithTimeout(ctx, reachWait)
+	defer cancel()
+	consumer, err := js.OrderedConsumer(bounded, topology.EventsStream(), config)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("there is no stream %s: PREFIX names another installation, or run: dispatch provision", topology.EventsStream())
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
+		return unreachable(fmt.Errorf("JetStream does not answer: %w", err))
+	case err != nil:
+		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(tailAhead, tailAheadBytes))
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
+	}
+	defer messages.Stop()
+	if isTerminal(cmd.ErrOrStderr()) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Watching %s; Ctrl-C ends it\n", strings.Join(config.FilterSubjects, " "))
+	}
+	for shown := 0; flags.count == 0 || shown < flags.count; {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return nil // Ctrl-C is how it ends
+		}
+		if err != nil {
+			return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
+		}
+		printed, err := printEvent(cmd.OutOrStdout(), msg.Data(), flags)
+		if err != nil {
+			return err
+		}
+		if printed {
+			shown++
+		}
+	}
+	return nil
+}
+
+// What tail has sent ahead. An event that carries its content is up to 1 MiB.
+const (
+	tailAhead      = 500
+	tailAheadBytes = 8 << 20
+)
+
+// told is what of an event is shown.
+type told struct {
+	events.Envelope
+	Data struct {
+		events.Data
+		Code string `json:"code"` // of a rejection
+	} `json:"data"`
+}
+
+func printEvent(out io.Writer, data []byte, flags tailFlags) (printed bool, err error) {
+	var e told
+	if err := json.Unmarshal(data, &e); err != nil {
+		return false, nil //nolint:nilerr // somebody else's, on our subject
+	}
+	if flags.id != "" && e.Subject != flags.id {
+		return false, nil
+	}
+	if flags.json {
+		_, err = fmt.Fprintf(out, "%s\n", data)
+		return true, err
+	}
+	_, err = fmt.Fprintln(out, e.line(coloured(out)))
+	return true, err
+}
+
+var eventStyle = map[message.EventType]*color.Color{
+	message.EventQueued: styleUnder, message.EventAttempted: styleWait, message.EventSent: styleGood,
+	message.EventFailed: styleBad, message.EventExpired: styleBad, message.EventRejected: styleBad, message.EventCancelled: styleQuiet,
+}
+
+// line is an event for people.
+func (e told) line(colours bool) string {
+	kind := message.EventType(e.Type[strings.LastIndexByte(e.Type, '.')+1:])
+	plain := func(text string) cell { return cell{text: text} }
+	parts := []cell{
+		plain(e.Time.Local().Format("15:04:05.000")),
+		{fmt.Sprintf("%-9s", kind), eventStyle[kind]},
+		plain(e.Subject), plain(e.Data.Destination), plain(e.Data.To),
+		{e.Data.Code, styleBad},
+	}
+	if e.Data.Outcome != nil && e.Data.Outcome.Attempt != nil {
+		attempt := e.Data.Outcome.Attempt
+		parts = append(parts, plain(fmt.Sprintf("attempt %d in %s", attempt.Number, attempt.Duration.Round(time.Millisecond))))
+	}
+	if e.Data.NextAttemptAt != nil && kind == message.EventAttempted {
+		parts = append(parts, plain("next at "+e.Data.NextAttemptAt.Local().Format(time.TimeOnly)))
+	}
+	parts = append(parts, cell{e.Data.LastError, styleBad}, plain(e.Data.ExternalID))
+	var line []string
+	for _, part := range parts {
+		if part.text = printable(part.text); part.text != "" {
+			line = append(line, part.paint(colours))
+		}
+	}
+	return strings.Join(line, "  ")
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/internal/up"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+func newUp() *cobra.Command {
+	var dir string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "up", Short: "Run everything in one process, with nothing to set up", GroupID: "run",
+		Long: `Runs all three services in this process. What is not given by DATABASE_URL,
+NATS_URL or REDIS_URL is started here: a NATS server in the process, a private
+PostgreSQL and a private Redis, whose data outlives the process. Without
+WEBHOOK_URL a built-in receiver shows what would be delivered. Ctrl-C drains
+and stops all of it.`,
+		Example: `  dispatch up
+  PROCESSING_INTERVAL=2s BATCH_SIZE=10 dispatch up
+  WEBHOOK_URL=https://example.com/hook dispatch up --data /srv/dispatch`,
+	}
+	cmd.Flags().StringVar(&dir, "data", defaultDir(), "where the embedded servers keep their data")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON, when all is ready: where everything is")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		loaded, err := service.LoadWith(func(e service.Environment) (up.UpConfig, error) {
+			return up.ParseUp(e, dir)
+		})
+		if err != nil {
+			return err
+		}
+		cfg, environment := loaded.Config, loaded.Environment
+		logConfig := cfg.Ingest.Log
+		if environment["LOG_LEVEL"] == "" {
+			logConfig.Level = "warn" // a terminal shows messages, not services
+		}
+		service.TuneMemory()
+		log := service.NewLogger(logConfig)
+		for _, warning := range append(loaded.Warnings, service.Warnings(environment, &cfg)...) {
+			log.Warn(warning)
+		}
+		out := cmd.OutOrStdout()
+		if asJSON {
+			return up.Up(cmd.Context(), cfg, log, nil, func(at up.Addresses) { _ = printJSON(out, addressesOf(at), "") })
+		}
+		fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
+		err = up.Up(cmd.Context(), cfg, log, out, func(at up.Addresses) {
+			welcome(cmd, out, at, environment[service.EnvAPIKey])
+		})
+		if err == nil {
+			fmt.Fprintln(out, "Stopped. Everything accepted is kept for the next start.")
+		}
+		return err
+	}
+	return cmd
+}
+
+// addresses are pipeline.Addresses as JSON.
+type addresses struct {
+	API      string `json:"api"`
+	NATS     string `json:"nats"`
+	Postgres string `json:"postgres"`
+	Redis    string `json:"redis"` // empty: none is used
+	Webhook  string `json:"webhook"`
+}
+
+func addressesOf(at up.Addresses) addresses {
+	return addresses{at.API, at.NATS, at.Postgres, at.Redis, at.Webhook}
+}
+
+func defaultDir() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "message-dispatcher")
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/message-dispatcher" // root's home is closed to the user that PostgreSQL runs as
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "data"
+	}
+	return filepath.Join(home, ".local", "share", "message-dispatcher")
+}
+
+// welcome says where everything is, when the next tick comes and what to do
+// first.
+func welcome(cmd *cobra.Command, out io.Writer, at up.Addresses, key string) {
+	line := func(name, value string, own bool, note string) {
+		if own {
+			value += "  " + note
+		}
+		fmt.Fprintf(out, "  %-11s%s\n", name, value)
+	}
+	fmt.Fprintln(out, "Ready.")
+	line("API", at.API, false, "")
+	line("NATS", at.NATS, at.OwnNATS, "(embedded)")
+	line("Postgres", at.Postgres, at.OwnPostgres, "(embedded)")
+	if at.Redis == "" {
+		line("Redis", "none", at.OwnRedis, "(not installed, and not needed)")
+	} else {
+		line("Redis", at.Redis, at.OwnRedis, "(embedded)")
+	}
+	line("Webhook", at.Webhook, at.OwnWebhook, "(built in: shows what arrives; WEBHOOK_URL sets yours)")
+
+	api := newClient(at.API, key)
+	var overview message.Overview
+	if err := api.get(cmd.Context(), "/api/v1/messaging/status", &overview); err == nil {
+		line("Pace", pace(overview), false, "")
+		if overview.Interval > message.Duration(2*time.Second) {
+			line("", "faster: PROCESSING_INTERVAL=2s BATCH_SIZE=10, or PROCESSING_INTERVAL=0 for as fast as possible", false, "")
+		}
+	}
+	fmt.Fprintf(out, `
+Try: curl -s %s/api/v1/messages -H 'Content-Type: application/json' -d '{"to":"+905551111111","content":"hello"}'
+
+`, at.API)
+}

@@ -1,0 +1,181 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// ProvisionConfig says what to provision.
+type ProvisionConfig struct {
+	Postgres service.Postgres
+	NATS     service.NATS
+	Log      service.Log
+
+	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0 emits continuously, as soon as messages are due"`
+	BatchSize          *int          `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
+
+	MaxPayloadBytes int    `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
+	EventContent    string `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+
+	Sizes StreamSizes
+}
+
+// payloadNeeds are what NATS' max_payload is compared with.
+func (c ProvisionConfig) payloadNeeds() events.PayloadNeeds {
+	return events.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == service.EventContentFull}
+}
+
+// StreamSizes are how much each stream may hold. JetStream reserves it.
+type StreamSizes struct {
+	Intake     service.Size `env:"INTAKE_MAX_BYTES" envDefault:"256MiB" help:"size of the stream of intake that is not yet stored; publishers are refused beyond it"`
+	Rejected   service.Size `env:"REJECTED_MAX_BYTES" envDefault:"64MiB" help:"size of the stream of rejected intake; the oldest go beyond it"`
+	Deliveries service.Size `env:"DELIVERIES_MAX_BYTES" envDefault:"256MiB" help:"size of the work queue with its parked retries; from half of it on nothing is emitted"`
+	Events     service.Size `env:"EVENTS_MAX_BYTES" envDefault:"512MiB" help:"size of the stream of events; the oldest go when it is nearly full, of those that are recorded"`
+	Changes    service.Size `env:"CHANGES_MAX_BYTES" envDefault:"128MiB" help:"size of the stream that tells what to copy to Redis; the oldest go beyond it"`
+}
+
+// The bounds of a stream's size: some of the largest messages must fit.
+const (
+	minStreamSize     = 16 << 20
+	minDeliveriesSize = 64 << 20
+	maxStreamSize     = 1 << 50
+)
+
+// Validate reports every mistake of the block.
+func (s StreamSizes) Validate() error {
+	var errs []error
+	for _, one := range []struct {
+		variable  string
+		size, min service.Size
+	}{
+		{"INTAKE_MAX_BYTES", s.Intake, minStreamSize},
+		{"REJECTED_MAX_BYTES", s.Rejected, minStreamSize},
+		{"DELIVERIES_MAX_BYTES", s.Deliveries, minDeliveriesSize},
+		{"EVENTS_MAX_BYTES", s.Events, minStreamSize},
+		{"CHANGES_MAX_BYTES", s.Changes, minStreamSize},
+	} {
+		if one.size < one.min || one.size > maxStreamSize {
+			errs = append(errs, service.Invalid(one.variable, one.size, fmt.Sprintf("must be from %s to %s", one.min, service.Size(maxStreamSize))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Topology is what is to be provisioned.
+func (c ProvisionConfig) Topology() events.Topology {
+	return events.NewTopology(c.NATS.Prefix, c.NATS.Replicas).WithSizes(events.Sizes{
+		Intake: int64(c.Sizes.Intake), Rejected: int64(c.Sizes.Rejected), Deliveries: int64(c.Sizes.Deliveries),
+		Events: int64(c.Sizes.Events), Changes: int64(c.Sizes.Changes),
+	})
+}
+
+// Validate reports every mistake of the pace.
+func (c ProvisionConfig) Validate() error {
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), service.ValidPayloadBytes(c.MaxPayloadBytes), service.ValidEventContent(c.EventContent)}
+	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
+		errs = append(errs, service.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
+	}
+	if c.BatchSize != nil && (*c.BatchSize < 1 || *c.BatchSize > message.MaxBatchSize) {
+		errs = append(errs, service.Invalid("BATCH_SIZE", *c.BatchSize, fmt.Sprintf("must be from 1 to %d", message.MaxBatchSize)))
+	}
+	return errors.Join(errs...)
+}
+
+// Provision brings schema, streams and schedule up to date. It waits for
+// Postgres and NATS until ctx ends, also when they go away while it works, and
+// may run at any time, also while services work and beside another Provision.
+func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {
+	if err := provisionPostgres(ctx, cfg, log); err != nil {
+		return err
+	}
+	failpoint.At(failpoint.ProvisionScheduled)
+	js, err := events.Open(events.Access(cfg.NATS.NATSAccess), "dispatch-provision")
+	if err != nil {
+		return err
+	}
+	defer events.Close(js)
+	return service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
+		err := provisionStreams(ctx, cfg, js, log)
+		if events.Final(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+}
+
+// provisionStreams says which streams change their size.
+func provisionStreams(ctx context.Context, cfg ProvisionConfig, js jetstream.JetStream, log *zap.Logger) error {
+	if missing := cfg.payloadNeeds().Missing(js.Conn()); missing != "" {
+		log.Warn(missing)
+	}
+	topology := cfg.Topology()
+	resizes, err := topology.Resizes(ctx, js)
+	if err != nil {
+		return err
+	}
+	err = topology.Provision(ctx, js, []string{message.DefaultDestination})
+	if err != nil && !errors.Is(err, events.ErrHoldsMore) {
+		return err
+	}
+	for _, r := range resizes {
+		from := "no limit"
+		if r.From > 0 {
+			from = service.Size(r.From).String()
+		}
+		log.Info("changed the size of a stream", zap.String("stream", r.Stream), zap.String("from", from), zap.Stringer("to", service.Size(r.To)))
+	}
+	if err != nil {
+		return backoff.Permanent(err) // to wait changes nothing
+	}
+	return nil
+}
+
+func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {
+	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-provision"})
+	if err != nil {
+		return err
+	}
+	defer db.Close(pool)
+	err = service.WaitFor(ctx, log, "postgres", func(ctx context.Context) error {
+		err := pool.Ping(ctx)
+		if db.Final(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return service.WaitFor(ctx, log, "schema", func(context.Context) error {
+		err := provisionSchema(ctx, cfg, pool) // which may take longer than one try of a wait
+		if err != nil && !db.Interrupted(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+}
+
+func provisionSchema(ctx context.Context, cfg ProvisionConfig, pool *pgxpool.Pool) error {
+	if err := db.Migrate(ctx, pool); err != nil {
+		return err
+	}
+	failpoint.At(failpoint.ProvisionMigrated)
+	size := 0 // unset
+	if cfg.BatchSize != nil {
+		size = *cfg.BatchSize
+	}
+	return db.NewStore(pool).ProvisionSchedule(ctx, cfg.ProcessingInterval, size)
+}

@@ -1,0 +1,264 @@
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/internal/provision"
+	"github.com/message-dispatcher/dispatch/internal/receiver"
+	"github.com/message-dispatcher/dispatch/pkg/embedded"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/dispatcher"
+	"github.com/message-dispatcher/dispatch/services/ingest"
+	"github.com/message-dispatcher/dispatch/services/sender"
+)
+
+// UpConfig is the configuration of everything in one process.
+type UpConfig struct {
+	Provision  provision.ProvisionConfig
+	Ingest     ingest.Config
+	Dispatcher dispatcher.Config
+	Sender     sender.Config
+	NATSListen string `env:"NATS_LISTEN" envDefault:"127.0.0.1:4222" help:"where the embedded NATS server listens"`
+
+	// Dir holds the data of the embedded servers.
+	Dir string `env:"-"`
+
+	own        struct{ postgres, nats, redis, webhook bool } // what was not given
+	healthAddr string                                        // what is given, to no effect
+	unused     []string                                      // warnings about settings of the same kind
+}
+
+// defaultNATSListen is the default in UpConfig's tag.
+const defaultNATSListen = "127.0.0.1:4222"
+
+// placeholder stands for an address that is known only once the embedded
+// server runs, so that everything else can be validated before.
+const placeholder = "127.0.0.1:1"
+
+// ParseUp reads the configuration; addresses that are not given will be those
+// of the embedded servers. Every mistake is in the *service.ConfigError.
+func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
+	env := service.Environment{}
+	for name, value := range environment {
+		env[name] = value
+	}
+	delete(env, "HEALTH_ADDR") // everything answers on HTTP_ADDR
+	own := struct{ postgres, nats, redis, webhook bool }{
+		postgres: env["DATABASE_URL"] == "" && env["DB_HOST"] == "",
+		nats:     env["NATS_URL"] == "",
+		redis:    env["REDIS_URL"] == "" && env["REDIS_HOST"] == "",
+		webhook:  env["WEBHOOK_URL"] == "",
+	}
+	var unused []string
+	leaveOut := func(why string, names ...string) {
+		for _, name := range names {
+			if env[name] != "" {
+				unused = append(unused, name+" is ignored, because "+why)
+			}
+			delete(env, name)
+		}
+	}
+	if own.nats { // which nobody has to be let into
+		leaveOut("NATS_URL is not set: up starts a NATS server of its own",
+			"NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_DOMAIN")
+	}
+	if own.redis {
+		leaveOut("neither REDIS_HOST nor REDIS_URL is set",
+			"REDIS_CLUSTER", "REDIS_SENTINEL", "REDIS_SENTINEL_USER", "REDIS_SENTINEL_PASSWORD", "REDIS_CA", "REDIS_CERT", "REDIS_KEY")
+	}
+	if own.postgres {
+		leaveOut("neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
+			"DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
+		env["DATABASE_URL"] = "postgres://" + placeholder + "/dispatch"
+	}
+	if own.webhook {
+		env["WEBHOOK_URL"] = "http://" + placeholder
+	}
+	cfg, err := service.Parse[UpConfig](env)
+	cfg.Dir, cfg.own, cfg.healthAddr, cfg.unused = dir, own, environment["HEALTH_ADDR"], unused
+	found := &service.ConfigError{}
+	_ = errors.As(err, &found) // what else is wrong
+	if own.nats && service.Clash(cfg.NATSListen, cfg.Ingest.HTTPAddr) {
+		found.Mistakes = append(found.Mistakes, service.Mistake{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
+	}
+	if n := cfg.Provision.NATS.Replicas; own.nats && (n == 3 || n == 5) {
+		found.Mistakes = append(found.Mistakes, service.Mistake{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: the server that is started here is alone"})
+	}
+	if len(found.Mistakes) > 0 {
+		return cfg, found
+	}
+	return cfg, err
+}
+
+// Validate reports a mistake in the embedded server's address.
+func (c UpConfig) Validate() error {
+	return service.ValidAddr("NATS_LISTEN", c.NATSListen)
+}
+
+// Warnings says what is set to no effect.
+func (c UpConfig) Warnings() []string {
+	var warnings []string
+	if !c.own.nats && c.NATSListen != defaultNATSListen {
+		warnings = append(warnings, "NATS_LISTEN is ignored, because NATS_URL is set: no NATS server is started here")
+	}
+	warnings = append(warnings, c.unused...)
+	if c.healthAddr != "" {
+		warnings = append(warnings, "HEALTH_ADDR is ignored by up: /health and /metrics of all services are on HTTP_ADDR")
+	}
+	return warnings
+}
+
+// Addresses tell where everything is.
+type Addresses struct {
+	API, NATS            string
+	Postgres, Redis      string // without password; empty when it is not used
+	Webhook              string
+	OwnPostgres, OwnNATS bool
+	OwnRedis, OwnWebhook bool
+}
+
+// Up runs everything in this process until ctx ends, then drains it. The
+// embedded servers are started for what no address is given for. received
+// takes a line for each message that reaches the built-in webhook receiver.
+// ready is called once everything answers.
+func Up(ctx context.Context, cfg UpConfig, log *zap.Logger, received io.Writer, ready func(Addresses)) error {
+	// Each service drains under its own timeout; together they may take that
+	// of one after the other.
+	group := service.NewGroup(log, 2*cfg.Ingest.Lifecycle.ShutdownTimeout, nil)
+	defer group.Stop()
+
+	stack, err := startServers(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	group.OnStop("servers", stack.Stop)
+	group.Go("servers watch", func(ctx context.Context) error {
+		select {
+		case err := <-stack.Done():
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	cfg.Provision.Postgres.DatabaseURL, cfg.Provision.NATS.URL = stack.DatabaseURL, stack.NATSURL
+	if err := provision.Provision(ctx, cfg.Provision, log); err != nil {
+		return err
+	}
+	if cfg.own.webhook {
+		if cfg.Sender.WebhookURL, err = startSink(ctx, group, received); err != nil {
+			return err
+		}
+	}
+	observe(&cfg)
+	runServices(group, cfg, stack, log)
+	group.Go("welcome", func(ctx context.Context) error {
+		api := "http://" + cfg.Ingest.HTTPAddr
+		if !answers(ctx, api) {
+			return nil // stopped before it was ready
+		}
+		ready(Addresses{
+			API: api, NATS: service.Redact(stack.NATSURL), Postgres: service.Redact(stack.DatabaseURL),
+			Redis: service.Redact(stack.RedisURL), Webhook: service.Redact(cfg.Sender.WebhookURL),
+			OwnPostgres: cfg.own.postgres, OwnNATS: cfg.own.nats, OwnRedis: cfg.own.redis, OwnWebhook: cfg.own.webhook,
+		})
+		<-ctx.Done()
+		return nil
+	})
+	return group.Wait(ctx)
+}
+
+func startServers(ctx context.Context, cfg UpConfig, log *zap.Logger) (*embedded.Stack, error) {
+	given := embedded.Config{Dir: cfg.Dir, NATSListen: cfg.NATSListen, Logger: log.Named("local")}
+	if !cfg.own.postgres {
+		given.DatabaseURL = cfg.Provision.Postgres.URL()
+	}
+	if !cfg.own.nats {
+		given.NATSURL = cfg.Provision.NATS.URL
+	}
+	if !cfg.own.redis {
+		given.RedisURL = cfg.Dispatcher.Redis.URL()
+	}
+	return embedded.Start(ctx, given)
+}
+
+// runServices starts the three services. The intake stops first and the
+// dispatcher last, so that the recorder writes what the sender still finishes.
+func runServices(group *service.Group, cfg UpConfig, stack *embedded.Stack, log *zap.Logger) {
+	cfg.Dispatcher.Postgres.DatabaseURL, cfg.Dispatcher.NATS.URL = stack.DatabaseURL, stack.NATSURL
+	cfg.Dispatcher.Redis.RedisURL, cfg.Ingest.Redis.RedisURL = stack.RedisURL, stack.RedisURL
+	cfg.Sender.Postgres.DatabaseURL, cfg.Sender.NATS.URL = stack.DatabaseURL, stack.NATSURL
+	cfg.Ingest.Postgres.DatabaseURL, cfg.Ingest.NATS.URL = stack.DatabaseURL, stack.NATSURL
+
+	group.Go("dispatcher", func(ctx context.Context) error {
+		return dispatcher.Run(ctx, cfg.Dispatcher, log.Named("dispatcher"))
+	})
+	group.Go("sender", func(ctx context.Context) error {
+		return sender.Run(ctx, cfg.Sender, log.Named("sender"))
+	})
+	group.Go("ingest", func(ctx context.Context) error {
+		return ingest.Run(ctx, cfg.Ingest, log.Named("ingest"))
+	})
+}
+
+// observe has ingest, which alone listens, show the health and the metrics of
+// all three.
+func observe(cfg *UpConfig) {
+	metrics, health := service.NewMetrics(), service.NewHealth()
+	cfg.Ingest.Lifecycle.Metrics, cfg.Ingest.Lifecycle.Health = metrics, health
+	for name, lifecycle := range map[string]*service.Lifecycle{
+		"dispatcher": &cfg.Dispatcher.Lifecycle,
+		"sender":     &cfg.Sender.Lifecycle,
+	} {
+		lifecycle.Metrics, lifecycle.Health = metrics, service.NewHealth()
+		health.Include(name, lifecycle.Health)
+	}
+}
+
+// startSink starts the built-in webhook receiver and returns its URL.
+func startSink(ctx context.Context, group *service.Group, received io.Writer) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("start built-in webhook receiver: %w", err)
+	}
+	server := &http.Server{Handler: receiver.New(receiver.Options{Out: received}), ReadHeaderTimeout: 5 * time.Second}
+	group.Go("webhook receiver", func(context.Context) error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.OnStop("webhook receiver stop", server.Shutdown)
+	return "http://" + listener.Addr().String(), nil
+}
+
+// answers waits until everything is ready; false when ctx ends first.
+func answers(ctx context.Context, api string) bool {
+	client := &http.Client{Timeout: 5 * time.Second}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, api+"/health/ready", nil)
+		if err == nil {
+			var response *http.Response
+			if response, err = client.Do(request); err == nil {
+				response.Body.Close()
+				if response.StatusCode == http.StatusOK {
+					return true
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,3 +1,0 @@
-// Package pipeline puts the parts together: it provisions what the services
-// need, and runs all of them in one process on the embedded default.
-package pipeline

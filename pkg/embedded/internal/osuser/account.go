@@ -1,0 +1,160 @@
+// Package account chooses the user that a private server runs as, and finds out beforehand whether
+// that user can get at what it needs.
+package osuser
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// ErrUnreachable tells that the chosen user cannot enter a directory.
+var ErrUnreachable = errors.New("directory out of reach")
+
+// Account is the user a server runs as.
+type Account struct {
+	Name     string
+	UID, GID int
+	// Switch tells whether that is another user than ours, which only root can become.
+	Switch bool
+}
+
+// Choose returns our own user, unless we are root. Root becomes the owner of existing if that is
+// there and not root's, else the first of names that the system knows.
+func Choose(existing string, names ...string) (Account, error) {
+	if os.Geteuid() != 0 {
+		return Account{Name: nameOf(os.Geteuid()), UID: os.Geteuid(), GID: os.Getegid()}, nil
+	}
+	var stat syscall.Stat_t
+	if err := syscall.Stat(existing, &stat); err == nil && stat.Uid != 0 {
+		uid := int(stat.Uid)
+		return Account{Name: nameOf(uid), UID: uid, GID: int(stat.Gid), Switch: true}, nil
+	}
+	for _, name := range names {
+		found, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.Atoi(found.Uid)
+		gid, gidErr := strconv.Atoi(found.Gid)
+		if uidErr == nil && gidErr == nil && uid != 0 {
+			return Account{Name: name, UID: uid, GID: gid, Switch: true}, nil
+		}
+	}
+	return Account{}, fmt.Errorf("started by root, and none of the users %s exists to run the server as: "+
+		"create one or start as an ordinary user", strings.Join(names, ", "))
+}
+
+func nameOf(uid int) string {
+	if found, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return found.Username
+	}
+	return strconv.Itoa(uid)
+}
+
+// Credential is what to start a process with: nil for our own user; else no supplementary group
+// is left, so root's groups give the server nothing.
+func (a Account) Credential() *syscall.Credential {
+	if !a.Switch {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(a.UID), Gid: uint32(a.GID)}
+}
+
+// Own gives path to the account.
+func (a Account) Own(path string) error {
+	if !a.Switch {
+		return nil
+	}
+	return os.Lchown(path, a.UID, a.GID)
+}
+
+// MakeDir makes dir and what is missing above it. Made by root for another user, they may be
+// entered by everyone (but not listed), whatever the umask: else that user could not get through.
+// An empty dir that is there already, as mktemp -d makes it, is opened in the same way; one that
+// holds something stays as it is, for that something may count on it.
+func (a Account) MakeDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil {
+		return a.openEmpty(dir, info)
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if _, err := os.Stat(parent); err != nil {
+			if err := a.MakeDir(parent); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return a.open(dir, 0o700)
+}
+
+func (a Account) openEmpty(dir string, info os.FileInfo) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		return nil //nolint:nilerr // a directory that can't be read is not known to be empty
+	}
+	return a.open(dir, info.Mode().Perm())
+}
+
+func (a Account) open(dir string, mode os.FileMode) error {
+	if !a.Switch || mode&0o001 != 0 {
+		return nil
+	}
+	return os.Chmod(dir, mode|0o011)
+}
+
+// enterScript prints the first of the directories given to it that can't be entered.
+const enterScript = `for dir; do
+	cd "$dir" 2>/dev/null || { printf '%s' "$dir"; exit 1; }
+done`
+
+// Reach tries, as that account, to enter dir from the root downwards. A directory that refuses it
+// gives an error that wraps ErrUnreachable, names that directory and says what to do. The attempt
+// is real: a calculation from mode bits knows nothing of access lists or of other systems' rules.
+func (a Account) Reach(dir string) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	args := []string{"-c", enterScript, "sh"}
+	for at := 0; at < len(real); at++ {
+		if real[at] == '/' {
+			args = append(args, real[:at+1])
+		}
+	}
+	cmd := exec.Command("/bin/sh", append(args, real)...)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.Credential()}
+	var blocked bytes.Buffer
+	cmd.Stdout = &blocked
+	err = cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if blocked.Len() == 0 {
+		return fmt.Errorf("run as user %s: %w", a.Name, err)
+	}
+	barrier := filepath.Clean(blocked.String())
+	mode := ""
+	if info, err := os.Stat(barrier); err == nil {
+		mode = " (" + info.Mode().String() + ")"
+	}
+	why := ""
+	if a.Switch {
+		why = " (the server refuses to run as root)"
+	}
+	return fmt.Errorf("%w: user %s%s cannot enter %s%s, so %s is of no use to it: "+
+		"choose another data directory, such as /var/lib/dispatch, start as an ordinary user, or run: chmod o+x %s",
+		ErrUnreachable, a.Name, why, barrier, mode, real, barrier)
+}

@@ -1,0 +1,71 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+// short is a server that ends by itself after a while.
+type short struct {
+	done chan struct{}
+	err  error
+}
+
+func newShort(life time.Duration) *short {
+	s := &short{done: make(chan struct{}), err: errors.New("out of memory")}
+	time.AfterFunc(life, func() { close(s.done) })
+	return s
+}
+
+func (s *short) Done() <-chan struct{}      { return s.done }
+func (s *short) Err() error                 { return s.err }
+func (s *short) Stop(context.Context) error { return nil }
+
+func TestAServerThatKeepsDyingIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		started, gaveUp := 0, make(chan error, 1)
+		k := keep("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
+			started++
+			return newShort(time.Second), nil
+		}, func(err error) { gaveUp <- err })
+		require.ErrorContains(t, <-gaveUp, "out of memory")
+		require.NoError(t, k.stop(t.Context()))
+		require.Equal(t, mostRestarts, started)
+	})
+}
+
+func TestAServerThatDiesNowAndThenIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		enough := make(chan struct{})
+		started := 0
+		k := keep("server", newShort(2*settled), zap.NewNop(), func(context.Context) (running, error) {
+			if started++; started == 3*mostRestarts {
+				close(enough)
+			}
+			return newShort(2 * settled), nil
+		}, func(err error) { t.Error(err) })
+		<-enough
+		require.NoError(t, k.stop(t.Context()))
+		synctest.Wait()
+	})
+}
+
+func TestAServerThatCannotStartAgainIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reason, gaveUp := errors.New("the disk is full"), make(chan error, 1)
+		k := keep("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
+			return nil, reason
+		}, func(err error) { gaveUp <- err })
+		require.ErrorIs(t, <-gaveUp, reason)
+		require.NoError(t, k.stop(t.Context()))
+	})
+}

@@ -1,0 +1,115 @@
+package natsd_test
+
+import (
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
+)
+
+// BenchmarkPublish is what an acknowledgement costs that is synced to disk.
+// Both servers are asked in turn, so that they find the same machine.
+func BenchmarkPublish(b *testing.B) {
+	body := make([]byte, 250)
+	for _, mode := range []struct {
+		name    string
+		workers int
+		always  bool
+	}{
+		{"one at a time/sync_interval=1s", 1, false},
+		{"one at a time/sync_interval=always", 1, true},
+		{"64 at a time/sync_interval=1s", 64, false},
+		{"64 at a time/sync_interval=always", 64, true},
+	} {
+		b.Run(mode.name, func(b *testing.B) {
+			server, err := natsd.Start(natsd.Config{Listen: free, Dir: b.TempDir(), SyncAlways: mode.always})
+			require.NoError(b, err)
+			b.Cleanup(server.Stop)
+			js := connect(b, server)
+			_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
+			require.NoError(b, err)
+			b.ResetTimer()
+			var workers sync.WaitGroup
+			for w := range mode.workers {
+				workers.Go(func() {
+					for n := w; n < b.N; n += mode.workers {
+						if _, err := js.Publish(b.Context(), "kept", body); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			workers.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "publishes/s")
+		})
+	}
+}
+
+// BenchmarkLife is what JetStream and its client alone cost of a message's life
+// when nothing keeps them from working in large batches: three events and an id
+// are published and acknowledged; the id, and the last event, are delivered and
+// acknowledged. One process has all of it, so what it uses is the price.
+func BenchmarkLife(b *testing.B) {
+	const inFlight, event, id = 2000, 700, 80
+	server, err := natsd.Start(natsd.Config{Listen: free, Dir: b.TempDir()})
+	require.NoError(b, err)
+	b.Cleanup(server.Stop)
+	js := connect(b, server)
+	consume := func(config jetstream.StreamConfig, filter string) (done <-chan struct{}) {
+		stream, err := js.CreateStream(b.Context(), config)
+		require.NoError(b, err)
+		consumer, err := stream.CreateConsumer(b.Context(), jetstream.ConsumerConfig{
+			FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: inFlight,
+		})
+		require.NoError(b, err)
+		all, left := make(chan struct{}), b.N // handlers of one consumer run one after another
+		consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+			if err := msg.Ack(); err != nil {
+				b.Error(err)
+			}
+			if left--; left == 0 {
+				close(all)
+			}
+		})
+		require.NoError(b, err)
+		b.Cleanup(consuming.Stop)
+		return all
+	}
+	delivered := consume(jetstream.StreamConfig{
+		Name: "DELIVERIES", Subjects: []string{"deliver.*"}, Retention: jetstream.WorkQueuePolicy, MaxMsgsPerSubject: 1,
+	}, "deliver.*")
+	recorded := consume(jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.*"}, Duplicates: 5 * time.Second}, "events.sent")
+	publish := func(subject string, n, size int) {
+		_, err := js.PublishAsync(subject, make([]byte, size),
+			jetstream.WithMsgID(subject+strconv.Itoa(n)), jetstream.WithStallWait(time.Minute))
+		require.NoError(b, err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := processorTime(b)
+	for n := range b.N {
+		publish("events.created", n, event)
+		publish("deliver."+strconv.Itoa(n), n, id)
+		publish("events.queued", n, event)
+		publish("events.sent", n, event)
+	}
+	<-js.PublishAsyncComplete()
+	<-delivered
+	<-recorded
+	b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "processor-µs/op")
+}
+
+// processorTime is what this process has used.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &used))
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}

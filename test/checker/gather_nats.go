@@ -1,0 +1,142 @@
+package checker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func (r *Record) gatherNATS(ctx context.Context, at Places) error {
+	conn, err := nats.Connect(at.NATS)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	prefix := strings.ToUpper(at.Prefix)
+	for _, name := range []string{"DELIVERIES", "INTAKE"} {
+		left, err := remains(ctx, js, prefix+"_"+name)
+		if err != nil {
+			return err
+		}
+		r.Left = append(r.Left, left...)
+	}
+	err = readAll(ctx, js, prefix+"_REJECTED", func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		header := msg.Headers()
+		r.Rejected = append(r.Rejected, Rejected{
+			ID: header.Get("Nats-Msg-Id"), Key: header.Get("Dispatch-Msg-Id"), Code: header.Get("Dispatch-Problem-Code"), Stored: meta.Timestamp,
+		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return readAll(ctx, js, prefix+"_EVENTS", func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		event, err := readEvent(msg, meta)
+		r.Events = append(r.Events, event)
+		return err
+	})
+}
+
+// remains lists what is in a stream that should be empty.
+func remains(ctx context.Context, js jetstream.JetStream, name string) ([]Left, error) {
+	const most = 10
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	var list []Left
+	state := stream.CachedInfo().State
+	for sequence := state.FirstSeq; sequence <= state.LastSeq && state.Msgs > 0 && len(list) < most; sequence++ {
+		msg, err := stream.GetMsg(ctx, sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		list = append(list, Left{name, fmt.Sprintf("%d in all, one on %s since %s: %s", state.Msgs, msg.Subject, clock(msg.Time), msg.Header.Get("Nats-Msg-Id"))})
+	}
+	return list, nil
+}
+
+// cloudEvent is what the ledger reads of an event.
+type cloudEvent struct {
+	ID, Type, Subject, Sequence string
+	Data                        struct {
+		Status  string
+		Outcome *struct {
+			Claim    int64
+			Delivery int
+			Attempt  *struct{ Number int }
+		}
+	}
+}
+
+// readAll hands over what a stream holds now, one by one.
+func readAll(ctx context.Context, js jetstream.JetStream, name string, each func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	last := stream.CachedInfo().State.LastSeq
+	if stream.CachedInfo().State.Msgs == 0 {
+		return nil
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := each(msg, meta); err != nil {
+			return fmt.Errorf("%s %d: %w", name, meta.Sequence.Stream, err)
+		}
+		if meta.Sequence.Stream >= last {
+			return nil
+		}
+	}
+}
+
+func readEvent(msg jetstream.Msg, meta *jetstream.MsgMetadata) (Event, error) {
+	var told cloudEvent
+	if err := json.Unmarshal(msg.Data(), &told); err != nil {
+		return Event{}, err
+	}
+	sequence, err := strconv.ParseInt(told.Sequence, 10, 64)
+	if err != nil {
+		return Event{}, fmt.Errorf("sequence: %w", err)
+	}
+	event := Event{
+		Stored: meta.Timestamp, Position: meta.Sequence.Stream, ID: told.ID, Message: told.Subject,
+		Type: told.Type[strings.LastIndexByte(told.Type, '.')+1:], Sequence: sequence, Status: told.Data.Status,
+	}
+	if outcome := told.Data.Outcome; outcome != nil {
+		event.Claim, event.Delivery = outcome.Claim, outcome.Delivery
+		if outcome.Attempt != nil {
+			event.Attempt = outcome.Attempt.Number
+		}
+	}
+	return event, nil
+}

@@ -1,0 +1,108 @@
+package e2e_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
+)
+
+// In a cluster the server that counts deliveries may die while the senders
+// stay connected to the others, and notice nothing. What it has delivered
+// last then comes again. With one replica it comes as if for the first time,
+// so the sender that gets it must not take that for certain; with three
+// replicas the servers agree on each delivery before it is made.
+func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
+	t.Parallel()
+	nodes := testenv.StartNATS(t, 3, nil)
+	for _, one := range []struct {
+		prefix   string
+		replicas int
+		certain  bool // of a fresh copy
+	}{{"single", 1, false}, {"triple", 3, true}} {
+		t.Run(one.prefix, func(t *testing.T) {
+			ctx := t.Context()
+			top := events.NewTopology(one.prefix, one.replicas)
+			first := connectTo(t, nodes...)
+			require.Eventually(t, func() bool {
+				ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+				defer cancel()
+				return top.Provision(ctx, first, []string{message.DefaultDestination}) == nil
+			}, 2*patience, 100*time.Millisecond)
+			testenv.ShortenAckWait(t, first.Conn().ConnectedUrl(), one.prefix, 3*time.Second)
+			consumer, err := first.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
+			require.NoError(t, err)
+			counting := 0 // the node that delivers
+			for n, node := range nodes {
+				if node.Node.Name == consumer.CachedInfo().Cluster.Leader {
+					counting = n
+				}
+			}
+			other := connectTo(t, nodes[(counting+1)%3])
+			queue, err := events.OpenQueue(ctx, other, top, message.DefaultDestination)
+			require.NoError(t, err)
+			require.NoError(t, queue.Fetch(ctx, 1, func(*events.Copy) {})) // notes what is stored by now
+
+			composer := events.NewComposer(top, false)
+			for range 2 { // the second within the tenth of a second in which nothing is written down
+				m := draft()
+				m.Claim = 1
+				require.NoError(t, events.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, m)}))
+				batch, err := consumer.Fetch(1, jetstream.FetchMaxWait(patience))
+				require.NoError(t, err)
+				require.NotNil(t, <-batch.Messages())
+			}
+			nodes[counting].Kill()
+			if one.replicas == 1 {
+				nodes[counting].Start()
+			}
+
+			var again []*events.Copy
+			require.Eventually(t, func() bool {
+				_ = queue.Fetch(ctx, 2, func(c *events.Copy) { again = append(again, c) })
+				return len(again) >= 2
+			}, 2*patience, time.Millisecond)
+			for _, c := range again {
+				t.Logf("delivery %d", c.Delivery)
+				require.False(t, c.First, "delivery %d", c.Delivery)
+			}
+			require.Zero(t, other.Conn().Stats().Reconnects, "it is not by its connection that it knows")
+
+			fresh := draft()
+			fresh.Claim = 1
+			require.Eventually(t, func() bool {
+				return events.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, fresh)}) == nil
+			}, patience, 100*time.Millisecond)
+			var next *events.Copy
+			require.Eventually(t, func() bool {
+				_ = queue.Fetch(ctx, 1, func(c *events.Copy) {
+					if c.ID == fresh.ID {
+						next = c
+					}
+				})
+				return next != nil
+			}, patience, time.Millisecond)
+			require.Equal(t, one.certain, next.First)
+		})
+	}
+}
+
+func connectTo(t *testing.T, nodes ...*testenv.NATS) jetstream.JetStream {
+	t.Helper()
+	urls := make([]string, len(nodes))
+	for i, node := range nodes {
+		urls[i] = node.URL
+	}
+	js, err := events.Connect(strings.Join(urls, ","), "test")
+	require.NoError(t, err)
+	t.Cleanup(js.Conn().Close)
+	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+	return js
+}

@@ -1,0 +1,82 @@
+package e2e_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
+)
+
+// A sender that stood still for longer than the ack wait finds its timers due
+// when it goes on. Its first sign of life must not bring back a copy that the
+// server may have given to another by then.
+func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	config := w.consumer().Config
+	config.AckWait = 2 * time.Second
+	_, err := w.js.UpdateConsumer(ctx, w.top.DeliveriesStream(), config)
+	require.NoError(t, err)
+	queue, err := events.OpenQueue(ctx, w.js, w.top, message.DefaultDestination)
+	require.NoError(t, err)
+	w.emit(events.OriginTick, w.claimed(draft())[0])
+	var held *events.Copy
+	require.NoError(t, queue.Fetch(ctx, 1, func(c *events.Copy) { held = c }))
+	require.NoError(t, queue.Keep(ctx, []*events.Copy{held}))
+	require.False(t, held.Lapsed())
+	require.Eventually(t, held.Lapsed, patience, time.Millisecond)
+
+	require.NoError(t, queue.Keep(ctx, []*events.Copy{held}))
+
+	require.True(t, held.Lapsed())
+}
+
+// What a server writes down of a delivery is when its message was stored. One
+// that was killed would so deliver again at once what waited on the queue for
+// longer than the ack wait, though somebody is working on it. A sign of life
+// is written down as it is.
+func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	const ackWait = 12 * time.Second
+	server := testenv.StartNATS(t, 1, nil)[0]
+	js, err := events.Connect(server.URL, "test")
+	require.NoError(t, err)
+	t.Cleanup(js.Conn().Close)
+	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+	top := events.NewTopology("dispatch", 1)
+	require.NoError(t, top.Provision(ctx, js, []string{message.DefaultDestination}))
+	consumer, err := js.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
+	require.NoError(t, err)
+	config := consumer.CachedInfo().Config
+	config.AckWait = ackWait
+	_, err = js.UpdateConsumer(ctx, top.DeliveriesStream(), config)
+	require.NoError(t, err)
+	queue, err := events.OpenQueue(ctx, js, top, message.DefaultDestination)
+	require.NoError(t, err)
+	m := draft()
+	m.Claim = 1
+	delivery := events.NewComposer(top, false).Delivery(events.OriginTick, m)
+	require.NoError(t, events.NewPublisher(js).Publish(ctx, []events.Entry{delivery}))
+	<-time.After(ackWait + time.Second)
+
+	taken := 0
+	take := func(*events.Copy) { taken++ }
+	require.NoError(t, queue.Fetch(ctx, 1, take))
+	require.Equal(t, 1, taken)
+	<-time.After(500 * time.Millisecond) // it writes every 100 ms
+	server.Kill()
+	server.Start()
+	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+
+	began := time.Now()
+	for time.Since(began) < 3*time.Second { // it looks after 1.5 s at the latest
+		_ = queue.Fetch(ctx, 1, take) // nothing, or an error
+	}
+	require.Equal(t, 1, taken, "it was taken from its holder")
+}

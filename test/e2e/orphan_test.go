@@ -1,0 +1,40 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// A NATS server that goes down at the wrong moment may hold copies that it
+// takes for acknowledged. Nobody is given them, so a dispatcher takes them
+// away; what was not done is brought back by its lease.
+func TestACopyThatNobodyIsGivenIsTakenOffTheQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "LEASE", "2s")
+	dispatcher := w.runDispatcher()
+	sender := w.runSender()
+	done := w.insert(draft())[0]
+	m := w.await(done, message.Sent)
+	sender.stop()
+	waits := w.insert(draft())[0]
+	w.await(waits, message.Queued)
+	dispatcher.stop()
+
+	m.Claim++
+	require.NoError(t, events.NewPublisher(w.js).Publish(t.Context(), events.NewComposer(w.top, false).Claimed(events.OriginTick, []message.Message{m})[:1]))
+	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
+	require.NoError(t, err)
+	state := stream.CachedInfo().State
+	require.EqualValues(t, 2, state.Msgs)
+	_, err = w.js.ResetConsumerToSequence(t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination), state.LastSeq+1)
+	require.NoError(t, err)
+
+	w.runDispatcher()
+	w.runSender()
+	w.requireAllSent([]message.ID{done, waits})
+	w.requireNothingLeft()
+}

@@ -1,0 +1,71 @@
+package e2e_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// unmigrated is an installation before its first provision, with what does
+// that, and a connection to its database.
+func unmigrated(t *testing.T) (w *world, provision func() error, pool *pgxpool.Pool) {
+	t.Helper()
+	w = newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t))
+	cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+	require.NoError(t, err)
+	pool, err = db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return w, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		return provision.Provision(ctx, cfg, w.log())
+	}, pool
+}
+
+// Postgres ends the session in the middle of a step of the schema, as when it
+// is restarted then: the schema is made all the same.
+func TestAProvisionGoesOnAfterALostConnection(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w, provision, pool := unmigrated(t)
+	obstacle, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = obstacle.Exec(ctx, "CREATE TABLE messages ()") // the step waits to see what becomes of it
+	require.NoError(t, err)
+
+	done := make(chan error, 1)
+	go func() { done <- provision() }()
+	require.Eventually(t, func() bool {
+		var ended bool
+		err := pool.QueryRow(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'dispatch-provision' AND wait_event_type = 'Lock'`).Scan(&ended)
+		return err == nil && ended
+	}, patience, 10*time.Millisecond)
+	require.NoError(t, obstacle.Rollback(ctx))
+	require.NoError(t, <-done)
+	require.NoError(t, db.CheckSchema(ctx, pool))
+	require.NoError(t, w.store.CheckSchedule(ctx))
+}
+
+// What another try would not mend ends a provision at once.
+func TestAProvisionThatIsRefusedSaysSo(t *testing.T) {
+	t.Parallel()
+	_, provision, pool := unmigrated(t)
+	_, err := pool.Exec(t.Context(), "CREATE TABLE messages ()") // somebody else's
+	require.NoError(t, err)
+
+	err = provision()
+	var refused *pgconn.PgError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, "42P07", refused.Code)
+	require.ErrorContains(t, err, `relation "messages" already exists`)
+}

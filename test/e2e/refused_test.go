@@ -1,0 +1,221 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/internal/provision"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/test/testenv"
+)
+
+func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.heard.ignore()
+	id := events.NewComposer(w.top, false).Delivery(events.OriginTick, draft())
+	event := func(id, body string) events.Entry {
+		return events.Entry{Subject: w.top.Event(message.EventCreated, "x"), MsgID: id, Data: []byte(body)}
+	}
+	large := event("large", `"`+strings.Repeat("x", 2<<20)+`"`)
+	nowhere := events.Entry{Subject: "no such subject", MsgID: "nowhere", Data: []byte("{}")}
+	all := []events.Entry{large, nowhere, id, event("small", "{}")}
+
+	missing, err := events.NewPublisher(w.js).PublishSome(t.Context(), all)
+
+	require.ErrorIs(t, err, events.ErrRefused, "and at once: repeating it is of no use")
+	require.Equal(t, all[:2], missing)
+	require.EqualValues(t, 1, w.deliveries().State.Msgs)
+}
+
+func TestIdsDoNotWaitForAStreamThatIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, w.js.DeleteStream(t.Context(), w.top.EventsStream()))
+	all := events.NewComposer(w.top, false).Claimed(events.OriginTick, w.claimed(draft()))
+
+	missing, err := events.NewPublisher(w.js).PublishIDs(t.Context(), all)
+
+	require.ErrorIs(t, err, events.ErrUnavailable)
+	require.NotEmpty(t, missing)
+	require.Equal(t, w.top.Event(message.EventQueued, message.DefaultDestination), missing[0].Subject)
+	for _, entry := range missing { // a note that was not yet acknowledged is not waited for either
+		require.False(t, entry.IsID())
+	}
+	require.EqualValues(t, 1, w.deliveries().State.Msgs)
+}
+
+func TestAnEventThatIsTooLargeGoesWithoutItsContent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.heard.ignore() // a created message is not RETRYING
+	w.limitEvents(2000)
+	m := w.claimed(draft())[0]
+	m.Status, m.Metadata, m.LastError = message.Retrying, map[string]string{"order": "7"}, "status 503: "+strings.Repeat("é", 2000)
+	m.NextAttemptAt = &m.UpdatedAt
+	composer := events.NewComposer(w.top, true)
+	content := m
+	content.LastError, content.Content = "", strings.Repeat("x", 3000)
+	attempt := &message.Attempt{Number: 1, StartedAt: m.UpdatedAt, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: m.LastError, Response: strings.Repeat("<", 1000)}
+	w.publish(
+		composer.Moved(message.EventCreated, []message.Message{content})[0],
+		composer.Finished(message.EventAttempted, m, events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1, Attempt: attempt}),
+	)
+
+	read := w.events(m.ID, 2)
+	for _, event := range read {
+		require.True(t, event.Data.ContentOmitted)
+		require.Empty(t, event.Data.Content)
+		require.Empty(t, event.Data.Metadata)
+		require.Equal(t, m.To, event.Data.To)
+	}
+	told := read[1].Data
+	require.Equal(t, "status 503: "+strings.Repeat("é", 94), told.LastError)
+	require.Equal(t, told.LastError, told.Outcome.Attempt.Error)
+	require.Empty(t, told.Outcome.Attempt.Response)
+	require.Equal(t, 503, told.Outcome.Attempt.HTTPStatus, "what is recorded is there")
+}
+
+func (w *world) limitEvents(size int32) { w.limit(w.top.EventsStream(), size) }
+
+// limit has a stream refuse what is larger; -1 ends that.
+func (w *world) limit(name string, size int32) {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), name)
+	require.NoError(w.t, err)
+	config := stream.CachedInfo().Config
+	config.MaxMsgSize = size
+	_, err = w.js.UpdateStream(w.t.Context(), config)
+	require.NoError(w.t, err)
+}
+
+func TestIdsAreEmittedWhileEventsAreRefused(t *testing.T) {
+	t.Parallel()
+	const count = 3
+	w := newWorld(t, "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
+	w.limitEvents(10)
+	ids := w.insert(drafts(count)...)
+	w.abandon()
+	w.runDispatcher()
+
+	w.awaitDeliveries(count)
+
+	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox WHERE is_claim") == 0 }, patience, 5*time.Millisecond)
+	require.Positive(t, w.one("SELECT count(*) FROM outbox"), "nothing is lost")
+	w.limitEvents(-1)
+	w.abandon()
+	for _, id := range ids {
+		require.ElementsMatch(t, []message.EventType{message.EventCreated, message.EventQueued}, kinds(w.events(id, 2)))
+	}
+	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox") == 0 }, patience, 5*time.Millisecond)
+}
+
+func TestALargeMessageIsSentThoughNATSTakesLittle(t *testing.T) {
+	t.Parallel()
+	w := newBareWorld(t, "EVENT_CONTENT", "full", "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
+	w.heard.ignore()
+	w.stopNATS()
+	server := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: 128KB\n" })[0]
+	w.env["NATS_URL"] = server.URL
+	w.js = w.connect()
+	w.provision()
+	api := w.runAll()
+	payload, err := json.Marshal(strings.Repeat("x", 200<<10))
+	require.NoError(t, err)
+
+	large := api.post(t, `{"to":"+905551111111","payload":`+string(payload)+`}`)
+	after := api.post(t, hello)
+
+	w.await(large, message.Sent)
+	w.await(after, message.Sent)
+	for _, event := range w.events(large, 3) {
+		require.True(t, event.Data.ContentOmitted)
+	}
+	require.Equal(t, string(payload), string(api.get(t, large).Payload))
+}
+
+// What REJECTED does not take stays in the intake and holds up nothing else.
+func TestARejectionThatNATSRefusesHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.limit(w.top.RejectedStream(), 1000)
+	w.limitEvents(10)
+	intake := w.top.Intake(message.DefaultDestination)
+	w.publishIntake(intake, strings.Repeat("x", 2000))
+	w.publishIntake(intake, "no JSON")
+	w.publishIntake(intake, hello)
+	w.runIngest()
+
+	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM messages") == 1 }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.rejectedMessages()) == 1 }, patience, 5*time.Millisecond)
+	stream, err := w.js.Stream(t.Context(), w.top.IntakeStream())
+	require.NoError(t, err)
+	awaitCount(t, 1, func() int {
+		info, err := stream.Info(t.Context())
+		require.NoError(t, err)
+		return int(info.State.Msgs)
+	})
+	require.Equal(t, 2, w.one("SELECT count(*) FROM outbox"), "what was stored, and the event of what was rejected")
+}
+
+func TestOutcomesDoNotWaitForANoteThatNATSRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.limit(w.top.ChangesStream(), 10)
+	w.runDispatcher()
+	w.runSender()
+	for range 2 { // an outcome that is held up holds up the next
+		w.await(w.insert(draft())[0], message.Sent)
+	}
+
+	w.limit(w.top.ChangesStream(), -1)
+	require.Eventually(t, func() bool {
+		w.abandon()
+		return w.one("SELECT count(*) FROM outbox") == 0
+	}, patience, 20*time.Millisecond, "the notes are kept, and published later")
+}
+
+func TestAnAnswerThatNATSDoesNotTakeIsToldSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "MAX_PAYLOAD_BYTES", "2000000")
+	api := w.runIngest()
+	payload, err := json.Marshal(strings.Repeat("x", 1<<20))
+	require.NoError(t, err)
+	id := api.post(t, `{"to":"+905551111111","payload":`+string(payload)+`}`)
+
+	w.refusedOverNATS(w.askMessages("get", `{"id":"`+id.String()+`"}`), http.StatusRequestEntityTooLarge, "too_large")
+
+	small := api.post(t, hello)
+	require.Empty(t, w.askMessages("get", `{"id":"`+small.String()+`"}`).Header.Get(micro.ErrorCodeHeader))
+}
+
+func TestASmallMaxPayloadIsReported(t *testing.T) {
+	t.Parallel()
+	w := newBareWorld(t, "EVENT_CONTENT", "full")
+	w.heard.ignore()
+	w.stopNATS()
+	server := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: 128KB\n" })[0]
+	w.env["NATS_URL"] = server.URL
+	w.js = w.connect()
+	w.provision()
+	api := w.runIngest()
+	_, _, ready := api.request(t, http.MethodGet, "/health/ready", "")
+	require.Contains(t, string(ready), "max_payload of NATS is 131072 bytes and MAX_PAYLOAD_BYTES=262144 needs 327680")
+	require.Contains(t, string(ready), "EVENT_CONTENT")
+
+	small := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: 32KB\n" })[0]
+	w.env["NATS_URL"] = small.URL
+	cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+	require.NoError(t, err)
+	require.ErrorIs(t, provision.Provision(t.Context(), cfg, w.log()), events.ErrMaxPayload)
+	w.js = w.connect()
+	require.ErrorIs(t, w.top.Check(t.Context(), w.js), events.ErrMaxPayload)
+}

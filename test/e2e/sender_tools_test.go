@@ -1,0 +1,163 @@
+package e2e_test
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
+)
+
+// The helpers below drive the store and the streams as a dispatcher would.
+
+func (w *world) tick(lease time.Duration, lost ...db.Lost) []message.Message {
+	w.t.Helper()
+	var claimed []message.Message
+	require.Eventually(w.t, func() bool {
+		tick, err := w.store.Tick(w.t.Context(), db.TickParams{
+			Destination: message.DefaultDestination, Limit: 100, Lease: lease, Lost: lost, BatchSize: db.DefaultBatchSize,
+			Box: func(db.Claim) []byte { return events.Encode(nil) },
+		})
+		require.NoError(w.t, err)
+		if tick.OutboxID != 0 {
+			require.NoError(w.t, w.store.FinishClaim(w.t.Context(), tick.OutboxID, tick.Size()))
+		}
+		claimed = tick.Messages()
+		return len(claimed) > 0
+	}, patience, 5*time.Millisecond, "nothing to claim")
+	return claimed
+}
+
+// claimed stores messages and claims them, without emitting their ids.
+func (w *world) claimed(messages ...message.Message) []message.Message {
+	w.t.Helper()
+	w.insert(messages...)
+	claimed := w.tick(time.Hour)
+	require.Len(w.t, claimed, len(messages))
+	return claimed
+}
+
+// emit publishes a delivery, as if the duplicate window were over, and whatever
+// is on its subject.
+func (w *world) emit(origin string, m message.Message) {
+	w.t.Helper()
+	copied := events.NewComposer(w.top, false).Delivery(origin, m)
+	copied.MsgID += "." + message.NewID(time.Now()).String()
+	delete(copied.Headers, jetstream.ExpectedLastSubjSeqHeader)
+	w.publish(copied)
+}
+
+func (w *world) publish(entries ...events.Entry) {
+	w.t.Helper()
+	require.NoError(w.t, events.NewPublisher(w.js).Publish(w.t.Context(), entries))
+}
+
+// tellSomething puts an event into EVENTS that the recorder has yet to pass:
+// it is of a kind that may tell of an outcome.
+func (w *world) tellSomething(m message.Message) {
+	w.t.Helper()
+	m.Status = message.Failed
+	w.publish(events.NewComposer(w.top, false).Moved(message.EventFailed, []message.Message{m})...)
+}
+
+func (w *world) consumer() *jetstream.ConsumerInfo {
+	w.t.Helper()
+	consumer, err := w.js.Consumer(w.t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination))
+	require.NoError(w.t, err)
+	return consumer.CachedInfo()
+}
+
+func (w *world) awaitAckPending(n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.consumer().NumAckPending == n }, patience, 5*time.Millisecond)
+}
+
+func (w *world) awaitDeliveries(n int) {
+	w.t.Helper()
+	awaitCount(w.t, n, func() int { return int(w.deliveries().State.Msgs) })
+}
+
+// awaitCount waits until a count is n, for as long as it changes: how fast it
+// does is the machine's affair.
+func awaitCount(t testing.TB, n int, count func() int) {
+	t.Helper()
+	last := count()
+	for changed := time.Now(); last != n; {
+		require.Less(t, time.Since(changed), patience, "%d of %d", last, n)
+		<-time.After(5 * time.Millisecond)
+		if now := count(); now != last {
+			last, changed = now, time.Now()
+		}
+	}
+}
+
+// awaitOn waits for a message on a subject of DELIVERIES.
+func (w *world) awaitOn(subject string) *jetstream.RawStreamMsg {
+	w.t.Helper()
+	return w.awaitIn(w.top.DeliveriesStream(), subject)
+}
+
+// awaitIn waits for a message on a subject of a stream.
+func (w *world) awaitIn(name, subject string) *jetstream.RawStreamMsg {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), name)
+	require.NoError(w.t, err)
+	var msg *jetstream.RawStreamMsg
+	require.Eventually(w.t, func() bool {
+		msg, err = stream.GetLastMsgForSubject(w.t.Context(), subject)
+		return err == nil
+	}, patience, 5*time.Millisecond)
+	return msg
+}
+
+// awaitSenders waits until so many senders ask for ids.
+func (w *world) awaitSenders(n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.consumer().NumWaiting >= n }, patience, 5*time.Millisecond)
+}
+
+func (w *world) awaitCalls(id message.ID, n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return len(w.webhook.received(id.String())) == n }, patience, 5*time.Millisecond)
+}
+
+// held returns a channel that is closed by release, or at the test's end, so
+// that a test that fails does not wait for its own webhook.
+func held(t *testing.T) (answer <-chan struct{}, release func()) {
+	t.Helper()
+	held := make(chan struct{})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	return held, release
+}
+
+func failing(times int) func(int, call, http.ResponseWriter, *http.Request) {
+	return func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+		if n <= times {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(rw, "not now")
+		}
+	}
+}
+
+func numbers(calls []call) []string {
+	list := make([]string, len(calls))
+	for i, c := range calls {
+		list[i] = c.Attempt
+	}
+	return list
+}
+
+// behind puts a link before the server of a setting.
+func (w *world) behind(setting string) *testenv.Link {
+	w.t.Helper()
+	return testenv.NewLink(w.t, setting, w.env[setting])
+}

@@ -1,0 +1,157 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/internal/provision"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/test/testenv"
+)
+
+// TestAnAccountOf5GBThatDemandsSizesIsEnough, as managed NATS has them. Three
+// copies of a stream count three times there.
+func TestAnAccountOf5GBThatDemandsSizesIsEnough(t *testing.T) {
+	t.Parallel()
+	for _, servers := range []int{1, 3} {
+		t.Run(fmt.Sprint(servers), func(t *testing.T) {
+			t.Parallel()
+			cluster := testenv.StartNATS(t, servers, func(n testenv.NATSNode) string {
+				return n.Config() + `accounts {
+					A: { jetstream: { max_store: 5GB, max_bytes_required: true }, users: [ { user: a, password: a } ] }
+					SYS: { users: [ { user: s, password: s } ] }
+				}
+				system_account: SYS`
+			})
+			js, err := events.Connect(strings.Replace(cluster[0].URL, "nats://", "nats://a:a@", 1), "test")
+			require.NoError(t, err)
+			t.Cleanup(js.Conn().Close)
+			top := events.NewTopology("dispatch", servers)
+			require.Eventually(t, func() bool { // a cluster has to find its leader first
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				err = top.Provision(ctx, js, []string{message.DefaultDestination})
+				var refused *jetstream.APIError
+				require.False(t, errors.As(err, &refused) && slices.Contains([]jetstream.ErrorCode{10047, 10113}, refused.ErrorCode), "%v", err)
+				return err == nil
+			}, patience, 50*time.Millisecond)
+			require.NoError(t, top.Provision(t.Context(), js, []string{message.DefaultDestination}), "and once more")
+		})
+	}
+}
+
+// TestProvisionChangesTheSizesOfStreams up and down, but never below what a
+// stream holds; then all else is done all the same.
+func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
+	t.Parallel()
+	w := newBareWorld(t)
+	size := func(stream string) string {
+		s, err := w.js.Stream(t.Context(), stream)
+		require.NoError(t, err)
+		return service.Size(s.CachedInfo().Config.MaxBytes).String()
+	}
+	provision := func(settings ...string) error {
+		for i := 0; i < len(settings); i += 2 {
+			w.env[settings[i]] = settings[i+1]
+		}
+		cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+		require.NoError(t, err)
+		return provision.Provision(t.Context(), cfg, w.log())
+	}
+	require.NoError(t, provision("INTAKE_MAX_BYTES", "32MiB", "EVENTS_MAX_BYTES", "8GiB", "REJECTED_MAX_BYTES", "100MB"))
+	require.Equal(t, "32MiB", size(w.top.IntakeStream()))
+	require.Equal(t, "8GiB", size(w.top.EventsStream()))
+	require.Equal(t, "100000000", size(w.top.RejectedStream()))
+	noise := make([]byte, 1000<<10)
+	_, _ = rand.Read(noise)
+	for n := range 20 {
+		w.publish(events.NewComposer(w.top, false).Rejected(events.Rejection{
+			Subject: w.top.Intake("default"), Sequence: uint64(n + 1), Stored: time.Now(), Code: "malformed", Data: noise,
+			Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
+		}, 1<<20)...)
+	}
+
+	err := provision("INTAKE_MAX_BYTES", "64MiB", "EVENTS_MAX_BYTES", "16MiB", "REJECTED_MAX_BYTES", "16MiB")
+
+	require.ErrorIs(t, err, events.ErrHoldsMore)
+	require.ErrorContains(t, err, "DISPATCH_REJECTED is to hold at most 16 MiB and has 19 MiB")
+	require.Equal(t, "64MiB", size(w.top.IntakeStream()))
+	require.Equal(t, "16MiB", size(w.top.EventsStream()), "the others are as they should be")
+	require.Equal(t, "100000000", size(w.top.RejectedStream()))
+	stream, err := w.js.Stream(t.Context(), w.top.RejectedStream())
+	require.NoError(t, err)
+	require.EqualValues(t, 20, stream.CachedInfo().State.Msgs, "nothing is lost")
+	require.NoError(t, provision("REJECTED_MAX_BYTES", "24MiB"))
+	require.Equal(t, "24MiB", size(w.top.RejectedStream()))
+	require.NoError(t, stream.Purge(t.Context()))
+	require.NoError(t, provision("REJECTED_MAX_BYTES", "16MiB"))
+}
+
+func TestASizeThatCantBeIsNamed(t *testing.T) {
+	t.Parallel()
+	_, err := service.Parse[provision.ProvisionConfig](service.Environment{
+		"DATABASE_URL": "postgres://x@y/z", "INTAKE_MAX_BYTES": "1MiB", "DELIVERIES_MAX_BYTES": "32MiB", "EVENTS_MAX_BYTES": "much",
+	})
+	require.ErrorContains(t, err, `INTAKE_MAX_BYTES="1MiB": must be from 16MiB to 1024TiB`)
+	require.ErrorContains(t, err, `DELIVERIES_MAX_BYTES="32MiB": must be from 64MiB to 1024TiB`)
+	require.ErrorContains(t, err, `EVENTS_MAX_BYTES="much": must be a size like 512MiB, 5GB or 1048576`)
+}
+
+// TestNothingIsEmittedOntoAQueueThatIsFullOfRetries: the server would drop the
+// oldest of them once it is full.
+func TestNothingIsEmittedOntoAQueueThatIsFullOfRetries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
+	require.NoError(t, err)
+	config := stream.CachedInfo().Config
+	config.MaxBytes = 32 << 10
+	_, err = w.js.UpdateStream(t.Context(), config)
+	require.NoError(t, err)
+	composer := events.NewComposer(w.top, false)
+	later := time.Now().Add(time.Hour)
+	for w.deliveries().State.Bytes < 16<<10 {
+		w.publish(composer.Parked(draft(func(m *message.Message) { m.NextAttemptAt, m.Claim = &later, 2 })))
+	}
+	parked := w.deliveries().State.Msgs
+	waiting := w.insert(draft())[0]
+	addr := freeAddr(t)
+	w.runDispatcher("HEALTH_ADDR", addr)
+	ingest := w.runIngest()
+
+	queue := func() (state string) {
+		response, err := http.Get("http://" + addr + "/health/ready")
+		if err != nil {
+			return ""
+		}
+		defer response.Body.Close()
+		var report service.Report
+		if json.NewDecoder(response.Body).Decode(&report) != nil {
+			return ""
+		}
+		return string(report.Checks["queue"].State)
+	}
+	require.Eventually(t, func() bool { return queue() == "degraded" }, patience, 10*time.Millisecond)
+	arrived := ingest.post(t, `{"to":"+905551111111","content":"arrived"}`)
+	require.Equal(t, parked, w.deliveries().State.Msgs, "something was emitted")
+	require.Equal(t, message.Pending, ingest.get(t, waiting).Status)
+	require.Equal(t, message.Pending, ingest.get(t, arrived).Status)
+
+	require.NoError(t, stream.Purge(t.Context()))
+	w.await(waiting, message.Queued)
+	w.await(arrived, message.Queued)
+	require.Eventually(t, func() bool { return queue() == "ok" }, patience, 10*time.Millisecond)
+}

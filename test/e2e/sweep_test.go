@@ -1,0 +1,44 @@
+package e2e_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// A stream that is lost takes everything that was emitted or parked with it.
+// One sweep finds all of it, so that only the pace says how fast it goes out.
+func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "LEASE", "20s") // a sweep every second or two
+	list := drafts(1200)
+	w.insert(list...)
+	w.sql(`UPDATE messages SET status = 'RETRYING', claim = 2, attempts = 1, queued_at = now() - interval '2 hours', lease_until = now() - interval '1 hour'`)
+	_, err := w.store.SetRunning(t.Context(), false)
+	require.NoError(t, err)
+	addr := freeAddr(t)
+	w.runDispatcher("HEALTH_ADDR", addr)
+
+	require.Eventually(t, func() bool {
+		response, err := http.Get("http://" + addr + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		return err == nil && strings.Contains(string(text), `dispatch_dispatcher_leases_total{found="lost"} 1200`+"\n")
+	}, patience, 5*time.Millisecond)
+
+	_, err = w.store.SetRunning(t.Context(), true)
+	require.NoError(t, err)
+	w.awaitDeliveries(1200)
+	overview, err := w.store.Overview(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 1200, overview.Counts[message.Retrying])
+}

@@ -1,0 +1,35 @@
+package e2e_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestRefusalsOverNATSSpeakOfNoBody: who publishes sends a message, who asks a
+// request.
+func TestRefusalsOverNATSSpeakOfNoBody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.runDispatcher()
+	w.runIngest()
+	for _, verb := range []string{"create", "get", "list", "cancel", "retry"} {
+		answer := w.askMessages(verb, "7")
+		w.refusedOverNATS(answer, http.StatusBadRequest, "malformed")
+		require.Contains(t, answer.Header.Get("Nats-Service-Error"), "the request must be a JSON object", verb)
+	}
+	var answer string
+	require.Eventually(t, func() bool {
+		msg, err := w.js.Conn().Request("dispatch.control.configure", []byte("7"), patience)
+		if err == nil {
+			answer = msg.Header.Get("Nats-Service-Error")
+		}
+		return err == nil
+	}, patience, patience/1000, "a dispatcher answers")
+	require.Equal(t, "the request must be a JSON object, is a number", answer)
+
+	w.publishIntake("dispatch.intake.default", "7")
+	w.awaitIntakeEmpty()
+	require.Contains(t, w.rejectedMessages()[0].Headers().Get("Dispatch-Problem"), `"detail":"the message must be a JSON object, is a number"`)
+}

@@ -1,0 +1,32 @@
+package overload_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/message-dispatcher/dispatch/test/testenv"
+)
+
+// A full disk under Redis: nothing but the copy of the states stands still,
+// which the dispatcher says; with room again Redis is exact.
+func TestAFullDiskUnderRedis(t *testing.T) {
+	t.Parallel()
+	proof(t)
+	i := install(t, testenv.Options{Redis: true})
+	d := i.onDisk(i.Redis.Unit, i.Redis.Dir, 16)
+	i.Start()
+	l := i.load(50 * time.Millisecond)
+	i.more(l.answers, http.StatusCreated, 20)
+
+	d.Fill()
+	i.says(i.dispatcher(), http.StatusOK, "redis copier", "degraded")
+	i.more(l.answers, http.StatusCreated, 20)
+	d.Free()
+	i.isReady(i.Services()...)
+	i.more(l.answers, http.StatusCreated, 20)
+	l.stop()
+	i.decent(l.answers, http.StatusCreated, http.StatusOK)
+	i.settle()
+	i.holds(maxMemory, i.Services()...)
+}

@@ -1,0 +1,53 @@
+package testenv
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
+)
+
+// Process starts the dispatch program with arguments and an environment of
+// its own. It ends with the test, or with the test process.
+func Process(t testing.TB, env map[string]string, args ...string) *Unit {
+	t.Helper()
+	return NewProcess(t, args[0], Build(t), env, args...).Start()
+}
+
+// Service is Process for one service, whose health is asked at URL.
+func Service(t testing.TB, env map[string]string, name string) *Unit {
+	t.Helper()
+	return NewService(t, name, Build(t), env, name).Start()
+}
+
+// NewService is NewProcess for a service (ingest, dispatcher or sender), which
+// gets an address for its health routes unless the environment has one.
+func NewService(t testing.TB, name, path string, env map[string]string, service string) *Unit {
+	t.Helper()
+	key := "HEALTH_ADDR"
+	if service == "ingest" {
+		key = "HTTP_ADDR"
+	}
+	if env[key] == "" {
+		env = with(env, key, FreeAddr(t))
+	}
+	u := NewProcess(t, name, path, env, service)
+	u.URL = "http://" + env[key]
+	return u
+}
+
+// NewProcess is a program that is not yet started.
+func NewProcess(t testing.TB, name, path string, env map[string]string, args ...string) *Unit {
+	t.Helper()
+	output, dir := &Output{}, t.TempDir()
+	return newUnit(t, name, output, func(context.Context) (server, error) {
+		environment := []string{"PATH=" + os.Getenv("PATH")}
+		for name, value := range env {
+			environment = append(environment, name+"="+value)
+		}
+		return process.Start(process.Config{
+			Path: path, Args: args, Env: environment, Dir: dir, Output: output, Grace: Patience,
+		})
+	})
+}

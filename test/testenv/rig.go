@@ -1,0 +1,281 @@
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Options say what an installation consists of.
+type Options struct {
+	// Settings of every service, on top of fast ones: continuous mode, short
+	// timeouts and retries.
+	Settings map[string]string
+	// How many of each service there are.
+	Ingests, Dispatchers, Senders int
+	// Redis adds one; without, the installation has none.
+	Redis bool
+	// Links puts a Link between any two: see Rig.Link.
+	Links bool
+	// NATSNodes is how many NATS servers there are, a cluster if more than
+	// one (set NATS_REPLICAS too). 0 means 1.
+	NATSNodes int
+	// NATSConfig writes a NATS server's configuration; nil: NATSNode.Config.
+	NATSConfig func(NATSNode) string
+	// Postgres are settings of PostgreSQL's own.
+	Postgres map[string]string
+	// Tags are build tags of the dispatch program.
+	Tags []string
+}
+
+// Rig is one installation.
+type Rig struct {
+	// Env is what every service is started with; those behind links have
+	// their own addresses on top.
+	Env      map[string]string
+	Program  string
+	Postgres *Postgres
+	NATS     []*NATS
+	Redis    *Redis // nil without
+	Webhook  *Webhook
+
+	Ingests, Dispatchers, Senders []*Unit
+
+	t     testing.TB
+	links map[string]*Link
+}
+
+// New starts the servers, provisions them, and prepares the services, none of
+// which runs yet: see Start.
+func New(t testing.TB, o Options) *Rig {
+	t.Helper()
+	r := &Rig{t: t, Program: Build(t, o.Tags...), Webhook: NewWebhook(t), links: map[string]*Link{}}
+	r.Postgres = StartPostgres(t, o.Postgres)
+	r.NATS = startNATS(t, max(o.NATSNodes, 1), o.NATSConfig, func(from, to, address string) string {
+		if !o.Links {
+			return address
+		}
+		return r.link(from, to, address).URL
+	})
+	if o.Redis {
+		r.Redis = StartRedis(t)
+	}
+	r.Env = map[string]string{
+		"WEBHOOK_TIMEOUT":     "5s",
+		"SHUTDOWN_TIMEOUT":    "20s",
+		"PROCESSING_INTERVAL": "0",
+		"RETRY_BASE":          "200ms",
+		"RETRY_FACTOR":        "2",
+		"LOG_LEVEL":           "warn",
+	}
+	maps.Copy(r.Env, o.Settings)
+	for setting, addresses := range r.addresses() {
+		r.Env[setting] = strings.Join(addresses, ",")
+	}
+	r.Provision()
+	r.Ingests = r.services("ingest", o.Ingests, o.Links)
+	r.Dispatchers = r.services("dispatcher", o.Dispatchers, o.Links)
+	r.Senders = r.services("sender", o.Senders, o.Links)
+	if o.Links {
+		for _, ingest := range r.Ingests {
+			r.link("client", ingest.Name, ingest.URL)
+		}
+		for _, nats := range r.NATS {
+			r.link("client", nats.Name, nats.URL)
+		}
+	}
+	t.Cleanup(func() {
+		for _, u := range r.Units() {
+			if err := u.Err(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return r
+}
+
+// addresses lists where the servers are, by the setting that says so.
+func (r *Rig) addresses() map[string][]string {
+	list := map[string][]string{
+		"DATABASE_URL": {r.Postgres.URL},
+		"WEBHOOK_URL":  {r.Webhook.URL},
+	}
+	for _, nats := range r.NATS {
+		list["NATS_URL"] = append(list["NATS_URL"], nats.URL)
+	}
+	if r.Redis != nil {
+		list["REDIS_URL"] = []string{r.Redis.URL}
+	}
+	return list
+}
+
+// speaksTo are the settings that a service uses.
+var speaksTo = map[string][]string{
+	"ingest":     {"DATABASE_URL", "NATS_URL"},
+	"dispatcher": {"DATABASE_URL", "NATS_URL", "REDIS_URL"},
+	"sender":     {"DATABASE_URL", "NATS_URL", "WEBHOOK_URL"},
+}
+
+func (r *Rig) services(service string, count int, linked bool) []*Unit {
+	list := make([]*Unit, count)
+	for i := range list {
+		name := fmt.Sprintf("%s-%d", service, i+1)
+		env := with(r.Env)
+		if linked {
+			for _, setting := range speaksTo[service] {
+				r.detour(env, name, setting)
+			}
+		}
+		env["WEBHOOK_URL"] += "/" + name // tells the webhook who it is
+		list[i] = NewService(r.t, name, r.Program, env, service)
+	}
+	return list
+}
+
+// detour sends a service by links to the servers of a setting.
+func (r *Rig) detour(env map[string]string, from, setting string) {
+	addresses := r.addresses()[setting]
+	if len(addresses) == 0 {
+		return
+	}
+	through := make([]string, len(addresses))
+	for i, address := range addresses {
+		to := map[string]string{"DATABASE_URL": "postgres", "REDIS_URL": "redis", "WEBHOOK_URL": "webhook"}[setting]
+		if setting == "NATS_URL" {
+			to = r.NATS[i].Name
+		}
+		through[i] = r.link(from, to, address).URL
+	}
+	env[setting] = strings.Join(through, ",")
+}
+
+func (r *Rig) link(from, to, address string) *Link {
+	l := NewLink(r.t, from+" → "+to, address)
+	r.links[l.Name] = l
+	return l
+}
+
+// Link returns the way from one to another, by their names: client, ingest-1,
+// dispatcher-2, sender-3, postgres, nats (nats-1 in a cluster), redis,
+// webhook. Two servers of a cluster have one each way, and use either. There
+// is none without Options.Links.
+func (r *Rig) Link(from, to string) *Link {
+	r.t.Helper()
+	l := r.links[from+" → "+to]
+	if l == nil {
+		r.t.Fatalf("there is no link from %s to %s", from, to)
+	}
+	return l
+}
+
+// Part cuts a NATS server off from some others of its cluster, or from all
+// when none are named, and from nobody else, until the returned function is
+// called.
+func (r *Rig) Part(server *NATS, from ...*NATS) (join func()) {
+	r.t.Helper()
+	r.requireLinks()
+	if len(from) == 0 {
+		from = r.NATS
+	}
+	var cut []*Link
+	for _, other := range from {
+		if other != server {
+			cut = append(cut, r.Link(server.Name, other.Name), r.Link(other.Name, server.Name))
+		}
+	}
+	for _, link := range cut {
+		link.Cut()
+	}
+	return func() {
+		for _, link := range cut {
+			link.Mend()
+		}
+	}
+}
+
+// Links returns every link by its name.
+func (r *Rig) Links() map[string]*Link { return maps.Clone(r.links) }
+
+// Provision runs dispatch provision, and shortens the senders' ack wait.
+func (r *Rig) Provision() {
+	r.t.Helper()
+	p := NewProcess(r.t, "provision", r.Program, r.Env, "provision").Start()
+	if code := p.Wait(); code != 0 {
+		r.t.Fatalf("provision: exit code %d\n%s", code, p.Output)
+	}
+	timeout, err := time.ParseDuration(r.Env["WEBHOOK_TIMEOUT"])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ShortenAckWait(r.t, r.Env["NATS_URL"], r.Env["PREFIX"], AckWait(timeout))
+}
+
+// Services returns every service.
+func (r *Rig) Services() []*Unit {
+	return append(append(append([]*Unit(nil), r.Ingests...), r.Dispatchers...), r.Senders...)
+}
+
+// Servers returns Postgres, NATS and, if there is one, Redis.
+func (r *Rig) Servers() []*Unit {
+	list := []*Unit{r.Postgres.Unit}
+	for _, nats := range r.NATS {
+		list = append(list, nats.Unit)
+	}
+	if r.Redis != nil {
+		list = append(list, r.Redis.Unit)
+	}
+	return list
+}
+
+// Units returns everything that can be killed.
+func (r *Rig) Units() []*Unit { return append(r.Servers(), r.Services()...) }
+
+// Start starts all that does not run and waits until it is ready.
+func (r *Rig) Start() *Rig {
+	r.t.Helper()
+	for _, u := range r.Units() {
+		u.Start()
+	}
+	for _, u := range r.Services() {
+		u.Ready()
+	}
+	return r
+}
+
+// Terminate ends every service in good order, all at once.
+func (r *Rig) Terminate() error {
+	services := r.Services()
+	ended := make(chan error, len(services))
+	for _, u := range services {
+		go func() { ended <- u.Terminate() }()
+	}
+	var errs []error
+	for range services {
+		errs = append(errs, <-ended)
+	}
+	return errors.Join(errs...)
+}
+
+// KillServices is kill -9 of every service at once.
+func (r *Rig) KillServices() {
+	services := r.Services()
+	done := make(chan struct{})
+	for _, u := range services {
+		go func() { u.Kill(); done <- struct{}{} }()
+	}
+	for range services {
+		<-done
+	}
+}
+
+// with copies settings and changes some.
+func with(env map[string]string, settings ...string) map[string]string {
+	env = maps.Clone(env)
+	for i := 0; i < len(settings); i += 2 {
+		env[settings[i]] = settings[i+1]
+	}
+	return env
+}
