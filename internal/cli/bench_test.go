@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/bench"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
-	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // TestBench measures on a user's Postgres, and writes what it measured in
@@ -57,23 +55,6 @@ func TestBench(t *testing.T) {
 	dispatch(t, "bench", "--retry-base", "2h").fails(t, 2, "from 1ms to 1h")
 	t.Setenv("NATS_URL", "ftp://nowhere")
 	dispatch(t, "bench").fails(t, 2, "NATS_URL")
-}
-
-// TestBenchApart needs the program itself: it is what bench runs again.
-func TestBenchApart(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("building it takes long: make proof") //nolint:forbidigo // nothing is missing: it is left to make proof
-	}
-	cmd := exec.CommandContext(t.Context(), testenv.Build(t), "bench", "--messages", "20", "--warm-up", "5", "--runs", "1", "--apart", "--senders", "2", "--json")
-	cmd.Dir = t.TempDir()
-	out, err := cmd.Output()
-	require.NoError(t, err)
-	var told report
-	require.NoError(t, json.Unmarshal(out, &told))
-	for _, program := range []string{"ingest", "dispatcher", "sender 1", "sender 2"} {
-		require.Positive(t, told.Runs[0].PeakMemory[program], program)
-	}
 }
 
 // TestFlagsWinOverTheScenario applies each scenario with and without them.

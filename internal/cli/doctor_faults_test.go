@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/url"
 	"testing"
 	"time"
@@ -13,7 +14,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
-	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // withDatabase makes a fault of a database that is changed by SQL.
@@ -122,8 +122,8 @@ var noStreams = []string{
 // withMaxPayload makes a fault of a server that takes no larger messages.
 func withMaxPayload(limit string) func(*testing.T, *sickroom) service.Environment {
 	return func(t *testing.T, _ *sickroom) service.Environment {
-		server := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: " + limit + "\n" })[0]
-		return settingsOf("NATS_URL", server.URL, "PREFIX", "nobody")
+		url := startOtherNATS(t, fmt.Sprintf("jetstream { store_dir: %q }\nmax_payload: %s\n", t.TempDir(), limit))
+		return settingsOf("NATS_URL", url, "PREFIX", "nobody")
 	}
 }
 

@@ -15,17 +15,17 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/service"
-	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // patience bounds every wait of a test.
 const patience = 60 * time.Second
 
 // output gathers what a command prints.
-type output = testenv.Output
+type output = embeddedtest.Output
 
 // ended is a command line that has been run.
 type ended struct {
@@ -64,7 +64,7 @@ func (e ended) fails(t *testing.T, code int, texts ...string) {
 	}
 }
 
-// installation is everything in this process: pipeline.Up on a database and
+// installation is everything in this process: up.Up on a database and
 // in a directory of its own, in continuous mode unless told otherwise.
 type installation struct {
 	url      string
@@ -164,7 +164,7 @@ func (w *webhook) received() []string {
 }
 
 // freeAddr returns a loopback address that nobody listens on.
-func freeAddr(t *testing.T) string { return testenv.FreeAddr(t) }
+func freeAddr(t *testing.T) string { return embeddedtest.FreeAddr(t) }
 
 var (
 	anID     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)

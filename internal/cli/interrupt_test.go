@@ -3,53 +3,13 @@ package cli
 import (
 	"context"
 	"io"
-	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
-
-	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
-	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
-	"github.com/message-dispatcher/dispatch/test/testenv"
 )
-
-// Since PostgreSQL 15 a role may create nothing in the schema public unless it
-// is told so. Whatever makes the schema says that, and ends.
-func TestWhatMakesTheSchemaSaysThatItMayNot(t *testing.T) {
-	t.Parallel()
-	env := map[string]string{
-		"DATABASE_URL": dbtest.PlainLogin(t, dbtest.EmptyURL(t)), "NATS_LISTEN": freeAddr(t), "HTTP_ADDR": freeAddr(t),
-		"LOG_LEVEL": "error", "LOG_FORMAT": "json",
-	}
-	for name, args := range map[string][]string{
-		"provision": {"provision"}, "migrate": {"migrate", "up"}, "up": {"up", "--data", embeddedtest.Dir(t)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			process := testenv.Process(t, env, args...)
-			require.Eventually(t, process.Ended, patience, pause)
-			require.Equal(t, 1, process.Wait(), "%s", process.Output)
-			require.Contains(t, process.Output.String(), "GRANT CREATE ON SCHEMA public TO plain")
-		})
-	}
-}
-
-// One SIGTERM ends a provision that waits for a lock, and one that waits for
-// NATS.
-func TestASignalEndsAProvision(t *testing.T) {
-	t.Parallel()
-	process := testenv.Process(t, map[string]string{
-		"DATABASE_URL": dbtest.URL(t), "NATS_URL": "nats://" + freeAddr(t), "LOG_LEVEL": "warn", "LOG_FORMAT": "json",
-	}, "provision")
-	require.Eventually(t, func() bool { return strings.Contains(process.Output.String(), "waiting for streams") }, patience, pause)
-	require.NoError(t, process.Signal(syscall.SIGTERM))
-	require.Eventually(t, process.Ended, patience, pause)
-	require.Equal(t, 0, process.Wait(), "%s", process.Output)
-}
 
 // Nobody writes to the pipe: the command ends all the same.
 func TestASignalEndsACommandThatWaitsForItsInput(t *testing.T) {

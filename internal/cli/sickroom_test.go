@@ -99,9 +99,15 @@ func startNATS(t *testing.T) string {
 // verify is true. It returns its URL.
 func startSecureNATS(t *testing.T, files embeddedtest.Certificates, verify bool) string {
 	t.Helper()
+	return startOtherNATS(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, verify: %t }\n",
+		files.ServerCert, files.ServerKey, files.CA, verify))
+}
+
+// startOtherNATS starts a server with a configuration of its own. It returns its URL.
+func startOtherNATS(t *testing.T, config string) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "listen: \"127.0.0.1:-1\"\ntls { cert_file: %q, key_file: %q, ca_file: %q, verify: %t }\n",
-		files.ServerCert, files.ServerKey, files.CA, verify), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("listen: \"127.0.0.1:-1\"\n"+config), 0o600))
 	options, err := server.ProcessConfigFile(file)
 	require.NoError(t, err)
 	options.NoSigs, options.NoLog = true, true

@@ -43,11 +43,11 @@ var proseCommands = map[string]struct{ runBy, notRun string }{
 	"nats stream rm":                     {runBy: "TestTheStockNATSToolIsEnough"},
 	"pg_dump --schema-only":              {runBy: "TestEveryMigrationLeadsBackToTheSchemaBeforeIt"},
 
-	`pg_dump --no-owner --file=dispatch.sql "$DATABASE_URL"`:             {runBy: "TestADumpOfALoadedSystemComesBackWhole"},
-	`psql --set=ON_ERROR_STOP=1 --file=dispatch.sql "$DATABASE_URL"`:     {runBy: "TestADumpOfALoadedSystemComesBackWhole"},
-	"go test ./test/e2e -run TestSettingsAreDocumented -update":          {notRun: "writes the documentation"},
-	"go test ./test/crash -run TestCrashPointsAreDocumented -update": {notRun: "writes the documentation"},
-	"go test -run '^$' -bench Publish -benchtime 1s ./pkg/embedded/natsd":   {notRun: "measures"},
+	`pg_dump --no-owner --file=dispatch.sql "$DATABASE_URL"`:              {runBy: "TestADumpOfALoadedSystemComesBackWhole"},
+	`psql --set=ON_ERROR_STOP=1 --file=dispatch.sql "$DATABASE_URL"`:      {runBy: "TestADumpOfALoadedSystemComesBackWhole"},
+	"go test ./test/e2e -run TestSettingsAreDocumented -update":           {notRun: "writes the documentation"},
+	"go test ./test/crash -run TestCrashPointsAreDocumented -update":      {notRun: "writes the documentation"},
+	"go test -run '^$' -bench Publish -benchtime 1s ./pkg/embedded/natsd": {notRun: "measures"},
 }
 
 var proseCommand = regexp.MustCompile("`((?:[A-Z_]+=[^ `\n]* )*(?:bin/)?(?:dispatch|make|nats|pg_dump|psql|go test|curl|docker|createdb) [^`\n]+)`")
@@ -92,7 +92,7 @@ func TestTheTestsOfTheProse(t *testing.T) {
 			if dir == "" {
 				continue // of no package: prose about go test
 			}
-			tests := testsOf(t, filepath.Join("..", dir, "*_test.go"))
+			tests := testsOf(t, filepath.Join("../..", dir, "*_test.go"))
 			require.NotEmpty(t, tests, command)
 			for _, run := range which.FindAllStringSubmatch(command, -1) {
 				wanted := strings.Trim(run[1], "'")

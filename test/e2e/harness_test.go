@@ -20,6 +20,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -307,12 +308,12 @@ func (h *webhook) answers(answer func(n int, c call, w http.ResponseWriter, r *h
 // received returns the calls so far, of one message or of all ("").
 func (h *webhook) received(id string) []call { return h.Received(id) }
 
-// process is the program, or one of its services, as a process of its own.
-type process = testenv.Unit
+// serviceProcess is the program, or one of its services, as a process of its own.
+type serviceProcess = testenv.Unit
 
 // spawn starts one service as a process, with w's settings and the given
 // ones on top. It ends with the test, or with the test process.
-func (w *world) spawn(name string, settings ...string) *process {
+func (w *world) spawn(name string, settings ...string) *serviceProcess {
 	w.t.Helper()
 	env := maps.Clone(w.env)
 	for i := 0; i < len(settings); i += 2 {
@@ -322,7 +323,7 @@ func (w *world) spawn(name string, settings ...string) *process {
 }
 
 // freeAddr returns a loopback address that nobody listens on.
-func freeAddr(t testing.TB) string { return testenv.FreeAddr(t) }
+func freeAddr(t testing.TB) string { return embeddedtest.FreeAddr(t) }
 
 // failOnce answers the first call of each message with 503.
 func failOnce(n int, _ call, rw http.ResponseWriter, _ *http.Request) {

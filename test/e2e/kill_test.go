@@ -29,7 +29,7 @@ func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
 	)
 	w := newWorld(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", fmt.Sprint(batch))
 	w.insert(drafts(count)...)
-	running := make([]*process, dispatcher)
+	running := make([]*serviceProcess, dispatcher)
 	for i := range running {
 		running[i] = w.spawn("dispatcher")
 	}
@@ -117,7 +117,7 @@ func TestKillingAServiceUnderLoadLosesNothing(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.webhook.answers(slowly(20 * time.Millisecond))
-			services := map[string]*process{}
+			services := map[string]*serviceProcess{}
 			for _, name := range []string{"ingest", "dispatcher", "sender"} {
 				services[name] = w.spawn(name).Ready()
 			}
@@ -151,7 +151,7 @@ func TestSIGTERMUnderLoadDrainsAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.webhook.answers(slowly(50 * time.Millisecond))
-	services := map[string]*process{}
+	services := map[string]*serviceProcess{}
 	for _, name := range []string{"ingest", "dispatcher", "sender"} {
 		services[name] = w.spawn(name).Ready()
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
-	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // makefile is the text of the Makefile, and targets are what its .PHONY names.
@@ -80,7 +79,7 @@ func (c tree) make(args ...string) (code int, out string) {
 		}
 	}
 	cmd.Env = append(cmd.Env, c.env...)
-	printed := &testenv.Output{}
+	printed := &embeddedtest.Output{}
 	cmd.Stdout, cmd.Stderr = printed, printed
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -112,7 +111,7 @@ func (c tree) refuses(want string, args ...string) {
 func TestMakeHelpListsEveryTarget(t *testing.T) {
 	t.Parallel()
 	text, targets := makefile(t)
-	c := tree{t: t, dir: ".."}
+	c := tree{t: t, dir: "../.."}
 	help := c.makes("help")
 	var listed []string
 	for _, line := range strings.Split(strings.TrimSuffix(help, "\n"), "\n") {
@@ -149,7 +148,7 @@ func TestMakeInTheBackground(t *testing.T) {
 
 	api := &running{url: "http://" + addr}
 	id := api.post(t, hello)
-	up{api: api}.awaitSent(t, id)
+	upProcess{api: api}.awaitSent(t, id)
 
 	require.Contains(t, c.makes("dev-down"), "Stopped")
 	require.Empty(t, processesOf(t, dir))
@@ -207,7 +206,7 @@ func TestMakeTests(t *testing.T) {
 func TestMakeSaysWhatItLacks(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
-	c := tree{t: t, dir: "..", env: []string{"PATH=" + bin}}
+	c := tree{t: t, dir: "../..", env: []string{"PATH=" + bin}}
 	for _, name := range []string{"sh", "make", "git", "go"} {
 		path, err := exec.LookPath(name)
 		require.NoError(t, err)

@@ -60,7 +60,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	slices.Sort(took)
 	t.Logf("fresh messages beside %d parked ones: p50 %s, p99 %s", parked, took[fresh/2], took[fresh*99/100])
 
-	for name, p := range map[string]*process{"dispatcher": dispatcher, "sender": sender} {
+	for name, p := range map[string]*serviceProcess{"dispatcher": dispatcher, "sender": sender} {
 		peak := peakMemory(t, p)
 		t.Logf("%s: at most %d MiB", name, peak>>20)
 		require.Less(t, peak, int64(mostBytes), name)
@@ -80,7 +80,7 @@ func (w *world) parked() uint64 {
 var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
 // peakMemory returns the most memory that a process ever had resident.
-func peakMemory(t *testing.T, p *process) int64 {
+func peakMemory(t *testing.T, p *serviceProcess) int64 {
 	t.Helper()
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.Pid()) + "/status")
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -16,7 +17,7 @@ import (
 
 // unmigrated is an installation before its first provision, with what does
 // that, and a connection to its database.
-func unmigrated(t *testing.T) (w *world, provision func() error, pool *pgxpool.Pool) {
+func unmigrated(t *testing.T) (w *world, provisionAgain func() error, pool *pgxpool.Pool) {
 	t.Helper()
 	w = newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t))
 	cfg, err := service.Parse[provision.ProvisionConfig](w.env)
@@ -36,14 +37,14 @@ func unmigrated(t *testing.T) (w *world, provision func() error, pool *pgxpool.P
 func TestAProvisionGoesOnAfterALostConnection(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	w, provision, pool := unmigrated(t)
+	w, provisionAgain, pool := unmigrated(t)
 	obstacle, err := pool.Begin(ctx)
 	require.NoError(t, err)
 	_, err = obstacle.Exec(ctx, "CREATE TABLE messages ()") // the step waits to see what becomes of it
 	require.NoError(t, err)
 
 	done := make(chan error, 1)
-	go func() { done <- provision() }()
+	go func() { done <- provisionAgain() }()
 	require.Eventually(t, func() bool {
 		var ended bool
 		err := pool.QueryRow(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -59,11 +60,11 @@ func TestAProvisionGoesOnAfterALostConnection(t *testing.T) {
 // What another try would not mend ends a provision at once.
 func TestAProvisionThatIsRefusedSaysSo(t *testing.T) {
 	t.Parallel()
-	_, provision, pool := unmigrated(t)
+	_, provisionAgain, pool := unmigrated(t)
 	_, err := pool.Exec(t.Context(), "CREATE TABLE messages ()") // somebody else's
 	require.NoError(t, err)
 
-	err = provision()
+	err = provisionAgain()
 	var refused *pgconn.PgError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, "42P07", refused.Code)

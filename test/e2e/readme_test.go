@@ -114,9 +114,9 @@ func TestMakeRunIsTheOneCommand(t *testing.T) {
 	}
 	require.Equal(t, []string{"make run", "make test"}, front)
 	dir, addr := embeddedtest.Dir(t), freeAddr(t)
-	root, err := filepath.Abs("..")
+	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	out := &testenv.Output{}
+	out := &embeddedtest.Output{}
 	ctx := t.Context()
 	cmd := exec.CommandContext(ctx, "make", "run", "ARGS=--data "+dir)
 	cmd.Dir = root

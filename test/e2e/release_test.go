@@ -60,7 +60,7 @@ func previousRelease(dir string) (string, error) {
 // builtPrevious is the program of the release before this one, and which one
 // that is. It is built once; its directory goes with the test process.
 var builtPrevious = sync.OnceValues(func() (release [2]string, err error) {
-	tag, err := previousRelease("..")
+	tag, err := previousRelease("../..")
 	if err != nil {
 		return release, err
 	}
@@ -72,7 +72,7 @@ var builtPrevious = sync.OnceValues(func() (release [2]string, err error) {
 		return release, err
 	}
 	archive := filepath.Join(dir, "source.tar")
-	root, err := git("..", "rev-parse", "--show-toplevel") // an archive holds what is below the directory it is made in
+	root, err := git("../..", "rev-parse", "--show-toplevel") // an archive holds what is below the directory it is made in
 	if err != nil {
 		return release, err
 	}

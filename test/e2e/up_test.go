@@ -20,7 +20,7 @@ import (
 
 // upProcess is `dispatch up` with a data directory of its own.
 type upProcess struct {
-	*process
+	*serviceProcess
 	api *running
 }
 
@@ -37,7 +37,7 @@ func startUp(t *testing.T, dir string, settings ...string) upProcess {
 	require.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "http://"+addr) || p.Ended() }, patience, 10*time.Millisecond,
 		"it says where it listens")
 	require.Contains(t, p.Output.String(), "Ready.")
-	return upProcess{process: p, api: &running{url: "http://" + addr}}
+	return upProcess{serviceProcess: p, api: &running{url: "http://" + addr}}
 }
 
 func (u upProcess) awaitSent(t *testing.T, id message.ID) message.Message {

@@ -59,7 +59,7 @@ func (w *world) provisionFrom(path string) {
 }
 
 // service starts a service of a program and waits until it is ready.
-func (w *world) service(path, name string) *process {
+func (w *world) service(path, name string) *serviceProcess {
 	w.t.Helper()
 	return testenv.NewService(w.t, name, path, w.env, name).Start().Ready()
 }
@@ -79,7 +79,7 @@ func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	y := &tally{accepted: map[string]int{}}
 	w.webhook.answers(y.answer)
 	w.provisionFrom(older)
-	services := func(path string) (ingest, dispatcher, sender *process) {
+	services := func(path string) (ingest, dispatcher, sender *serviceProcess) {
 		return w.service(path, "ingest"), w.service(path, "dispatcher"), w.service(path, "sender")
 	}
 	oldIngest, oldDispatcher, oldSender := services(older)

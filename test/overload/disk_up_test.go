@@ -23,9 +23,9 @@ func TestAFullDiskUnderDispatchUp(t *testing.T) {
 	data := embeddedtest.Dir(t)
 	run(t, "mkdir", filepath.Join(data, "nats"))
 	d := newDisk(t, filepath.Join(data, "nats"), 64)
-	webhook, listen := testenv.NewWebhook(t), testenv.FreeAddr(t)
+	webhook, listen := testenv.NewWebhook(t), embeddedtest.FreeAddr(t)
 	up := testenv.NewProcess(t, "up", testenv.Build(t), map[string]string{
-		"DATABASE_URL": testenv.StartPostgres(t, nil).URL, "REDIS_URL": testenv.StartRedis(t).URL, "NATS_LISTEN": testenv.FreeAddr(t),
+		"DATABASE_URL": testenv.StartPostgres(t, nil).URL, "REDIS_URL": testenv.StartRedis(t).URL, "NATS_LISTEN": embeddedtest.FreeAddr(t),
 		"HTTP_ADDR": listen, "WEBHOOK_URL": webhook.URL, "PROCESSING_INTERVAL": "0", "LOG_LEVEL": "warn",
 	}, "up", "--data", data)
 	up.URL = "http://" + listen

@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"errors"
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"io"
 	"net"
 	"net/url"
@@ -50,7 +51,7 @@ func NewLink(t testing.TB, name, target string) *Link {
 	if err != nil {
 		t.Fatalf("link to %s: %v", target, err)
 	}
-	l := &Link{Name: name, target: u.Host, listener: listen(t), changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
+	l := &Link{Name: name, target: u.Host, listener: embeddedtest.Listen(t), changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
 	l.URL = strings.Replace(target, u.Host, l.listener.Addr().String(), 1)
 	t.Cleanup(func() {
 		_ = l.listener.Close()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 )
 
@@ -30,7 +31,7 @@ func NewService(t testing.TB, name, path string, env map[string]string, service 
 		key = "HTTP_ADDR"
 	}
 	if env[key] == "" {
-		env = with(env, key, FreeAddr(t))
+		env = with(env, key, embeddedtest.FreeAddr(t))
 	}
 	u := NewProcess(t, name, path, env, service)
 	u.URL = "http://" + env[key]
@@ -40,7 +41,7 @@ func NewService(t testing.TB, name, path string, env map[string]string, service 
 // NewProcess is a program that is not yet started.
 func NewProcess(t testing.TB, name, path string, env map[string]string, args ...string) *Unit {
 	t.Helper()
-	output, dir := &Output{}, t.TempDir()
+	output, dir := &embeddedtest.Output{}, t.TempDir()
 	return newUnit(t, name, output, func(context.Context) (server, error) {
 		environment := []string{"PATH=" + os.Getenv("PATH")}
 		for name, value := range env {

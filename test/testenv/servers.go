@@ -39,7 +39,7 @@ var postgresSettings = map[string]string{
 func StartPostgres(t testing.TB, settings map[string]string) *Postgres {
 	t.Helper()
 	p := &Postgres{Dir: embeddedtest.Dir(t)}
-	output, port := &Output{}, portOf(FreeAddr(t))
+	output, port := &embeddedtest.Output{}, portOf(embeddedtest.FreeAddr(t))
 	merged := with(postgresSettings)
 	for name, value := range settings {
 		merged[name] = value
@@ -70,7 +70,7 @@ type Redis struct {
 func StartRedis(t testing.TB) *Redis {
 	t.Helper()
 	r := &Redis{Dir: embeddedtest.Dir(t)}
-	output, port := &Output{}, portOf(FreeAddr(t))
+	output, port := &embeddedtest.Output{}, portOf(embeddedtest.FreeAddr(t))
 	r.Unit = newUnit(t, "redis", output, func(ctx context.Context) (server, error) {
 		redis, err := redis.Start(ctx, redis.Config{Dir: r.Dir, Port: port, Log: output})
 		if err != nil {
@@ -135,7 +135,7 @@ func startNATS(t testing.TB, nodes int, config func(NATSNode) string, way func(f
 	list := make([]*NATS, nodes)
 	for i := range list {
 		list[i] = &NATS{Node: NATSNode{
-			Number: i + 1, Name: natsName(i+1, nodes), Listen: FreeAddr(t), Cluster: FreeAddr(t), Monitor: FreeAddr(t), Dir: t.TempDir(),
+			Number: i + 1, Name: natsName(i+1, nodes), Listen: embeddedtest.FreeAddr(t), Cluster: embeddedtest.FreeAddr(t), Monitor: embeddedtest.FreeAddr(t), Dir: t.TempDir(),
 		}}
 	}
 	program := BuildNATS(t)
@@ -153,7 +153,7 @@ func startNATS(t testing.TB, nodes int, config func(NATSNode) string, way func(f
 }
 
 func newNATS(t testing.TB, program string, node NATSNode, config func(NATSNode) string) *Unit {
-	output, file := &Output{}, filepath.Join(t.TempDir(), "nats.conf")
+	output, file := &embeddedtest.Output{}, filepath.Join(t.TempDir(), "nats.conf")
 	return newUnit(t, node.Name, output, func(ctx context.Context) (server, error) {
 		if err := os.WriteFile(file, []byte(config(node)), 0o600); err != nil {
 			return nil, err

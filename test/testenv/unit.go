@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/shirou/gopsutil/v4/process"
 )
 
@@ -31,7 +32,7 @@ type server interface {
 type Unit struct {
 	Name   string // such as sender-2
 	URL    string // of its health routes, and of ingest's API; empty for servers
-	Output *Output
+	Output *embeddedtest.Output
 
 	t      testing.TB
 	launch func(context.Context) (server, error)
@@ -43,7 +44,7 @@ type Unit struct {
 	fell    error
 }
 
-func newUnit(t testing.TB, name string, output *Output, launch func(context.Context) (server, error)) *Unit {
+func newUnit(t testing.TB, name string, output *embeddedtest.Output, launch func(context.Context) (server, error)) *Unit {
 	u := &Unit{Name: name, Output: output, t: t, launch: launch}
 	t.Cleanup(func() {
 		u.Kill()

@@ -1,4 +1,4 @@
-package testenv
+package embeddedtest
 
 import (
 	"fmt"
@@ -29,15 +29,15 @@ var (
 // yet, so that only listen is sure to get it at once.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	listener := listen(t)
+	listener := Listen(t)
 	if err := listener.Close(); err != nil {
 		t.Fatalf("give %s free: %v", listener.Addr(), err)
 	}
 	return listener.Addr().String()
 }
 
-// listen listens on a free address, which is kept as FreeAddr's are.
-func listen(t testing.TB) net.Listener {
+// Listen listens on a free address, which is kept as FreeAddr's are.
+func Listen(t testing.TB) net.Listener {
 	t.Helper()
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort))
