@@ -67,14 +67,14 @@ func (b *Bench) Run(ctx context.Context) (_ Result, err error) {
 }
 
 func (r *run) provision(ctx context.Context) error {
-	cfg, err := service.Parse[provision.ProvisionConfig](service.Environment{
+	cfg, err := service.Parse[provision.Config](service.Environment{
 		"DATABASE_URL": r.database, "NATS_URL": r.bench.stack.NATSURL, "PREFIX": r.topology.Prefix(),
 		"NATS_REPLICAS": fmt.Sprint(r.bench.nats.Replicas), "PROCESSING_INTERVAL": "0",
 	})
 	if err != nil {
 		return err
 	}
-	return provision.Provision(ctx, cfg, r.options.Log)
+	return provision.Run(ctx, cfg, r.options.Log)
 }
 
 // within starts the services, measures, and stops them.

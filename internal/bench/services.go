@@ -149,7 +149,7 @@ func childEnvironment(of service.Environment) []string {
 		name, value, _ := strings.Cut(line, "=")
 		env[name] = value
 	}
-	for _, setting := range service.Describe(up.UpConfig{}) {
+	for _, setting := range service.Describe(up.Config{}) {
 		delete(env, setting.Name)
 	}
 	maps.Copy(env, of)

@@ -121,7 +121,7 @@ func TestProvision(t *testing.T) {
 	t.Setenv("LOG_LEVEL", "error")
 	dispatch(t, "provision").ok(t)
 	require.Equal(t, "up to date", field(dispatch(t, "migrate", "status").ok(t), "state"))
-	cfg, err := service.Parse[provision.ProvisionConfig](service.Environment{"DATABASE_URL": "postgres://x/x", "NATS_URL": "nats://" + nats})
+	cfg, err := service.Parse[provision.Config](service.Environment{"DATABASE_URL": "postgres://x/x", "NATS_URL": "nats://" + nats})
 	require.NoError(t, err)
 	js, err := connectNATS(events.Access{URL: cfg.NATS.URL})
 	require.NoError(t, err)

@@ -83,8 +83,8 @@ type finding struct {
 // doctor examines an installation.
 type doctor struct {
 	env      service.Environment
-	dir      string      // of the embedded servers
-	cfg      up.UpConfig // what is not given has its default
+	dir      string    // of the embedded servers
+	cfg      up.Config // what is not given has its default
 	api      *client
 	out      io.Writer // where findings go at once; nil for nowhere
 	findings []finding
@@ -151,7 +151,7 @@ func (d *doctor) verdict() error {
 // configuration reads everything that any service reads. It goes on with what
 // could be read.
 func (d *doctor) configuration() {
-	cfg, err := up.ParseUp(d.env, "")
+	cfg, err := up.Parse(d.env, "")
 	d.cfg = cfg
 	var mistakes *service.ConfigError
 	switch {

@@ -64,7 +64,7 @@ func (e ended) fails(t *testing.T, code int, texts ...string) {
 	}
 }
 
-// installation is everything in this process: up.Up on a database and
+// installation is everything in this process: up.Run on a database and
 // in a directory of its own, in continuous mode unless told otherwise.
 type installation struct {
 	url      string
@@ -85,13 +85,13 @@ func startUp(t *testing.T, settings ...string) *installation {
 	for n := 0; n < len(settings); n += 2 {
 		env[settings[n]] = settings[n+1]
 	}
-	cfg, err := up.ParseUp(env, embeddedtest.Dir(t))
+	cfg, err := up.Parse(env, embeddedtest.Dir(t))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan up.Addresses, 1), make(chan error, 1)
 	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
 	go func() {
-		done <- up.Up(ctx, cfg, log, nil, func(at up.Addresses) { ready <- at })
+		done <- up.Run(ctx, cfg, log, nil, func(at up.Addresses) { ready <- at })
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -33,8 +33,8 @@ func newSender() *cobra.Command {
 
 func newProvision() *cobra.Command {
 	cmd := serviceCommand("provision", "Bring the schema, the streams and the schedule up to date",
-		func(ctx context.Context, cfg provision.ProvisionConfig, log *zap.Logger) error {
-			if err := provision.Provision(ctx, cfg, log); err != nil {
+		func(ctx context.Context, cfg provision.Config, log *zap.Logger) error {
+			if err := provision.Run(ctx, cfg, log); err != nil {
 				return err
 			}
 			log.Info("provisioned")

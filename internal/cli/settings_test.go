@@ -26,7 +26,7 @@ func TestRedisIsGivenTheUserAndThePasswordAsTheyWereSet(t *testing.T) {
 	host := settingsOf("REDIS_HOST", at.Hostname(), "REDIS_PORT", at.Port(), "REDIS_USER", "shop", "REDIS_PASSWORD", oddPassword)
 	address := url.URL{Scheme: "redis", User: url.UserPassword("shop", oddPassword), Host: at.Host}
 	for _, env := range []service.Environment{host, settingsOf("REDIS_URL", address.String())} {
-		cfg, err := up.ParseUp(env, "")
+		cfg, err := up.Parse(env, "")
 		require.NoError(t, err)
 		require.Empty(t, service.Warnings(env, &cfg))
 		d := &doctor{env: env, cfg: cfg}
@@ -51,7 +51,7 @@ func TestClientsReadTheirSettingsFromDotEnvIfTheyCan(t *testing.T) {
 func TestUpSaysWhatItIgnores(t *testing.T) {
 	t.Parallel()
 	env := settingsOf("DB_USER", "u", "DB_PASSWORD", "geheim", "REDIS_PASSWORD", "geheim", "REDIS_SENTINEL", "main", "NATS_CREDS", "/nowhere", "HEALTH_ADDR", ":1")
-	cfg, err := up.ParseUp(env, "")
+	cfg, err := up.Parse(env, "")
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{
 		"DB_USER is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",

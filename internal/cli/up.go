@@ -31,8 +31,8 @@ and stops all of it.`,
 	cmd.Flags().StringVar(&dir, "data", defaultDir(), "where the embedded servers keep their data")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON, when all is ready: where everything is")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		loaded, err := service.LoadWith(func(e service.Environment) (up.UpConfig, error) {
-			return up.ParseUp(e, dir)
+		loaded, err := service.LoadWith(func(e service.Environment) (up.Config, error) {
+			return up.Parse(e, dir)
 		})
 		if err != nil {
 			return err
@@ -49,10 +49,10 @@ and stops all of it.`,
 		}
 		out := cmd.OutOrStdout()
 		if asJSON {
-			return up.Up(cmd.Context(), cfg, log, nil, func(at up.Addresses) { _ = printJSON(out, addressesOf(at), "") })
+			return up.Run(cmd.Context(), cfg, log, nil, func(at up.Addresses) { _ = printJSON(out, addressesOf(at), "") })
 		}
 		fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
-		err = up.Up(cmd.Context(), cfg, log, out, func(at up.Addresses) {
+		err = up.Run(cmd.Context(), cfg, log, out, func(at up.Addresses) {
 			welcome(cmd, out, at, environment[service.EnvAPIKey])
 		})
 		if err == nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// ProvisionConfig says what to provision.
-type ProvisionConfig struct {
+// Config says what to provision.
+type Config struct {
 	Postgres service.Postgres
 	NATS     service.NATS
 	Log      service.Log
@@ -34,7 +34,7 @@ type ProvisionConfig struct {
 }
 
 // payloadNeeds are what NATS' max_payload is compared with.
-func (c ProvisionConfig) payloadNeeds() events.PayloadNeeds {
+func (c Config) payloadNeeds() events.PayloadNeeds {
 	return events.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == service.EventContentFull}
 }
 
@@ -75,7 +75,7 @@ func (s StreamSizes) Validate() error {
 }
 
 // Topology is what is to be provisioned.
-func (c ProvisionConfig) Topology() events.Topology {
+func (c Config) Topology() events.Topology {
 	return events.NewTopology(c.NATS.Prefix, c.NATS.Replicas).WithSizes(events.Sizes{
 		Intake: int64(c.Sizes.Intake), Rejected: int64(c.Sizes.Rejected), Deliveries: int64(c.Sizes.Deliveries),
 		Events: int64(c.Sizes.Events), Changes: int64(c.Sizes.Changes),
@@ -83,7 +83,7 @@ func (c ProvisionConfig) Topology() events.Topology {
 }
 
 // Validate reports every mistake of the pace.
-func (c ProvisionConfig) Validate() error {
+func (c Config) Validate() error {
 	errs := []error{c.Postgres.ValidateWith(db.CheckURL), service.ValidPayloadBytes(c.MaxPayloadBytes), service.ValidEventContent(c.EventContent)}
 	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
 		errs = append(errs, service.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
@@ -94,10 +94,10 @@ func (c ProvisionConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Provision brings schema, streams and schedule up to date. It waits for
+// Run brings schema, streams and schedule up to date. It waits for
 // Postgres and NATS until ctx ends, also when they go away while it works, and
-// may run at any time, also while services work and beside another Provision.
-func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {
+// may run at any time, also while services work and beside another Run.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err := provisionPostgres(ctx, cfg, log); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func Provision(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error 
 }
 
 // provisionStreams says which streams change their size.
-func provisionStreams(ctx context.Context, cfg ProvisionConfig, js jetstream.JetStream, log *zap.Logger) error {
+func provisionStreams(ctx context.Context, cfg Config, js jetstream.JetStream, log *zap.Logger) error {
 	if missing := cfg.payloadNeeds().Missing(js.Conn()); missing != "" {
 		log.Warn(missing)
 	}
@@ -143,7 +143,7 @@ func provisionStreams(ctx context.Context, cfg ProvisionConfig, js jetstream.Jet
 	return nil
 }
 
-func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger) error {
+func provisionPostgres(ctx context.Context, cfg Config, log *zap.Logger) error {
 	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-provision"})
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func provisionPostgres(ctx context.Context, cfg ProvisionConfig, log *zap.Logger
 	})
 }
 
-func provisionSchema(ctx context.Context, cfg ProvisionConfig, pool *pgxpool.Pool) error {
+func provisionSchema(ctx context.Context, cfg Config, pool *pgxpool.Pool) error {
 	if err := db.Migrate(ctx, pool); err != nil {
 		return err
 	}

@@ -20,9 +20,9 @@ import (
 	"github.com/message-dispatcher/dispatch/services/sender"
 )
 
-// UpConfig is the configuration of everything in one process.
-type UpConfig struct {
-	Provision  provision.ProvisionConfig
+// Config is the configuration of everything in one process.
+type Config struct {
+	Provision  provision.Config
 	Ingest     ingest.Config
 	Dispatcher dispatcher.Config
 	Sender     sender.Config
@@ -36,16 +36,16 @@ type UpConfig struct {
 	unused     []string                                      // warnings about settings of the same kind
 }
 
-// defaultNATSListen is the default in UpConfig's tag.
+// defaultNATSListen is the default in Config's tag.
 const defaultNATSListen = "127.0.0.1:4222"
 
 // placeholder stands for an address that is known only once the embedded
 // server runs, so that everything else can be validated before.
 const placeholder = "127.0.0.1:1"
 
-// ParseUp reads the configuration; addresses that are not given will be those
+// Parse reads the configuration; addresses that are not given will be those
 // of the embedded servers. Every mistake is in the *service.ConfigError.
-func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
+func Parse(environment service.Environment, dir string) (Config, error) {
 	env := service.Environment{}
 	for name, value := range environment {
 		env[name] = value
@@ -82,7 +82,7 @@ func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
 	if own.webhook {
 		env["WEBHOOK_URL"] = "http://" + placeholder
 	}
-	cfg, err := service.Parse[UpConfig](env)
+	cfg, err := service.Parse[Config](env)
 	cfg.Dir, cfg.own, cfg.healthAddr, cfg.unused = dir, own, environment["HEALTH_ADDR"], unused
 	found := &service.ConfigError{}
 	_ = errors.As(err, &found) // what else is wrong
@@ -99,12 +99,12 @@ func ParseUp(environment service.Environment, dir string) (UpConfig, error) {
 }
 
 // Validate reports a mistake in the embedded server's address.
-func (c UpConfig) Validate() error {
+func (c Config) Validate() error {
 	return service.ValidAddr("NATS_LISTEN", c.NATSListen)
 }
 
 // Warnings says what is set to no effect.
-func (c UpConfig) Warnings() []string {
+func (c Config) Warnings() []string {
 	var warnings []string
 	if !c.own.nats && c.NATSListen != defaultNATSListen {
 		warnings = append(warnings, "NATS_LISTEN is ignored, because NATS_URL is set: no NATS server is started here")
@@ -125,11 +125,11 @@ type Addresses struct {
 	OwnRedis, OwnWebhook bool
 }
 
-// Up runs everything in this process until ctx ends, then drains it. The
+// Run runs everything in this process until ctx ends, then drains it. The
 // embedded servers are started for what no address is given for. received
 // takes a line for each message that reaches the built-in webhook receiver.
 // ready is called once everything answers.
-func Up(ctx context.Context, cfg UpConfig, log *zap.Logger, received io.Writer, ready func(Addresses)) error {
+func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, ready func(Addresses)) error {
 	// Each service drains under its own timeout; together they may take that
 	// of one after the other.
 	group := service.NewGroup(log, 2*cfg.Ingest.Lifecycle.ShutdownTimeout, nil)
@@ -149,7 +149,7 @@ func Up(ctx context.Context, cfg UpConfig, log *zap.Logger, received io.Writer, 
 		}
 	})
 	cfg.Provision.Postgres.DatabaseURL, cfg.Provision.NATS.URL = stack.DatabaseURL, stack.NATSURL
-	if err := provision.Provision(ctx, cfg.Provision, log); err != nil {
+	if err := provision.Run(ctx, cfg.Provision, log); err != nil {
 		return err
 	}
 	if cfg.own.webhook {
@@ -175,7 +175,7 @@ func Up(ctx context.Context, cfg UpConfig, log *zap.Logger, received io.Writer, 
 	return group.Wait(ctx)
 }
 
-func startServers(ctx context.Context, cfg UpConfig, log *zap.Logger) (*embedded.Stack, error) {
+func startServers(ctx context.Context, cfg Config, log *zap.Logger) (*embedded.Stack, error) {
 	given := embedded.Config{Dir: cfg.Dir, NATSListen: cfg.NATSListen, Logger: log.Named("local")}
 	if !cfg.own.postgres {
 		given.DatabaseURL = cfg.Provision.Postgres.URL()
@@ -191,7 +191,7 @@ func startServers(ctx context.Context, cfg UpConfig, log *zap.Logger) (*embedded
 
 // runServices starts the three services. The intake stops first and the
 // dispatcher last, so that the recorder writes what the sender still finishes.
-func runServices(group *service.Group, cfg UpConfig, stack *embedded.Stack, log *zap.Logger) {
+func runServices(group *service.Group, cfg Config, stack *embedded.Stack, log *zap.Logger) {
 	cfg.Dispatcher.Postgres.DatabaseURL, cfg.Dispatcher.NATS.URL = stack.DatabaseURL, stack.NATSURL
 	cfg.Dispatcher.Redis.RedisURL, cfg.Ingest.Redis.RedisURL = stack.RedisURL, stack.RedisURL
 	cfg.Sender.Postgres.DatabaseURL, cfg.Sender.NATS.URL = stack.DatabaseURL, stack.NATSURL
@@ -210,7 +210,7 @@ func runServices(group *service.Group, cfg UpConfig, stack *embedded.Stack, log 
 
 // observe has ingest, which alone listens, show the health and the metrics of
 // all three.
-func observe(cfg *UpConfig) {
+func observe(cfg *Config) {
 	metrics, health := service.NewMetrics(), service.NewHealth()
 	cfg.Ingest.Lifecycle.Metrics, cfg.Ingest.Lifecycle.Health = metrics, health
 	for name, lifecycle := range map[string]*service.Lifecycle{

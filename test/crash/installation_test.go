@@ -118,9 +118,9 @@ func patient(address string) string { return address + "&connect_timeout=60" }
 // provision is dispatch provision, with shorter waits.
 func (i *installation) provision() {
 	i.t.Helper()
-	cfg, err := service.Parse[provision.ProvisionConfig](i.env)
+	cfg, err := service.Parse[provision.Config](i.env)
 	require.NoError(i.t, err)
-	require.NoError(i.t, provision.Provision(i.t.Context(), cfg, zap.NewNop()))
+	require.NoError(i.t, provision.Run(i.t.Context(), cfg, zap.NewNop()))
 	for _, consumer := range i.top.Consumers([]string{message.DefaultDestination}) {
 		consumer.Config.AckWait = otherAckWait
 		if consumer.Stream == i.top.DeliveriesStream() {

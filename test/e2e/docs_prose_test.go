@@ -92,7 +92,7 @@ func TestTheTestsOfTheProse(t *testing.T) {
 			if dir == "" {
 				continue // of no package: prose about go test
 			}
-			tests := testsOf(t, filepath.Join("../..", dir, "*_test.go"))
+			tests := testsOf(t, filepath.Join("..", "..", dir, "*_test.go"))
 			require.NotEmpty(t, tests, command)
 			for _, run := range which.FindAllStringSubmatch(command, -1) {
 				wanted := strings.Trim(run[1], "'")

@@ -138,9 +138,9 @@ func (w *world) provision() {
 
 func (w *world) provisionOnly() {
 	w.t.Helper()
-	cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+	cfg, err := service.Parse[provision.Config](w.env)
 	require.NoError(w.t, err)
-	require.NoError(w.t, provision.Provision(w.t.Context(), cfg, w.log()))
+	require.NoError(w.t, provision.Run(w.t.Context(), cfg, w.log()))
 }
 
 // running is a service that runs in the test's process.

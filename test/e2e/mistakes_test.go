@@ -107,7 +107,7 @@ func TestEveryMistakeIsFoundAtTheStart(t *testing.T) {
 	for name, m := range mistakes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := up.ParseUp(m.set, "")
+			_, err := up.Parse(m.set, "")
 			var wrong *service.ConfigError
 			require.ErrorAs(t, err, &wrong)
 			var got []string
@@ -155,13 +155,13 @@ func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 		"MAX_PAYLOAD_BYTES=2000000 is more than a NATS server": env("MAX_PAYLOAD_BYTES", "2000000"),
 		"DISPATCH_BATCH_SIZE is not known":                     env("DISPATCH_BATCH_SIZE", "3"),
 	} {
-		cfg, err := up.ParseUp(set, "")
+		cfg, err := up.Parse(set, "")
 		require.NoError(t, err)
 		warnings := service.Warnings(set, &cfg)
 		require.Len(t, warnings, 1, "%v", warnings)
 		require.True(t, strings.HasPrefix(warnings[0], want), warnings[0])
 	}
-	cfg, err := up.ParseUp(env("BATCH_SIZE", ""), "") // as the compose file passes on what is unset
+	cfg, err := up.Parse(env("BATCH_SIZE", ""), "") // as the compose file passes on what is unset
 	require.NoError(t, err)
 	require.Empty(t, service.Warnings(nil, &cfg))
 }

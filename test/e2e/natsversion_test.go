@@ -74,9 +74,9 @@ func TestAnOldNATSIsRefusedWithItsVersion(t *testing.T) {
 	api := w.runIngest()
 	old := seemsOlder(t, w.env["NATS_URL"])
 	w.env["NATS_URL"] = old
-	cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+	cfg, err := service.Parse[provision.Config](w.env)
 	require.NoError(t, err)
-	err = provision.Provision(t.Context(), cfg, w.log())
+	err = provision.Run(t.Context(), cfg, w.log())
 	require.ErrorIs(t, err, events.ErrTooOld)
 	require.ErrorContains(t, err, "NATS 2.11.9: older than version 2.14, which is needed")
 

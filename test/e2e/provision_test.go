@@ -20,7 +20,7 @@ import (
 func unmigrated(t *testing.T) (w *world, provisionAgain func() error, pool *pgxpool.Pool) {
 	t.Helper()
 	w = newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t))
-	cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+	cfg, err := service.Parse[provision.Config](w.env)
 	require.NoError(t, err)
 	pool, err = db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(t, err)
@@ -28,7 +28,7 @@ func unmigrated(t *testing.T) (w *world, provisionAgain func() error, pool *pgxp
 	return w, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		return provision.Provision(ctx, cfg, w.log())
+		return provision.Run(ctx, cfg, w.log())
 	}, pool
 }
 

@@ -213,9 +213,9 @@ func TestASmallMaxPayloadIsReported(t *testing.T) {
 
 	small := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: 32KB\n" })[0]
 	w.env["NATS_URL"] = small.URL
-	cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+	cfg, err := service.Parse[provision.Config](w.env)
 	require.NoError(t, err)
-	require.ErrorIs(t, provision.Provision(t.Context(), cfg, w.log()), events.ErrMaxPayload)
+	require.ErrorIs(t, provision.Run(t.Context(), cfg, w.log()), events.ErrMaxPayload)
 	w.js = w.connect()
 	require.ErrorIs(t, w.top.Check(t.Context(), w.js), events.ErrMaxPayload)
 }

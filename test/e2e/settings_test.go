@@ -24,11 +24,11 @@ var users = []struct {
 	name   string
 	config any
 }{
-	{"provision", provision.ProvisionConfig{}},
+	{"provision", provision.Config{}},
 	{"ingest", ingest.Config{}},
 	{"dispatcher", dispatcher.Config{}},
 	{"sender", sender.Config{}},
-	{"up", up.UpConfig{}},
+	{"up", up.Config{}},
 }
 
 type setting struct {

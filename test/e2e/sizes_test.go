@@ -67,9 +67,9 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 		for i := 0; i < len(settings); i += 2 {
 			w.env[settings[i]] = settings[i+1]
 		}
-		cfg, err := service.Parse[provision.ProvisionConfig](w.env)
+		cfg, err := service.Parse[provision.Config](w.env)
 		require.NoError(t, err)
-		return provision.Provision(t.Context(), cfg, w.log())
+		return provision.Run(t.Context(), cfg, w.log())
 	}
 	require.NoError(t, provision("INTAKE_MAX_BYTES", "32MiB", "EVENTS_MAX_BYTES", "8GiB", "REJECTED_MAX_BYTES", "100MB"))
 	require.Equal(t, "32MiB", size(w.top.IntakeStream()))
@@ -102,7 +102,7 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 
 func TestASizeThatCantBeIsNamed(t *testing.T) {
 	t.Parallel()
-	_, err := service.Parse[provision.ProvisionConfig](service.Environment{
+	_, err := service.Parse[provision.Config](service.Environment{
 		"DATABASE_URL": "postgres://x@y/z", "INTAKE_MAX_BYTES": "1MiB", "DELIVERIES_MAX_BYTES": "32MiB", "EVENTS_MAX_BYTES": "much",
 	})
 	require.ErrorContains(t, err, `INTAKE_MAX_BYTES="1MiB": must be from 16MiB to 1024TiB`)
