@@ -4,7 +4,7 @@
 
 MODULE      := github.com/message-dispatcher/dispatch
 VERSION      = $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-MODULE_DIRS  = $(shell go list -m -f '{{.Dir}}')
+MODULE_DIRS := . ./test
 
 # Tools are built from source in pinned versions, and the version is part of the
 # file's name: a new pin builds a new file, an old one stays as it is.
@@ -126,13 +126,13 @@ test-coverage: ## Run every test and tell how much of the code they reach (bin/c
 # and how a missing requirement or replacement shows.
 lint: export CGO_ENABLED = 0
 lint: $(GOLANGCI_LINT) $(SQLC) ## Check the format, the linters, each module by itself, generated code and the AsyncAPI document
-	@echo 'gofmt'; unformatted=$$(gofmt -l $(MODULE_DIRS)); \
+	@echo 'gofmt'; unformatted=$$(gofmt -l cmd internal migrations pkg services test); \
 		[ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; } >&2
-	@echo 'no test sleeps'; sleeping=$$(grep -rl --include='*_test.go' 'time\.Sleep(' $(MODULE_DIRS) | xargs grep -L '"testing/synctest"' /dev/null | grep -v /dev/null); \
+	@echo 'no test sleeps'; sleeping=$$(grep -rl --include='*_test.go' 'time\.Sleep(' . | xargs grep -L '"testing/synctest"' /dev/null | grep -v /dev/null); \
 		[ -z "$$sleeping" ] || { echo "wait for a signal instead, or use testing/synctest:"; echo "$$sleeping"; exit 1; } >&2
 	$(GOLANGCI_LINT) run $(addsuffix /...,$(MODULE_DIRS))
 	@for dir in $(MODULE_DIRS); do \
-		echo "tidy and vet: $${dir#$(CURDIR)/}"; \
+		echo "tidy and vet: $$dir"; \
 		(cd "$$dir" && GOWORK=off go mod tidy -diff && GOWORK=off go vet ./...) || exit 1; \
 	done
 	@scripts/check-generated
@@ -152,13 +152,13 @@ generate: $(SQLC) ## Write generated code anew: the queries (sqlc), then every g
 tidy: ## Bring all go.mod and go.sum files in line
 	go work sync
 	@for dir in $(MODULE_DIRS); do \
-		echo "tidy: $${dir#$(CURDIR)/}"; \
+		echo "tidy: $$dir"; \
 		(cd "$$dir" && GOWORK=off go mod tidy) || exit 1; \
 	done
 
 vuln: $(GOVULNCHECK) ## Look for known vulnerabilities (before a release; needs the network)
 	@for dir in $(MODULE_DIRS); do \
-		echo "vulnerabilities: $${dir#$(CURDIR)/}"; \
+		echo "vulnerabilities: $$dir"; \
 		(cd "$$dir" && GOWORK=off $(GOVULNCHECK) ./...) || { \
 			[ $$? -eq 3 ] || echo 'vuln needs https://vuln.go.dev, and could not ask there' >&2; exit 1; }; \
 	done

@@ -234,7 +234,7 @@ func TestMakeSaysWhatItLacks(t *testing.T) {
 	require.NotZero(t, code)
 	require.NotContains(t, out, "vuln needs")
 	standIn(vulncheck, "exit 0")
-	require.Contains(t, c.makes("vuln", "TOOLS="+bin), "vulnerabilities: pkg/message")
+	require.Contains(t, c.makes("vuln", "TOOLS="+bin), "vulnerabilities: ./test")
 
 	for _, purpose := range []string{"run", "test"} {
 		done, err := exec.CommandContext(t.Context(), "../../scripts/deps", purpose).CombinedOutput()
