@@ -41,7 +41,7 @@ func TestTheCommandsOfMIGRATING(t *testing.T) {
 
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "bin", "dispatch"), ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "bin", "dispatch"), "../../cmd/dispatch")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
