@@ -20,7 +20,7 @@ func senderScenarios() []scenario {
 		{point: failpoint.SenderTold, how: "of a long wait", work: parks},
 		{point: failpoint.SenderParked, work: parks},
 		{point: failpoint.SenderEnded, how: "of a long wait", work: parks},
-		{point: failpoint.SenderDiscarding, how: "when the retry is parked for a sender that died before", before: []failpoint.Point{failpoint.SenderTold}, work: parks},
+		{point: failpoint.SenderDiscarding, how: "when the retry is parked for a sender that died before", before: []failpoint.Point{failpoint.SenderTold}, work: parksLong},
 		{point: failpoint.SenderPulled, work: four},
 		{point: failpoint.SenderLoaded, work: four},
 		{point: failpoint.SenderPosting, work: one},

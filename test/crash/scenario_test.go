@@ -94,6 +94,13 @@ func parks(i *installation) {
 	i.post(body("hello")).calls = 1 + i.times
 }
 
+// parksLong is one wait so long that the delivery of before comes again three
+// times meanwhile: the retry takes its place on the queue.
+func parksLong(i *installation) {
+	i.failing(1, "30")
+	i.post(body("hello")).calls = 2
+}
+
 // senderAway keeps the sender down until the victim has died.
 func senderAway(i *installation) {
 	i.sender.Kill()
