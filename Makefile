@@ -11,11 +11,17 @@ MODULE_DIRS := . ./test
 GOLANGCI_LINT_VERSION := v2.15.0
 SQLC_VERSION          := v1.31.1
 GOVULNCHECK_VERSION   := v1.9.0
+# goreleaser v2.17 needs a module that not every proxy serves, v2.18 needs Go 1.27.
+# syft writes the SBOMs.
+GORELEASER_VERSION    := v2.16.0
+SYFT_VERSION          := v1.57.1
 
 TOOLS         := $(CURDIR)/bin/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 SQLC          := $(TOOLS)/sqlc-$(SQLC_VERSION)
 GOVULNCHECK   := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
+GORELEASER    := $(TOOLS)/goreleaser-$(GORELEASER_VERSION)
+SYFT          := $(TOOLS)/syft-$(SYFT_VERSION)
 
 # ARGS goes to `dispatch up`: make run ARGS='--data /tmp/dispatch'
 # TESTFLAGS goes to `go test`: make test TESTFLAGS='-run TestPace -v'
@@ -31,7 +37,7 @@ export GOFLAGS
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev dev-up dev-down deps build test proof test-unit test-integration test-coverage chaos bench \
-	lint fmt vet generate tidy vuln migrate-up migrate-down migrate-create docker-build clean
+	lint fmt vet generate tidy vuln migrate-up migrate-down migrate-create docker-build release clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -177,8 +183,14 @@ docker-build: ## Build the container image message-dispatcher
 	@docker info >/dev/null 2>&1 || { echo 'docker-build needs a running docker engine, and none answers (docker info says why)' >&2; exit 1; }
 	docker build -f infra/Dockerfile --build-arg VERSION=$(VERSION) -t message-dispatcher:latest .
 
+# A commit with a version's tag is built as that version, any other as a snapshot.
+release: export GOWORK := off
+release: export SYFT := $(SYFT)
+release: $(GORELEASER) $(SYFT) ## Build archives, checksums, SBOMs, deb and rpm packages in dist/; publishes nothing
+	$(GORELEASER) release --clean --skip=publish $(if $(shell git describe --tags --exact-match 2>/dev/null),,--snapshot)
+
 clean: dev-down ## Remove everything built, the tools too; data stays
-	rm -rf bin
+	rm -rf bin dist
 
 # go install can't name its file, so each tool is installed beside and moved.
 # CGO_ENABLED=0: no tool needs a C compiler.
@@ -196,3 +208,9 @@ $(SQLC):
 
 $(GOVULNCHECK):
 	$(call install_tool,golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION),govulncheck)
+
+$(GORELEASER):
+	$(call install_tool,github.com/goreleaser/goreleaser/v2@$(GORELEASER_VERSION),goreleaser)
+
+$(SYFT):
+	$(call install_tool,github.com/anchore/syft/cmd/syft@$(SYFT_VERSION),syft)
