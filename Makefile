@@ -184,9 +184,12 @@ docker-build: ## Build the container image message-dispatcher
 	docker build -f infra/Dockerfile --build-arg VERSION=$(VERSION) -t message-dispatcher:latest .
 
 # A commit with a version's tag is built as that version, any other as a snapshot.
+# goreleaser finds syft in the PATH, under its plain name.
 release: export GOWORK := off
-release: export SYFT := $(SYFT)
+release: export COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)
+release: export PATH := $(TOOLS):$(PATH)
 release: $(GORELEASER) $(SYFT) ## Build archives, checksums, SBOMs, deb and rpm packages in dist/; publishes nothing
+	@ln -sf $(notdir $(SYFT)) $(TOOLS)/syft
 	$(GORELEASER) release --clean --skip=publish $(if $(shell git describe --tags --exact-match 2>/dev/null),,--snapshot)
 
 clean: dev-down ## Remove everything built, the tools too; data stays
