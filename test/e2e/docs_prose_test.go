@@ -22,6 +22,7 @@ var proseCommands = map[string]struct{ runBy, notRun string }{
 	"make test":                          {notRun: "runs this"},
 	"make proof":                         {notRun: "runs this"},
 	"make bench":                         {notRun: "measures"},
+	"make release":                       {notRun: "builds for minutes; TestTheReleaseContainsWhatItNames reads its configuration"},
 	"make generate":                      {notRun: "make lint runs it, and compares"},
 	"dispatch --help":                    {runBy: "TestTheCommandItself"},
 	"dispatch bench":                     {runBy: "TestBench"},

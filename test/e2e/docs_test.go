@@ -28,7 +28,7 @@ var commands = map[string]struct{ runBy, notRun string }{
 	"README.md: On several machines 1": {notRun: "needs a Docker engine; TestTheComposeFileRunsEverything loads the file"},
 	"README.md: On several machines 2": {runBy: "TestTheServicesOfTheREADME"},
 
-	"BENCHMARKS.md: How to measure 1": {notRun: "measures, with benchstat from the network"},
+	"BENCHMARKS.md: The hot paths alone 1": {notRun: "measures, with benchstat from the network"},
 
 	"RELIABILITY.md: Upgrades, backup and restore 1": {notRun: "runs tests, as make test does"},
 

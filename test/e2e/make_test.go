@@ -43,7 +43,7 @@ func copyTree(t *testing.T, env ...string) tree {
 		switch {
 		case err != nil:
 			return err
-		case relative == ".git" || relative == "bin":
+		case relative == ".git" || relative == "bin" || relative == "dist":
 			if entry.IsDir() {
 				return filepath.SkipDir
 			}

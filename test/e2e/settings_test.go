@@ -75,19 +75,19 @@ func TestSettingsAreDocumented(t *testing.T) {
 	}
 
 	const begin, end = "-update` -->\n", "<!-- /settings -->"
-	readme, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/CONFIGURATION.md")
 	require.NoError(t, err)
-	head, rest, found := strings.Cut(string(readme), begin)
+	head, rest, found := strings.Cut(string(page), begin)
 	require.True(t, found)
 	_, tail, found := strings.Cut(rest, end)
 	require.True(t, found)
 	generated := head + begin + table.String() + end + tail
 	if *update {
-		require.NoError(t, os.WriteFile("../../README.md", []byte(generated), 0o644))
+		require.NoError(t, os.WriteFile("../../docs/CONFIGURATION.md", []byte(generated), 0o644))
 		require.NoError(t, os.WriteFile("../../.env.example", []byte(example.String()), 0o644))
 	}
 	written, err := os.ReadFile("../../.env.example")
 	require.NoError(t, err)
-	require.Equal(t, generated, string(readme), "README.md: run the test with -update")
+	require.Equal(t, generated, string(page), "docs/CONFIGURATION.md: run the test with -update")
 	require.Equal(t, example.String(), string(written), ".env.example: run the test with -update")
 }
