@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // weight is how much of an event is published.
@@ -61,8 +63,8 @@ func (e Entry) lighter(w weight) Entry {
 			})
 		})
 	}
-	event["data"] = marshal(data)
-	e.Data = marshal(event)
+	event["data"] = message.EncodeJSON(data)
+	e.Data = message.EncodeJSON(event)
 	return e
 }
 
@@ -71,7 +73,7 @@ func within(object map[string]json.RawMessage, name string, change func(map[stri
 	var inner map[string]json.RawMessage
 	if json.Unmarshal(object[name], &inner) == nil && inner != nil {
 		change(inner)
-		object[name] = marshal(inner)
+		object[name] = message.EncodeJSON(inner)
 	}
 }
 
@@ -85,5 +87,5 @@ func shorten(object map[string]json.RawMessage, name string) {
 	for end > 0 && !utf8.RuneStart(text[end]) {
 		end--
 	}
-	object[name] = marshal(text[:end])
+	object[name] = message.EncodeJSON(text[:end])
 }

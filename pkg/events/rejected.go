@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -159,21 +158,10 @@ func (c Composer) rejectedEvent(r Rejection, id, destination string) Entry {
 	envelope.Subject, envelope.Sequence = id, Sequence(1)
 	trace := TraceOf(r.Headers)
 	envelope.Traceparent, envelope.Tracestate = trace.Parent, trace.State
-	body := marshal(struct {
+	// Without escapes for HTML: a problem must not grow on its way.
+	body := message.EncodeJSON(struct {
 		Envelope
 		Data data `json:"data"`
 	}{envelope, data{destination, r.Code, r.Problem, r.Sequence}})
 	return Entry{Subject: c.topology.Event(message.EventRejected, destination), MsgID: envelope.ID, Headers: withTrace(nil, trace), Data: body}
-}
-
-// marshal writes JSON without making six bytes of every '<': a problem must
-// not grow on its way.
-func marshal(v any) []byte {
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
-		panic(fmt.Sprintf("events: what is published is valid JSON: %v", err))
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }

@@ -11,20 +11,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// ServiceError is a micro service's refusal.
-type ServiceError struct {
-	Code        string // of Nats-Service-Error-Code: an HTTP status here
-	Description string // of Nats-Service-Error
-	Body        []byte // a problem+json document, as a rule
-}
-
-// Error is code and description.
-func (e *ServiceError) Error() string { return e.Code + " " + e.Description }
-
 // Ask sends a request to a micro service and returns the body of its answer.
-// A refusal is a *ServiceError. It returns ErrUnavailable when nobody
+// An error response is a *message.Problem. It returns ErrUnavailable when nobody
 // listens, or nobody answers before ctx ends.
 func Ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) ([]byte, error) {
 	answer, err := nc.RequestWithContext(ctx, subject, body)
@@ -32,16 +24,17 @@ func Ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) ([]byt
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrUnavailable, err)
 	}
 	if code := answer.Header.Get(micro.ErrorCodeHeader); code != "" {
-		return nil, &ServiceError{Code: code, Description: answer.Header.Get(micro.ErrorHeader), Body: answer.Data}
+		status, _ := strconv.Atoi(code) // of HTTP; anything else becomes a 500
+		return nil, message.ReadProblem(status, answer.Header.Get(micro.ErrorHeader), answer.Data)
 	}
 	return answer.Data, nil
 }
 
-// Answer is what a micro endpoint answers: a body, or an error.
+// Answer is what a micro endpoint answers: a body, or a problem.
 type Answer struct {
 	Body    []byte
 	Headers map[string]string
-	Err     *ServiceError // its Body goes instead of Body
+	Problem *message.Problem // goes instead of Body
 }
 
 // Concurrent runs the requests of micro endpoints side by side, up to a
@@ -78,31 +71,27 @@ func (c *Concurrent) respond(reply string, answer Answer) {
 	for name, value := range answer.Headers {
 		msg.Header[name] = []string{value}
 	}
-	if answer.Err != nil {
-		msg.Header[micro.ErrorCodeHeader] = []string{answer.Err.Code}
-		msg.Header[micro.ErrorHeader] = []string{oneLine(answer.Err.Description)}
-		msg.Data = answer.Err.Body
+	if answer.Problem != nil {
+		setProblem(msg, answer.Problem)
 	}
 	if err := c.nc.PublishMsg(msg); errors.Is(err, nats.ErrMaxPayload) {
 		_ = c.nc.PublishMsg(tooLargeAnswer(reply, len(msg.Data), c.nc.MaxPayload())) // else the asker would wait for nothing
 	} // any other error: nobody is left to tell, the asker's request times out
 }
 
+// setProblem makes a problem the response of a micro service.
+func setProblem(msg *nats.Msg, p *message.Problem) {
+	msg.Header[micro.ErrorCodeHeader] = []string{strconv.Itoa(p.Status)}
+	msg.Header[micro.ErrorHeader] = []string{oneLine(p.Error())}
+	msg.Data = p.JSON()
+}
+
 // tooLargeAnswer takes the place of an answer that NATS does not take.
 func tooLargeAnswer(reply string, size int, limit int64) *nats.Msg {
-	const status = http.StatusRequestEntityTooLarge
-	detail := fmt.Sprintf("it was done, but the answer has %d bytes and NATS takes %d at most (max_payload): ask for less at a time, or over HTTP", size, limit)
-	return &nats.Msg{
-		Subject: reply,
-		Header:  nats.Header{micro.ErrorCodeHeader: {strconv.Itoa(status)}, micro.ErrorHeader: {detail}},
-		Data: marshal(struct {
-			Type   string `json:"type"`
-			Title  string `json:"title"`
-			Status int    `json:"status"`
-			Detail string `json:"detail"`
-			Code   string `json:"code"`
-		}{"urn:message-dispatcher:problem:too_large", http.StatusText(status), status, detail, "too_large"}),
-	}
+	msg := &nats.Msg{Subject: reply, Header: nats.Header{}}
+	setProblem(msg, message.NewProblem(http.StatusRequestEntityTooLarge, message.ProblemTooLarge,
+		fmt.Sprintf("it was done, but the answer has %d bytes and NATS takes %d at most (max_payload): ask for less at a time, or over HTTP", size, limit)))
+	return msg
 }
 
 // Wait returns when no request is being worked on, or ctx has ended. Stop the

@@ -107,11 +107,7 @@ func appendText(b []byte, text string) []byte {
 		b = append(append(b, '"'), text...)
 		return append(b, '"')
 	}
-	var quoted bytes.Buffer
-	encoder := json.NewEncoder(&quoted)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(text) // a string can always be written
-	return append(b, bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))...)
+	return append(b, EncodeJSON(text)...)
 }
 
 // plainText reports whether nothing in text needs an escape.

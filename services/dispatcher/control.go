@@ -86,12 +86,12 @@ func (c *control) answer(ctx context.Context, verb, requestID string, do func(co
 	if requestID == "" {
 		requestID = message.NewID(time.Now()).String()
 	}
-	p, foreseen := problemOf(err)
-	if !foreseen {
+	p := problemOf(err)
+	if p.Code == message.ProblemInternal {
 		c.log.Error("a request failed", zap.String("verb", verb), zap.String("request", requestID), zap.Error(err))
 	}
 	p.RequestID = requestID
-	return events.Answer{Err: p.refusal()}
+	return events.Answer{Problem: p}
 }
 
 // start lets ticks run. It may be called at any time and any number of times.

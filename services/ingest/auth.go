@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // openPaths need no key: probes have none, and how the API is used is no
@@ -30,12 +32,12 @@ func (a *api) admit(c *fiber.Ctx) error {
 	presented := presentedKey(c)
 	if presented == "" {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="dispatch"`)
-		return newProblem(http.StatusUnauthorized, codeUnauthorized, "send a key as Authorization: Bearer KEY, or as X-API-Key")
+		return message.NewProblem(http.StatusUnauthorized, message.ProblemUnauthorized, "send a key as Authorization: Bearer KEY, or as X-API-Key")
 	}
 	name, known := a.keys.owner(presented)
 	if !known {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="dispatch", error="invalid_token"`)
-		return newProblem(http.StatusUnauthorized, codeUnauthorized, "the key is not known")
+		return message.NewProblem(http.StatusUnauthorized, message.ProblemUnauthorized, "the key is not known")
 	}
 	c.Locals(localCaller, name)
 	return nil
@@ -63,7 +65,7 @@ func checkHost(c *fiber.Ctx) error {
 	}
 	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
 	if !slices.Contains(localHosts, host) {
-		return newProblem(http.StatusForbidden, codeHostNotAllowed,
+		return message.NewProblem(http.StatusForbidden, message.ProblemHostNotAllowed,
 			"without API_KEYS the service answers to localhost, 127.0.0.1 and [::1] alone")
 	}
 	return nil
@@ -84,7 +86,7 @@ func (a *api) demandType(c *fiber.Ctx, bodyNeeded bool, types ...string) error {
 	if !slices.Contains(types, contentType(c)) {
 		types = slices.Compact(slices.Sorted(slices.Values(types)))
 		c.Set("Accept-Post", strings.Join(types, ", "))
-		return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or ")+isType(given))
+		return message.NewProblem(http.StatusUnsupportedMediaType, message.ProblemUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or ")+isType(given))
 	}
 	return demandCoding(c)
 }

@@ -163,7 +163,7 @@ func (r *bulkReader) status(value json.RawMessage) {
 	for _, name := range names {
 		status, ok := message.ParseStatus(name)
 		if !ok || !message.Retry.Allows(status) {
-			r.wrong("status", codeInvalidValue, fmt.Sprintf("must be of FAILED, CANCELLED and EXPIRED, is %q", shortened(name)))
+			r.wrong("status", message.CodeInvalidValue, fmt.Sprintf("must be of FAILED, CANCELLED and EXPIRED, is %q", shortened(name)))
 			continue
 		}
 		if !slices.Contains(r.request.filter.Statuses, status) {

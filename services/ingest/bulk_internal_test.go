@@ -8,6 +8,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 func TestABulkRetryThatRunsOutOfTimeSaysSo(t *testing.T) {
@@ -16,5 +17,5 @@ func TestABulkRetryThatRunsOutOfTimeSaysSo(t *testing.T) {
 	done, err := cases.RetryMany(t.Context(), bulkRetry{}, time.Now())
 	require.NoError(t, err)
 	require.True(t, done.More)
-	require.JSONEq(t, `{"matched":0,"retried":0,"dryRun":false,"more":true}`, string(encode(done)))
+	require.JSONEq(t, `{"matched":0,"retried":0,"dryRun":false,"more":true}`, string(message.EncodeJSON(done)))
 }

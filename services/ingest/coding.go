@@ -68,7 +68,7 @@ func demandCoding(c *fiber.Ctx) error {
 		return nil
 	}
 	c.Set(fiber.HeaderAcceptEncoding, codings)
-	return newProblem(http.StatusUnsupportedMediaType, codeUnsupportedMedia,
+	return message.NewProblem(http.StatusUnsupportedMediaType, message.ProblemUnsupportedMedia,
 		fmt.Sprintf("Content-Encoding must be gzip or left out, is %.40q", c.Get(fiber.HeaderContentEncoding)))
 }
 

@@ -112,7 +112,7 @@ func TestACulpritStandsAlone(t *testing.T) {
 		if i == 37 {
 			var refused *pgconn.PgError
 			require.ErrorAs(t, o.err, &refused)
-			require.Equal(t, codeInternal, problemOf(o.err).Code)
+			require.Equal(t, message.ProblemInternal, problemOf(o.err).Code)
 			require.NotContains(t, problemOf(o.err).Detail, refused.Message, "SQL is nobody's business")
 			continue
 		}

@@ -2,10 +2,8 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,23 +27,26 @@ type control struct {
 }
 
 // Do has a dispatcher carry out a verb and returns its answer, JSON. What a
-// dispatcher refuses is the *problem that it gave; without a dispatcher it is
+// dispatcher refuses is the *message.Problem that it gave; without a dispatcher it is
 // control_unavailable.
 func (c *control) Do(ctx context.Context, verb string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlWait)
 	defer cancel()
 	answer, err := events.Ask(ctx, c.js.Conn(), c.topology.Control(verb), body)
-	var refused *events.ServiceError
+	var problem *message.Problem
 	switch {
-	case errors.As(err, &refused):
-		return nil, problemOfService(refused)
+	case errors.As(err, &problem):
+		if problem.Status == http.StatusServiceUnavailable {
+			problem.RetryAfter = message.RetryLater // it has no place in a response over NATS
+		}
+		return nil, problem
 	case events.Unanswered(err):
-		return nil, later(http.StatusServiceUnavailable, codeControlUnavailable, "no dispatcher is running", retryLater)
+		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable, "no dispatcher is running", message.RetryLater)
 	case err != nil && ctx.Err() != nil:
-		return nil, later(http.StatusServiceUnavailable, codeControlUnavailable,
-			"no dispatcher answered in time; the request may take effect all the same", retryLater)
+		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable,
+			"no dispatcher answered in time; the request may take effect all the same", message.RetryLater)
 	case err != nil:
-		return nil, later(http.StatusServiceUnavailable, codeControlUnavailable, "NATS is not available", retryLater)
+		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable, "NATS is not available", message.RetryLater)
 	}
 	return answer, nil
 }
@@ -72,22 +73,4 @@ func (c *control) Status(ctx context.Context) (message.Overview, error) {
 		overview.Instances = []message.Instance{}
 	}
 	return overview, nil
-}
-
-// problemOfService is the problem that a micro service answered; its status
-// is the error's code.
-func problemOfService(refused *events.ServiceError) *problem {
-	status, err := strconv.Atoi(refused.Code)
-	if err != nil || status < 400 || status > 599 {
-		status = http.StatusInternalServerError
-	}
-	var p problem
-	if json.Unmarshal(refused.Body, &p) != nil || p.Code == "" {
-		p = *newProblem(status, codeInternal, refused.Description)
-	}
-	p.Status = status
-	if status == http.StatusServiceUnavailable {
-		p.retryAfter = retryLater
-	}
-	return &p
 }

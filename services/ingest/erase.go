@@ -65,7 +65,7 @@ func (e *eraser) read(q query) (erasure, error) {
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch {
 		case name != "to" && name != "dryRun":
-			r.bad(name, codeUnknownParameter, "is not a parameter of this request")
+			r.bad(name, message.CodeUnknownParameter, "is not a parameter of this request")
 		case len(q[name]) > 1:
 			r.bad(name, message.CodeDuplicateField, "must be given once")
 		case name == "to":
@@ -73,7 +73,7 @@ func (e *eraser) read(q query) (erasure, error) {
 		default:
 			var err error
 			if request.dryRun, err = strconv.ParseBool(q[name][0]); err != nil {
-				r.bad(name, codeInvalidValue, "must be true or false")
+				r.bad(name, message.CodeInvalidValue, "must be true or false")
 			}
 		}
 	}

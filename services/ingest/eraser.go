@@ -100,7 +100,7 @@ func (e *eraser) reachable(ctx context.Context) error {
 		away = "Redis"
 	}
 	if away != "" {
-		return later(http.StatusServiceUnavailable, codeUnavailable, away+" is away, and holds what is to be erased; nothing was erased", retryLater)
+		return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, away+" is away, and holds what is to be erased; nothing was erased", message.RetryLater)
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func awayIf(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, later(http.StatusServiceUnavailable, codeUnavailable, "NATS went away; what is left is erased by the same request again", retryLater))
+	return errors.Join(err, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, "NATS went away; what is left is erased by the same request again", message.RetryLater))
 }
 
 // isTo reports whether a message as somebody published it is to a recipient.
@@ -264,7 +264,7 @@ func (e *eraser) forget(ctx context.Context, ids []message.ID, done *erasureAnsw
 	n, err := e.cache.Forget(ctx, ids)
 	done.Cached += n
 	if err != nil {
-		err = errors.Join(err, later(http.StatusServiceUnavailable, codeUnavailable, "Redis went away; what is left is erased by the same request again", retryLater))
+		err = errors.Join(err, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, "Redis went away; what is left is erased by the same request again", message.RetryLater))
 	}
 	return err
 }

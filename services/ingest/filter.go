@@ -27,13 +27,6 @@ const maxParameter = 256
 
 var limitPattern = regexp.MustCompile(`^[0-9]{1,4}$`)
 
-// Codes of mistakes that only parameters have.
-const (
-	codeUnknownParameter = "unknown_parameter"
-	codeInvalidValue     = "invalid_value"
-	codeNotSupported     = "not_supported"
-)
-
 // query is the parameters of a list, as HTTP gives them: every one may be
 // there several times.
 type query map[string][]string
@@ -82,7 +75,7 @@ func (r *filterReader) read(name string, values []string) {
 	}[name]
 	switch {
 	case target == nil && single == nil:
-		r.bad(name, codeUnknownParameter, "is not a parameter of this request")
+		r.bad(name, message.CodeUnknownParameter, "is not a parameter of this request")
 	case len(values) > 1:
 		r.bad(name, message.CodeDuplicateField, "must be given once")
 	case single != nil:
@@ -95,7 +88,7 @@ func (r *filterReader) read(name string, values []string) {
 func (r *filterReader) readStatus(value string) {
 	status, ok := message.ParseStatus(value)
 	if !ok {
-		r.bad("status", codeInvalidValue, "must be one of "+statusNames())
+		r.bad("status", message.CodeInvalidValue, "must be one of "+statusNames())
 		return
 	}
 	r.filter.Statuses = append(r.filter.Statuses, status)

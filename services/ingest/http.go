@@ -148,7 +148,7 @@ func (a *api) guarded(c *fiber.Ctx) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.panicked(requestID(c), p)
-			err = newProblem(http.StatusInternalServerError, codeInternal, "an unexpected error; its cause is in the service's log")
+			err = message.NewProblem(http.StatusInternalServerError, message.ProblemInternal, "an unexpected error; its cause is in the service's log")
 		}
 	}()
 	if err := a.admit(c); err != nil {
@@ -170,7 +170,7 @@ func (a *api) refuseUnread(c *fiber.Ctx, err error) error {
 	conn := c.Context().Conn()
 	linger(conn)
 	if broken := brokenFraming(conn); broken != nil {
-		err = newProblem(http.StatusBadRequest, codeMalformed, broken.Error())
+		err = message.NewProblem(http.StatusBadRequest, message.ProblemMalformed, broken.Error())
 	}
 	return a.refuse(c, err)
 }
@@ -178,7 +178,7 @@ func (a *api) refuseUnread(c *fiber.Ctx, err error) error {
 // refuse answers with a problem.
 func (a *api) refuse(c *fiber.Ctx, err error) error {
 	var routing *fiber.Error
-	var p *problem
+	var p *message.Problem
 	if errors.As(err, &routing) {
 		p = problemOfFiber(routing)
 		if p.Status == http.StatusMethodNotAllowed {
@@ -189,30 +189,30 @@ func (a *api) refuse(c *fiber.Ctx, err error) error {
 		a.report(c, p, err)
 	}
 	p.RequestID = requestID(c)
-	if p.retryAfter > 0 {
-		c.Set(fiber.HeaderRetryAfter, p.retryAfterText())
+	if p.RetryAfter > 0 {
+		c.Set(fiber.HeaderRetryAfter, p.RetryAfterSeconds())
 	}
 	c.Set(fiber.HeaderContentType, typeProblem)
-	return c.Status(p.Status).Send(p.json())
+	return c.Status(p.Status).Send(p.JSON())
 }
 
 // report logs what the operator has to know: nobody else hears of the cause.
-func (a *api) report(c *fiber.Ctx, p *problem, err error) {
+func (a *api) report(c *fiber.Ctx, p *message.Problem, err error) {
 	a.reportFrom(origin{requestID(c), c.Method(), routeOf(c)}, p, err)
 }
 
 // origin is the request that a report is about.
 type origin struct{ requestID, method, route string }
 
-func (a *api) reportFrom(o origin, p *problem, err error) {
-	var told *problem
+func (a *api) reportFrom(o origin, p *message.Problem, err error) {
+	var told *message.Problem
 	if p.Status < http.StatusInternalServerError || errors.As(err, &told) {
 		return
 	}
 	fields := []zap.Field{
 		zap.String("requestId", o.requestID), zap.String("method", o.method), zap.String("route", o.route), zap.Error(err),
 	}
-	if p.Code == codeInternal {
+	if p.Code == message.ProblemInternal {
 		a.log.Error("request failed", fields...)
 		return
 	}
@@ -222,24 +222,24 @@ func (a *api) reportFrom(o origin, p *problem, err error) {
 }
 
 // problemOfFiber words the errors of routing and reading.
-func problemOfFiber(err *fiber.Error) *problem {
+func problemOfFiber(err *fiber.Error) *message.Problem {
 	switch err.Code {
 	case http.StatusNotFound:
-		return newProblem(err.Code, codeNotFound, "there is nothing at this path; /docs shows what there is")
+		return message.NewProblem(err.Code, message.ProblemNotFound, "there is nothing at this path; /docs shows what there is")
 	case http.StatusMethodNotAllowed:
-		return newProblem(err.Code, codeMethodNotAllowed, "this path takes other methods")
+		return message.NewProblem(err.Code, message.ProblemMethodNotAllowed, "this path takes other methods")
 	case http.StatusRequestEntityTooLarge:
 		return errTooLarge()
 	case http.StatusRequestTimeout:
-		return newProblem(err.Code, codeRequestTimeout, "the request did not arrive in time")
+		return message.NewProblem(err.Code, message.ProblemRequestTimeout, "the request did not arrive in time")
 	case http.StatusRequestHeaderFieldsTooLarge:
-		return newProblem(err.Code, codeHeadersTooLarge, fmt.Sprintf("the headers must not be more than %d bytes", maxHeaders))
+		return message.NewProblem(err.Code, message.ProblemHeadersTooLarge, fmt.Sprintf("the headers must not be more than %d bytes", maxHeaders))
 	}
-	return newProblem(http.StatusBadRequest, codeMalformed, "the request is not HTTP as it should be")
+	return message.NewProblem(http.StatusBadRequest, message.ProblemMalformed, "the request is not HTTP as it should be")
 }
 
-func errTooLarge() *problem {
-	return newProblem(http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("the body must not be more than %d bytes", maxBody))
+func errTooLarge() *message.Problem {
+	return message.NewProblem(http.StatusRequestEntityTooLarge, message.ProblemTooLarge, fmt.Sprintf("the body must not be more than %d bytes", maxBody))
 }
 
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:/+=@-]{1,128}$`)
@@ -275,13 +275,13 @@ func probe(c *fiber.Ctx, ask func() (int, []byte)) error {
 
 // answer answers 200 with JSON.
 func answer(c *fiber.Ctx, body any) error {
-	return answerRaw(c, http.StatusOK, encode(body))
+	return answerRaw(c, http.StatusOK, message.EncodeJSON(body))
 }
 
 // answerHeld is answer for what may be large: a client that does not read it
 // holds it for as long as a write may take.
 func (a *api) answerHeld(c *fiber.Ctx, body any) error {
-	text := encode(body)
+	text := message.EncodeJSON(body)
 	if len(text) <= smallEnough {
 		return answerRaw(c, http.StatusOK, text)
 	}

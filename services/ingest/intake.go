@@ -181,7 +181,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 	failpoint.At(failpoint.IntakeStored)
 	var rejected []rejected
 	for i, r := range results {
-		p := (*problem)(nil)
+		p := (*message.Problem)(nil)
 		if r.err != nil {
 			p = problemOf(message.Named("the message", r.err))
 		}
@@ -204,7 +204,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 }
 
 // retryable says whether a problem is one of the moment, not of the message.
-func retryable(p *problem) bool { return p.retryAfter > 0 }
+func retryable(p *message.Problem) bool { return p.RetryAfter > 0 }
 
 func (in *intake) ack(msg jetstream.Msg) {
 	// It is committed. Should the ack get lost, the entry comes again and

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service/framing"
 )
 
@@ -58,11 +59,11 @@ func exhausted(err error) bool {
 // refuseConnection answers a connection that can't be served.
 func refuseConnection(conn net.Conn) {
 	defer conn.Close()
-	p := later(http.StatusServiceUnavailable, codeOverloaded, "too many connections", retrySoon)
-	body := p.json()
+	p := message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemOverloaded, "too many connections", message.RetrySoon)
+	body := p.JSON()
 	_ = conn.SetDeadline(time.Now().Add(lingerWait)) // a broken connection shows at the write
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nRetry-After: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-		p.Status, p.Title, typeProblem, p.retryAfterText(), len(body), body)
+		p.Status, p.Title, typeProblem, p.RetryAfterSeconds(), len(body), body)
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		_, _ = io.CopyN(io.Discard, conn, maxHeaders) // else it might be reset before the answer is read
 	}

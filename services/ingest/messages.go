@@ -221,7 +221,7 @@ func (p page) AppendJSON(b []byte) []byte {
 		b = p.Data[i].AppendJSON(b)
 	}
 	b = append(b, `],"nextCursor":`...)
-	return append(append(b, encode(p.NextCursor)...), '}')
+	return append(append(b, message.EncodeJSON(p.NextCursor)...), '}')
 }
 
 // List returns the messages that a query asks for, newest first: fewer than its
@@ -266,7 +266,7 @@ func (u *useCases) recipient(text string) string {
 func readID(text string) (message.ID, error) {
 	id, err := message.ParseID(text)
 	if err != nil {
-		p := newProblem(http.StatusBadRequest, codeInvalidParameters, "id must be a UUID")
+		p := message.NewProblem(http.StatusBadRequest, message.ProblemInvalidParameters, "id must be a UUID")
 		p.Errors = []message.FieldError{{Field: "id", Code: message.CodeInvalidFormat, Message: "must be a UUID"}}
 		return id, p
 	}

@@ -44,7 +44,7 @@ func (a *api) schedulerVerb(verb string, told schedulerTold, already string) fib
 			return fmt.Errorf("read the answer to %s: %w", verb, err)
 		}
 		if overview.Changed != nil && !*overview.Changed {
-			return newProblem(http.StatusConflict, codeWrongState, "the scheduler "+already)
+			return message.NewProblem(http.StatusConflict, message.ProblemWrongState, "the scheduler "+already)
 		}
 		return answer(c, told)
 	}

@@ -15,13 +15,13 @@ func TestAPageIsWrittenAsEncodingJSONDoes(t *testing.T) {
 	cursor := "next"
 	p := page{Data: []message.Message{}}
 	for range 3 {
-		require.JSONEq(t, string(encode(p)), string(p.AppendJSON(nil)))
+		require.JSONEq(t, string(message.EncodeJSON(p)), string(p.AppendJSON(nil)))
 		p.Data = append(p.Data, message.Message{
 			ID: message.NewID(time.Now()), To: "a", Content: "<&>", Payload: []byte(`{"a":1}`), Status: message.Sent,
 		})
 		p.NextCursor = &cursor
 	}
-	require.Equal(t, string(encode(p)), string(p.AppendJSON(nil)))
+	require.Equal(t, string(message.EncodeJSON(p)), string(p.AppendJSON(nil)))
 }
 
 // What is written into the room that its size took must not grow out of it.

@@ -42,7 +42,7 @@ func TestAnAnswerSaysWhatIsWrongWithTheDatabase(t *testing.T) {
 		p := problemOf(fmt.Errorf("insert 1 messages: %w", c.err))
 		require.Equal(t, c.status, p.Status, "%v", c.err)
 		require.Equal(t, c.detail, p.Detail)
-		require.Equal(t, c.status == http.StatusServiceUnavailable, p.retryAfter > 0)
+		require.Equal(t, c.status == http.StatusServiceUnavailable, p.RetryAfter > 0)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // rejected is an intake message with what its rejection publishes.
@@ -24,13 +25,13 @@ func newRejected(msg jetstream.Msg, entries []events.Entry) rejected {
 
 // rejection is what the rejection of a message publishes; nil if it is no fault
 // of the message, or not yet known to be one.
-func (in *intake) rejection(msg jetstream.Msg, p *problem, cause error) []events.Entry {
+func (in *intake) rejection(msg jetstream.Msg, p *message.Problem, cause error) []events.Entry {
 	meta, err := msg.Metadata()
 	if err != nil {
 		in.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
 		return nil
 	}
-	if p.Code == codeInternal {
+	if p.Code == message.ProblemInternal {
 		// It may be no fault of the message: a schema that is being changed.
 		in.log.Error("intake message can't be stored", zap.String("subject", msg.Subject()),
 			zap.Uint64("sequence", meta.Sequence.Stream), zap.Uint64("delivery", meta.NumDelivered), zap.Error(cause))
@@ -46,7 +47,7 @@ func (in *intake) rejection(msg jetstream.Msg, p *problem, cause error) []events
 		Headers:  msg.Headers(),
 		Data:     msg.Data(),
 		Code:     p.Code,
-		Problem:  p.json(),
+		Problem:  p.JSON(),
 	}, in.js.Conn().MaxPayload())
 }
 

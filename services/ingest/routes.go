@@ -76,10 +76,10 @@ type batchAnswer struct {
 }
 
 type itemAnswer struct {
-	Index    int         `json:"index"`
-	ID       *message.ID `json:"id,omitempty"`
-	Repeated bool        `json:"repeated,omitempty"` // stored before, under the same key
-	Error    *problem    `json:"error,omitempty"`
+	Index    int              `json:"index"`
+	ID       *message.ID      `json:"id,omitempty"`
+	Repeated bool             `json:"repeated,omitempty"` // stored before, under the same key
+	Error    *message.Problem `json:"error,omitempty"`
 }
 
 func (a *api) createBatch(c *fiber.Ctx) error {
@@ -182,7 +182,7 @@ func pathID(c *fiber.Ctx) (message.ID, error) {
 func noParameters(c *fiber.Ctx) error {
 	var errs []message.FieldError
 	for name := range c.Context().QueryArgs().All() {
-		errs = append(errs, message.FieldError{Field: string(name), Code: codeUnknownParameter, Message: "is not a parameter of this request"})
+		errs = append(errs, message.FieldError{Field: string(name), Code: message.CodeUnknownParameter, Message: "is not a parameter of this request"})
 	}
 	if len(errs) > 0 {
 		return badParameters(errs)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -71,9 +70,9 @@ func (s *microService) answer(do verb) func([]byte, micro.Headers) events.Answer
 	return func(data []byte, headers micro.Headers) events.Answer {
 		body, replayed, err := s.guard(do, data, headers)
 		if err != nil {
-			return refusal(problemOf(err))
+			return events.Answer{Problem: problemOf(err)}
 		}
-		reply := events.Answer{Body: encode(body)}
+		reply := events.Answer{Body: message.EncodeJSON(body)}
 		if replayed {
 			reply.Headers = map[string]string{headerReplayed: "true"}
 		}
@@ -85,24 +84,15 @@ func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body 
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("panic", zap.Any("panic", p), zap.Stack("stack"))
-			err = newProblem(500, codeInternal, "an unexpected error; its cause is in the service's log")
+			err = message.NewProblem(500, message.ProblemInternal, "an unexpected error; its cause is in the service's log")
 		}
 	}()
 	body, replayed, err = do(data, headers)
 	err = message.Named("the request", err)
-	if err != nil && problemOf(err).Code == codeInternal {
+	if err != nil && problemOf(err).Code == message.ProblemInternal {
 		s.log.Error("request over NATS failed", zap.Error(err))
 	}
 	return body, replayed, err
-}
-
-// refusal is a problem as NATS micro has it.
-func refusal(p *problem) events.Answer {
-	return events.Answer{Err: &events.ServiceError{
-		Code:        strconv.Itoa(p.Status),
-		Description: p.Error(),
-		Body:        p.json(),
-	}}
 }
 
 func (s *microService) create(data []byte, headers micro.Headers) (answer any, replayed bool, err error) {

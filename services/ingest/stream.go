@@ -92,7 +92,7 @@ type stream struct {
 
 	answers bytes.Buffer
 	index   int
-	lost    *problem // since an outage: the fate of all that still comes
+	lost    *message.Problem // since an outage: the fate of all that still comes
 	ended   bool
 }
 
@@ -195,9 +195,9 @@ func (s *stream) advance() {
 	} else if errors.As(err, &malformed) {
 		reason = malformed.Error()
 	}
-	p := newProblem(http.StatusBadRequest, codeMalformed, reason+"; what came after the last line answered was not stored")
+	p := message.NewProblem(http.StatusBadRequest, message.ProblemMalformed, reason+"; what came after the last line answered was not stored")
 	if s.api.conns.isDraining() {
-		p = later(http.StatusServiceUnavailable, codeUnavailable, "the service is stopping; what came after the last line answered was not stored", retrySoon)
+		p = message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, "the service is stopping; what came after the last line answered was not stored", message.RetrySoon)
 	}
 	p.RequestID = s.requestID
 	s.write(streamEnd{Error: p})
@@ -205,11 +205,11 @@ func (s *stream) advance() {
 
 // streamEnd is the last line of an answer to a stream that broke off.
 type streamEnd struct {
-	Error *problem `json:"error"`
+	Error *message.Problem `json:"error"`
 }
 
 func (s *stream) write(answer any) {
-	s.answers.Write(encode(answer))
+	s.answers.Write(message.EncodeJSON(answer))
 	s.answers.WriteByte('\n')
 }
 
@@ -223,7 +223,7 @@ func (s *stream) store(lines []line) {
 		case s.lost != nil:
 			results[i].err = s.lost
 		case l.long:
-			results[i].err = newProblem(http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("line %d must not be more than %d bytes long", l.number, s.maxLine))
+			results[i].err = message.NewProblem(http.StatusRequestEntityTooLarge, message.ProblemTooLarge, fmt.Sprintf("line %d must not be more than %d bytes long", l.number, s.maxLine))
 		default:
 			drafts, places = append(drafts, draft{body: l.data, scope: s.scope, trace: s.trace}), append(places, i)
 		}
@@ -277,9 +277,9 @@ func (s *stream) answer(number int, r result) {
 	}
 	item.Error = placed(fmt.Sprintf("line %d", number), r.err)
 	s.api.reportFrom(origin{s.requestID, http.MethodPost, s.route}, item.Error, r.err)
-	if item.Error.Code == codeUnavailable && s.lost == nil {
-		s.lost = later(http.StatusServiceUnavailable, codeUnavailable,
-			"the database became unavailable during this request; the message was not stored", retryLater)
+	if item.Error.Code == message.ProblemUnavailable && s.lost == nil {
+		s.lost = message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable,
+			"the database became unavailable during this request; the message was not stored", message.RetryLater)
 	}
 	s.write(item)
 }
@@ -288,7 +288,7 @@ func (s *stream) answer(number int, r result) {
 // own.
 func noKey(c *fiber.Ctx) error {
 	if len(keyOf(c).values) > 0 {
-		return invalidField(headerIdempotencyKey, codeNotSupported, "is not taken for a batch; give each message its own idempotencyKey")
+		return invalidField(headerIdempotencyKey, message.CodeNotSupported, "is not taken for a batch; give each message its own idempotencyKey")
 	}
 	return nil
 }

@@ -203,7 +203,7 @@ func (c *contract) pace() {
 	}
 	for _, body := range []string{"", "{}", "no JSON", `{"interval":"soon"}`, `{"batchSize":0}`, `{"x":1}`} {
 		_, err := c.control("configure", body)
-		var refused *events.ServiceError
+		var refused *message.Problem
 		require.ErrorAs(c.t, err, &refused, body)
 	}
 }

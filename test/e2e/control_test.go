@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 	"testing"
 	"time"
 
@@ -80,17 +79,17 @@ func TestAStopThatCantPublishSaysSo(t *testing.T) {
 	_, err := w.control("stop", "")
 
 	refused := requireRefusal(t, err, 503)
-	require.Contains(t, string(refused.Body), `"code":"claim_unpublished"`)
+	require.Equal(t, "claim_unpublished", refused.Code)
 	pace, err := w.store.Pace(t.Context())
 	require.NoError(t, err)
 	require.False(t, pace.Running, "it is stopped all the same")
 }
 
-func requireRefusal(t *testing.T, err error, status int) *events.ServiceError {
+func requireRefusal(t *testing.T, err error, status int) *message.Problem {
 	t.Helper()
-	var refused *events.ServiceError
+	var refused *message.Problem
 	require.ErrorAs(t, err, &refused)
-	require.Equal(t, strconv.Itoa(status), refused.Code)
+	require.Equal(t, status, refused.Status)
 	return refused
 }
 
@@ -114,9 +113,9 @@ func TestThePaceIsConfiguredOverNATS(t *testing.T) {
 	require.Less(t, time.Since(changed), 5*time.Second, "sleepers notice")
 
 	_, err = w.control("configure", `{"interval":"soon","batchSize":0}`)
-	require.Contains(t, string(requireRefusal(t, err, 422).Body), `"field":"batchSize"`)
+	require.Contains(t, string(requireRefusal(t, err, 422).JSON()), `"field":"batchSize"`)
 	_, err = w.control("configure", `no`)
-	require.Contains(t, string(requireRefusal(t, err, 400).Body), `"code":"malformed"`)
+	require.Contains(t, string(requireRefusal(t, err, 400).JSON()), `"code":"malformed"`)
 
 	require.Eventually(t, func() bool {
 		overview, err = w.control("status", "")

@@ -21,6 +21,9 @@ const (
 	CodeInvalidPhoneNumber = "invalid_phone_number" // can't be dialled from everywhere
 	CodeOutOfRange         = "out_of_range"         // is too small, too large, too early or too late
 	CodeUnknownDestination = "unknown_destination"  // names a destination that is not configured
+	CodeUnknownParameter   = "unknown_parameter"    // is no parameter of this request
+	CodeInvalidValue       = "invalid_value"        // is not one of the values that it may have
+	CodeNotSupported       = "not_supported"        // is no option of this request
 )
 
 // FieldError is one mistake in a request.
