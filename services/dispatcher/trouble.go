@@ -10,20 +10,20 @@ import (
 )
 
 // trouble tells that something keeps failing.
-type trouble struct{ *service.Trouble }
+type trouble struct{ *service.FailureTracker }
 
 func newTrouble(log *zap.Logger, what string) *trouble {
-	return &trouble{service.NewTrouble(log, what)}
+	return &trouble{service.NewFailureTracker(log, what)}
 }
 
 // is takes the result of a try.
-func (t *trouble) is(err error) { t.Is(err) }
+func (t *trouble) is(err error) { t.Report(err) }
 
 // watched is the trouble of a component that health shows under the
 // component's name. worst is what it does to the dispatcher.
 func (p parts) watched(component string, worst service.State, what string) *trouble {
 	t := newTrouble(p.log, what)
-	p.health.Watch(component, worst, t.Trouble)
+	p.health.Watch(component, worst, t.FailureTracker)
 	return t
 }
 

@@ -45,7 +45,7 @@ type announcer struct {
 	publish publisher
 	outbox  outbox
 	log     *zap.Logger
-	trouble *service.Trouble
+	trouble *service.FailureTracker
 	missed  func() // counts what is left to the relay
 
 	queue     chan committed
@@ -56,7 +56,7 @@ type announcer struct {
 func newAnnouncer(publish publisher, outbox outbox, log *zap.Logger) *announcer {
 	return &announcer{
 		publish: publish, outbox: outbox, log: log,
-		trouble:   service.NewTrouble(log, "announcing what was stored"),
+		trouble:   service.NewFailureTracker(log, "announcing what was stored"),
 		missed:    func() {},
 		queue:     make(chan committed, maxAnnouncements),
 		published: make(chan int64, deleteBatch),
@@ -128,7 +128,7 @@ func (a *announcer) announce(c committed) {
 	if err == nil {
 		err = a.publish.Publish(ctx, c.entries)
 	}
-	a.trouble.Is(err)
+	a.trouble.Report(err)
 	if err != nil {
 		a.missed() // the relay's now
 		return

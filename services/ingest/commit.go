@@ -70,7 +70,7 @@ type committer struct {
 	clock    events.Skew // Postgres'
 	observe  func(groupSize int)
 	emitted  func(messages int)
-	trouble  *service.Trouble
+	trouble  *service.FailureTracker
 
 	queue    chan chunk
 	messages atomic.Int64  // in queue
@@ -110,7 +110,7 @@ func (p place) settle(o outcome) {
 func newCommitter(store inserter, log *zap.Logger) *committer {
 	return &committer{
 		store:   store,
-		trouble: service.NewTrouble(log, "storing messages").Forgets(storeMemory),
+		trouble: service.NewFailureTracker(log, "storing messages").ForgetAfter(storeMemory),
 		queue:   make(chan chunk, maxQueued),
 		closed:  make(chan struct{}),
 		observe: func(int) {},
@@ -248,7 +248,7 @@ func (c *committer) commit(group []place) {
 	}
 	results, err := c.insert(messages)
 	if !db.BadData(err) { // which is the trouble of one message alone
-		c.trouble.Is(err)
+		c.trouble.Report(err)
 	}
 	switch {
 	case err == nil:

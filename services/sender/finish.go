@@ -44,7 +44,7 @@ func (s *sender) deliver(ctx context.Context, it *item) bool {
 		s.log.Warn("request cut off by the shutdown; it is made again", zap.Stringer("message", it.ID))
 		return true
 	}
-	s.opening.Is(a.unsent)
+	s.opening.Report(a.unsent)
 	opened := a.unsent == nil
 	switch {
 	case opened:

@@ -25,7 +25,7 @@ func (s *sender) pull(ctx context.Context) {
 			err = s.queue.Fetch(ctx, n, s.arrive)
 		}
 		if ctx.Err() == nil {
-			s.pulling.Is(err)
+			s.pulling.Report(err)
 		}
 		if err != nil {
 			pause(ctx, pullPause)

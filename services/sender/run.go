@@ -52,8 +52,8 @@ type sender struct {
 	ready        chan *item // worth an attempt
 	eventsAway   outage
 	postgresAway outage
-	pulling      *service.Trouble
-	opening      *service.Trouble
+	pulling      *service.FailureTracker
+	opening      *service.FailureTracker
 	unsent       unsentSince
 	naks         *nakBudget
 	clock        *events.Skew // Postgres': of every time that others see or go by
@@ -152,8 +152,8 @@ func newSender(cfg Config, log *zap.Logger) (*sender, error) {
 	return &sender{
 		log: log, webhook: hook, backoff: cfg.backoff(),
 		workers: cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
-		pulling: service.NewTrouble(log, "pulling deliveries"),
-		opening: service.NewTrouble(log, "opening connections to the webhook"),
+		pulling: service.NewFailureTracker(log, "pulling deliveries"),
+		opening: service.NewFailureTracker(log, "opening connections to the webhook"),
 		hand:    newHand(inHand),
 		clock:   clock,
 		fresh:   make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),

@@ -38,7 +38,7 @@ func TestWaitFor(t *testing.T) {
 				return nil
 			})
 			require.NoError(t, err)
-			assert.Less(t, time.Since(began), time.Minute+2*waitPause)
+			assert.Less(t, time.Since(began), time.Minute+2*waitLongest)
 			assert.Greater(t, tries, 15)
 			all := logs.All()
 			assert.GreaterOrEqual(t, len(all), 6)
@@ -82,5 +82,56 @@ func TestWaitFor(t *testing.T) {
 		err := WaitFor(t.Context(), zap.NewNop(), "schema", func(context.Context) error { return backoff.Permanent(errAway) })
 		assert.ErrorIs(t, err, errAway)
 		assert.ErrorContains(t, err, "wait for schema: ")
+	})
+}
+
+func TestRetryPausesLongerEachTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var tries []time.Time
+		var reported int
+		retry := Retry{First: time.Second, Longest: 10 * time.Second, Report: func(error) { reported++ }}
+		assert.NoError(t, retry.Do(t.Context(), func(context.Context) error {
+			if tries = append(tries, time.Now()); len(tries) < 8 {
+				return errAway
+			}
+			return nil
+		}))
+		assert.Len(t, tries, 8)
+		assert.Equal(t, 7, reported)
+		assert.LessOrEqual(t, tries[1].Sub(tries[0]), 2*time.Second)
+		assert.GreaterOrEqual(t, tries[7].Sub(tries[6]), 5*time.Second)
+	})
+}
+
+func TestRetryEndsWithAFinalErrorOrItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bad := errors.New("bad data")
+		retry := Retry{First: time.Second, Longest: time.Second, Final: func(err error) bool { return errors.Is(err, bad) }}
+		assert.Equal(t, bad, retry.Do(t.Context(), func(context.Context) error { return bad }))
+		assert.Equal(t, errAway, Retry{First: time.Second, Longest: time.Second}.Do(t.Context(), func(context.Context) error { return backoff.Permanent(errAway) }))
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.Equal(t, errAway, retry.Do(ctx, func(context.Context) error { return errAway }), "the last failure, and not the end of ctx")
+		assert.Equal(t, errAway, retry.Do(ctx, func(context.Context) error { return errAway }), "there is always a try")
+	})
+}
+
+func TestATryMayOutliveItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		slow := func(ctx context.Context) error {
+			if !Sleep(ctx, time.Minute) {
+				return ctx.Err()
+			}
+			return nil
+		}
+		assert.ErrorIs(t, Retry{First: time.Second, Longest: time.Second}.Do(ctx, slow), context.DeadlineExceeded)
+		assert.NoError(t, Retry{First: time.Second, Longest: time.Second, FinishTry: true, Try: time.Hour}.Do(ctx, slow))
+		assert.ErrorIs(t, Retry{First: time.Second, Longest: time.Second, FinishTry: true, Try: time.Second}.Do(ctx, slow), context.DeadlineExceeded)
 	})
 }

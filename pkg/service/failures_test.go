@@ -11,18 +11,18 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-func TestTroubleIsToldNowAndThen(t *testing.T) {
+func TestFailuresAreLoggedNowAndThen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		trouble := NewTrouble(zap.New(core), "tick")
-		trouble.Is(nil)
+		tracker := NewFailureTracker(zap.New(core), "tick")
+		tracker.Report(nil)
 		for range 25 {
-			trouble.Is(errAway)
+			tracker.Report(errAway)
 			<-time.After(time.Second)
 		}
-		trouble.Is(nil)
-		trouble.Is(nil)
+		tracker.Report(nil)
+		tracker.Report(nil)
 
 		var lines []string
 		for _, line := range logs.All() {
@@ -33,32 +33,32 @@ func TestTroubleIsToldNowAndThen(t *testing.T) {
 	})
 }
 
-func TestTroubleThatLastsIsSeenInHealth(t *testing.T) {
+func TestFailuresThatLastAreSeenInHealth(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		trouble, health := NewTrouble(zap.NewNop(), "tick"), NewHealth()
+		tracker, health := NewFailureTracker(zap.NewNop(), "tick"), NewHealth()
 		health.Serving()
-		health.Watch("tick", StateDown, trouble)
+		health.Watch("tick", StateDown, tracker)
 		state := func() State {
 			<-time.After(reportLifetime)
 			return health.Report().Checks["tick"].State
 		}
 		assert.Equal(t, StateOK, state())
-		trouble.Is(errors.New("once"))
+		tracker.Report(errors.New("once"))
 		assert.Equal(t, StateOK, state(), "a hiccup")
 		for range 3 {
-			trouble.Is(errors.New("again"))
+			tracker.Report(errors.New("again"))
 			<-time.After(2 * time.Second)
 		}
 		assert.Equal(t, StateDown, state())
-		trouble.Is(nil)
+		tracker.Report(nil)
 		assert.Equal(t, StateOK, state())
 
-		trouble.Is(errors.New("once more"))
-		<-time.After(2 * troubleGrace)
-		trouble.Is(errors.New("and then nobody tries"))
+		tracker.Report(errors.New("once more"))
+		<-time.After(2 * failureGrace)
+		tracker.Report(errors.New("and then nobody tries"))
 		assert.Equal(t, StateDown, state())
-		<-time.After(troubleMemory)
+		<-time.After(failureMemory)
 		assert.Equal(t, StateOK, state())
 	})
 }

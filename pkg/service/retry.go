@@ -1,0 +1,111 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.uber.org/zap"
+)
+
+// Retry repeats one piece of work until it succeeds. Every retry inside a
+// service is one of these; how often a message is retried is another matter
+// (message.Backoff). A Retry is not changed by use.
+type Retry struct {
+	// First is the pause after the first failure. Each further pause is twice as
+	// long, up to Longest. All are jittered by half.
+	First, Longest time.Duration
+	// Try bounds each try. 0: only ctx does.
+	Try time.Duration
+	// FinishTry keeps ctx from interrupting a try that has begun. Then only Try
+	// ends it.
+	FinishTry bool
+	// Final says which errors no further try can cure. nil: none, except those
+	// made by backoff.Permanent.
+	Final func(error) bool
+	// Report is called with each failure that is followed by another try. nil:
+	// nobody.
+	Report func(error)
+}
+
+// Do calls try until it returns nil. It returns the last error if that is final
+// or if ctx ends. There is always at least one try.
+func (r Retry) Do(ctx context.Context, try func(ctx context.Context) error) error {
+	pauses := backoff.NewExponentialBackOff()
+	pauses.InitialInterval, pauses.MaxInterval, pauses.Multiplier = r.First, r.Longest, 2
+	var last error
+	once := func() (struct{}, error) {
+		last = r.once(ctx, try)
+		if last != nil && r.Final != nil && r.Final(last) {
+			return struct{}{}, backoff.Permanent(last)
+		}
+		return struct{}{}, last
+	}
+	report := func(err error, _ time.Duration) {
+		if r.Report != nil {
+			r.Report(err)
+		}
+	}
+	if _, err := backoff.Retry(ctx, once, backoff.WithBackOff(pauses), backoff.WithNotify(report), backoff.WithMaxElapsedTime(0)); err == nil {
+		return nil
+	}
+	var permanent *backoff.PermanentError
+	if errors.As(last, &permanent) {
+		return permanent.Unwrap()
+	}
+	return last
+}
+
+func (r Retry) once(ctx context.Context, try func(ctx context.Context) error) error {
+	if r.FinishTry {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if r.Try > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.Try)
+		defer cancel()
+	}
+	return try(ctx)
+}
+
+const (
+	waitTry      = 5 * time.Second // one try may take this long
+	waitFirst    = 100 * time.Millisecond
+	waitLongest  = 2 * time.Second  // the longest pause between two tries
+	waitLogEvery = 10 * time.Second // between two log lines about the same wait
+)
+
+// WaitFor calls check until it returns nil: first every 100 ms, then less often,
+// every 2 s in the end. It logs the first failure, one line about every 10 s
+// after it, and the success if there was a failure. Each try gets 5 s. An error
+// made by backoff.Permanent ends the wait and is returned. The end of ctx is
+// returned as an error that wraps ctx.Err() and names the last failure.
+func WaitFor(ctx context.Context, log *zap.Logger, what string, check func(ctx context.Context) error) error {
+	began := time.Now()
+	var logged time.Time
+	var last error
+	retry := Retry{First: waitFirst, Longest: waitLongest, Try: waitTry, Report: func(err error) {
+		last = err
+		if logged.IsZero() || time.Since(logged) >= waitLogEvery {
+			logged = time.Now()
+			log.Warn("waiting for "+what,
+				zap.String("error", Redact(err.Error())),
+				zap.Duration("waited", time.Since(began).Round(time.Second)))
+		}
+	}}
+	err := retry.Do(ctx, check)
+	switch {
+	case err == nil:
+		if last != nil {
+			log.Info(what+" is there", zap.Duration("waited", time.Since(began).Round(time.Second)))
+		}
+		return nil
+	case ctx.Err() == nil:
+		return fmt.Errorf("wait for %s: %w", what, err)
+	case last == nil || errors.Is(last, ctx.Err()):
+		return fmt.Errorf("wait for %s: %w", what, ctx.Err())
+	}
+	return fmt.Errorf("wait for %s: %w (last failure: %s)", what, ctx.Err(), Redact(last.Error()))
+}
