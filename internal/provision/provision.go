@@ -24,11 +24,11 @@ type Config struct {
 	NATS     service.NATS
 	Log      service.Log
 
-	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0 emits continuously, as soon as messages are due"`
-	BatchSize          *int          `env:"BATCH_SIZE" help:"messages a tick emits; unset: 2 with an interval, 500 without"`
+	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0: continuous mode, messages are emitted as soon as they are due"`
+	BatchSize          *int          `env:"BATCH_SIZE" help:"maximum number of messages per tick; unset: 2 with an interval, 500 without"`
 
 	MaxPayloadBytes int    `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
-	EventContent    string `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	EventContent    string `env:"EVENT_CONTENT" envDefault:"none" help:"full: events include content, payload and metadata; none: they do not"`
 
 	Sizes StreamSizes
 }
@@ -40,11 +40,11 @@ func (c Config) payloadNeeds() events.PayloadNeeds {
 
 // StreamSizes are how much each stream may hold. JetStream reserves it.
 type StreamSizes struct {
-	Intake     service.Size `env:"INTAKE_MAX_BYTES" envDefault:"256MiB" help:"size of the stream of intake that is not yet stored; publishers are refused beyond it"`
-	Rejected   service.Size `env:"REJECTED_MAX_BYTES" envDefault:"64MiB" help:"size of the stream of rejected intake; the oldest go beyond it"`
-	Deliveries service.Size `env:"DELIVERIES_MAX_BYTES" envDefault:"256MiB" help:"size of the work queue with its parked retries; from half of it on nothing is emitted"`
-	Events     service.Size `env:"EVENTS_MAX_BYTES" envDefault:"512MiB" help:"size of the stream of events; the oldest go when it is nearly full, of those that are recorded"`
-	Changes    service.Size `env:"CHANGES_MAX_BYTES" envDefault:"128MiB" help:"size of the stream that tells what to copy to Redis; the oldest go beyond it"`
+	Intake     service.Size `env:"INTAKE_MAX_BYTES" envDefault:"256MiB" help:"size of the stream INTAKE (messages that are not stored yet); a full stream refuses publishes"`
+	Rejected   service.Size `env:"REJECTED_MAX_BYTES" envDefault:"64MiB" help:"size of the stream REJECTED (invalid intake); a full stream drops the oldest"`
+	Deliveries service.Size `env:"DELIVERIES_MAX_BYTES" envDefault:"256MiB" help:"size of the stream DELIVERIES (work queue and scheduled retries); from half of it on nothing is emitted"`
+	Events     service.Size `env:"EVENTS_MAX_BYTES" envDefault:"512MiB" help:"size of the stream EVENTS; when it is nearly full, the oldest recorded events are removed"`
+	Changes    service.Size `env:"CHANGES_MAX_BYTES" envDefault:"128MiB" help:"size of the stream CHANGES (change notifications for Redis); a full stream drops the oldest"`
 }
 
 // The bounds of a stream's size: some of the largest messages must fit.

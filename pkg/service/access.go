@@ -13,21 +13,21 @@ import (
 // NATSAccess says how the NATS servers are reached, and as whom.
 type NATSAccess struct {
 	URL    string `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" secret:"true" help:"NATS servers, separated by commas"`
-	Creds  string `env:"NATS_CREDS" help:"file with the credentials of a NATS user: its JWT and its seed"`
+	Creds  string `env:"NATS_CREDS" help:"file with the credentials of a NATS user: JWT and seed"`
 	NKey   string `env:"NATS_NKEY" help:"file with the nkey seed of a NATS user"`
-	CA     string `env:"NATS_CA" help:"file with the CA certificates that NATS' certificate is checked by; unset: those of the machine"`
+	CA     string `env:"NATS_CA" help:"file with the CA certificates for NATS' certificate; unset: the machine's"`
 	Cert   string `env:"NATS_CERT" help:"file with a client certificate for NATS; needs NATS_KEY"`
 	Key    string `env:"NATS_KEY" help:"file with the key of NATS_CERT"`
-	Domain string `env:"NATS_DOMAIN" help:"JetStream domain of the streams, for services next to a leaf node; unset: the server's own"`
+	Domain string `env:"NATS_DOMAIN" help:"JetStream domain of the streams, for services at a leaf node; unset: the server's own"`
 }
 
 // RedisAccess says how Redis is set up, if it is not one server.
 type RedisAccess struct {
-	Cluster          bool   `env:"REDIS_CLUSTER" envDefault:"false" help:"true: REDIS_URL leads to nodes of a Redis Cluster, redis://user:password@host:port,host:port"`
-	Sentinel         string `env:"REDIS_SENTINEL" help:"name of the primary, if REDIS_URL leads to Redis Sentinels, redis://user:password@host:port,host:port; user and password are the primary's"`
+	Cluster          bool   `env:"REDIS_CLUSTER" envDefault:"false" help:"true: REDIS_URL names nodes of a Redis Cluster, redis://user:password@host:port,host:port"`
+	Sentinel         string `env:"REDIS_SENTINEL" help:"name of the primary, if REDIS_URL names Redis Sentinels, redis://user:password@host:port,host:port; user and password are the primary's"`
 	SentinelUser     string `env:"REDIS_SENTINEL_USER" help:"user of the Sentinels themselves"`
 	SentinelPassword string `env:"REDIS_SENTINEL_PASSWORD" secret:"true" help:"password of the Sentinels themselves"`
-	CA               string `env:"REDIS_CA" help:"file with the CA certificates that the certificate of a rediss:// URL is checked by; unset: those of the machine"`
+	CA               string `env:"REDIS_CA" help:"file with the CA certificates for a rediss:// URL; unset: the machine's"`
 	Cert             string `env:"REDIS_CERT" help:"file with a client certificate for Redis; needs REDIS_KEY"`
 	Key              string `env:"REDIS_KEY" help:"file with the key of REDIS_CERT"`
 }

@@ -15,7 +15,7 @@ import (
 // Postgres says where the database is: DATABASE_URL, or the DB_* names. With
 // both, DATABASE_URL wins.
 type Postgres struct {
-	DatabaseURL string `env:"DATABASE_URL" secret:"true" help:"PostgreSQL as postgres://user:password@host:port/name; wins over the DB_ names"`
+	DatabaseURL string `env:"DATABASE_URL" secret:"true" help:"PostgreSQL as postgres://user:password@host:port/name; overrides the DB_ settings"`
 	Host        string `env:"DB_HOST" help:"PostgreSQL host, or the directory of its socket; needed without DATABASE_URL"`
 	Port        uint16 `env:"DB_PORT" envDefault:"5432" help:"PostgreSQL port"`
 	Name        string `env:"DB_NAME" envDefault:"dispatch" help:"database name"`
@@ -90,8 +90,8 @@ func (p Postgres) Warnings() []string {
 // NATS says where the NATS servers are and how everything kept there is named.
 type NATS struct {
 	NATSAccess
-	Prefix   string `env:"PREFIX" envDefault:"dispatch" help:"what the names of all subjects, streams and buckets start with"`
-	Replicas int    `env:"NATS_REPLICAS" envDefault:"1" help:"copies of every stream: 1, 3 or 5"`
+	Prefix   string `env:"PREFIX" envDefault:"dispatch" help:"prefix of the names of all subjects and streams, and of all Redis keys"`
+	Replicas int    `env:"NATS_REPLICAS" envDefault:"1" help:"replicas of every stream: 1, 3 or 5"`
 }
 
 var prefixPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
@@ -130,7 +130,7 @@ func (n NATS) Validate() error {
 // Redis says where Redis is. Redis is optional: with neither set there is none.
 // With both, REDIS_URL wins.
 type Redis struct {
-	RedisURL string `env:"REDIS_URL" secret:"true" help:"Redis as redis://user:password@host:port/db; wins over REDIS_HOST; with neither, no Redis is used"`
+	RedisURL string `env:"REDIS_URL" secret:"true" help:"Redis as redis://user:password@host:port/db; overrides REDIS_HOST; with neither, no Redis is used"`
 	Host     string `env:"REDIS_HOST" help:"Redis host"`
 	Port     uint16 `env:"REDIS_PORT" envDefault:"6379" help:"Redis port"`
 	User     string `env:"REDIS_USER" help:"Redis user (ACL), with REDIS_HOST; unset: the default user"`
@@ -219,7 +219,7 @@ func (l Log) Validate() error {
 
 // Lifecycle says how a service is watched and stopped.
 type Lifecycle struct {
-	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"75s" help:"how long work in flight may take to finish at a stop"`
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"75s" help:"how long work in flight may take to finish after SIGTERM"`
 	HealthAddr      string        `env:"HEALTH_ADDR" help:"host:port for /health, /health/ready and /metrics; unset: off"`
 
 	// Health and Metrics are where the service shows how it is; nil for a place

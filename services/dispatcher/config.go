@@ -27,9 +27,9 @@ type Config struct {
 	Log       service.Log
 	Lifecycle service.Lifecycle
 
-	Lease        time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may be without an outcome before it is looked for, and emitted anew if it is lost"`
-	Retention    time.Duration `env:"RETENTION" envDefault:"720h" help:"how long messages and their attempts are kept once they are SENT, FAILED, CANCELLED or EXPIRED, at least 1h; 0: for ever"`
-	EventContent string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	Lease        time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may have no outcome before a dispatcher looks for it, and emits it again if it is lost"`
+	Retention    time.Duration `env:"RETENTION" envDefault:"720h" help:"how long messages and their attempts are kept after they are SENT, FAILED, CANCELLED or EXPIRED, at least 1h; 0: for ever"`
+	EventContent string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events include content, payload and metadata; none: they do not"`
 }
 
 // Validate reports every mistake of the dispatcher's own settings.

@@ -28,11 +28,11 @@ type Config struct {
 	Lifecycle service.Lifecycle
 
 	HTTPAddr         string                `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"host:port of the HTTP API; beyond loopback it needs API_KEYS"`
-	APIKeys          string                `env:"API_KEYS" secret:"true" help:"who may use the HTTP API, separated by commas: name:key, name:sha256:hash with the SHA-256 of the key in hex, or a bare key; /metrics then needs a key too (Prometheus: authorization), /health does not"`
+	APIKeys          string                `env:"API_KEYS" secret:"true" help:"keys of the HTTP API, separated by commas: name:key, name:sha256:hash with the SHA-256 of the key in hex, or a key alone; /metrics then needs a key too (Prometheus: authorization), /health does not"`
 	MaxContentLength int                   `env:"MAX_CONTENT_LENGTH" envDefault:"160" help:"longest content of a message, in characters"`
 	MaxPayloadBytes  int                   `env:"MAX_PAYLOAD_BYTES" envDefault:"262144" help:"largest payload of a message, in bytes"`
-	WebhookRecipient message.RecipientKind `env:"WEBHOOK_RECIPIENT" envDefault:"phone" help:"what the default destination's recipients are: phone (numbers, made E.164) or any (text up to 256 bytes)"`
-	EventContent     string                `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	WebhookRecipient message.RecipientKind `env:"WEBHOOK_RECIPIENT" envDefault:"phone" help:"kind of recipients: phone (numbers, converted to E.164) or any (text up to 256 bytes)"`
+	EventContent     string                `env:"EVENT_CONTENT" envDefault:"none" help:"full: events include content, payload and metadata; none: they do not"`
 }
 
 // Validate reports every mistake of ingest's own settings.

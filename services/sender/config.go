@@ -33,21 +33,21 @@ type Config struct {
 	Lifecycle service.Lifecycle
 
 	WebhookURL     string        `env:"WEBHOOK_URL,required,notEmpty" secret:"true" help:"where messages are delivered: an http or https URL"`
-	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"how long one request to the webhook may take, up to its header; at most 1m"`
-	WebhookSecret  string        `env:"WEBHOOK_SECRET" secret:"true" help:"signs requests by Standard Webhooks: whsec_ and base64, or plain text without blanks and commas; two with whsec_, separated by a space or comma, while one replaces the other"`
-	WebhookHeaders string        `env:"WEBHOOK_HEADERS" secret:"true" lines:"true" help:"headers of every request, one 'Name: value' a line (\\n stands for a line break), e.g. Authorization: Bearer x"`
-	WebhookCert    string        `env:"WEBHOOK_CERT" help:"PEM file with the client certificate for an https webhook, and its chain; read again when it changes, like the next two"`
+	WebhookTimeout time.Duration `env:"WEBHOOK_TIMEOUT" envDefault:"30s" help:"timeout of one request to the webhook, until the response's header; at most 1m"`
+	WebhookSecret  string        `env:"WEBHOOK_SECRET" secret:"true" help:"secret that signs requests (Standard Webhooks): whsec_ and base64, or plain text without blanks and commas; two with whsec_, separated by a space or comma, during a rotation"`
+	WebhookHeaders string        `env:"WEBHOOK_HEADERS" secret:"true" lines:"true" help:"headers of every request, one 'Name: value' per line (\\n is a line break), e.g. Authorization: Bearer x"`
+	WebhookCert    string        `env:"WEBHOOK_CERT" help:"PEM file with the client certificate for an https webhook and its chain; this file and the next two are read again when they change"`
 	WebhookKey     string        `env:"WEBHOOK_KEY" help:"PEM file with the key of WEBHOOK_CERT, not encrypted"`
-	WebhookCA      string        `env:"WEBHOOK_CA" help:"PEM file with the CAs that may have issued the webhook's certificate, in place of the system's"`
-	RetryOn        string        `env:"RETRY_ON" help:"statuses that are retried although they would fail the message, separated by commas: single ones and classes, e.g. 404,423"`
+	WebhookCA      string        `env:"WEBHOOK_CA" help:"PEM file with the CAs for the webhook's certificate, in place of the system's"`
+	RetryOn        string        `env:"RETRY_ON" help:"statuses that are retried although they would fail the message, separated by commas: statuses and classes, e.g. 404,423"`
 	FailOn         string        `env:"FAIL_ON" help:"statuses that fail the message at once although they would be retried, e.g. 501,505"`
-	ExternalID     string        `env:"EXTERNAL_ID" envDefault:"/messageId" help:"where a response has the receiver's own id of the message: a JSON Pointer (RFC 6901) into the body, or header:NAME"`
-	MaxRetries     int           `env:"MAX_RETRIES" envDefault:"3" help:"attempts after the first, before a message is FAILED"`
-	RetryBase      time.Duration `env:"RETRY_BASE" envDefault:"5s" help:"wait after the first failure; every wait is jittered to between half of it and all"`
-	RetryFactor    float64       `env:"RETRY_FACTOR" envDefault:"10" help:"what each further failure multiplies the wait by"`
+	ExternalID     string        `env:"EXTERNAL_ID" envDefault:"/messageId" help:"place of the receiver's own id of the message in a response: a JSON Pointer (RFC 6901) into the body, or header:NAME"`
+	MaxRetries     int           `env:"MAX_RETRIES" envDefault:"3" help:"retries after the first attempt, before a message is FAILED"`
+	RetryBase      time.Duration `env:"RETRY_BASE" envDefault:"5s" help:"wait after the first failure; the real wait is random, between half and all of it"`
+	RetryFactor    float64       `env:"RETRY_FACTOR" envDefault:"10" help:"factor by which each further failure multiplies the wait"`
 	RetryMax       time.Duration `env:"RETRY_MAX" envDefault:"1h" help:"longest wait, also for a Retry-After"`
-	Concurrency    int           `env:"SENDER_CONCURRENCY" envDefault:"64" help:"requests of one sender that may be in flight at once"`
-	EventContent   string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events carry content, payload and metadata; none: they do not"`
+	Concurrency    int           `env:"SENDER_CONCURRENCY" envDefault:"64" help:"maximum number of requests in flight per sender"`
+	EventContent   string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events include content, payload and metadata; none: they do not"`
 }
 
 // Validate reports every mistake of the sender's own settings.

@@ -85,6 +85,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 	if *update {
 		require.NoError(t, os.WriteFile("../../docs/CONFIGURATION.md", []byte(generated), 0o644))
 		require.NoError(t, os.WriteFile("../../.env.example", []byte(example.String()), 0o644))
+		return
 	}
 	written, err := os.ReadFile("../../.env.example")
 	require.NoError(t, err)
