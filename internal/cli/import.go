@@ -177,7 +177,7 @@ func (i *importer) put(ctx context.Context, group []message.Message) (map[messag
 	for n, m := range group {
 		keys[n] = m.IdempotencyKey
 	}
-	known, err := i.store.Imported(ctx, i.reader.scope, keys)
+	known, err := i.store.ImportedKeys(ctx, i.reader.scope, keys)
 	if err != nil {
 		return nil, err
 	}

@@ -55,14 +55,14 @@ func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
 		wrong("to", message.CodeInvalidPhoneNumber, err.Error())
 		return message.Message{}, mistakes
 	}
-	request, err := r.rules.Read(body, time.Now())
-	var invalid *message.Invalid
-	var malformed *message.Malformed
+	request, err := r.rules.Parse(body, time.Now())
+	var invalid *message.ValidationError
+	var malformed *message.MalformedError
 	switch {
 	case errors.As(err, &invalid):
 		mistakes = append(mistakes, invalid.Errors...)
 	case errors.As(err, &malformed):
-		wrong("", message.CodeInvalidFormat, message.Named("the row", malformed).Error())
+		wrong("", message.CodeInvalidFormat, message.WithSubject("the row", malformed).Error())
 	}
 	created := row.createdAt.Time.UTC()
 	if at := row.createdAt; !at.Valid || at.InfinityModifier != pgtype.Finite || created.Year() < 1970 || created.Year() > 9999 {

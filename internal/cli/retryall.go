@@ -29,7 +29,7 @@ func (f *retryFilter) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.after, "created-after", "", "instead of ids: not older, RFC 3339 or a duration ago such as 24h")
 	flags.StringVar(&f.before, "created-before", "", "instead of ids: only older, RFC 3339 or a duration ago")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "with a filter: count, and retry nothing")
-	completeWith(cmd, "status", names(message.Retry.From)...)
+	completeWith(cmd, "status", names(message.Redrive.From)...)
 }
 
 // given names the first of the filter's flags that is set; empty for none.
@@ -47,8 +47,8 @@ func (f *retryFilter) request() (map[string]any, error) {
 	body := map[string]any{"dryRun": f.dryRun}
 	for _, name := range f.statuses {
 		status, ok := message.ParseStatus(name)
-		if !ok || !message.Retry.Allows(status) {
-			return nil, usage(fmt.Errorf("--status %q: there are %s", name, strings.Join(names(message.Retry.From), ", ")))
+		if !ok || !message.Redrive.Allows(status) {
+			return nil, usage(fmt.Errorf("--status %q: there are %s", name, strings.Join(names(message.Redrive.From), ", ")))
 		}
 	}
 	if len(f.statuses) > 0 {

@@ -18,7 +18,7 @@ import (
 func arrive(t *testing.T, store *db.Store, edit ...func(*message.Message)) (stored message.Message, outboxID int64) {
 	t.Helper()
 	m := draft(edit...)
-	results, outboxID, err := store.InsertClaimed(t.Context(), time.Now(), []message.Message{m}, func(created []message.Message) []byte {
+	results, outboxID, err := store.InsertFastPath(t.Context(), time.Now(), []message.Message{m}, func(created []message.Message) []byte {
 		stored = created[0]
 		return box(created)
 	})
@@ -50,11 +50,11 @@ func TestWhatArrivesIsClaimedAsByATick(t *testing.T) {
 
 	m, outboxID := arrive(t, store)
 	require.Equal(t, message.Queued, m.Status)
-	require.Equal(t, []any{ticked.Version, ticked.Claim}, []any{m.Version, m.Claim})
+	require.Equal(t, []any{ticked.Version, ticked.ClaimNumber}, []any{m.Version, m.ClaimNumber})
 	require.Equal(t, claimOf(t, pool, ticked.ID), claimOf(t, pool, m.ID))
 	require.Equal(t, true, claimOf(t, pool, m.ID)["leased"])
 	stored := get(t, store, m.ID)
-	require.Equal(t, []any{stored.Status, stored.Version, stored.Claim, stored.QueuedAt}, []any{m.Status, m.Version, m.Claim, m.QueuedAt})
+	require.Equal(t, []any{stored.Status, stored.Version, stored.ClaimNumber, stored.QueuedAt}, []any{m.Status, m.Version, m.ClaimNumber, m.QueuedAt})
 
 	claims, err := store.UnpublishedClaims(t.Context(), 0)
 	require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestNothingIsClaimedOnArrivalOnceThePaceIsChanged(t *testing.T) {
 			first := make(chan message.Status, 1)
 			go func() {
 				group := []message.Message{draft(func(m *message.Message) { m.IdempotencyKey = "1" })} // in two round trips
-				results, _, err := store.InsertClaimed(context.Background(), time.Now(), group, func(created []message.Message) []byte {
+				results, _, err := store.InsertFastPath(context.Background(), time.Now(), group, func(created []message.Message) []byte {
 					close(within)
 					<-goOn
 					return box(created)
@@ -199,11 +199,11 @@ func TestARelayTellsWhatWasClaimedOnArrival(t *testing.T) {
 	claim(t, store, 1)
 	m, outboxID := arrive(t, store)
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second'")
-	taken := take(t, store, db.Emission{ID: m.ID, Claim: m.Claim})
+	taken := take(t, store, db.Delivery{ID: m.ID, ClaimNumber: m.ClaimNumber})
 	require.Len(t, taken, 1)
 	require.Equal(t, outboxID, taken[0].OutboxID)
 	require.NoError(t, store.DeletePublished(t.Context(), []int64{outboxID}), "its owner comes late")
-	require.NoError(t, store.EndClaims(t.Context(), []db.EndedClaim{{OutboxID: outboxID, Relays: 1, Size: 1}}))
+	require.NoError(t, store.FinishRelayedClaims(t.Context(), []db.FinishedClaim{{OutboxID: outboxID, Relays: 1, Size: 1}}))
 	require.Equal(t, true, claimOf(t, pool, m.ID)["leased"], "the lease runs from the publication")
 	rows, _, err := store.OutboxBacklog(t.Context())
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ func TestARelayDoesNotReadPublishedRowsUnderALongHeldSnapshot(t *testing.T) {
 	exec(t, pool, `INSERT INTO outbox (batch, is_claim, on_arrival) SELECT '\x01', n % 2 = 0, n % 2 = 0 FROM generate_series(1, 20000) AS n`)
 	exec(t, pool, "DELETE FROM outbox")
 	look := func() (claims int) {
-		_, err := store.Relay(ctx, relayAll(0), func(context.Context, []db.Abandoned) []db.Rest { claims++; return nil })
+		_, err := store.Relay(ctx, relayAll(0), func(context.Context, []db.OutboxRow) []db.RelayResult { claims++; return nil })
 		require.NoError(t, err)
 		found, err := store.AbandonedClaims(ctx, 0, 10)
 		require.NoError(t, err)

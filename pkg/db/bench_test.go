@@ -42,7 +42,7 @@ func BenchmarkInsert(b *testing.B) {
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			store, floor := benchStore(b), &db.Floor{}
+			store, floor := benchStore(b), &db.Watermark{}
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
@@ -61,7 +61,7 @@ func BenchmarkRecord(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		for how, noted := range map[string]uint64{"": 0, "noted": 1} {
 			b.Run(strconv.Itoa(n)+how, func(b *testing.B) {
-				store, floor := benchStore(b), &db.Floor{}
+				store, floor := benchStore(b), &db.Watermark{}
 				b.ReportAllocs()
 				for b.Loop() {
 					b.StopTimer()
@@ -82,10 +82,10 @@ func BenchmarkRecord(b *testing.B) {
 }
 
 // tick claims so many messages.
-func tick(b *testing.B, store *db.Store, n int, floor *db.Floor) []message.Message {
+func tick(b *testing.B, store *db.Store, n int, floor *db.Watermark) []message.Message {
 	b.Helper()
 	params := tickParams(n)
-	params.Floor = floor
+	params.Watermark = floor
 	done, err := store.Tick(b.Context(), params)
 	require.NoError(b, err)
 	require.Equal(b, n, done.Size())

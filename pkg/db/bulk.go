@@ -10,29 +10,29 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Retryable narrows a bulk retry; a zero field does not filter.
-type Retryable struct {
+// RedriveFilter narrows a bulk retry; a zero field does not filter.
+type RedriveFilter struct {
 	Statuses      []message.Status // of those that a retry leads on from; none for all of them
 	Destination   string
 	CreatedAfter  *time.Time // inclusive
 	CreatedBefore *time.Time // exclusive
 }
 
-func (r Retryable) before() []string {
+func (r RedriveFilter) before() []string {
 	if len(r.Statuses) == 0 {
-		return texts(message.Retry.From)
+		return texts(message.Redrive.From)
 	}
 	allowed := make([]message.Status, 0, len(r.Statuses))
 	for _, status := range r.Statuses {
-		if message.Retry.Allows(status) {
+		if message.Redrive.Allows(status) {
 			allowed = append(allowed, status)
 		}
 	}
 	return texts(allowed)
 }
 
-// CountRetryable returns how many messages a bulk retry would move now.
-func (s *Store) CountRetryable(ctx context.Context, r Retryable) (int64, error) {
+// CountRedrivable returns how many messages a bulk retry would move now.
+func (s *Store) CountRedrivable(ctx context.Context, r RedriveFilter) (int64, error) {
 	count, err := s.queries.CountRetryable(ctx, dbsqlc.CountRetryableParams{
 		Before: r.before(), Destination: set(r.Destination), CreatedAfter: r.CreatedAfter, CreatedBefore: r.CreatedBefore,
 	})
@@ -42,11 +42,11 @@ func (s *Store) CountRetryable(ctx context.Context, r Retryable) (int64, error) 
 	return count, nil
 }
 
-// RetryBatch is Retry, without an expiry, for at most limit messages that lie
+// RedriveBatch is Retry, without an expiry, for at most limit messages that lie
 // beyond an id, the zero ID for the first batch. It returns those that it moved
 // and the id behind which the next batch begins; fewer than limit are the
 // last. Messages that are being moved by somebody else are left out.
-func (s *Store) RetryBatch(ctx context.Context, r Retryable, after message.ID, limit int) (moved []message.ID, last message.ID, err error) {
+func (s *Store) RedriveBatch(ctx context.Context, r RedriveFilter, after message.ID, limit int) (moved []message.ID, last message.ID, err error) {
 	ids, err := s.queries.RetryMessages(ctx, dbsqlc.RetryMessagesParams{
 		Before: r.before(), After: after, Destination: set(r.Destination),
 		CreatedAfter: r.CreatedAfter, CreatedBefore: r.CreatedBefore, BatchLimit: int32(limit),

@@ -25,13 +25,13 @@ func TestABulkRetryWalksInBatches(t *testing.T) {
 	_, err = tx.Exec(t.Context(), `SELECT FROM messages WHERE id = $1 FOR UPDATE`, held.ID)
 	require.NoError(t, err)
 
-	count, err := store.CountRetryable(t.Context(), db.Retryable{})
+	count, err := store.CountRedrivable(t.Context(), db.RedriveFilter{})
 	require.NoError(t, err)
 	require.EqualValues(t, 26, count)
 	var after message.ID
 	for _, want := range []int{10, 10, 5, 0} {
 		var moved []message.ID
-		moved, after, err = store.RetryBatch(t.Context(), db.Retryable{}, after, 10)
+		moved, after, err = store.RedriveBatch(t.Context(), db.RedriveFilter{}, after, 10)
 		require.NoError(t, err)
 		require.Len(t, moved, want)
 	}
@@ -58,24 +58,24 @@ func TestABulkRetryTakesOnlyWhatItIsTold(t *testing.T) {
 	exec(t, pool, `UPDATE messages SET destination = 'other', created_at = created_at - interval '1 hour' WHERE id = $1`, other)
 	hence, ago := time.Now().Add(time.Minute), time.Now().Add(-time.Minute)
 	for _, c := range []struct {
-		filter db.Retryable
+		filter db.RedriveFilter
 		want   int
 	}{
-		{db.Retryable{}, 4},
-		{db.Retryable{Statuses: []message.Status{message.Failed}}, 2},
-		{db.Retryable{Statuses: []message.Status{message.Cancelled, message.Expired}}, 2},
-		{db.Retryable{Statuses: []message.Status{message.Sent, message.Queued}}, 0},
-		{db.Retryable{Destination: "other"}, 1},
-		{db.Retryable{CreatedBefore: &ago}, 1},
-		{db.Retryable{CreatedAfter: &ago}, 3},
-		{db.Retryable{CreatedAfter: &hence}, 0},
-		{db.Retryable{CreatedAfter: &ago, CreatedBefore: &hence, Statuses: []message.Status{message.Expired}}, 1},
+		{db.RedriveFilter{}, 4},
+		{db.RedriveFilter{Statuses: []message.Status{message.Failed}}, 2},
+		{db.RedriveFilter{Statuses: []message.Status{message.Cancelled, message.Expired}}, 2},
+		{db.RedriveFilter{Statuses: []message.Status{message.Sent, message.Queued}}, 0},
+		{db.RedriveFilter{Destination: "other"}, 1},
+		{db.RedriveFilter{CreatedBefore: &ago}, 1},
+		{db.RedriveFilter{CreatedAfter: &ago}, 3},
+		{db.RedriveFilter{CreatedAfter: &hence}, 0},
+		{db.RedriveFilter{CreatedAfter: &ago, CreatedBefore: &hence, Statuses: []message.Status{message.Expired}}, 1},
 	} {
-		count, err := store.CountRetryable(t.Context(), c.filter)
+		count, err := store.CountRedrivable(t.Context(), c.filter)
 		require.NoError(t, err)
 		require.EqualValues(t, c.want, count, "%+v", c.filter)
 	}
-	moved, last, err := store.RetryBatch(t.Context(), db.Retryable{Statuses: []message.Status{message.Expired}}, message.ID{}, 10)
+	moved, last, err := store.RedriveBatch(t.Context(), db.RedriveFilter{Statuses: []message.Status{message.Expired}}, message.ID{}, 10)
 	require.NoError(t, err)
 	require.Len(t, moved, 1)
 	require.Equal(t, states[message.Expired], last)

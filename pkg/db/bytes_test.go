@@ -39,11 +39,11 @@ func TestMovesReadNothingThatNobodyUses(t *testing.T) {
 	tick := claim(t, store, 10)
 	bare(t, tick.Fresh, 4)
 	exec(t, pool, `UPDATE messages SET lease_until = now() - interval '1 hour'`)
-	lost, err := store.LeasesLost(t.Context(), db.Lost{}, 10)
+	lost, err := store.ExpiredLeases(t.Context(), db.ExpiredLease{}, 10)
 	require.NoError(t, err)
 	bare(t, claim(t, store, 10, lost...).Reclaimed, 4)
 	exec(t, pool, `UPDATE messages SET lease_until = now() - interval '1 hour'`)
-	lost, err = store.LeasesLost(t.Context(), db.Lost{}, 2)
+	lost, err = store.ExpiredLeases(t.Context(), db.ExpiredLease{}, 2)
 	require.NoError(t, err)
 	given, _, err := store.GiveUp(t.Context(), lost, box)
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestMovesReadNothingThatNobodyUses(t *testing.T) {
 	expired, _, err := store.ExpireDue(t.Context(), 10, box)
 	require.NoError(t, err)
 	bare(t, expired, 2)
-	erased, err := store.Erase(t.Context(), draft().To, 10, box, func(context.Context, []message.ID) error { return nil })
+	erased, err := store.EraseBatch(t.Context(), draft().To, 10, box, func(context.Context, []message.ID) error { return nil })
 	require.NoError(t, err)
 	bare(t, erased.Messages, 4)
 }
@@ -121,15 +121,15 @@ func TestASenderLoadsPayloadsThatHaveRoom(t *testing.T) {
 	queued, err := store.LoadQueued(t.Context(), asked, 512<<10)
 	require.NoError(t, err)
 	require.Len(t, queued.Messages, 2)
-	require.Len(t, queued.Later, 4, "a claim that is not made is neither")
+	require.Len(t, queued.Deferred, 4, "a claim that is not made is neither")
 	for id, m := range queued.Messages {
 		require.Equal(t, get(t, store, id).Payload, m.Payload)
-		require.False(t, queued.Later[id])
+		require.False(t, queued.Deferred[id])
 	}
 	queued, err = store.LoadQueued(t.Context(), asked, 1<<30)
 	require.NoError(t, err)
 	require.Len(t, queued.Messages, 6)
-	require.Empty(t, queued.Later)
+	require.Empty(t, queued.Deferred)
 	queued, err = store.LoadQueued(t.Context(), ids[:1], 0)
 	require.NoError(t, err)
 	require.Len(t, queued.Messages, 1, "one has room always")
@@ -148,7 +148,7 @@ func TestRepeatsReadNoPayloads(t *testing.T) {
 	bare(t, []message.Message{stored[0].Message}, 1)
 	require.Equal(t, first.ID, stored[0].Message.ID)
 	require.Equal(t, first.BodyHash, stored[0].Message.BodyHash)
-	firsts, err := store.Firsts(t.Context(), []message.Message{again})
+	firsts, err := store.FindByIdempotencyKey(t.Context(), []message.Message{again})
 	require.NoError(t, err)
 	bare(t, []message.Message{*firsts[0]}, 1)
 }
@@ -196,7 +196,7 @@ func TestARelayTakesRowsOfSoManyBytesAtOnce(t *testing.T) {
 	exec(t, pool, `INSERT INTO outbox (batch, created_at, is_claim) SELECT decode(repeat('00', 1 << 20), 'hex'), now() - interval '1 hour', true FROM generate_series(1, 10)`)
 	seen := 0
 	for more, after := true, int64(0); more; {
-		relayed, err := store.Relay(t.Context(), db.RelayParams{Age: time.Minute, After: after, Limit: 50}, func(_ context.Context, rows []db.Abandoned) []db.Rest {
+		relayed, err := store.Relay(t.Context(), db.RelayParams{Age: time.Minute, After: after, Limit: 50}, func(_ context.Context, rows []db.OutboxRow) []db.RelayResult {
 			require.LessOrEqual(t, len(rows), 4)
 			seen += len(rows)
 			return nil

@@ -9,10 +9,10 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Emission is one id of a claim.
-type Emission struct {
-	ID    message.ID
-	Claim int64
+// Delivery is one id of a claim.
+type Delivery struct {
+	ID          message.ID
+	ClaimNumber int64
 }
 
 // OpenClaim is a claim that is made and not yet known to be published.
@@ -38,28 +38,28 @@ func (s *Store) AbandonedClaims(ctx context.Context, age time.Duration, limit in
 	return claims, nil
 }
 
-// TakeParams say how a relay takes claims.
-type TakeParams struct {
-	Age       time.Duration // for how long they are the caller's
-	Lease     time.Duration // what their messages get from now on
-	Emissions []Emission    // those that were not published
+// TakeOverParams say how a relay takes claims.
+type TakeOverParams struct {
+	Age         time.Duration // for how long they are the caller's
+	Lease       time.Duration // what their messages get from now on
+	Unpublished []Delivery    // those that were not published
 	// Rewrite makes of a claim's batch what is to be published now. raised holds
 	// the new claim numbers.
-	Rewrite func(batch []byte, raised map[message.ID]int64) Rewritten
+	Rewrite func(batch []byte, raised map[message.ID]int64) RewrittenClaim
 }
 
-// Rewritten is what a relay is to publish of a claim.
-type Rewritten struct {
+// RewrittenClaim is what a relay is to publish of a claim.
+type RewrittenClaim struct {
 	Batch []byte // empty: nothing
 	IDs   int    // how many ids are in it
 	Size  int    // how many there were in what it was made from
 }
 
-// TakeClaims makes the caller the owner of claims, under new claim numbers: the
+// TakeOverClaims makes the caller the owner of claims, under new claim numbers: the
 // gate drops everything that comes under the old ones. It returns those that are
 // to be published; claims of which no id is left are ended with that. A claim
 // that somebody else has taken or ended is passed over.
-func (s *Store) TakeClaims(ctx context.Context, claims []OpenClaim, p TakeParams) ([]OpenClaim, error) {
+func (s *Store) TakeOverClaims(ctx context.Context, claims []OpenClaim, p TakeOverParams) ([]OpenClaim, error) {
 	var taken []OpenClaim
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		ids, relays := make([]int64, len(claims)), make([]int32, len(claims))
@@ -76,7 +76,7 @@ func (s *Store) TakeClaims(ctx context.Context, claims []OpenClaim, p TakeParams
 			return err
 		}
 		taken = nil
-		var ended []EndedClaim
+		var ended []FinishedClaim
 		batches := make([][]byte, len(locked))
 		numbers := make([]int64, len(locked))
 		for i, row := range locked {
@@ -85,7 +85,7 @@ func (s *Store) TakeClaims(ctx context.Context, claims []OpenClaim, p TakeParams
 			if now.IDs > 0 {
 				taken = append(taken, OpenClaim{OutboxID: row.ID, Relays: known[row.ID] + 1, Batch: now.Batch})
 			} else {
-				ended = append(ended, EndedClaim{OutboxID: row.ID, Relays: known[row.ID] + 1, Rest: now.Batch, Size: now.Size})
+				ended = append(ended, FinishedClaim{OutboxID: row.ID, Relays: known[row.ID] + 1, Rest: now.Batch, Size: now.Size})
 			}
 		}
 		if err := q.TakeClaims(ctx, p.Age, numbers, batches); err != nil {
@@ -99,10 +99,10 @@ func (s *Store) TakeClaims(ctx context.Context, claims []OpenClaim, p TakeParams
 	return taken, nil
 }
 
-func raise(ctx context.Context, q *dbsqlc.Queries, p TakeParams) (map[message.ID]int64, error) {
-	ids, claims := make([]message.ID, len(p.Emissions)), make([]int64, len(p.Emissions))
-	for i, e := range p.Emissions {
-		ids[i], claims[i] = e.ID, e.Claim
+func raise(ctx context.Context, q *dbsqlc.Queries, p TakeOverParams) (map[message.ID]int64, error) {
+	ids, claims := make([]message.ID, len(p.Unpublished)), make([]int64, len(p.Unpublished))
+	for i, e := range p.Unpublished {
+		ids[i], claims[i] = e.ID, e.ClaimNumber
 	}
 	rows, err := q.RaiseClaims(ctx, p.Lease, ids, claims)
 	if err != nil {
@@ -115,21 +115,21 @@ func raise(ctx context.Context, q *dbsqlc.Queries, p TakeParams) (map[message.ID
 	return raised, nil
 }
 
-// EndedClaim is a claim whose ids are all published.
-type EndedClaim struct {
+// FinishedClaim is a claim whose ids are all published.
+type FinishedClaim struct {
 	OutboxID int64
 	Relays   int    // as it was taken; 0 by its owner
 	Rest     []byte // events that are still to be published; empty for none
 	Size     int    // how many ids it held
 }
 
-// EndClaims ends claims. For that of a tick the interval begins now, by
+// FinishRelayedClaims ends claims. For that of a tick the interval begins now, by
 // Postgres' clock. A claim that somebody else has taken since is left alone.
-func (s *Store) EndClaims(ctx context.Context, ended []EndedClaim) error {
+func (s *Store) FinishRelayedClaims(ctx context.Context, ended []FinishedClaim) error {
 	return endClaims(ctx, s.queries, ended)
 }
 
-func endClaims(ctx context.Context, q *dbsqlc.Queries, ended []EndedClaim) error {
+func endClaims(ctx context.Context, q *dbsqlc.Queries, ended []FinishedClaim) error {
 	if len(ended) == 0 {
 		return nil
 	}
@@ -163,8 +163,8 @@ func (s *Store) CloseLostClaim(ctx context.Context) (bool, error) {
 	return n > 0, nil
 }
 
-// Unpublished is a claim that is made and not yet published.
-type Unpublished struct {
+// UnpublishedClaim is a claim that is made and not yet published.
+type UnpublishedClaim struct {
 	OutboxID int64
 	Age      time.Duration
 }
@@ -173,14 +173,14 @@ type Unpublished struct {
 // published, oldest first: of a tick's one at most, and those that were made on
 // arrival. One from the future, since Postgres' clock was set back, may be of
 // any age.
-func (s *Store) UnpublishedClaims(ctx context.Context, age time.Duration) ([]Unpublished, error) {
+func (s *Store) UnpublishedClaims(ctx context.Context, age time.Duration) ([]UnpublishedClaim, error) {
 	rows, err := s.queries.UnpublishedClaims(ctx, age)
 	if err != nil {
 		return nil, fmt.Errorf("look for unpublished claims: %w", err)
 	}
-	claims := make([]Unpublished, len(rows))
+	claims := make([]UnpublishedClaim, len(rows))
 	for i, row := range rows {
-		claims[i] = Unpublished{OutboxID: row.ID, Age: seconds(row.AgeSeconds)}
+		claims[i] = UnpublishedClaim{OutboxID: row.ID, Age: seconds(row.AgeSeconds)}
 	}
 	return claims, nil
 }

@@ -166,11 +166,11 @@ func storm(ctx context.Context, store *db.Store, random *rand.Rand, id message.I
 	case 2:
 		_, _, _ = store.Cancel(ctx, id, box)
 	case 3:
-		_, _ = store.Retry(ctx, id, nil)
+		_, _ = store.Redrive(ctx, id, nil)
 	case 4:
 		_, _, _ = store.Insert(ctx, drafts(3), box)
 	default:
-		moves := []message.Move{message.Succeed, message.Defer, message.Fail, message.Lapse}
+		moves := []message.Transition{message.Succeed, message.Reschedule, message.Fail, message.ExpireInFlight}
 		o := outcome(m, moves[random.IntN(len(moves))])
 		_, _ = store.Record(ctx, []db.Outcome{o, o}, time.Minute)
 	}

@@ -8,43 +8,43 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Recipient is what there is of a recipient.
-type Recipient struct {
+// RecipientCounts is what there is of a recipient.
+type RecipientCounts struct {
 	Messages int64
 	Open     int64 // of them, not yet final
 	Attempts int64
 }
 
 // CountRecipient returns what there is of a recipient.
-func (s *Store) CountRecipient(ctx context.Context, recipient string) (Recipient, error) {
+func (s *Store) CountRecipient(ctx context.Context, recipient string) (RecipientCounts, error) {
 	row, err := s.queries.CountRecipient(ctx, recipient, texts(finalStatuses()))
 	if err != nil {
-		return Recipient{}, fmt.Errorf("count a recipient's messages: %w", err)
+		return RecipientCounts{}, fmt.Errorf("count a recipient's messages: %w", err)
 	}
-	return Recipient(row), nil
+	return RecipientCounts(row), nil
 }
 
-// Erased is what a batch of an erasure did.
-type Erased struct {
+// ErasedBatch is what a batch of an erasure did.
+type ErasedBatch struct {
 	Messages []message.Message // as they were, but for what they carried
 	Attempts int64
 	OutboxID int64 // to publish; 0 for none
 }
 
-// Erase deletes at most limit messages to a recipient, whatever their state,
+// EraseBatch deletes at most limit messages to a recipient, whatever their state,
 // with their attempts. box gets them as they were. before is called
 // with their ids ahead of the commit, and its error leaves them there: what
 // is kept of them elsewhere can't be found any more without them. Messages
 // that are just being moved are left for a later call: only when HasRecipient
 // says so is none left.
-func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box, before func(context.Context, []message.ID) error) (Erased, error) {
-	var erased Erased
+func (s *Store) EraseBatch(ctx context.Context, recipient string, limit int, box EncodeOutbox, before func(context.Context, []message.ID) error) (ErasedBatch, error) {
+	var erased ErasedBatch
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		rows, err := q.EraseMessages(ctx, recipient, int32(limit))
 		if err != nil {
 			return err
 		}
-		erased = Erased{Messages: movedMessages(rows)}
+		erased = ErasedBatch{Messages: movedMessages(rows)}
 		ids := make([]message.ID, len(rows))
 		for i, m := range erased.Messages {
 			ids[i] = m.ID
@@ -58,7 +58,7 @@ func (s *Store) Erase(ctx context.Context, recipient string, limit int, box Box,
 		return before(ctx, ids)
 	})
 	if err != nil {
-		return Erased{}, fmt.Errorf("erase a recipient's messages: %w", err)
+		return ErasedBatch{}, fmt.Errorf("erase a recipient's messages: %w", err)
 	}
 	return erased, nil
 }

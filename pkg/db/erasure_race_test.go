@@ -32,13 +32,13 @@ func TestAnOutcomeThatIsRecordedDuringAnErasureLeavesNothing(t *testing.T) {
 			return []db.Outcome{outcome(m, message.Succeed)}
 		},
 		"two outcomes of one message": func(_ *testing.T, _ *db.Store, m message.Message) []db.Outcome {
-			first := outcome(m, message.Defer)
+			first := outcome(m, message.Reschedule)
 			m.Attempts, m.Version = 1, m.Version+1
 			return []db.Outcome{first, outcome(m, message.Succeed)}
 		},
 		"a late outcome, which moves nothing": func(t *testing.T, store *db.Store, m message.Message) []db.Outcome {
 			record(t, store, outcome(m, message.Succeed))
-			return []db.Outcome{outcome(m, message.Defer, func(o *db.Outcome) { o.Delivery = 2 })}
+			return []db.Outcome{outcome(m, message.Reschedule, func(o *db.Outcome) { o.DeliveryCount = 2 })}
 		},
 	}
 	for name, outcomes := range tests {
@@ -49,7 +49,7 @@ func TestAnOutcomeThatIsRecordedDuringAnErasureLeavesNothing(t *testing.T) {
 			late := outcomes(t, store, m)
 			recorded := make(chan error, 1)
 
-			erased, err := store.Erase(t.Context(), m.To, 100, box, func(context.Context, []message.ID) error {
+			erased, err := store.EraseBatch(t.Context(), m.To, 100, box, func(context.Context, []message.ID) error {
 				go func() {
 					_, err := store.Record(context.WithoutCancel(t.Context()), late, time.Minute)
 					recorded <- err
@@ -83,7 +83,7 @@ func TestAnErasurePassesOverWhatIsBeingRecorded(t *testing.T) {
 	require.NoError(t, err)
 	forget := func(context.Context, []message.ID) error { return nil }
 
-	erased, err := store.Erase(t.Context(), m.To, 100, box, forget)
+	erased, err := store.EraseBatch(t.Context(), m.To, 100, box, forget)
 	require.NoError(t, err)
 	require.Empty(t, erased.Messages)
 	has, err := store.HasRecipient(t.Context(), m.To)
@@ -91,7 +91,7 @@ func TestAnErasurePassesOverWhatIsBeingRecorded(t *testing.T) {
 	require.True(t, has, "there is more to erase")
 	require.NoError(t, recorder.Commit(t.Context()))
 
-	erased, err = store.Erase(t.Context(), m.To, 100, box, forget)
+	erased, err = store.EraseBatch(t.Context(), m.To, 100, box, forget)
 	require.NoError(t, err)
 	require.Len(t, erased.Messages, 1)
 	require.EqualValues(t, 1, erased.Attempts)
@@ -128,9 +128,9 @@ func TestAttemptsWithoutAMessageAreSwept(t *testing.T) {
 	exec(t, pool, `INSERT INTO attempts SELECT $1, 1, n, 1, now(), 1, 200, 'success' FROM generate_series(2, 4) AS n`, kept[0])
 
 	swept := 0
-	for d := (db.Deleted{Seen: 2}); d.Seen == 2; {
+	for d := (db.DeletedBatch{Seen: 2}); d.Seen == 2; {
 		var err error
-		d, err = store.DeleteOrphans(t.Context(), d.Last, 2)
+		d, err = store.DeleteOrphanedAttempts(t.Context(), d.Last, 2)
 		require.NoError(t, err)
 		require.LessOrEqual(t, d.Attempts, 6)
 		swept += d.Attempts

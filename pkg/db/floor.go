@@ -21,7 +21,7 @@ const (
 // everywhere is no floor, for any priority.
 var everywhere = make([]time.Time, message.MaxPriority+1)
 
-// Floor is what one dispatcher remembers of its claims: for each priority the
+// Watermark is what one dispatcher remembers of its claims: for each priority the
 // due time up to which everything was claimed. A claim begins there. Without
 // it each claim would walk over the index entries of all that were claimed
 // before, for as long as somebody, a backup for one, holds a snapshot that
@@ -29,16 +29,16 @@ var everywhere = make([]time.Time, message.MaxPriority+1)
 //
 // Nothing stays hidden below a floor: inserts and retries make messages due
 // at the present, and what commits later than claimMargin is found by a full
-// claim, which has no floor. The zero Floor is ready; it is not safe for
+// claim, which has no floor. The zero Watermark is ready; it is not safe for
 // concurrent use.
-type Floor struct {
+type Watermark struct {
 	claimed [message.MaxPriority + 1]time.Time // zero: nothing
 	full    time.Time                          // when the last full claim began
 	took    time.Duration
 }
 
 // begin returns where the walks of a claim begin, by priority.
-func (f *Floor) begin(now time.Time) (floors []time.Time, full bool) {
+func (f *Watermark) begin(now time.Time) (floors []time.Time, full bool) {
 	if f == nil || now.Sub(f.full) >= max(fullEvery, fullShare*f.took) {
 		return everywhere, true
 	}
@@ -47,7 +47,7 @@ func (f *Floor) begin(now time.Time) (floors []time.Time, full bool) {
 
 // looked notes that a full claim was tried, whatever became of it: one that
 // takes longer than a tick may must not be tried again at once.
-func (f *Floor) looked(began time.Time, took time.Duration) {
+func (f *Watermark) looked(began time.Time, took time.Duration) {
 	if f != nil {
 		f.full, f.took = began, took
 	}
@@ -55,7 +55,7 @@ func (f *Floor) looked(began time.Time, took time.Duration) {
 
 // raise notes what a claim took, once it is committed. A full claim may lower
 // a floor: what it found below may not have been all.
-func (f *Floor) raise(claimed []message.Message) {
+func (f *Watermark) raise(claimed []message.Message) {
 	if f == nil {
 		return
 	}

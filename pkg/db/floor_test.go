@@ -13,10 +13,10 @@ import (
 )
 
 // claimAbove is claim with a floor.
-func claimAbove(t *testing.T, store *db.Store, floor *db.Floor, limit int) []message.ID {
+func claimAbove(t *testing.T, store *db.Store, floor *db.Watermark, limit int) []message.ID {
 	t.Helper()
 	params := tickParams(limit)
-	params.Floor = floor
+	params.Watermark = floor
 	tick, err := store.Tick(t.Context(), params)
 	require.NoError(t, err)
 	if tick.OutboxID != 0 {
@@ -32,7 +32,7 @@ func TestAFloorHidesNothingForLong(t *testing.T) {
 	t.Parallel()
 	store, pool := provisioned(t, 0)
 	first := insert(t, store)
-	floor := new(db.Floor)
+	floor := new(db.Watermark)
 	require.Equal(t, []message.ID{first.ID}, claimAbove(t, store, floor, 10))
 
 	late := insert(t, store)
@@ -88,13 +88,13 @@ func TestAClaimPassesOverWhatWasClaimedBefore(t *testing.T) {
 		require.NoError(t, pool.QueryRow(t.Context(), `SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'messages_due'`).Scan(&entries))
 		return entries
 	}
-	cost := func(floor *db.Floor) int64 {
+	cost := func(floor *db.Watermark) int64 {
 		before := read()
 		require.Len(t, claimAbove(t, store, floor, 2), 2)
 		return read() - before
 	}
 
-	floor := new(db.Floor)
+	floor := new(db.Watermark)
 	for range rounds - 1 {
 		require.Len(t, claimAbove(t, store, floor, batch), batch)
 	}

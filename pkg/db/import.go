@@ -15,7 +15,7 @@ import (
 // Each message needs an idempotency key. One that was imported before, by its
 // id or its key, is left as it is. Import returns the ids that are new; the
 // outbox row is left to the relay. It may run beside everything else.
-func (s *Store) Import(ctx context.Context, group []message.Message, box Box) (map[message.ID]bool, error) {
+func (s *Store) Import(ctx context.Context, group []message.Message, box EncodeOutbox) (map[message.ID]bool, error) {
 	fresh := make(map[message.ID]bool, len(group))
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		ids, err := q.ImportMessages(ctx, importParams(group))
@@ -40,9 +40,9 @@ func (s *Store) Import(ctx context.Context, group []message.Message, box Box) (m
 	return fresh, nil
 }
 
-// Imported returns the idempotency keys of a scope, of those given, that are
+// ImportedKeys returns the idempotency keys of a scope, of those given, that are
 // stored.
-func (s *Store) Imported(ctx context.Context, scope string, keys []string) (map[string]bool, error) {
+func (s *Store) ImportedKeys(ctx context.Context, scope string, keys []string) (map[string]bool, error) {
 	scopes := make([]string, len(keys))
 	for i := range scopes {
 		scopes[i] = scope

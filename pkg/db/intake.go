@@ -15,8 +15,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Stored is what became of one message of an Insert.
-type Stored struct {
+// InsertResult is what became of one message of an Insert.
+type InsertResult struct {
 	Message message.Message // as stored: under a known idempotency key, the first one
 	Created bool            // false: there was one under its id or key already
 }
@@ -25,7 +25,7 @@ type Stored struct {
 // those that are new. The results are in the group's order. A message whose
 // idempotency key or id is known yields the first one; the caller compares
 // BodyHash. It returns the outbox row to publish, 0 for none.
-func (s *Store) Insert(ctx context.Context, group []message.Message, box Box) ([]Stored, int64, error) {
+func (s *Store) Insert(ctx context.Context, group []message.Message, box EncodeOutbox) ([]InsertResult, int64, error) {
 	return s.insert(ctx, nil, group, box)
 }
 
@@ -38,13 +38,13 @@ const arrivalsLock int64 = 7_235_441_202_855_961_448
 // comes after them sees in the next statement what they wrote.
 var tryArrivals = fmt.Sprintf("select set_config('dispatch.arrivals', pg_try_advisory_xact_lock_shared(%d)::text, true)", arrivalsLock)
 
-// InsertClaimed is Insert, and claims as a tick would what is due, for box to
+// InsertFastPath is Insert, and claims as a tick would what is due, for box to
 // emit it with the rest: if the pace is continuous, and the last tick left
 // nothing behind. What is claimed is QUEUED in box and in the results. At is
 // what Postgres' clock says, as far as the caller knows: if all of a group is
 // due then, and it went well with the last, one round trip does. Box may be
 // called a second time, and only that counts then.
-func (s *Store) InsertClaimed(ctx context.Context, at time.Time, group []message.Message, box Box) ([]Stored, int64, error) {
+func (s *Store) InsertFastPath(ctx context.Context, at time.Time, group []message.Message, box EncodeOutbox) ([]InsertResult, int64, error) {
 	var arrived []message.Message
 	if s.open.Load() {
 		arrived = arrivals(at, group)
@@ -81,17 +81,17 @@ func arrivals(at time.Time, group []message.Message) []message.Message {
 			m.ExpiresAt != nil && !m.ExpiresAt.After(at) {
 			return nil
 		}
-		m.Status, m.Version, m.Claim = message.Queued, 2, 1
+		m.Status, m.Version, m.ClaimNumber = message.Queued, 2, 1
 		m.CreatedAt, m.UpdatedAt, m.DeliverAt, m.QueuedAt = m.ID.Time().Truncate(time.Microsecond), at, at, &at
 		arrived[i] = m
 	}
 	return arrived
 }
 
-func allNew(messages []message.Message) []Stored {
-	results := make([]Stored, len(messages))
+func allNew(messages []message.Message) []InsertResult {
+	results := make([]InsertResult, len(messages))
 	for i, m := range messages {
-		results[i] = Stored{Message: m, Created: true}
+		results[i] = InsertResult{Message: m, Created: true}
 	}
 	return results
 }
@@ -99,7 +99,7 @@ func allNew(messages []message.Message) []Stored {
 // errNotOpen means that nothing may be claimed as it arrives.
 var errNotOpen = errors.New("the pace does not allow it")
 
-func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, box Box) (outboxID int64, err error) {
+func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, box EncodeOutbox) (outboxID int64, err error) {
 	given := insertParams(arrived)
 	params := dbsqlc.InsertArrivedParams{
 		At: arrived[0].UpdatedAt, Destination: message.DefaultDestination, Batch: box(arrived),
@@ -120,9 +120,9 @@ func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, bo
 	return outboxID, nil
 }
 
-func (s *Store) insert(ctx context.Context, opening []string, group []message.Message, box Box) ([]Stored, int64, error) {
+func (s *Store) insert(ctx context.Context, opening []string, group []message.Message, box EncodeOutbox) ([]InsertResult, int64, error) {
 	var outboxID int64
-	results := make([]Stored, len(group))
+	results := make([]InsertResult, len(group))
 	err := s.inTxOpened(ctx, opening, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.InsertMessages(ctx, insertParams(group))
 		if err != nil {
@@ -142,10 +142,10 @@ func (s *Store) insert(ctx context.Context, opening []string, group []message.Me
 			m.Status, m.Version = row.Status, 1
 			m.CreatedAt, m.UpdatedAt, m.DeliverAt = row.CreatedAt, row.UpdatedAt, row.DeliverAt
 			if row.Status == message.Queued {
-				m.Version, m.Claim, m.QueuedAt = 2, 1, row.QueuedAt
+				m.Version, m.ClaimNumber, m.QueuedAt = 2, 1, row.QueuedAt
 				emits = true
 			}
-			results[i] = Stored{Message: m, Created: true}
+			results[i] = InsertResult{Message: m, Created: true}
 			created = append(created, m)
 			delete(fresh, m.ID) // the same id twice in a group is stored once
 		}
@@ -166,7 +166,7 @@ func (s *Store) insert(ctx context.Context, opening []string, group []message.Me
 
 // findFirsts fills in, for each message that was not inserted, the one that
 // was there before.
-func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []message.Message, results []Stored) error {
+func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []message.Message, results []InsertResult) error {
 	type key struct{ scope, key string }
 	byKey := map[key]message.Message{}
 	byID := map[message.ID]message.Message{}
@@ -207,14 +207,14 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 		if !ok {
 			return fmt.Errorf("message %s was neither inserted nor found", m.ID)
 		}
-		results[i] = Stored{Message: first}
+		results[i] = InsertResult{Message: first}
 	}
 	return nil
 }
 
-// Firsts returns, for each message of a group, the one that is stored under its
+// FindByIdempotencyKey returns, for each message of a group, the one that is stored under its
 // idempotency key, without what it carries; nil where there is none.
-func (s *Store) Firsts(ctx context.Context, group []message.Message) ([]*message.Message, error) {
+func (s *Store) FindByIdempotencyKey(ctx context.Context, group []message.Message) ([]*message.Message, error) {
 	type key struct{ scope, key string }
 	var scopes, keys []string
 	for _, m := range group {

@@ -70,7 +70,7 @@ func (l *life) underway() bool {
 	return l.row.status == message.Queued || l.row.status == message.Retrying
 }
 
-func (l *life) moves(t *rapid.T, move message.Move) {
+func (l *life) moves(t *rapid.T, move message.Transition) {
 	require.True(t, move.Allows(l.row.status), "%s from %s", move.Name, l.row.status)
 	l.row.status = move.To
 	l.row.version++
@@ -111,7 +111,7 @@ func (l *life) arrives() {
 }
 
 func (l *life) retried(t *rapid.T) {
-	l.moves(t, message.Retry)
+	l.moves(t, message.Redrive)
 	l.row.budget, l.row.fruitless = l.row.attempts, 0
 	l.anew = l.row.version
 }
@@ -121,11 +121,11 @@ func (l *life) begins(t *rapid.T, m message.Message, claim int64) {
 	require.False(t, l.sent, "sent again after a recorded 2xx")
 	require.False(t, l.row.status.Final(), "sent while %s", l.row.status)
 	for _, o := range l.js.told {
-		overtaken := o.Claim < m.Claim && o.Move.Name != message.Succeed.Name
+		overtaken := o.ClaimNumber < m.ClaimNumber && o.Transition.Name != message.Succeed.Name
 		if overtaken || o.Version <= l.anew {
 			continue // a newer claim, or a user's retry, came after it
 		}
-		require.Equal(t, message.Defer.Name, o.Move.Name, "sent after an end was told")
+		require.Equal(t, message.Reschedule.Name, o.Transition.Name, "sent after an end was told")
 		require.Greater(t, m.Attempts+1, o.Attempts, "an attempt that was told is made again")
 	}
 	l.flying = append(l.flying, flight{m, claim})
@@ -133,25 +133,25 @@ func (l *life) begins(t *rapid.T, m message.Message, claim int64) {
 
 // ended is the end of a request: told, then parked or not, then the copy taken
 // off or given back. The sender dies after so many steps.
-func (l *life) ended(f flight, move message.Move, long, tried bool, steps int) {
+func (l *life) ended(f flight, move message.Transition, long, tried bool, steps int) {
 	l.flying = slices.DeleteFunc(l.flying, func(o flight) bool { return o.claim == f.claim && o.row.Version == f.row.Version })
 	o := db.Outcome{
-		ID: l.id, Move: move, Version: f.row.Version + 1, Claim: f.row.Claim, NextClaim: f.claim, Delivery: 1,
+		ID: l.id, Transition: move, Version: f.row.Version + 1, ClaimNumber: f.row.ClaimNumber, NextClaimNumber: f.claim, DeliveryCount: 1,
 		Attempts: f.row.Attempts, EndedAt: time.Now(), NextAttemptAt: time.Now().Add(time.Hour),
 	}
-	if tried || move.Name != message.Lapse.Name {
+	if tried || move.Name != message.ExpireInFlight.Name {
 		o.Attempts++
 		o.Attempt = &message.Attempt{Number: o.Attempts, StartedAt: time.Now(), Outcome: message.OutcomeRetry}
 	}
-	parks := move.Name == message.Defer.Name && long
+	parks := move.Name == message.Reschedule.Name && long
 	if parks {
-		o.NextClaim++
+		o.NextClaimNumber++
 	}
 	l.js.told = append(l.js.told, o)
 	if parks && steps > 1 {
-		l.js.parked = &copied{claim: o.NextClaim, doubtful: true}
+		l.js.parked = &copied{claim: o.NextClaimNumber, doubtful: true}
 	}
-	taken := parks || move.Name != message.Defer.Name
+	taken := parks || move.Name != message.Reschedule.Name
 	if taken && steps > 2 && l.js.copy != nil && l.js.copy.claim == f.claim {
 		l.js.copy = nil
 	}
@@ -167,20 +167,20 @@ func (l *life) recorded(o db.Outcome) bool {
 	if l.relayedFrom != 0 {
 		from = l.relayedFrom
 	}
-	news := from <= o.Claim && (l.row.attempts < o.Attempts || o.Attempt == nil && l.row.attempts == o.Attempts)
+	news := from <= o.ClaimNumber && (l.row.attempts < o.Attempts || o.Attempt == nil && l.row.attempts == o.Attempts)
 	status := l.row.status
-	if status == message.Pending && l.row.claim < o.Claim {
+	if status == message.Pending && l.row.claim < o.ClaimNumber {
 		status = message.Queued // its claim was lost
 	}
-	if !o.Move.Allows(status) || (o.Move.Name != message.Succeed.Name && !news) {
+	if !o.Transition.Allows(status) || (o.Transition.Name != message.Succeed.Name && !news) {
 		return false
 	}
-	l.row.status = o.Move.To
+	l.row.status = o.Transition.To
 	l.row.version++
-	l.row.claim = max(l.row.claim, o.NextClaim)
+	l.row.claim = max(l.row.claim, o.NextClaimNumber)
 	l.row.attempts = max(l.row.attempts, o.Attempts)
 	l.row.fruitless, l.relayedFrom = 0, 0
-	l.sent = l.sent || o.Move.Name == message.Succeed.Name
+	l.sent = l.sent || o.Transition.Name == message.Succeed.Name
 	return true
 }
 

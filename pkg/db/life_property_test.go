@@ -86,9 +86,9 @@ func (w *living) accept(t *rapid.T) {
 
 func (w *living) tick(t *rapid.T) { w.claim(t, rapid.IntRange(1, 3).Draw(t, "batch"), nil) }
 
-func (w *living) claim(t *rapid.T, batch int, lost []db.Lost) {
+func (w *living) claim(t *rapid.T, batch int, lost []db.ExpiredLease) {
 	params := tickParams(batch)
-	params.Lost = lost
+	params.Reclaim = lost
 	tick, err := w.store.Tick(t.Context(), params)
 	require.NoError(t, err)
 	if tick.OutboxID != 0 {
@@ -104,14 +104,14 @@ func (w *living) claim(t *rapid.T, batch int, lost []db.Lost) {
 
 // lost is what the sweep finds: the lease has run out, no copy is in the
 // stream, and the recorder has passed everything.
-func (w *living) lost(t *rapid.T) (*life, []db.Lost) {
+func (w *living) lost(t *rapid.T) (*life, []db.ExpiredLease) {
 	l := w.pick(t, func(l *life) bool { return l.underway() && l.js.copy == nil && l.js.parked == nil })
 	w.recordAll(t, l)
 	w.exec(t, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND lease_until IS NOT NULL", l.id)
-	lost, err := w.store.LeasesLost(t.Context(), db.Lost{}, 10)
+	lost, err := w.store.ExpiredLeases(t.Context(), db.ExpiredLease{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, l.underway(), slices.ContainsFunc(lost, func(o db.Lost) bool { return o.ID == l.id }))
-	return l, slices.DeleteFunc(lost, func(o db.Lost) bool { return o.ID != l.id })
+	require.Equal(t, l.underway(), slices.ContainsFunc(lost, func(o db.ExpiredLease) bool { return o.ID == l.id }))
+	return l, slices.DeleteFunc(lost, func(o db.ExpiredLease) bool { return o.ID != l.id })
 }
 
 func (w *living) reclaim(t *rapid.T) {
@@ -146,9 +146,12 @@ func (w *living) relayRaises(t *rapid.T) {
 	claims, err := w.store.AbandonedClaims(t.Context(), time.Minute, 10)
 	require.NoError(t, err)
 	raised := 0
-	_, err = w.store.TakeClaims(t.Context(), claims, db.TakeParams{
-		Lease: lease, Emissions: []db.Emission{{ID: l.id, Claim: l.looked}},
-		Rewrite: func(_ []byte, given map[message.ID]int64) db.Rewritten { raised = len(given); return db.Rewritten{} },
+	_, err = w.store.TakeOverClaims(t.Context(), claims, db.TakeOverParams{
+		Lease: lease, Unpublished: []db.Delivery{{ID: l.id, ClaimNumber: l.looked}},
+		Rewrite: func(_ []byte, given map[message.ID]int64) db.RewrittenClaim {
+			raised = len(given)
+			return db.RewrittenClaim{}
+		},
 	})
 	require.NoError(t, err)
 	require.Equal(t, l.underway() && l.row.claim == l.looked, raised == 1, "nothing but what is as it was looked at")
@@ -202,8 +205,8 @@ func (w *living) cancel(t *rapid.T) {
 
 func (w *living) retry(t *rapid.T) {
 	l := w.pick(t, func(*life) bool { return true })
-	_, err := w.store.Retry(t.Context(), l.id, nil)
-	if !message.Retry.Allows(l.row.status) {
+	_, err := w.store.Redrive(t.Context(), l.id, nil)
+	if !message.Redrive.Allows(l.row.status) {
 		require.ErrorIs(t, err, db.ErrWrongState)
 		return
 	}
@@ -212,11 +215,11 @@ func (w *living) retry(t *rapid.T) {
 }
 
 func (w *living) retryAll(t *rapid.T) {
-	retried, _, err := w.store.RetryBatch(t.Context(), db.Retryable{}, message.ID{}, 10)
+	retried, _, err := w.store.RedriveBatch(t.Context(), db.RedriveFilter{}, message.ID{}, 10)
 	require.NoError(t, err)
 	moved := len(retried)
 	for _, l := range w.lives {
-		if message.Retry.Allows(l.row.status) {
+		if message.Redrive.Allows(l.row.status) {
 			l.retried(t)
 			moved--
 		}
@@ -238,14 +241,14 @@ func (w *living) deliverTo(t *rapid.T, l *life) {
 	rows, err := w.store.LoadQueued(t.Context(), []message.ID{l.id}, 1<<20)
 	require.NoError(t, err)
 	m, found := rows.Messages[l.id]
-	if found && !c.doubtful && (m.Claim != c.claim || m.Status != message.Queued) {
+	if found && !c.doubtful && (m.ClaimNumber != c.claim || m.Status != message.Queued) {
 		w.recordAll(t, l)
 		rows, err = w.store.LoadQueued(t.Context(), []message.ID{l.id}, 1<<20)
 		require.NoError(t, err)
 		m, found = rows.Messages[l.id]
 	}
 	c.doubtful = true
-	if !found || m.Claim > c.claim {
+	if !found || m.ClaimNumber > c.claim {
 		l.js.copy = nil
 		return
 	}
@@ -262,7 +265,7 @@ func (w *living) die(t *rapid.T) {
 func (w *living) finish(t *rapid.T) {
 	l := w.pick(t, func(l *life) bool { return len(l.flying) > 0 })
 	f := l.flying[rapid.IntRange(0, len(l.flying)-1).Draw(t, "request")]
-	move := rapid.SampledFrom([]message.Move{message.Succeed, message.Defer, message.Fail, message.Lapse}).Draw(t, "outcome")
+	move := rapid.SampledFrom([]message.Transition{message.Succeed, message.Reschedule, message.Fail, message.ExpireInFlight}).Draw(t, "outcome")
 	l.ended(f, move, rapid.Bool().Draw(t, "long wait"), rapid.Bool().Draw(t, "tried"), rapid.IntRange(1, 3).Draw(t, "steps"))
 }
 
@@ -357,5 +360,5 @@ func (w *living) ends(t *rapid.T) {
 
 func (w *living) reclaimOf(t *rapid.T, l *life) {
 	w.exec(t, "UPDATE messages SET lease_until = clock_timestamp() - $2::interval WHERE id = $1 AND lease_until IS NOT NULL", l.id, time.Second)
-	w.claim(t, 1, []db.Lost{{ID: l.id, Claim: l.row.claim}})
+	w.claim(t, 1, []db.ExpiredLease{{ID: l.id, ClaimNumber: l.row.claim}})
 }

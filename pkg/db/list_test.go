@@ -225,7 +225,7 @@ func TestAListThatTakesTooLongIsEnded(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	pool := open(t, url, db.Options{})
-	store := db.NewStore(pool).WithReads(open(t, url, db.Options{Lists: true, StatementTimeout: 100 * time.Millisecond}))
+	store := db.NewStore(pool).WithReadPool(open(t, url, db.Options{Lists: true, StatementTimeout: 100 * time.Millisecond}))
 	_, err := store.List(t.Context(), db.Filter{Limit: 1})
 	require.NoError(t, err)
 

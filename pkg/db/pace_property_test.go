@@ -156,7 +156,7 @@ func (p *pacing) race(t *rapid.T) {
 	var (
 		together sync.WaitGroup
 		mu       sync.Mutex
-		ran      []db.Tick
+		ran      []db.TickResult
 		failed   atomic.Pointer[error]
 	)
 	for range 4 {
@@ -175,12 +175,12 @@ func (p *pacing) race(t *rapid.T) {
 	together.Wait()
 	require.Nil(t, failed.Load())
 	require.LessOrEqual(t, len(ran), 1, "dispatchers that ticked at once")
-	ran = append(ran, db.Tick{Running: p.running})
+	ran = append(ran, db.TickResult{Running: p.running})
 	p.ran(t, ran[0], before)
 }
 
 // ran holds a tick against what may and what must be.
-func (p *pacing) ran(t *rapid.T, tick db.Tick, before time.Time) {
+func (p *pacing) ran(t *rapid.T, tick db.TickResult, before time.Time) {
 	after := p.now(t)
 	if !tick.Ran {
 		due := p.ticked.IsZero() || before.Sub(p.ticked) >= p.longest
@@ -253,7 +253,7 @@ func (p *pacing) relayOnce(t *rapid.T, publishes bool) {
 		return
 	}
 	require.NotNil(t, p.open, "a relay of what is finished")
-	taken, err := p.store.TakeClaims(t.Context(), claims, db.TakeParams{Age: abandoned, Lease: lease, Rewrite: rewrittenAll})
+	taken, err := p.store.TakeOverClaims(t.Context(), claims, db.TakeOverParams{Age: abandoned, Lease: lease, Rewrite: rewrittenAll})
 	require.NoError(t, err)
 	require.Len(t, taken, 1)
 	if p.open.owned { // it may still finish, and must not
@@ -264,12 +264,12 @@ func (p *pacing) relayOnce(t *rapid.T, publishes bool) {
 		return
 	}
 	p.finished(t, func() error {
-		return p.store.EndClaims(t.Context(), []db.EndedClaim{{OutboxID: taken[0].OutboxID, Relays: taken[0].Relays, Size: p.open.size}})
+		return p.store.FinishRelayedClaims(t.Context(), []db.FinishedClaim{{OutboxID: taken[0].OutboxID, Relays: taken[0].Relays, Size: p.open.size}})
 	})
 }
 
-func rewrittenAll(batch []byte, _ map[message.ID]int64) db.Rewritten {
-	return db.Rewritten{Batch: batch, IDs: 1, Size: 1}
+func rewrittenAll(batch []byte, _ map[message.ID]int64) db.RewrittenClaim {
+	return db.RewrittenClaim{Batch: batch, IDs: 1, Size: 1}
 }
 
 // lose takes the outbox row of an open claim away, as an operator may.

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	Name     string // what pg_stat_activity shows
 	MaxConns int32  // 0: pgxpool's default, or pool_max_conns of the URL
-	// Lists makes the pool one for Store.WithReads: a statement is ended after
+	// Lists makes the pool one for Store.WithReadPool: a statement is ended after
 	// StatementTimeout, ListTimeout if that is 0, and the planner keeps to
 	// indexes that are in the order of the list. For few rows it would rather
 	// sort, and how many there are it can be badly wrong about.
@@ -69,7 +69,7 @@ func checkModes(address string, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// Open returns a pool for a postgres:// URL. It does not connect: a Postgres
+// ClaimOpen returns a pool for a postgres:// URL. It does not connect: a Postgres
 // that is away shows at the first query. Its connections lead to a primary of a
 // version that is new enough, directly or through a pooler.
 func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, error) {

@@ -36,7 +36,7 @@ func TestEverythingWorksThroughAPooler(t *testing.T) {
 			pool := openPool(t, url, db.Options{Name: "test", MaxConns: 4})
 			lists := openPool(t, url, db.Options{Name: "lists", MaxConns: 2, Lists: true})
 			require.NoError(t, db.Migrate(t.Context(), pool))
-			store := db.NewStore(pool).WithReads(lists)
+			store := db.NewStore(pool).WithReadPool(lists)
 			require.NoError(t, store.ProvisionSchedule(t.Context(), 0, 0))
 
 			// A second service uses the same statements on the same server.

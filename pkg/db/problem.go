@@ -31,8 +31,8 @@ func ProblemOf(err error) *message.Problem {
 }
 
 func stateDetail(e *StateError) string {
-	if e.Move.Allows(e.Status) { // only a parked message is refused in a state that allows it
+	if e.Transition.Allows(e.Status) { // only a parked message is refused in a state that allows it
 		return "a message that is RETRYING can be cancelled only while its next attempt is 5 s or more away"
 	}
-	return "can't " + e.Move.Name + " a message that is " + string(e.Status)
+	return "can't " + e.Transition.Name + " a message that is " + string(e.Status)
 }

@@ -51,8 +51,8 @@ func (s *Store) Attempts(ctx context.Context, id message.ID) ([]message.Attempt,
 	return attempts, nil
 }
 
-// State is what Redis holds of a message.
-type State struct {
+// MessageState is what Redis holds of a message.
+type MessageState struct {
 	ID         message.ID
 	Status     message.Status
 	ExternalID string
@@ -62,14 +62,14 @@ type State struct {
 }
 
 // States returns the state of those of the ids that exist.
-func (s *Store) States(ctx context.Context, ids []message.ID) ([]State, error) {
+func (s *Store) States(ctx context.Context, ids []message.ID) ([]MessageState, error) {
 	rows, err := s.queries.CopyStates(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read %d states: %w", len(ids), err)
 	}
-	states := make([]State, len(rows))
+	states := make([]MessageState, len(rows))
 	for i, row := range rows {
-		states[i] = State{ID: row.ID, Status: row.Status, ExternalID: value(row.ExternalID), SentAt: row.SentAt, UpdatedAt: row.UpdatedAt, Version: row.Version}
+		states[i] = MessageState{ID: row.ID, Status: row.Status, ExternalID: value(row.ExternalID), SentAt: row.SentAt, UpdatedAt: row.UpdatedAt, Version: row.Version}
 	}
 	return states, nil
 }

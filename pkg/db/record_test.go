@@ -11,11 +11,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func parked(o *db.Outcome) { o.NextClaim = o.Claim + 1 }
+func parked(o *db.Outcome) { o.NextClaimNumber = o.ClaimNumber + 1 }
 
 func TestAnOutcomeThatComesTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
-	for _, move := range []message.Move{message.Succeed, message.Defer, message.Fail, message.Lapse} {
+	for _, move := range []message.Transition{message.Succeed, message.Reschedule, message.Fail, message.ExpireInFlight} {
 		t.Run(move.Name, func(t *testing.T) {
 			t.Parallel()
 			store, _ := provisioned(t, 0)
@@ -39,7 +39,7 @@ func TestTwoOutcomesOfAMessageInABatchCountInTheirOrder(t *testing.T) {
 	store, _ := provisioned(t, 0)
 	m := queued(t, store)
 	other := queued(t, store)
-	failure := outcome(m, message.Defer)
+	failure := outcome(m, message.Reschedule)
 	m.Attempts, m.Version = 1, m.Version+1
 	success := outcome(m, message.Succeed)
 
@@ -56,35 +56,35 @@ func TestTwoOutcomesOfAMessageInABatchCountInTheirOrder(t *testing.T) {
 func TestALateOutcomeChangesNothing(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		late message.Move
+		late message.Transition
 		// then happens between the attempt and its outcome's arrival.
 		then func(t *testing.T, store *db.Store, m message.Message)
 		want message.Status
 	}{
-		"a failure after the next attempt's": {message.Defer, func(t *testing.T, store *db.Store, m message.Message) {
+		"a failure after the next attempt's": {message.Reschedule, func(t *testing.T, store *db.Store, m message.Message) {
 			m.Attempts++
-			record(t, store, outcome(m, message.Defer))
+			record(t, store, outcome(m, message.Reschedule))
 		}, message.Retrying},
-		"a failure after the next attempt's success": {message.Defer, func(t *testing.T, store *db.Store, m message.Message) {
+		"a failure after the next attempt's success": {message.Reschedule, func(t *testing.T, store *db.Store, m message.Message) {
 			m.Attempts++
 			record(t, store, outcome(m, message.Succeed))
 		}, message.Sent},
 		"a final failure after another delivery was parked": {message.Fail, func(t *testing.T, store *db.Store, m message.Message) {
-			record(t, store, outcome(m, message.Defer, parked, func(o *db.Outcome) { o.Delivery = 2 }))
+			record(t, store, outcome(m, message.Reschedule, parked, func(o *db.Outcome) { o.DeliveryCount = 2 }))
 		}, message.Retrying},
-		"a failure after the message was claimed anew": {message.Defer, func(t *testing.T, store *db.Store, m message.Message) {
-			record(t, store, outcome(m, message.Fail, func(o *db.Outcome) { o.Delivery = 2 }))
-			_, err := store.Retry(t.Context(), m.ID, nil)
+		"a failure after the message was claimed anew": {message.Reschedule, func(t *testing.T, store *db.Store, m message.Message) {
+			record(t, store, outcome(m, message.Fail, func(o *db.Outcome) { o.DeliveryCount = 2 }))
+			_, err := store.Redrive(t.Context(), m.ID, nil)
 			require.NoError(t, err)
 			require.Len(t, claim(t, store, 1).Fresh, 1)
 		}, message.Queued},
 		"a final failure after a user's retry": {message.Fail, func(t *testing.T, store *db.Store, m message.Message) {
-			record(t, store, outcome(m, message.Fail, func(o *db.Outcome) { o.Delivery = 2 }))
-			_, err := store.Retry(t.Context(), m.ID, nil)
+			record(t, store, outcome(m, message.Fail, func(o *db.Outcome) { o.DeliveryCount = 2 }))
+			_, err := store.Redrive(t.Context(), m.ID, nil)
 			require.NoError(t, err)
 		}, message.Pending},
-		"an expiry after a user cancelled": {message.Lapse, func(t *testing.T, store *db.Store, m message.Message) {
-			record(t, store, outcome(m, message.Defer, parked))
+		"an expiry after a user cancelled": {message.ExpireInFlight, func(t *testing.T, store *db.Store, m message.Message) {
+			record(t, store, outcome(m, message.Reschedule, parked))
 			_, _, err := store.Cancel(t.Context(), m.ID, box)
 			require.NoError(t, err)
 		}, message.Cancelled},
@@ -111,8 +111,8 @@ func TestA2xxWinsWhateverHappenedMeanwhile(t *testing.T) {
 	store, _ := provisioned(t, 0)
 	m := queued(t, store)
 	late := outcome(m, message.Succeed)
-	record(t, store, outcome(m, message.Fail, func(o *db.Outcome) { o.Delivery = 2 }))
-	_, err := store.Retry(t.Context(), m.ID, nil)
+	record(t, store, outcome(m, message.Fail, func(o *db.Outcome) { o.DeliveryCount = 2 }))
+	_, err := store.Redrive(t.Context(), m.ID, nil)
 	require.NoError(t, err)
 	require.Len(t, claim(t, store, 1).Fresh, 1)
 
@@ -128,7 +128,7 @@ func TestAnOutcomeWithoutAnAttemptLeavesTheBudgetAlone(t *testing.T) {
 	t.Parallel()
 	store, _ := provisioned(t, 0)
 	m := queued(t, store)
-	untried := outcome(m, message.Defer, func(o *db.Outcome) { o.Attempt, o.Attempts = nil, m.Attempts })
+	untried := outcome(m, message.Reschedule, func(o *db.Outcome) { o.Attempt, o.Attempts = nil, m.Attempts })
 
 	require.Equal(t, 1, record(t, store, untried))
 	require.Equal(t, 0, get(t, store, m.ID).Attempts)
@@ -136,7 +136,7 @@ func TestAnOutcomeWithoutAnAttemptLeavesTheBudgetAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, attempts)
 
-	record(t, store, outcome(m, message.Defer))
+	record(t, store, outcome(m, message.Reschedule))
 	before := get(t, store, m.ID)
 	require.Equal(t, 0, record(t, store, untried), "an attempt has overtaken it")
 	require.Equal(t, before, get(t, store, m.ID))
@@ -146,12 +146,12 @@ func TestAParkingWhoseEventWasLostIsMadeUpFor(t *testing.T) {
 	t.Parallel()
 	store, _ := provisioned(t, 0)
 	m := queued(t, store)
-	m.Claim, m.Attempts = m.Claim+1, 1 // what the parked copy carries
+	m.ClaimNumber, m.Attempts = m.ClaimNumber+1, 1 // what the parked copy carries
 
-	require.Equal(t, 1, record(t, store, outcome(m, message.Defer, parked)))
+	require.Equal(t, 1, record(t, store, outcome(m, message.Reschedule, parked)))
 
 	after := get(t, store, m.ID)
-	require.Equal(t, m.Claim+1, after.Claim)
+	require.Equal(t, m.ClaimNumber+1, after.ClaimNumber)
 	require.Equal(t, 2, after.Attempts)
 }
 
@@ -175,7 +175,7 @@ func TestAnOutcomeEndsTheLeaseOrMovesIt(t *testing.T) {
 	exec(t, pool, "UPDATE messages SET fruitless = 9")
 	next := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 
-	record(t, store, outcome(sent, message.Succeed), outcome(retrying, message.Defer, func(o *db.Outcome) { o.NextAttemptAt = next }))
+	record(t, store, outcome(sent, message.Succeed), outcome(retrying, message.Reschedule, func(o *db.Outcome) { o.NextAttemptAt = next }))
 
 	var leaseOfSent, leaseOfRetrying *time.Time
 	var fruitless int
@@ -192,7 +192,7 @@ func TestRecordersSideBySideEndAlike(t *testing.T) {
 	var outcomes []db.Outcome
 	for range 50 {
 		m := queued(t, store)
-		outcomes = append(outcomes, outcome(m, message.Defer))
+		outcomes = append(outcomes, outcome(m, message.Reschedule))
 		m.Attempts++
 		outcomes = append(outcomes, outcome(m, message.Succeed))
 	}

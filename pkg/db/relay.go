@@ -8,34 +8,34 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 )
 
-// PublishWithin is how long after the start of its transaction the owner of an
+// PublishDeadline is how long after the start of its transaction the owner of an
 // outbox row may publish it. Later it must not: a relay may have taken the row.
-const PublishWithin = 5 * time.Second
+const PublishDeadline = 5 * time.Second
 
-// Abandoned is an outbox row of events that its owner did not publish in time.
-type Abandoned struct {
+// OutboxRow is an outbox row of events that its owner did not publish in time.
+type OutboxRow struct {
 	ID    int64
 	Batch []byte
 }
 
-// Rest is what became of an outbox row of events.
-type Rest struct {
-	ID    int64
-	Batch []byte // what is still to be published; nil: nothing, the row is done with
+// RelayResult is what became of an outbox row of events.
+type RelayResult struct {
+	ID        int64
+	Remaining []byte // what is still to be published; nil: nothing, the row is done with
 	// Again is when the rest is tried again; 0: by the next round.
-	Again time.Duration
+	RetryAfter time.Duration
 }
 
 // RelayParams say which rows a relay looks at.
 type RelayParams struct {
-	Age   time.Duration // those that are older
-	Again time.Duration // the longest Again that a Rest has
-	After int64         // those whose id is higher
-	Limit int           // this many at most
+	Age           time.Duration // those that are older
+	MaxRetryAfter time.Duration // the longest Again that a Rest has
+	After         int64         // those whose id is higher
+	Limit         int           // this many at most
 }
 
-// Relayed is what a relay did.
-type Relayed struct {
+// RelayPage is what a relay did.
+type RelayPage struct {
 	Rows int   // looked at
 	More bool  // there are others behind those
 	Last int64 // the highest id of those; 0 for none
@@ -47,11 +47,11 @@ type Relayed struct {
 // passed over. They stay locked meanwhile, so publish must return within 5 s:
 // then the database ends the transaction. It begins where OutboxBacklog last
 // found rows.
-func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.Context, []Abandoned) []Rest) (Relayed, error) {
-	var relayed Relayed
+func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.Context, []OutboxRow) []RelayResult) (RelayPage, error) {
+	var relayed RelayPage
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
-		relayed = Relayed{}
-		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: max(p.After, s.outbox.watermark()-1), Age: p.Age, Again: p.Again, BatchLimit: int32(p.Limit), BytesLimit: outboxPageBytes})
+		relayed = RelayPage{}
+		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: max(p.After, s.outbox.watermark()-1), Age: p.Age, Again: p.MaxRetryAfter, BatchLimit: int32(p.Limit), BytesLimit: outboxPageBytes})
 		if err != nil {
 			return fmt.Errorf("look for abandoned outbox rows: %w", err)
 		}
@@ -60,33 +60,33 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 		}
 		relayed.Rows, relayed.Last = len(rows), rows[len(rows)-1].ID
 		relayed.More = rows[0].Found == int64(p.Limit) || rows[0].Found > int64(len(rows))
-		abandoned := make([]Abandoned, len(rows))
+		abandoned := make([]OutboxRow, len(rows))
 		for i, row := range rows {
-			abandoned[i] = Abandoned{ID: row.ID, Batch: row.Batch}
+			abandoned[i] = OutboxRow{ID: row.ID, Batch: row.Batch}
 		}
 		return keep(ctx, q, publish(ctx, abandoned))
 	})
 	if err != nil {
-		return Relayed{}, fmt.Errorf("relay: %w", err)
+		return RelayPage{}, fmt.Errorf("relay: %w", err)
 	}
 	return relayed, nil
 }
 
 // keep deletes rows that are done with, and keeps the rest of the others.
-func keep(ctx context.Context, q *dbsqlc.Queries, rests []Rest) error {
+func keep(ctx context.Context, q *dbsqlc.Queries, rests []RelayResult) error {
 	var done []int64
-	kept := map[time.Duration][]Rest{}
+	kept := map[time.Duration][]RelayResult{}
 	for _, rest := range rests {
-		if rest.Batch == nil {
+		if rest.Remaining == nil {
 			done = append(done, rest.ID)
 			continue
 		}
-		kept[rest.Again] = append(kept[rest.Again], rest)
+		kept[rest.RetryAfter] = append(kept[rest.RetryAfter], rest)
 	}
 	for again, rests := range kept {
 		ids, batches := make([]int64, len(rests)), make([][]byte, len(rests))
 		for i, rest := range rests {
-			ids[i], batches[i] = rest.ID, rest.Batch
+			ids[i], batches[i] = rest.ID, rest.Remaining
 		}
 		if err := q.KeepRests(ctx, set(again), ids, batches); err != nil {
 			return fmt.Errorf("keep the rest of %d outbox rows: %w", len(ids), err)
@@ -108,9 +108,9 @@ func (s *Store) DeletePublished(ctx context.Context, ids []int64) error {
 	return nil
 }
 
-// PutEvents writes an outbox row of events that could not be published, for a
+// InsertOutboxEvents writes an outbox row of events that could not be published, for a
 // relay to publish later.
-func (s *Store) PutEvents(ctx context.Context, batch []byte) error {
+func (s *Store) InsertOutboxEvents(ctx context.Context, batch []byte) error {
 	if _, err := s.queries.InsertOutbox(ctx, batch, false); err != nil {
 		return fmt.Errorf("write outbox: %w", err)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func relayAll(after int64) db.RelayParams {
-	return db.RelayParams{After: after, Again: time.Minute, Limit: 10}
+	return db.RelayParams{After: after, MaxRetryAfter: time.Minute, Limit: 10}
 }
 
 func TestWhatIsRelayedIsGoneAndTheRestStays(t *testing.T) {
@@ -28,15 +28,15 @@ func TestWhatIsRelayedIsGoneAndTheRestStays(t *testing.T) {
 		insert(t, store)
 	}
 	var seen []int64
-	relayed, err := store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.Abandoned) []db.Rest {
+	relayed, err := store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.OutboxRow) []db.RelayResult {
 		for _, row := range rows {
 			require.Equal(t, "1 moved", string(row.Batch))
 			seen = append(seen, row.ID)
 		}
-		return []db.Rest{{ID: rows[0].ID}, {ID: rows[2].ID}}
+		return []db.RelayResult{{ID: rows[0].ID}, {ID: rows[2].ID}}
 	})
 	require.NoError(t, err)
-	require.Equal(t, db.Relayed{Rows: 3, Last: seen[2]}, relayed)
+	require.Equal(t, db.RelayPage{Rows: 3, Last: seen[2]}, relayed)
 
 	rows, oldest, err := store.OutboxBacklog(ctx)
 	require.NoError(t, err)
@@ -58,9 +58,9 @@ func TestTheRestOfARowIsTriedAgainWhenItIsTime(t *testing.T) {
 	store, pool := provisioned(t, 0)
 	insert(t, store)
 	keep := func(rest string, again time.Duration) (seen int) {
-		_, err := store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.Abandoned) []db.Rest {
+		_, err := store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.OutboxRow) []db.RelayResult {
 			seen = len(rows)
-			return []db.Rest{{ID: rows[0].ID, Batch: []byte(rest), Again: again}}
+			return []db.RelayResult{{ID: rows[0].ID, Remaining: []byte(rest), RetryAfter: again}}
 		})
 		require.NoError(t, err)
 		return seen
@@ -75,7 +75,7 @@ func TestTheRestOfARowIsTriedAgainWhenItIsTime(t *testing.T) {
 }
 
 // claimTick makes a claim of one message and leaves it open.
-func claimTick(t *testing.T, interval time.Duration) (*db.Store, *pgxpool.Pool, message.Message, db.Tick) {
+func claimTick(t *testing.T, interval time.Duration) (*db.Store, *pgxpool.Pool, message.Message, db.TickResult) {
 	t.Helper()
 	store, pool := provisioned(t, interval)
 	m := insert(t, store)
@@ -87,17 +87,17 @@ func claimTick(t *testing.T, interval time.Duration) (*db.Store, *pgxpool.Pool, 
 }
 
 // rewritten counts what a relay has raised, and stands for a batch with that.
-func rewritten(_ []byte, raised map[message.ID]int64) db.Rewritten {
-	return db.Rewritten{Batch: fmt.Appendf(nil, "%d raised", len(raised)), IDs: len(raised), Size: 1}
+func rewritten(_ []byte, raised map[message.ID]int64) db.RewrittenClaim {
+	return db.RewrittenClaim{Batch: fmt.Appendf(nil, "%d raised", len(raised)), IDs: len(raised), Size: 1}
 }
 
 // take takes every claim that is open, as a relay does that found these
 // emissions nowhere.
-func take(t *testing.T, store *db.Store, absent ...db.Emission) []db.OpenClaim {
+func take(t *testing.T, store *db.Store, absent ...db.Delivery) []db.OpenClaim {
 	t.Helper()
 	claims, err := store.AbandonedClaims(t.Context(), 0, 10)
 	require.NoError(t, err)
-	taken, err := store.TakeClaims(t.Context(), claims, db.TakeParams{Lease: lease, Emissions: absent, Rewrite: rewritten})
+	taken, err := store.TakeOverClaims(t.Context(), claims, db.TakeOverParams{Lease: lease, Unpublished: absent, Rewrite: rewritten})
 	require.NoError(t, err)
 	return taken
 }
@@ -108,33 +108,33 @@ func TestARelayTakesAClaimNumberOfItsOwn(t *testing.T) {
 	store, pool, m, tick := claimTick(t, time.Hour)
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second'")
 
-	first := take(t, store, db.Emission{ID: m.ID, Claim: 1})
+	first := take(t, store, db.Delivery{ID: m.ID, ClaimNumber: 1})
 	require.Len(t, first, 1)
 	require.Equal(t, "1 raised", string(first[0].Batch))
-	require.EqualValues(t, 3, get(t, store, m.ID).Claim, "the number between is a sender's")
-	lost, err := store.LeasesLost(ctx, db.Lost{}, 10)
+	require.EqualValues(t, 3, get(t, store, m.ID).ClaimNumber, "the number between is a sender's")
+	lost, err := store.ExpiredLeases(ctx, db.ExpiredLease{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, lost, "the lease runs from the relay")
 
-	second := take(t, store, db.Emission{ID: m.ID, Claim: 3})
+	second := take(t, store, db.Delivery{ID: m.ID, ClaimNumber: 3})
 	require.Len(t, second, 1)
-	require.EqualValues(t, 5, get(t, store, m.ID).Claim, "a second relay does not use the number of the first")
+	require.EqualValues(t, 5, get(t, store, m.ID).ClaimNumber, "a second relay does not use the number of the first")
 
 	require.NoError(t, store.FinishClaim(ctx, tick.OutboxID, 99), "its owner comes late")
-	require.NoError(t, store.EndClaims(ctx, []db.EndedClaim{{OutboxID: tick.OutboxID, Relays: 1, Size: 1}}), "so does the first relay")
+	require.NoError(t, store.FinishRelayedClaims(ctx, []db.FinishedClaim{{OutboxID: tick.OutboxID, Relays: 1, Size: 1}}), "so does the first relay")
 	require.Len(t, unpublished(t, store), 1)
-	require.NoError(t, store.EndClaims(ctx, []db.EndedClaim{{OutboxID: tick.OutboxID, Relays: 2, Size: 1}}))
+	require.NoError(t, store.FinishRelayedClaims(ctx, []db.FinishedClaim{{OutboxID: tick.OutboxID, Relays: 2, Size: 1}}))
 	require.Empty(t, unpublished(t, store))
 	pace, err := store.Pace(ctx)
 	require.NoError(t, err)
-	require.False(t, pace.Open)
+	require.False(t, pace.ClaimOpen)
 	require.InDelta(t, time.Hour, pace.Wait, float64(time.Minute))
 	overview, err := store.Overview(ctx)
 	require.NoError(t, err)
 	require.Equal(t, 1, overview.LastBatch)
 }
 
-func unpublished(t *testing.T, store *db.Store) []db.Unpublished {
+func unpublished(t *testing.T, store *db.Store) []db.UnpublishedClaim {
 	t.Helper()
 	claims, err := store.UnpublishedClaims(t.Context(), 0)
 	require.NoError(t, err)
@@ -152,15 +152,15 @@ func TestAClaimIsItsRelaysForAWhile(t *testing.T) {
 	claims, err = store.AbandonedClaims(ctx, time.Minute, 10)
 	require.NoError(t, err)
 	require.Len(t, claims, 1)
-	params := db.TakeParams{Age: time.Minute, Lease: lease, Emissions: []db.Emission{{ID: m.ID, Claim: 1}}, Rewrite: rewritten}
-	taken, err := store.TakeClaims(ctx, claims, params)
+	params := db.TakeOverParams{Age: time.Minute, Lease: lease, Unpublished: []db.Delivery{{ID: m.ID, ClaimNumber: 1}}, Rewrite: rewritten}
+	taken, err := store.TakeOverClaims(ctx, claims, params)
 	require.NoError(t, err)
 	require.Len(t, taken, 1)
 
-	taken, err = store.TakeClaims(ctx, claims, params)
+	taken, err = store.TakeOverClaims(ctx, claims, params)
 	require.NoError(t, err)
 	require.Empty(t, taken, "another relay that looked at the same time comes second")
-	require.EqualValues(t, 3, get(t, store, m.ID).Claim)
+	require.EqualValues(t, 3, get(t, store, m.ID).ClaimNumber)
 	claims, err = store.AbandonedClaims(ctx, time.Minute, 10)
 	require.NoError(t, err)
 	require.Empty(t, claims)
@@ -175,12 +175,12 @@ func TestAClaimOfWhichEverythingWasPublishedEndsAndItsEventsAreKept(t *testing.T
 	ctx := t.Context()
 	store, pool, m, _ := claimTick(t, time.Hour)
 	require.Empty(t, take(t, store), "its id is on the work queue")
-	require.EqualValues(t, 1, get(t, store, m.ID).Claim)
+	require.EqualValues(t, 1, get(t, store, m.ID).ClaimNumber)
 	pace, err := store.Pace(ctx)
 	require.NoError(t, err)
-	require.False(t, pace.Open)
+	require.False(t, pace.ClaimOpen)
 	exec(t, pool, "UPDATE outbox SET created_at = created_at - interval '1 minute'")
-	_, err = store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.Abandoned) []db.Rest {
+	_, err = store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.OutboxRow) []db.RelayResult {
 		require.Len(t, rows, 1)
 		require.Equal(t, "0 raised", string(rows[0].Batch))
 		return nil
@@ -192,15 +192,15 @@ func TestAClaimOfWhichEverythingWasPublishedEndsAndItsEventsAreKept(t *testing.T
 // relay raised it.
 func TestWhatCameOfTheDeliveryThatARelayGaveUpIsRecorded(t *testing.T) {
 	t.Parallel()
-	for _, move := range []message.Move{message.Succeed, message.Defer, message.Fail} {
+	for _, move := range []message.Transition{message.Succeed, message.Reschedule, message.Fail} {
 		t.Run(move.Name, func(t *testing.T) {
 			t.Parallel()
 			ctx := t.Context()
 			store, _, m, _ := claimTick(t, 0)
-			take(t, store, db.Emission{ID: m.ID, Claim: 1})
-			take(t, store, db.Emission{ID: m.ID, Claim: 3})
+			take(t, store, db.Delivery{ID: m.ID, ClaimNumber: 1})
+			take(t, store, db.Delivery{ID: m.ID, ClaimNumber: 3})
 			original := db.Outcome{
-				ID: m.ID, Move: move, Version: 3, Claim: 1, NextClaim: 2, Delivery: 1, Attempts: 1, EndedAt: time.Now(),
+				ID: m.ID, Transition: move, Version: 3, ClaimNumber: 1, NextClaimNumber: 2, DeliveryCount: 1, Attempts: 1, EndedAt: time.Now(),
 				NextAttemptAt: time.Now().Add(time.Minute), Attempt: &message.Attempt{Number: 1, StartedAt: time.Now(), Outcome: message.OutcomeRetry},
 			}
 
@@ -211,7 +211,7 @@ func TestWhatCameOfTheDeliveryThatARelayGaveUpIsRecorded(t *testing.T) {
 			got := get(t, store, m.ID)
 			require.Equal(t, move.To, got.Status)
 			require.Equal(t, 1, got.Attempts)
-			require.EqualValues(t, 5, got.Claim, "no number is used twice")
+			require.EqualValues(t, 5, got.ClaimNumber, "no number is used twice")
 			original.Attempts, original.Attempt = 2, nil
 			moved, err = store.Record(ctx, []db.Outcome{original}, lease)
 			require.NoError(t, err)
@@ -234,20 +234,20 @@ func TestAClaimWhoseOutboxRowIsGoneIsClosed(t *testing.T) {
 			require.False(t, closed, "its row is there")
 			pace, err := store.Pace(ctx)
 			require.NoError(t, err)
-			require.True(t, pace.Open)
-			require.False(t, pace.Lost)
+			require.True(t, pace.ClaimOpen)
+			require.False(t, pace.ClaimLost)
 
 			exec(t, pool, "DELETE FROM outbox WHERE id = $1", tick.OutboxID)
 			pace, err = store.Pace(ctx)
 			require.NoError(t, err)
-			require.True(t, pace.Lost)
+			require.True(t, pace.ClaimLost)
 			closed, err = store.CloseLostClaim(ctx)
 			require.NoError(t, err)
 			require.True(t, closed)
 
 			pace, err = store.Pace(ctx)
 			require.NoError(t, err)
-			require.False(t, pace.Open)
+			require.False(t, pace.ClaimOpen)
 			require.InDelta(t, interval, pace.Wait, float64(time.Minute), "its ids may have been emitted just now")
 			shorter := time.Minute
 			require.NoError(t, store.Configure(ctx, &shorter, nil))
@@ -274,10 +274,10 @@ func TestRelaysPassOverEachOthersRows(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for {
-				relayed, err := store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.Abandoned) []db.Rest {
+				relayed, err := store.Relay(ctx, relayAll(0), func(_ context.Context, rows []db.OutboxRow) []db.RelayResult {
 					mu.Lock()
 					defer mu.Unlock()
-					published := make([]db.Rest, len(rows))
+					published := make([]db.RelayResult, len(rows))
 					for i, row := range rows {
 						seen[row.ID]++
 						published[i].ID = row.ID
@@ -320,5 +320,5 @@ func TestUnavailableAndBadData(t *testing.T) {
 	require.False(t, db.BadData(err))
 	require.False(t, db.Unavailable(nil))
 	require.False(t, db.Unavailable(errors.Join(db.ErrNotFound)))
-	require.False(t, db.Unavailable(&db.StateError{Move: message.Cancel, Status: message.Sent}))
+	require.False(t, db.Unavailable(&db.StateError{Transition: message.Cancel, Status: message.Sent}))
 }

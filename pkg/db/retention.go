@@ -9,8 +9,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Deleted is what a step of the retention did.
-type Deleted struct {
+// DeletedBatch is what a step of the retention did.
+type DeletedBatch struct {
 	Busy     bool       // another dispatcher is at it: nothing was done
 	Seen     int        // messages that the step looked at; less than its limit: it was the last
 	Last     message.ID // the last of them
@@ -18,23 +18,23 @@ type Deleted struct {
 	Attempts int        // deleted with them
 }
 
-// DeletePast looks at the next limit messages after an id, the zero ID at
+// DeletePastRetention looks at the next limit messages after an id, the zero ID at
 // first, and deletes those that have been in a final state for longer than
 // the retention, by Postgres' clock, with their attempts. It looks at none
 // that were created later than that: those can't be past it.
-func (s *Store) DeletePast(ctx context.Context, retention time.Duration, after message.ID, limit int) (Deleted, error) {
-	var deleted Deleted
+func (s *Store) DeletePastRetention(ctx context.Context, retention time.Duration, after message.ID, limit int) (DeletedBatch, error) {
+	var deleted DeletedBatch
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		locked, err := q.LockRetention(ctx)
 		if err != nil || !locked {
-			deleted = Deleted{Busy: true, Last: after}
+			deleted = DeletedBatch{Busy: true, Last: after}
 			return err
 		}
 		row, err := q.DeletePast(ctx, dbsqlc.DeletePastParams{
 			After: after, Before: message.FirstID(time.Now().Add(-retention)), StepLimit: int32(limit),
 			Final: texts(finalStatuses()), Retention: retention,
 		})
-		deleted = Deleted{Seen: int(row.Seen), Last: row.Last, Messages: len(row.Messages)}
+		deleted = DeletedBatch{Seen: int(row.Seen), Last: row.Last, Messages: len(row.Messages)}
 		if err != nil || len(row.Messages) == 0 {
 			return err
 		}
@@ -46,29 +46,29 @@ func (s *Store) DeletePast(ctx context.Context, retention time.Duration, after m
 		return nil
 	})
 	if err != nil {
-		return Deleted{}, fmt.Errorf("delete what is past its retention, after %s: %w", after, err)
+		return DeletedBatch{}, fmt.Errorf("delete what is past its retention, after %s: %w", after, err)
 	}
 	return deleted, nil
 }
 
-// DeleteOrphans looks at the attempts of the next limit messages after an id,
+// DeleteOrphanedAttempts looks at the attempts of the next limit messages after an id,
 // the zero ID at first, and deletes those whose message is gone. Record leaves
 // none; earlier releases could, and so can somebody who deletes messages by
 // hand.
-func (s *Store) DeleteOrphans(ctx context.Context, after message.ID, limit int) (Deleted, error) {
-	var deleted Deleted
+func (s *Store) DeleteOrphanedAttempts(ctx context.Context, after message.ID, limit int) (DeletedBatch, error) {
+	var deleted DeletedBatch
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		locked, err := q.LockRetention(ctx)
 		if err != nil || !locked {
-			deleted = Deleted{Busy: true, Last: after}
+			deleted = DeletedBatch{Busy: true, Last: after}
 			return err
 		}
 		row, err := last.DeleteOrphans(ctx, after, int32(limit))
-		deleted = Deleted{Seen: int(row.Seen), Last: row.Last, Attempts: int(row.Attempts)}
+		deleted = DeletedBatch{Seen: int(row.Seen), Last: row.Last, Attempts: int(row.Attempts)}
 		return err
 	})
 	if err != nil {
-		return Deleted{}, fmt.Errorf("delete attempts without a message, after %s: %w", after, err)
+		return DeletedBatch{}, fmt.Errorf("delete attempts without a message, after %s: %w", after, err)
 	}
 	return deleted, nil
 }

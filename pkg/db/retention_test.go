@@ -26,9 +26,9 @@ func old(t *testing.T, store *db.Store, pool *pgxpool.Pool, status message.Statu
 // retain walks once, in steps of two.
 func retain(t *testing.T, store *db.Store) (messages, attempts int) {
 	t.Helper()
-	for d := (db.Deleted{Seen: 2}); d.Seen == 2; {
+	for d := (db.DeletedBatch{Seen: 2}); d.Seen == 2; {
 		var err error
-		d, err = store.DeletePast(t.Context(), month, d.Last, 2)
+		d, err = store.DeletePastRetention(t.Context(), month, d.Last, 2)
 		require.NoError(t, err)
 		require.False(t, d.Busy)
 		require.LessOrEqual(t, d.Messages, 2, "no step is larger")
@@ -93,7 +93,7 @@ func TestARetriedMessageCountsFromItsNewEnd(t *testing.T) {
 	t.Parallel()
 	store, pool := provisioned(t, 0)
 	id := old(t, store, pool, message.Failed, 100*24*time.Hour, 99*24*time.Hour)
-	_, err := store.Retry(t.Context(), id, nil)
+	_, err := store.Redrive(t.Context(), id, nil)
 	require.NoError(t, err)
 	messages, _ := retain(t, store)
 	require.Zero(t, messages, "it is pending")
@@ -118,12 +118,12 @@ func TestOneDispatcherAtATimeDeletes(t *testing.T) {
 	_, err = other.Exec(t.Context(), `SELECT pg_advisory_xact_lock(hashtext('dispatch.retention'))`)
 	require.NoError(t, err)
 
-	deleted, err := store.DeletePast(t.Context(), month, message.ID{}, 10)
+	deleted, err := store.DeletePastRetention(t.Context(), month, message.ID{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, db.Deleted{Busy: true}, deleted)
+	require.Equal(t, db.DeletedBatch{Busy: true}, deleted)
 
 	require.NoError(t, other.Rollback(t.Context()))
-	deleted, err = store.DeletePast(t.Context(), month, message.ID{}, 10)
+	deleted, err = store.DeletePastRetention(t.Context(), month, message.ID{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, 1, deleted.Messages)
 }
@@ -160,9 +160,9 @@ func TestALargeBacklogIsDeletedInSteps(t *testing.T) {
 		FROM generate_series(1, $1::int) AS n, (SELECT now() - interval '1 year' AS at) AS t`, backlog)
 	exec(t, pool, `INSERT INTO attempts SELECT id, 1, 1, 1, now(), 1, 200, 'success' FROM messages`)
 	steps, deleted := 0, 0
-	for d := (db.Deleted{Seen: step}); d.Seen == step; steps++ {
+	for d := (db.DeletedBatch{Seen: step}); d.Seen == step; steps++ {
 		var err error
-		d, err = store.DeletePast(t.Context(), month, d.Last, step)
+		d, err = store.DeletePastRetention(t.Context(), month, d.Last, step)
 		require.NoError(t, err)
 		require.LessOrEqual(t, d.Messages, step)
 		require.Equal(t, d.Messages, d.Attempts)
@@ -188,7 +188,7 @@ func TestDeletingIsAWalkAlongThePrimaryKey(t *testing.T) {
 	}
 	messages, attempts := scanned()
 
-	deleted, err := db.NewStore(pool).DeletePast(t.Context(), 10*24*time.Hour, message.ID{}, 100)
+	deleted, err := db.NewStore(pool).DeletePastRetention(t.Context(), 10*24*time.Hour, message.ID{}, 100)
 
 	require.NoError(t, err)
 	require.Equal(t, 100, deleted.Seen)

@@ -10,29 +10,29 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Queued is what LoadQueued found.
-type Queued struct {
+// LoadedMessages is what LoadQueued found.
+type LoadedMessages struct {
 	Messages map[message.ID]message.Message
-	Later    map[message.ID]bool // there was no room for their payloads: to be asked for again
+	Deferred map[message.ID]bool // there was no room for their payloads: to be asked for again
 }
 
 // LoadQueued returns those of the ids that are QUEUED or RETRYING. A copy is
 // worth sending only if its row is among them and its Claim is not above the
 // copy's. Once their payloads have so many bytes, the rest is left for later;
 // the first is always among them.
-func (s *Store) LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (Queued, error) {
+func (s *Store) LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (LoadedMessages, error) {
 	rows, err := s.queries.LoadQueued(ctx, max(bytes, 1), ids)
 	if err != nil {
-		return Queued{}, fmt.Errorf("load %d messages: %w", len(ids), err)
+		return LoadedMessages{}, fmt.Errorf("load %d messages: %w", len(ids), err)
 	}
 	return queuedOf(rows), nil
 }
 
-func queuedOf(rows []dbsqlc.LoadQueuedRow) Queued {
-	queued := Queued{Messages: make(map[message.ID]message.Message, len(rows)), Later: map[message.ID]bool{}}
+func queuedOf(rows []dbsqlc.LoadQueuedRow) LoadedMessages {
+	queued := LoadedMessages{Messages: make(map[message.ID]message.Message, len(rows)), Deferred: map[message.ID]bool{}}
 	for _, row := range rows {
 		if row.Later {
-			queued.Later[row.ID] = true
+			queued.Deferred[row.ID] = true
 			continue
 		}
 		queued.Messages[row.ID] = queuedMessage(row)
@@ -40,8 +40,8 @@ func queuedOf(rows []dbsqlc.LoadQueuedRow) Queued {
 	return queued
 }
 
-// AttemptsOutcomes returns what is known of a message's attempts, in no order.
-func (s *Store) AttemptsOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error) {
+// AttemptOutcomes returns what is known of a message's attempts, in no order.
+func (s *Store) AttemptOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error) {
 	rows, err := s.queries.AttemptsOutcomes(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read outcomes of attempts of message %s: %w", id, err)
@@ -49,7 +49,7 @@ func (s *Store) AttemptsOutcomes(ctx context.Context, id message.ID) ([]message.
 	recorded := make([]message.RecordedAttempt, len(rows))
 	for i, row := range rows {
 		recorded[i] = message.RecordedAttempt{
-			Claim: row.Claim, Delivery: int(row.Delivery),
+			ClaimNumber: row.Claim, DeliveryCount: int(row.Delivery),
 			Attempt: message.Attempt{HTTPStatus: int(value(row.HttpStatus)), Outcome: row.Outcome, Unsent: row.Unsent},
 		}
 	}
@@ -67,26 +67,26 @@ func (s *Store) Clock(ctx context.Context) (time.Time, error) {
 
 // Outcome is what a sender made of a copy of an id.
 type Outcome struct {
-	ID            message.ID
-	Move          message.Move
-	Version       int64 // the event's sequence
-	Claim         int64 // the copy's
-	NextClaim     int64 // one more when it was parked, else the same
-	Delivery      int   // JetStream's count
-	Attempts      int   // how many the message has had with this
-	Attempt       *message.Attempt
-	EndedAt       time.Time
-	NextAttemptAt time.Time // of a Defer
-	ExternalID    string
-	Error         string
-	Event         uint64 // the sequence of its event; 0: it is not to be noted
+	ID              message.ID
+	Transition      message.Transition
+	Version         int64 // the event's sequence
+	ClaimNumber     int64 // the copy's
+	NextClaimNumber int64 // one more when it was parked, else the same
+	DeliveryCount   int   // JetStream's count
+	Attempts        int   // how many the message has had with this
+	Attempt         *message.Attempt
+	EndedAt         time.Time
+	NextAttemptAt   time.Time // of a Defer
+	ExternalID      string
+	Error           string
+	Event           uint64 // the sequence of its event; 0: it is not to be noted
 }
 
 // movePairs is the guard of RecordOutcomes: FROM>TO for every move that an
 // outcome can make.
 var movePairs = func() []string {
 	var pairs []string
-	for _, move := range []message.Move{message.Succeed, message.Defer, message.Fail, message.Lapse} {
+	for _, move := range []message.Transition{message.Succeed, message.Reschedule, message.Fail, message.ExpireInFlight} {
 		for _, from := range move.From {
 			pairs = append(pairs, string(from)+">"+string(move.To))
 		}
@@ -187,10 +187,10 @@ func outcomeParams(round []Outcome, lease time.Duration) dbsqlc.RecordOutcomesPa
 	p := dbsqlc.RecordOutcomesParams{Lease: lease, Moves: movePairs}
 	for _, o := range round {
 		p.Ids = append(p.Ids, o.ID)
-		p.Statuses = append(p.Statuses, string(o.Move.To))
+		p.Statuses = append(p.Statuses, string(o.Transition.To))
 		p.Versions = append(p.Versions, o.Version)
-		p.Claims = append(p.Claims, o.Claim)
-		p.NextClaims = append(p.NextClaims, o.NextClaim)
+		p.Claims = append(p.Claims, o.ClaimNumber)
+		p.NextClaims = append(p.NextClaims, o.NextClaimNumber)
 		p.Numbers = append(p.Numbers, int32(o.Attempts))
 		p.Tried = append(p.Tried, o.Attempt != nil)
 		p.EndedAts = append(p.EndedAts, o.EndedAt)
@@ -214,9 +214,9 @@ func attemptParams(outcomes []Outcome, locked map[message.ID]bool) dbsqlc.Insert
 			continue
 		}
 		p.MessageIds = append(p.MessageIds, o.ID)
-		p.Claims = append(p.Claims, o.Claim)
+		p.Claims = append(p.Claims, o.ClaimNumber)
 		p.Numbers = append(p.Numbers, int32(o.Attempt.Number))
-		p.Deliveries = append(p.Deliveries, int32(o.Delivery))
+		p.Deliveries = append(p.Deliveries, int32(o.DeliveryCount))
 		p.StartedAts = append(p.StartedAts, o.Attempt.StartedAt)
 		p.DurationsUs = append(p.DurationsUs, o.Attempt.Duration.Microseconds())
 		p.HttpStatuses = append(p.HttpStatuses, int16(o.Attempt.HTTPStatus))

@@ -28,23 +28,23 @@ func NewStore(pool *pgxpool.Pool) *Store {
 	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(statements{pool}), counts: new(counts), outbox: new(backlog)}
 }
 
-// WithReads returns a Store that lists over a pool of its own, so that slow
+// WithReadPool returns a Store that lists over a pool of its own, so that slow
 // lists take no connection from anything else.
-func (s *Store) WithReads(pool *pgxpool.Pool) *Store {
+func (s *Store) WithReadPool(pool *pgxpool.Pool) *Store {
 	return &Store{pool: s.pool, reads: pool, queries: s.queries, counts: s.counts, outbox: s.outbox, content: s.content}
 }
 
-// Box makes of moved messages what the outbox is to hold about them. It is
+// EncodeOutbox makes of moved messages what the outbox is to hold about them. It is
 // called within the transaction, so it must not block.
-type Box func(moved []message.Message) []byte
+type EncodeOutbox func(moved []message.Message) []byte
 
 // put writes the outbox row of a move, if it moved anything.
-func put(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, box Box) (int64, error) {
+func put(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, box EncodeOutbox) (int64, error) {
 	return putArrived(ctx, q, moved, false, box)
 }
 
 // putArrived is put for what arrived; emits says that ids are among it.
-func putArrived(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, emits bool, box Box) (int64, error) {
+func putArrived(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, emits bool, box EncodeOutbox) (int64, error) {
 	if len(moved) == 0 {
 		return 0, nil
 	}
@@ -79,7 +79,7 @@ func toMessage(row dbsqlc.Message) message.Message {
 		SentAt:         row.SentAt,
 		UpdatedAt:      row.UpdatedAt,
 		Version:        row.Version,
-		Claim:          row.Claim,
+		ClaimNumber:    row.Claim,
 		BudgetStart:    int(row.BudgetStart),
 		IdempotencyKey: value(row.IdempotencyKey),
 		Scope:          value(row.Scope),

@@ -40,7 +40,7 @@ func box(moved []message.Message) []byte { return fmt.Appendf(nil, "%d moved", l
 func tickParams(limit int) db.TickParams {
 	return db.TickParams{
 		Destination: message.DefaultDestination, Limit: limit, Lease: lease, BatchSize: db.DefaultBatchSize,
-		Box: func(c db.Claim) []byte { return fmt.Appendf(nil, "%d claimed", c.Size()) },
+		EncodeOutbox: func(c db.Claim) []byte { return fmt.Appendf(nil, "%d claimed", c.Size()) },
 	}
 }
 
@@ -76,10 +76,10 @@ func get(t *testing.T, store *db.Store, id message.ID) message.Message {
 }
 
 // claim runs a tick and finishes it, as if everything was published.
-func claim(t *testing.T, store *db.Store, limit int, lost ...db.Lost) db.Tick {
+func claim(t *testing.T, store *db.Store, limit int, lost ...db.ExpiredLease) db.TickResult {
 	t.Helper()
 	params := tickParams(limit)
-	params.Lost = lost
+	params.Reclaim = lost
 	tick, err := store.Tick(t.Context(), params)
 	require.NoError(t, err)
 	if tick.OutboxID != 0 {
@@ -99,10 +99,10 @@ func queued(t *testing.T, store *db.Store, edit ...func(*message.Message)) messa
 }
 
 // outcome is what a sender tells about the message's present claim.
-func outcome(m message.Message, move message.Move, edit ...func(*db.Outcome)) db.Outcome {
+func outcome(m message.Message, move message.Transition, edit ...func(*db.Outcome)) db.Outcome {
 	number := m.Attempts + 1
 	o := db.Outcome{
-		ID: m.ID, Move: move, Version: m.Version + 1, Claim: m.Claim, NextClaim: m.Claim, Delivery: 1,
+		ID: m.ID, Transition: move, Version: m.Version + 1, ClaimNumber: m.ClaimNumber, NextClaimNumber: m.ClaimNumber, DeliveryCount: 1,
 		Attempts: number, EndedAt: time.Now(), NextAttemptAt: time.Now().Add(time.Hour), Error: "503 Service Unavailable",
 		Attempt: &message.Attempt{Number: number, StartedAt: time.Now(), Outcome: message.OutcomeRetry, HTTPStatus: 503},
 	}
@@ -139,7 +139,7 @@ func TestAMessageGoesThroughEveryTable(t *testing.T) {
 	require.Len(t, tick.Fresh, 2)
 	require.Equal(t, stored[1].Message.ID, tick.Fresh[0].ID, "the higher priority goes first")
 	require.Equal(t, message.Queued, tick.Fresh[0].Status)
-	require.EqualValues(t, 1, tick.Fresh[0].Claim)
+	require.EqualValues(t, 1, tick.Fresh[0].ClaimNumber)
 
 	again, err := store.Tick(ctx, tickParams(10))
 	require.NoError(t, err)

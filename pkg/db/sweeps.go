@@ -9,17 +9,17 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// LeasesLost returns at most limit messages whose lease ran out, the longest
+// ExpiredLeases returns at most limit messages whose lease ran out, the longest
 // lost first, and only those behind after; the zero Lost is before all.
-func (s *Store) LeasesLost(ctx context.Context, after Lost, limit int) ([]Lost, error) {
-	rows, err := s.queries.LeasesLost(ctx, after.Lease, after.ID, int32(limit))
+func (s *Store) ExpiredLeases(ctx context.Context, after ExpiredLease, limit int) ([]ExpiredLease, error) {
+	rows, err := s.queries.LeasesLost(ctx, after.LeaseUntil, after.ID, int32(limit))
 	if err != nil {
 		return nil, fmt.Errorf("look for lost leases: %w", err)
 	}
-	lost := make([]Lost, len(rows))
+	lost := make([]ExpiredLease, len(rows))
 	for i, row := range rows {
-		lost[i] = Lost{
-			ID: row.ID, Destination: row.Destination, Claim: row.Claim, Fruitless: int(row.Fruitless), Lease: row.LeaseUntil, Age: row.Age,
+		lost[i] = ExpiredLease{
+			ID: row.ID, Destination: row.Destination, ClaimNumber: row.Claim, ClaimsWithoutOutcome: int(row.Fruitless), LeaseUntil: row.LeaseUntil, Age: row.Age,
 		}
 	}
 	return lost, nil
@@ -27,7 +27,7 @@ func (s *Store) LeasesLost(ctx context.Context, after Lost, limit int) ([]Lost, 
 
 // RenewLeases gives messages a new lease: the sweep has found them still on
 // their way.
-func (s *Store) RenewLeases(ctx context.Context, lost []Lost, lease time.Duration) error {
+func (s *Store) RenewLeases(ctx context.Context, lost []ExpiredLease, lease time.Duration) error {
 	err := s.queries.RenewLeases(ctx, lease, lostIDs(lost), lostClaims(lost))
 	if err != nil {
 		return fmt.Errorf("renew %d leases: %w", len(lost), err)
@@ -38,7 +38,7 @@ func (s *Store) RenewLeases(ctx context.Context, lost []Lost, lease time.Duratio
 // GiveUp moves messages to FAILED whose claims never brought an outcome; some of
 // them are left to a later call where their events tell what they carry. It
 // returns them and the outbox row to publish, 0 for none.
-func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []message.Message, outboxID int64, err error) {
+func (s *Store) GiveUp(ctx context.Context, lost []ExpiredLease, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		lost = lost[:min(len(lost), s.atOnce(len(lost)))]
 		rows, err := q.GiveUp(ctx, dbsqlc.GiveUpParams{WithContent: s.content, Before: texts(message.Fail.From), Ids: lostIDs(lost), Claims: lostClaims(lost)})
@@ -54,7 +54,7 @@ func (s *Store) GiveUp(ctx context.Context, lost []Lost, box Box) (moved []messa
 
 // ExpireDue moves at most limit PENDING messages to EXPIRED whose time is
 // over, fewer where their events tell what they carry. It returns them and the outbox row to publish, 0 for none.
-func (s *Store) ExpireDue(ctx context.Context, limit int, box Box) (moved []message.Message, outboxID int64, err error) {
+func (s *Store) ExpireDue(ctx context.Context, limit int, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.ExpireDue(ctx, texts(message.Expire.From), int32(s.atOnce(limit)), s.content)
 		if err != nil {

@@ -17,18 +17,18 @@ func TestALostLeaseIsClaimedAnewBeforeAnythingElse(t *testing.T) {
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1", lost.ID)
 	fresh := insert(t, store, func(m *message.Message) { m.Priority = 9 })
 
-	found, err := store.LeasesLost(ctx, db.Lost{}, 10)
+	found, err := store.ExpiredLeases(ctx, db.ExpiredLease{}, 10)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
-	require.Equal(t, []db.Lost{{ID: lost.ID, Destination: lost.Destination, Claim: 1, Fruitless: 1, Lease: found[0].Lease, Age: found[0].Age}}, found)
-	behind, err := store.LeasesLost(ctx, found[0], 10)
+	require.Equal(t, []db.ExpiredLease{{ID: lost.ID, Destination: lost.Destination, ClaimNumber: 1, ClaimsWithoutOutcome: 1, LeaseUntil: found[0].LeaseUntil, Age: found[0].Age}}, found)
+	behind, err := store.ExpiredLeases(ctx, found[0], 10)
 	require.NoError(t, err)
 	require.Empty(t, behind)
-	stale := db.Lost{ID: kept.ID, Claim: kept.Claim}
+	stale := db.ExpiredLease{ID: kept.ID, ClaimNumber: kept.ClaimNumber}
 	tick := claim(t, store, 1, stale, found[0])
 
 	require.Equal(t, []message.ID{lost.ID}, ids(tick.Reclaimed))
-	require.EqualValues(t, 3, tick.Reclaimed[0].Claim, "the number between is a sender's")
+	require.EqualValues(t, 3, tick.Reclaimed[0].ClaimNumber, "the number between is a sender's")
 	require.Empty(t, tick.Fresh, "they count in the pace")
 	tick = claim(t, store, 2, stale, found[0])
 	require.Empty(t, tick.Reclaimed, "its claim number has gone on")
@@ -41,13 +41,13 @@ func TestARenewedLeaseIsNotLost(t *testing.T) {
 	store, pool := provisioned(t, 0)
 	m := queued(t, store)
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second'")
-	found, err := store.LeasesLost(ctx, db.Lost{}, 10)
+	found, err := store.ExpiredLeases(ctx, db.ExpiredLease{}, 10)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 
 	require.NoError(t, store.RenewLeases(ctx, found, lease))
 
-	again, err := store.LeasesLost(ctx, db.Lost{}, 10)
+	again, err := store.ExpiredLeases(ctx, db.ExpiredLease{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, again)
 	require.Empty(t, claim(t, store, 10, found...).Reclaimed)
@@ -82,7 +82,7 @@ func TestASweepPassesOverWhatIsBeingRecorded(t *testing.T) {
 	store, pool := provisioned(t, 0)
 	m := queued(t, store)
 	exec(t, pool, "UPDATE messages SET lease_until = clock_timestamp() - interval '1 second'")
-	lost := []db.Lost{{ID: m.ID, Claim: m.Claim}}
+	lost := []db.ExpiredLease{{ID: m.ID, ClaimNumber: m.ClaimNumber}}
 	tx, err := pool.Begin(ctx)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, tx.Rollback(ctx)) }()

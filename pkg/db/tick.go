@@ -17,12 +17,12 @@ import (
 
 // Pace is when the next tick is due.
 type Pace struct {
-	Running  bool          // false: stopped
-	Interval time.Duration // 0 is the continuous mode
-	Open     bool          // a claim is not yet published: no tick before it is
-	Lost     bool          // that claim's outbox row is gone: nobody will publish it, see CloseLostClaim
-	Wait     time.Duration // until the next tick, by Postgres' clock; not above 0 when it is due
-	Trusted  bool          // false: commits may be lost, and nothing is emitted before that is repaired
+	Running   bool          // false: stopped
+	Interval  time.Duration // 0 is the continuous mode
+	ClaimOpen bool          // a claim is not yet published: no tick before it is
+	ClaimLost bool          // that claim's outbox row is gone: nobody will publish it, see CloseLostClaim
+	Wait      time.Duration // until the next tick, by Postgres' clock; not above 0 when it is due
+	Trusted   bool          // false: commits may be lost, and nothing is emitted before that is repaired
 }
 
 // Pace looks at the schedule and locks nothing. It returns ErrNotProvisioned
@@ -36,14 +36,14 @@ func (s *Store) Pace(ctx context.Context) (Pace, error) {
 		return Pace{}, fmt.Errorf("read pace: %w", err)
 	}
 	return Pace{
-		Running: row.Running, Interval: row.TickInterval, Open: row.Open, Lost: row.Lost, Wait: row.Wait, Trusted: row.Trusted,
+		Running: row.Running, Interval: row.TickInterval, ClaimOpen: row.Open, ClaimLost: row.Lost, Wait: row.Wait, Trusted: row.Trusted,
 	}, nil
 }
 
 // NextDue returns how long it is until something pending is due, by Postgres'
 // clock; not above 0 when something is. found is false when nothing is
 // pending. It looks where a claim would, above the floor; nil for everywhere.
-func (s *Store) NextDue(ctx context.Context, destination string, floor *Floor) (wait time.Duration, found bool, err error) {
+func (s *Store) NextDue(ctx context.Context, destination string, floor *Watermark) (wait time.Duration, found bool, err error) {
 	floors, _ := floor.begin(time.Now())
 	row, err := s.queries.OldestPending(ctx, destination, floors, claimMargin)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -55,32 +55,32 @@ func (s *Store) NextDue(ctx context.Context, destination string, floor *Floor) (
 	return row.Wait, true, nil
 }
 
-// Lost is a message whose lease ran out, as the sweep found it.
-type Lost struct {
-	ID          message.ID
-	Destination string
-	Claim       int64
-	Fruitless   int           // claims in a row that brought no outcome
-	Lease       time.Time     // when it ran out
-	Age         time.Duration // since it was moved last
+// ClaimLost is a message whose lease ran out, as the sweep found it.
+type ExpiredLease struct {
+	ID                   message.ID
+	Destination          string
+	ClaimNumber          int64
+	ClaimsWithoutOutcome int           // claims in a row that brought no outcome
+	LeaseUntil           time.Time     // when it ran out
+	Age                  time.Duration // since it was moved last
 }
 
 // TickParams say what a tick may take.
 type TickParams struct {
 	Destination string
-	Limit       int           // no more than this, whatever the schedule's batch size is
-	Lease       time.Duration // how long an emitted id may be without an outcome
-	Lost        []Lost        // claimed anew before anything else
-	Floor       *Floor        // of this dispatcher's claims; nil for none
+	Limit       int            // no more than this, whatever the schedule's batch size is
+	Lease       time.Duration  // how long an emitted id may be without an outcome
+	Reclaim     []ExpiredLease // claimed anew before anything else
+	Watermark   *Watermark     // of this dispatcher's claims; nil for none
 	// BatchSize turns the schedule's batch size, 0 for unset, into a number.
 	BatchSize func(interval time.Duration, configured int) int
 	// Box makes of the claim what the outbox is to hold about it.
-	Box func(Claim) []byte
+	EncodeOutbox func(Claim) []byte
 
 	claimsFrom int64 // the schedule's
 }
 
-// Claim is what a tick took: highest priority first, then oldest.
+// ClaimNumber is what a tick took: highest priority first, then oldest.
 type Claim struct {
 	Reclaimed []message.Message // had lost their lease
 	Fresh     []message.Message // were PENDING
@@ -92,8 +92,8 @@ func (c Claim) Size() int { return len(c.Reclaimed) + len(c.Fresh) }
 // Messages returns all of them, in the order in which they are emitted.
 func (c Claim) Messages() []message.Message { return slices.Concat(c.Reclaimed, c.Fresh) }
 
-// Tick is what a tick did.
-type Tick struct {
+// TickResult is what a tick did.
+type TickResult struct {
 	Claim
 	Ran      bool          // false: not due, stopped, not trusted, or another dispatcher is at it
 	Running  bool          // false: stopped
@@ -103,21 +103,21 @@ type Tick struct {
 	OutboxID int64         // to publish and then finish with FinishClaim; 0 for an empty claim
 }
 
-// Tick runs a tick if one is due: in one transaction on the schedule it
+// TickResult runs a tick if one is due: in one transaction on the schedule it
 // claims a batch, stores its announcement and leaves the next tick open until
 // FinishClaim. It never waits for another dispatcher's tick.
-func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
-	var tick Tick
+func (s *Store) Tick(ctx context.Context, p TickParams) (TickResult, error) {
+	var tick TickResult
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		schedule, err := q.LockSchedule(ctx)
 		if errors.Is(err, pgx.ErrNoRows) {
-			tick = Tick{Running: true} // locked, or not provisioned: look again soon
+			tick = TickResult{Running: true} // locked, or not provisioned: look again soon
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("lock schedule: %w", err)
 		}
-		tick = Tick{Running: schedule.Running, Wait: schedule.Wait, Interval: schedule.TickInterval}
+		tick = TickResult{Running: schedule.Running, Wait: schedule.Wait, Interval: schedule.TickInterval}
 		switch {
 		case schedule.NextTickAt == nil || !schedule.Running || !schedule.Trusted:
 			return nil
@@ -142,25 +142,25 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (Tick, error) {
 			tick.Wait = schedule.TickInterval
 			return last.EmptyTick(ctx, p.Lease)
 		}
-		if tick.OutboxID, err = last.OpenTick(ctx, p.Box(tick.Claim), tick.Full, p.Lease); err != nil {
+		if tick.OutboxID, err = last.OpenTick(ctx, p.EncodeOutbox(tick.Claim), tick.Full, p.Lease); err != nil {
 			return fmt.Errorf("write outbox: %w", err)
 		}
 		return nil
 	})
 	if err != nil {
-		return Tick{}, fmt.Errorf("tick: %w", err)
+		return TickResult{}, fmt.Errorf("tick: %w", err)
 	}
-	p.Floor.raise(tick.Fresh)
+	p.Watermark.raise(tick.Fresh)
 	return tick, nil
 }
 
-func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick *Tick) error {
+func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limit int, tick *TickResult) error {
 	if limit <= 0 {
 		return nil
 	}
-	if len(p.Lost) > 0 {
+	if len(p.Reclaim) > 0 {
 		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
-			ClaimsFrom: p.claimsFrom, Lease: p.Lease, Ids: lostIDs(p.Lost), Claims: lostClaims(p.Lost), BatchLimit: int32(s.atOnce(limit)),
+			ClaimsFrom: p.claimsFrom, Lease: p.Lease, Ids: lostIDs(p.Reclaim), Claims: lostClaims(p.Reclaim), BatchLimit: int32(s.atOnce(limit)),
 			WithContent: s.content,
 		})
 		if err != nil {
@@ -170,13 +170,13 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 	}
 	if left := limit - len(tick.Reclaimed); left > 0 {
 		began := time.Now()
-		floors, full := p.Floor.begin(began)
+		floors, full := p.Watermark.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
 			Floors: floors, Margin: claimMargin, ClaimsFrom: p.claimsFrom, WithContent: s.content, BytesLimit: contentBytes,
 		})
 		if full {
-			p.Floor.looked(began, time.Since(began))
+			p.Watermark.looked(began, time.Since(began))
 		}
 		if err != nil {
 			return fmt.Errorf("claim: %w", err)
@@ -208,7 +208,7 @@ func (s *Store) FinishClaim(ctx context.Context, outboxID int64, batch int) erro
 	return nil
 }
 
-func lostIDs(lost []Lost) []message.ID {
+func lostIDs(lost []ExpiredLease) []message.ID {
 	ids := make([]message.ID, len(lost))
 	for i, l := range lost {
 		ids[i] = l.ID
@@ -216,10 +216,10 @@ func lostIDs(lost []Lost) []message.ID {
 	return ids
 }
 
-func lostClaims(lost []Lost) []int64 {
+func lostClaims(lost []ExpiredLease) []int64 {
 	claims := make([]int64, len(lost))
 	for i, l := range lost {
-		claims[i] = l.Claim
+		claims[i] = l.ClaimNumber
 	}
 	return claims
 }

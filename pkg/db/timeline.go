@@ -45,9 +45,9 @@ func (s *Store) Timeline(ctx context.Context) (Timeline, error) {
 	return Timeline{Trusted: row.Trusted, Server: row.Server, Flushed: flushed}, nil
 }
 
-// History tells which of its histories Postgres is in: another number after
+// Epoch tells which of its histories Postgres is in: another number after
 // each repair of lost commits, 0 before the first.
-func (s *Store) History(ctx context.Context) (int64, error) {
+func (s *Store) Epoch(ctx context.Context) (int64, error) {
 	row, err := s.queries.Timeline(ctx)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrNotProvisioned
@@ -60,7 +60,7 @@ func (s *Store) History(ctx context.Context) (int64, error) {
 
 // LoadVerified is LoadQueued for copies that somebody may have had before. It
 // returns ErrCommitsLost while the rows may be older than what was published.
-func (s *Store) LoadVerified(ctx context.Context, ids []message.ID, bytes int64) (Queued, error) {
+func (s *Store) LoadVerified(ctx context.Context, ids []message.ID, bytes int64) (LoadedMessages, error) {
 	var rows []dbsqlc.LoadQueuedRow
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		trusted, err := q.Trusted(ctx)
@@ -74,15 +74,15 @@ func (s *Store) LoadVerified(ctx context.Context, ids []message.ID, bytes int64)
 		return err
 	})
 	if err != nil {
-		return Queued{}, fmt.Errorf("load %d messages: %w", len(ids), err)
+		return LoadedMessages{}, fmt.Errorf("load %d messages: %w", len(ids), err)
 	}
 	return queuedOf(rows), nil
 }
 
-// NoticeLoss stops every emission, here and elsewhere, until FinishRepair. Who
+// ReportCommitsLost stops every emission, here and elsewhere, until FinishRepair. Who
 // is not certain has Postgres compare the timelines. It reports whether this
 // call stopped them.
-func (s *Store) NoticeLoss(ctx context.Context, certain bool) (bool, error) {
+func (s *Store) ReportCommitsLost(ctx context.Context, certain bool) (bool, error) {
 	n, err := s.queries.NoticeLoss(ctx, certain)
 	if err != nil {
 		return false, fmt.Errorf("notice lost commits: %w", err)
@@ -125,28 +125,28 @@ func (s *Store) FinishRepair(ctx context.Context, r Repair, emittedAgo time.Dura
 	return n > 0, nil
 }
 
-// Recorded is how far in EVENTS outcomes are recorded, as the last batch says.
-type Recorded struct {
-	Event    uint64 // the last one that is recorded
-	Complete uint64 // up to here all are
+// RecorderProgress is how far in EVENTS outcomes are recorded, as the last batch says.
+type RecorderProgress struct {
+	LastSequence     uint64 // the last one that is recorded
+	CompleteSequence uint64 // up to here all are
 }
 
-// RecordedUpTo tells how far in EVENTS outcomes are recorded; zero when nothing
+// RecorderProgress tells how far in EVENTS outcomes are recorded; zero when nothing
 // is noted.
-func (s *Store) RecordedUpTo(ctx context.Context) (Recorded, error) {
+func (s *Store) RecorderProgress(ctx context.Context) (RecorderProgress, error) {
 	row, err := s.queries.RecordedUpTo(ctx)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Recorded{}, nil
+		return RecorderProgress{}, nil
 	}
 	if err != nil {
-		return Recorded{}, fmt.Errorf("look up recorded events: %w", err)
+		return RecorderProgress{}, fmt.Errorf("look up recorded events: %w", err)
 	}
-	return Recorded{Event: uint64(row.Event), Complete: uint64(row.Complete)}, nil
+	return RecorderProgress{LastSequence: uint64(row.Event), CompleteSequence: uint64(row.Complete)}, nil
 }
 
-// SetRecorded is NoteRecorded, whatever was noted before: EVENTS may have been
+// ResetRecorderProgress is AddRecorderProgress, whatever was noted before: EVENTS may have been
 // put back, and give its numbers out anew.
-func (s *Store) SetRecorded(ctx context.Context, event uint64) error {
+func (s *Store) ResetRecorderProgress(ctx context.Context, event uint64) error {
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		if err := q.ForgetRecorded(ctx); err != nil {
 			return err
@@ -159,25 +159,25 @@ func (s *Store) SetRecorded(ctx context.Context, event uint64) error {
 	return nil
 }
 
-// NoteRecorded notes that all outcomes up to an event are recorded.
-func (s *Store) NoteRecorded(ctx context.Context, event uint64) error {
+// AddRecorderProgress notes that all outcomes up to an event are recorded.
+func (s *Store) AddRecorderProgress(ctx context.Context, event uint64) error {
 	if err := s.queries.NoteRecorded(ctx, int64(event), int64(event)); err != nil {
 		return fmt.Errorf("note event %d as recorded: %w", event, err)
 	}
 	return nil
 }
 
-// FoldRecorded leaves one of the notes about recorded events.
-func (s *Store) FoldRecorded(ctx context.Context) error {
+// FoldRecorderProgress leaves one of the notes about recorded events.
+func (s *Store) FoldRecorderProgress(ctx context.Context) error {
 	if err := s.queries.FoldRecorded(ctx); err != nil {
 		return fmt.Errorf("fold recorded events: %w", err)
 	}
 	return nil
 }
 
-// Unrecorded counts the outcomes that Record would write. Of outcomes that were
+// CountUnrecorded counts the outcomes that Record would write. Of outcomes that were
 // recorded before it is none, unless the commit is lost.
-func (s *Store) Unrecorded(ctx context.Context, outcomes []Outcome) (int, error) {
+func (s *Store) CountUnrecorded(ctx context.Context, outcomes []Outcome) (int, error) {
 	p := outcomeParams(outcomes, 0)
 	n, err := s.queries.UnrecordedOutcomes(ctx, dbsqlc.UnrecordedOutcomesParams{
 		Ids: p.Ids, Statuses: p.Statuses, Claims: p.Claims, Numbers: p.Numbers, Tried: p.Tried, Moves: p.Moves,
@@ -198,10 +198,10 @@ func lastEvent(outcomes []Outcome) (last uint64) {
 // RestoreClaims raises messages to the claims of copies that exist. Those that
 // were PENDING are QUEUED with that, and returned, with the outbox row to
 // publish; 0 for none.
-func (s *Store) RestoreClaims(ctx context.Context, copies []Emission, lease time.Duration, box Box) (moved []message.Message, outboxID int64, err error) {
+func (s *Store) RestoreClaims(ctx context.Context, copies []Delivery, lease time.Duration, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	ids, claims := make([]message.ID, len(copies)), make([]int64, len(copies))
 	for i, c := range copies {
-		ids[i], claims[i] = c.ID, c.Claim
+		ids[i], claims[i] = c.ID, c.ClaimNumber
 	}
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		if err := q.RaiseToCopies(ctx, lease, ids, claims); err != nil {
@@ -220,11 +220,11 @@ func (s *Store) RestoreClaims(ctx context.Context, copies []Emission, lease time
 	return moved, outboxID, err
 }
 
-// RestoreAtOnce is how many of these copies RestoreClaims may be given at once.
-func (s *Store) RestoreAtOnce(copies int) int { return s.atOnce(copies) }
+// RestoreBatchSize is how many of these copies RestoreClaims may be given at once.
+func (s *Store) RestoreBatchSize(copies int) int { return s.atOnce(copies) }
 
-// Cancelled is a cancel that an event tells of.
-type Cancelled struct {
+// CancelRecord is a cancel that an event tells of.
+type CancelRecord struct {
 	ID      message.ID
 	Version int64
 	At      time.Time
@@ -232,7 +232,7 @@ type Cancelled struct {
 
 // RestoreCancels makes cancels again whose commit was lost, and returns how many
 // those were.
-func (s *Store) RestoreCancels(ctx context.Context, cancels []Cancelled) (int, error) {
+func (s *Store) RestoreCancels(ctx context.Context, cancels []CancelRecord) (int, error) {
 	p := dbsqlc.RestoreCancelsParams{Before: texts(message.Cancel.From)}
 	for _, c := range cancels {
 		p.Ids, p.Versions, p.Ats = append(p.Ids, c.ID), append(p.Versions, c.Version), append(p.Ats, c.At)

@@ -65,7 +65,7 @@ func TestAnIdThatIsThereAlreadyIsStoredOnce(t *testing.T) {
 	again, fresh := draft(), draft()
 	again.ID = first.ID
 
-	results, outboxID, err := store.InsertClaimed(t.Context(), time.Now(), []message.Message{again, fresh}, box)
+	results, outboxID, err := store.InsertFastPath(t.Context(), time.Now(), []message.Message{again, fresh}, box)
 
 	require.NoError(t, err)
 	require.NotZero(t, outboxID)
@@ -86,12 +86,12 @@ func TestACallerWhoseClockIsWrongIsToldTheTime(t *testing.T) {
 	claim(t, store, 1)
 	arrive(t, store)
 	began := time.Now()
-	results, _, err := store.InsertClaimed(t.Context(), began, drafts(1), box)
+	results, _, err := store.InsertFastPath(t.Context(), began, drafts(1), box)
 	require.NoError(t, err)
 	require.WithinDuration(t, began, results[0].Message.UpdatedAt, time.Microsecond, "one that is right is believed")
 	for _, wrong := range []time.Duration{-time.Hour, -2 * time.Second, 2 * time.Second, time.Hour} {
 		began := time.Now()
-		results, _, err := store.InsertClaimed(t.Context(), began.Add(wrong), drafts(1), box)
+		results, _, err := store.InsertFastPath(t.Context(), began.Add(wrong), drafts(1), box)
 		require.NoError(t, err)
 		m := results[0].Message
 		require.Equal(t, message.Queued, m.Status, "%s", wrong)
@@ -118,7 +118,7 @@ func TestAChangeOfThePaceWaitsForWhatArrives(t *testing.T) {
 	arrived := make(chan message.Message, 1)
 	go func() {
 		defer close(arrived)
-		results, _, err := store.InsertClaimed(context.Background(), time.Now(), []message.Message{m}, box)
+		results, _, err := store.InsertFastPath(context.Background(), time.Now(), []message.Message{m}, box)
 		if err != nil {
 			t.Error(err)
 			return

@@ -18,13 +18,13 @@ const CancelLead = 5 * time.Second
 
 // StateError says which state stood in the way. It is an ErrWrongState.
 type StateError struct {
-	Move   message.Move
-	Status message.Status
+	Transition message.Transition
+	Status     message.Status
 }
 
 // Error names the move and the state.
 func (e *StateError) Error() string {
-	return fmt.Sprintf("can't %s a message that is %s", e.Move.Name, e.Status)
+	return fmt.Sprintf("can't %s a message that is %s", e.Transition.Name, e.Status)
 }
 
 // Unwrap makes errors.Is(err, ErrWrongState) true.
@@ -34,24 +34,24 @@ func (e *StateError) Unwrap() error { return ErrWrongState }
 // attempt at least CancelLead away. It returns the message as it is now and
 // the outbox row to publish; ErrNotFound or a *StateError else. The schedule
 // of a parked message is the caller's to purge.
-func (s *Store) Cancel(ctx context.Context, id message.ID, box Box) (message.Message, int64, error) {
+func (s *Store) Cancel(ctx context.Context, id message.ID, box EncodeOutbox) (message.Message, int64, error) {
 	return s.moveOne(ctx, id, message.Cancel, box, func(q *dbsqlc.Queries) (dbsqlc.Message, error) {
 		return q.CancelMessage(ctx, id, texts(message.Cancel.From), CancelLead)
 	})
 }
 
-// Retry brings a FAILED, CANCELLED or EXPIRED message back to PENDING, due
+// Redrive brings a FAILED, CANCELLED or EXPIRED message back to PENDING, due
 // now, with a new retry budget, and with no expiry unless one is given. It
 // returns the message as it is now; ErrNotFound or a *StateError else.
-func (s *Store) Retry(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
-	m, _, err := s.moveOne(ctx, id, message.Retry, nil, func(q *dbsqlc.Queries) (dbsqlc.Message, error) {
-		return q.RetryMessage(ctx, expiresAt, id, texts(message.Retry.From))
+func (s *Store) Redrive(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
+	m, _, err := s.moveOne(ctx, id, message.Redrive, nil, func(q *dbsqlc.Queries) (dbsqlc.Message, error) {
+		return q.RetryMessage(ctx, expiresAt, id, texts(message.Redrive.From))
 	})
 	return m, err
 }
 
 // moveOne makes a user's move; box may be nil for a move without an event.
-func (s *Store) moveOne(ctx context.Context, id message.ID, move message.Move, box Box, update func(*dbsqlc.Queries) (dbsqlc.Message, error)) (m message.Message, outboxID int64, err error) {
+func (s *Store) moveOne(ctx context.Context, id message.ID, move message.Transition, box EncodeOutbox, update func(*dbsqlc.Queries) (dbsqlc.Message, error)) (m message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		row, err := update(q)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -62,7 +62,7 @@ func (s *Store) moveOne(ctx context.Context, id message.ID, move message.Move, b
 			if err != nil {
 				return err
 			}
-			return &StateError{Move: move, Status: now.Status}
+			return &StateError{Transition: move, Status: now.Status}
 		}
 		if err != nil {
 			return err

@@ -19,7 +19,7 @@ func batchOf(n int) []message.Message {
 		batch[i] = message.Message{
 			ID: message.NewID(now), To: "+905551111111", Content: "Your parcel " + strconv.Itoa(i) + " is on its way.",
 			Destination: message.DefaultDestination, Priority: message.DefaultPriority, Status: message.Queued,
-			DeliverAt: now, CreatedAt: now, UpdatedAt: now, QueuedAt: &now, Claim: 1, Version: 2,
+			DeliverAt: now, CreatedAt: now, UpdatedAt: now, QueuedAt: &now, ClaimNumber: 1, Version: 2,
 		}
 	}
 	return batch

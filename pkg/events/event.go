@@ -108,7 +108,7 @@ func (c Composer) Arrived(created []message.Message) []Entry {
 		if m.Status == message.Queued {
 			claimed = append(claimed, m)
 		}
-		m.Status, m.Version, m.Claim, m.QueuedAt = message.Pending, 1, 0, nil
+		m.Status, m.Version, m.ClaimNumber, m.QueuedAt = message.Pending, 1, 0, nil
 		first[i] = m
 	}
 	entries := append(c.moved(message.EventCreated, first), c.claimed(OriginArrival, claimed)...)
@@ -117,14 +117,14 @@ func (c Composer) Arrived(created []message.Message) []Entry {
 
 // Delivery returns the emission of an id under its present claim.
 func (c Composer) Delivery(origin string, m message.Message) Entry {
-	claim := strconv.FormatInt(m.Claim, 10)
+	claim := strconv.FormatInt(m.ClaimNumber, 10)
 	entry := Entry{
 		Subject: c.topology.Deliver(m.Destination, m.ID),
 		MsgID:   m.ID.String() + "." + claim,
 		Headers: withTrace(map[string]string{HeaderClaim: claim, HeaderOrigin: origin}, m.Trace),
 		Data:    []byte(`{"id":"` + m.ID.String() + `","claim":` + claim + `}`),
 	}
-	if m.Claim == 1 && (origin == OriginTick || origin == OriginArrival) {
+	if m.ClaimNumber == 1 && (origin == OriginTick || origin == OriginArrival) {
 		// Nothing can be there before it. If something is, it is a relay's
 		// delivery, and this one comes late: it would take that one's place on
 		// the queue, and be dropped at the gate.

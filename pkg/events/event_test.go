@@ -21,7 +21,7 @@ func sample(t *testing.T) message.Message {
 	return message.Message{
 		ID: id, To: "+905551111111", Content: "secret", Destination: "default", Priority: 5,
 		Metadata: map[string]string{"order": "7"}, Status: message.Retrying, Attempts: 1, LastError: "status 503",
-		CreatedAt: at, UpdatedAt: at, DeliverAt: at, QueuedAt: &at, NextAttemptAt: &at, Version: 3, Claim: 2,
+		CreatedAt: at, UpdatedAt: at, DeliverAt: at, QueuedAt: &at, NextAttemptAt: &at, Version: 3, ClaimNumber: 2,
 	}
 }
 

@@ -98,8 +98,8 @@ func fetchEvents(ctx context.Context, consumer jetstream.Consumer, n int) ([]jet
 
 // Emitted is an id on the work queue.
 type Emitted struct {
-	ID    message.ID
-	Claim int64
+	ID          message.ID
+	ClaimNumber int64
 }
 
 // ReadDeliveries reads the ids that are on the work queue, waiting or in flight.
@@ -121,7 +121,7 @@ func (t Topology) ReadDeliveries(ctx context.Context, js jetstream.JetStream, ta
 		}
 		next = msg.Sequence + 1
 		if id, claim, err := readCopy(msg.Subject, msg.Header.Get(HeaderClaim)); err == nil { // else it is no copy
-			found = append(found, Emitted{ID: id, Claim: claim})
+			found = append(found, Emitted{ID: id, ClaimNumber: claim})
 		}
 		if len(found) == some {
 			if err := take(found); err != nil {

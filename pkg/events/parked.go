@@ -45,7 +45,7 @@ func (t Topology) RemoveParked(ctx context.Context, js jetstream.JetStream, m me
 		return fmt.Errorf("look for the schedule of message %s: %w", m.ID, err)
 	}
 	claim, err := strconv.ParseInt(parked.Header.Get(HeaderClaim), 10, 64)
-	if err == nil && claim > m.Claim {
+	if err == nil && claim > m.ClaimNumber {
 		return nil
 	}
 	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(parked.Sequence+1)); err != nil {

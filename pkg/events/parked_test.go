@@ -15,7 +15,7 @@ func TestAParkedMessageComesBackUnderItsClaim(t *testing.T) {
 	topology := events.NewTopology("dispatch", 1)
 	next := time.Date(2026, 3, 1, 12, 0, 0, 123_456_000, time.FixedZone("", 3600))
 	m := message.Message{
-		ID: message.NewID(next), Destination: "default", Claim: 4, NextAttemptAt: &next,
+		ID: message.NewID(next), Destination: "default", ClaimNumber: 4, NextAttemptAt: &next,
 		Trace: message.Trace{Parent: "00-trace", State: "a=1"},
 	}
 	composer := events.NewComposer(topology, false)

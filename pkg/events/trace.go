@@ -25,7 +25,7 @@ func TraceOf(headers map[string][]string) message.Trace {
 			states = append(states, values...)
 		}
 	}
-	return message.ReadTrace(parents, states)
+	return message.ParseTrace(parents, states)
 }
 
 // withTrace adds a trace context to headers, which may be nil.

@@ -18,7 +18,7 @@ func BenchmarkRead(b *testing.B) {
 			id := NewID(noon)
 			b.ReportAllocs()
 			for b.Loop() {
-				if r, err := rules.Read(data, noon); err == nil {
+				if r, err := rules.Parse(data, noon); err == nil {
 					_ = r.Message(id, "scope")
 				}
 			}

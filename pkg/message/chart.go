@@ -9,7 +9,7 @@ import (
 // as tables, drawn from Moves.
 func Chart() string {
 	var b strings.Builder
-	b.WriteString("<!-- Drawn from pkg/message/moves.go by `make generate`; edits here are lost. -->\n\n")
+	b.WriteString("<!-- Drawn from pkg/message/transitions.go by `make generate`; edits here are lost. -->\n\n")
 	b.WriteString("# The states of a message\n\n")
 	b.WriteString("A message is accepted as " + string(Pending) + ". Every other change of state is one of the moves below; " +
 		"the statements that make them are guarded by the states that they leave, so a late worker undoes nothing. " +
@@ -23,7 +23,7 @@ func Chart() string {
 func drawDiagram(b *strings.Builder) {
 	b.WriteString("```mermaid\nstateDiagram-v2\n")
 	fmt.Fprintf(b, "    [*] --> %s: accept\n", Pending)
-	for _, move := range Moves() {
+	for _, move := range Transitions() {
 		for _, from := range move.From {
 			fmt.Fprintf(b, "    %s --> %s: %s\n", from, move.To, move.Name)
 		}
@@ -38,7 +38,7 @@ func drawDiagram(b *strings.Builder) {
 
 func drawMoves(b *strings.Builder) {
 	b.WriteString("## The moves\n\n| move | from | to | made by | event |\n|---|---|---|---|---|\n")
-	for _, move := range Moves() {
+	for _, move := range Transitions() {
 		from := make([]string, len(move.From))
 		for i, status := range move.From {
 			from[i] = string(status)
@@ -56,17 +56,17 @@ func drawMoves(b *strings.Builder) {
 // tries on a real Postgres.
 func drawStates(b *strings.Builder) {
 	b.WriteString("## Where each move leads\n\n| state | final |")
-	for _, move := range Moves() {
+	for _, move := range Transitions() {
 		b.WriteString(" " + move.Name + " |")
 	}
-	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(Moves())) + "\n")
+	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(Transitions())) + "\n")
 	for _, status := range Statuses() {
 		final := "no"
 		if status.Final() {
 			final = "yes"
 		}
 		fmt.Fprintf(b, "| %s | %s |", status, final)
-		for _, move := range Moves() {
+		for _, move := range Transitions() {
 			to := "–"
 			if move.Allows(status) {
 				to = string(move.To)
@@ -78,9 +78,9 @@ func drawStates(b *strings.Builder) {
 }
 
 // movesFrom lists the moves that lead on from a state.
-func movesFrom(s Status) []Move {
-	var moves []Move
-	for _, move := range Moves() {
+func movesFrom(s Status) []Transition {
+	var moves []Transition
+	for _, move := range Transitions() {
 		if move.Allows(s) {
 			moves = append(moves, move)
 		}

@@ -40,7 +40,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		given := bytes.Clone(body)
-		r, err := rules.Read(body, noon)
+		r, err := rules.Parse(body, noon)
 		require.Equal(t, given, body, "the body is not written to")
 		if err != nil {
 			checkRefusal(t, err)
@@ -57,7 +57,7 @@ func FuzzRead(f *testing.F) {
 		encoder := json.NewEncoder(&written)
 		encoder.SetEscapeHTML(false)
 		require.NoError(t, encoder.Encode(r))
-		again, err := rules.Read(written.Bytes(), noon)
+		again, err := rules.Parse(written.Bytes(), noon)
 		require.NoError(t, err, written.String())
 		require.Equal(t, hash, again.bodyHash(), written.String())
 
@@ -72,11 +72,11 @@ func checkRefusal(t *testing.T, err error) {
 	t.Helper()
 	require.NotEmpty(t, err.Error())
 	require.True(t, utf8.ValidString(err.Error()))
-	var malformed *Malformed
+	var malformed *MalformedError
 	if errors.As(err, &malformed) {
 		return
 	}
-	var invalid *Invalid
+	var invalid *ValidationError
 	require.ErrorAs(t, err, &invalid)
 	require.NotEmpty(t, invalid.Errors)
 	for _, e := range invalid.Errors {

@@ -23,11 +23,11 @@ func checkObject(body []byte) error {
 	start := bytes.TrimLeft(body, " \t\r\n")
 	switch {
 	case len(start) == 0:
-		return &Malformed{Reason: "is empty; it must be a JSON object"}
+		return &MalformedError{Reason: "is empty; it must be a JSON object"}
 	case bytes.HasPrefix(start, []byte("\ufeff")):
-		return &Malformed{Reason: "begins with a byte order mark; it must begin with the JSON object"}
+		return &MalformedError{Reason: "begins with a byte order mark; it must begin with the JSON object"}
 	case !utf8.Valid(body):
-		return &Malformed{Reason: fmt.Sprintf("is not valid UTF-8 at byte %d", invalidUTF8(body))}
+		return &MalformedError{Reason: fmt.Sprintf("is not valid UTF-8 at byte %d", invalidUTF8(body))}
 	}
 	if err := checkDepthAndEscapes(body); err != nil {
 		return err
@@ -36,7 +36,7 @@ func checkObject(body []byte) error {
 		return notJSON(body)
 	}
 	if start[0] != '{' {
-		return &Malformed{Reason: "must be a JSON object, is " + kindOf(start)}
+		return &MalformedError{Reason: "must be a JSON object, is " + kindOf(start)}
 	}
 	return nil
 }
@@ -58,9 +58,9 @@ func notJSON(body []byte) error {
 	err := json.Unmarshal(body, &discard)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return &Malformed{Reason: fmt.Sprintf("is not JSON: %v, at byte %d", err, syntax.Offset)}
+		return &MalformedError{Reason: fmt.Sprintf("is not JSON: %v, at byte %d", err, syntax.Offset)}
 	}
-	return &Malformed{Reason: fmt.Sprintf("is not JSON: %v", err)}
+	return &MalformedError{Reason: fmt.Sprintf("is not JSON: %v", err)}
 }
 
 // checkDepthAndEscapes looks at what json.Valid does not. It stands any
@@ -71,14 +71,14 @@ func checkDepthAndEscapes(body []byte) error {
 		switch body[i] {
 		case '{', '[':
 			if depth++; depth > MaxDepth {
-				return &Malformed{Reason: fmt.Sprintf("is nested deeper than %d levels", MaxDepth)}
+				return &MalformedError{Reason: fmt.Sprintf("is nested deeper than %d levels", MaxDepth)}
 			}
 		case '}', ']':
 			depth--
 		case '"':
 			end := i + stringEnd(body[i:])
 			if at := loneSurrogate(body[i:end]); at >= 0 {
-				return &Malformed{Reason: fmt.Sprintf("holds an escaped half of a surrogate pair at byte %d", i+at)}
+				return &MalformedError{Reason: fmt.Sprintf("holds an escaped half of a surrogate pair at byte %d", i+at)}
 			}
 			i = end - 1
 		}

@@ -52,7 +52,7 @@ func TestTheJSONOfAMessage(t *testing.T) {
 	encoded, err := json.Marshal(Message{
 		ID: DerivedID(noon, 7, "dispatch.intake.default"), To: "+14155550100", Payload: json.RawMessage(`{"a":1}`),
 		Destination: "default", Priority: 5, DeliverAt: noon, Status: Pending, CreatedAt: noon, UpdatedAt: noon,
-		Version: 3, Claim: 2, BudgetStart: 1, IdempotencyKey: "k", Scope: "s", BodyHash: []byte("h"),
+		Version: 3, ClaimNumber: 2, BudgetStart: 1, IdempotencyKey: "k", Scope: "s", BodyHash: []byte("h"),
 	})
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"id":"01b977d7-aa00-7000-a25f-a2bebf3f224d","to":"+14155550100","payload":{"a":1},"destination":"default","priority":5,

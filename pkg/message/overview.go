@@ -90,7 +90,7 @@ func ParseConfiguration(body []byte) (Configuration, error) {
 		errs = append(errs, FieldError{"interval", CodeRequired, "must be given, or batchSize, or both"})
 	}
 	if len(errs) > 0 {
-		return Configuration{}, &Invalid{Errors: errs}
+		return Configuration{}, &ValidationError{Errors: errs}
 	}
 	return config, nil
 }

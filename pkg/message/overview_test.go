@@ -45,7 +45,7 @@ func TestParseConfigurationNamesEveryMistake(t *testing.T) {
 	}
 	for _, body := range []string{``, `[]`, `{"interval"`, `null`, "{\"\xff\":1}"} {
 		_, err := ParseConfiguration([]byte(body))
-		var malformed *Malformed
+		var malformed *MalformedError
 		assert.ErrorAs(t, err, &malformed, body)
 	}
 }

@@ -79,8 +79,8 @@ func NewRetryableProblem(status int, code, detail string, after time.Duration) *
 // other is unexpected: its problem is internal and says nothing about it.
 func ProblemOf(err error) *Problem {
 	var problem *Problem
-	var malformed *Malformed
-	var invalid *Invalid
+	var malformed *MalformedError
+	var invalid *ValidationError
 	switch {
 	case errors.As(err, &problem):
 		copied := *problem

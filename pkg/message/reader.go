@@ -36,11 +36,11 @@ var fieldNames = [fieldCount]string{
 }
 
 // reader gathers a request and every mistake in it. One method judges one
-// field, in the order of ReadWith.
+// field, in the order of ParseWith.
 type reader struct {
 	rules   Rules
 	now     time.Time
-	outside Outside
+	outside RequestMeta
 
 	values  [fieldCount][]byte // nil for what is not given
 	target  string             // the destination, given or not; empty if it can't be told

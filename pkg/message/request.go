@@ -52,21 +52,21 @@ type Rules struct {
 	Destinations     map[string]RecipientKind
 }
 
-// Outside is what came with a request but not in its body. The body may
+// RequestMeta is what came with a request but not in its body. The body may
 // repeat it and must not contradict it.
-type Outside struct {
+type RequestMeta struct {
 	Destination    string // from the subject; empty where there is none
 	IdempotencyKey string // from a header; empty for none
 	KeyHeader      string // the name of that header, for mistakes in it
 }
 
-// Read reads a request that is all in its body: ReadWith without anything
+// Parse reads a request that is all in its body: ParseWith without anything
 // from outside.
-func (r Rules) Read(body []byte, now time.Time) (Request, error) {
-	return r.ReadWith(body, now, Outside{})
+func (r Rules) Parse(body []byte, now time.Time) (Request, error) {
+	return r.ParseWith(body, now, RequestMeta{})
 }
 
-// ReadWith reads a request and holds it against the rules as of now. A
+// ParseWith reads a request and holds it against the rules as of now. A
 // request that comes out of a stream again and again is read with its time in
 // the stream, so that it is judged the same each time.
 //
@@ -74,7 +74,7 @@ func (r Rules) Read(body []byte, now time.Time) (Request, error) {
 // with every mistake at once otherwise. A null counts as absent, except that
 // a payload without a content beside it may be the JSON value null. The
 // request shares nothing with body. Rules are safe for concurrent use.
-func (r Rules) ReadWith(body []byte, now time.Time, outside Outside) (Request, error) {
+func (r Rules) ParseWith(body []byte, now time.Time, outside RequestMeta) (Request, error) {
 	if err := checkObject(body); err != nil {
 		return Request{}, err
 	}
@@ -89,7 +89,7 @@ func (r Rules) ReadWith(body []byte, now time.Time, outside Outside) (Request, e
 	in.metadata()
 	in.idempotencyKey()
 	if len(in.errs) > 0 {
-		return Request{}, &Invalid{Errors: in.errs}
+		return Request{}, &ValidationError{Errors: in.errs}
 	}
 	return in.request, nil
 }

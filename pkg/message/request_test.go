@@ -21,7 +21,7 @@ var (
 
 func TestReadTakesEveryField(t *testing.T) {
 	t.Parallel()
-	r, err := rules.Read([]byte(`{
+	r, err := rules.Parse([]byte(`{
 		"to": "+1 (415) 555-01.00", "content": "Hi \u00e4\ud83d\ude00",
 		"destination": "default", "type": "invoice.paid", "priority": 9,
 		"deliverAt": "2030-02-01T01:00:00.1234567+01:00", "expiresAt": "2030-02-02T00:00:00Z",
@@ -91,7 +91,7 @@ func TestAPayloadStaysAsItCame(t *testing.T) {
 	t.Parallel()
 	for _, payload := range []string{`{"b" : 1.50,"a":[ "\u0041<" ]}`, `"text"`, `-1.5e300`, `true`, `null`, `[]`} {
 		body := []byte(`{"to":"+14155550100","payload": ` + payload + ` }`)
-		r, err := rules.Read(body, noon)
+		r, err := rules.Parse(body, noon)
 		require.NoError(t, err)
 		clear(body) // an HTTP server reuses its buffers
 		m := r.Message(NewID(noon), "")
@@ -113,9 +113,9 @@ func TestDeliverAtIsWhatWasAskedForByWhateverClock(t *testing.T) {
 
 func TestWhatComesFromOutside(t *testing.T) {
 	t.Parallel()
-	subject := Outside{Destination: "crm", IdempotencyKey: "k", KeyHeader: "Nats-Msg-Id"}
-	read := func(body string, outside Outside) (Message, error) {
-		r, err := rules.ReadWith([]byte(body), noon, outside)
+	subject := RequestMeta{Destination: "crm", IdempotencyKey: "k", KeyHeader: "Nats-Msg-Id"}
+	read := func(body string, outside RequestMeta) (Message, error) {
+		r, err := rules.ParseWith([]byte(body), noon, outside)
 		return r.Message(NewID(noon), ""), err
 	}
 
@@ -131,12 +131,12 @@ func TestWhatComesFromOutside(t *testing.T) {
 	_, err = read(`{"to":"anybody","content":"x","destination":"default","idempotencyKey":"other"}`, subject)
 	assert.Equal(t, []string{"destination conflict", "idempotencyKey conflict"}, mistakes(t, err))
 
-	_, err = read(`{"to":"anybody","content":"x"}`, Outside{Destination: "nowhere", IdempotencyKey: "\xff", KeyHeader: "Idempotency-Key"})
+	_, err = read(`{"to":"anybody","content":"x"}`, RequestMeta{Destination: "nowhere", IdempotencyKey: "\xff", KeyHeader: "Idempotency-Key"})
 	assert.Equal(t, []string{"destination unknown_destination", "Idempotency-Key invalid_character"}, mistakes(t, err))
 
-	plain, err := read(`{"to":"+14155550100","content":"x","idempotencyKey":"k"}`, Outside{})
+	plain, err := read(`{"to":"+14155550100","content":"x","idempotencyKey":"k"}`, RequestMeta{})
 	require.NoError(t, err)
-	onSubject, err := read(`{"to":"+14155550100","content":"x"}`, Outside{Destination: "default", IdempotencyKey: "k"})
+	onSubject, err := read(`{"to":"+14155550100","content":"x"}`, RequestMeta{Destination: "default", IdempotencyKey: "k"})
 	require.NoError(t, err)
 	assert.Equal(t, plain.BodyHash, onSubject.BodyHash, "the same body by another door is the same body")
 }
@@ -144,7 +144,7 @@ func TestWhatComesFromOutside(t *testing.T) {
 func TestARequestFromAStreamIsJudgedTheSameEachTime(t *testing.T) {
 	t.Parallel()
 	body := []byte(`{"to":"+14155550100","content":"x","expiresAt":"2030-01-31T12:00:01Z","deliverAt":"2030-01-31T12:00:00.5Z"}`)
-	r, err := rules.Read(body, noon)
+	r, err := rules.Parse(body, noon)
 	require.NoError(t, err)
 	id := DerivedID(noon, 1, "s")
 	assert.Equal(t, noon.Add(500*time.Millisecond), r.Message(id, "").DeliverAt)
@@ -152,7 +152,7 @@ func TestARequestFromAStreamIsJudgedTheSameEachTime(t *testing.T) {
 
 func accepted(t *testing.T, body string) Request {
 	t.Helper()
-	r, err := rules.Read([]byte(body), noon)
+	r, err := rules.Parse([]byte(body), noon)
 	require.NoError(t, err)
 	return r
 }
@@ -160,7 +160,7 @@ func accepted(t *testing.T, body string) Request {
 // mistakes returns "field code" for every mistake.
 func mistakes(t *testing.T, err error) []string {
 	t.Helper()
-	var invalid *Invalid
+	var invalid *ValidationError
 	require.ErrorAs(t, err, &invalid)
 	require.NotEmpty(t, invalid.Error())
 	list := make([]string, len(invalid.Errors))

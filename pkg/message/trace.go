@@ -33,11 +33,11 @@ var (
 	traceMemberPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$`)
 )
 
-// ReadTrace reads the values of the headers traceparent and tracestate, each
+// ParseTrace reads the values of the headers traceparent and tracestate, each
 // as often as it was given. As the standard has it, a traceparent that is
 // invalid, or was given twice, is as good as none and takes the tracestate
 // with it; an invalid tracestate is dropped alone.
-func ReadTrace(parents, states []string) Trace {
+func ParseTrace(parents, states []string) Trace {
 	if len(parents) != 1 {
 		return Trace{}
 	}

@@ -14,17 +14,17 @@ const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 func TestATraceIsCarriedAsItCame(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, message.Trace{Parent: traceparent}, message.ReadTrace([]string{traceparent}, nil))
-	require.Equal(t, message.Trace{Parent: traceparent}, message.ReadTrace([]string{" " + traceparent + "\t"}, nil))
+	require.Equal(t, message.Trace{Parent: traceparent}, message.ParseTrace([]string{traceparent}, nil))
+	require.Equal(t, message.Trace{Parent: traceparent}, message.ParseTrace([]string{" " + traceparent + "\t"}, nil))
 	require.Equal(t, message.Trace{Parent: traceparent, State: "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE,t/e@n*t_-=a b"},
-		message.ReadTrace([]string{traceparent}, []string{"rojo=00f067aa0ba902b7 ,\t congo=t61rcWkgMzE,", "", "t/e@n*t_-=a b"}))
-	require.Equal(t, message.Trace{}, message.ReadTrace(nil, []string{"rojo=1"}))
+		message.ParseTrace([]string{traceparent}, []string{"rojo=00f067aa0ba902b7 ,\t congo=t61rcWkgMzE,", "", "t/e@n*t_-=a b"}))
+	require.Equal(t, message.Trace{}, message.ParseTrace(nil, []string{"rojo=1"}))
 }
 
 func TestAHigherVersionIsReadAsFarAsItIsKnown(t *testing.T) {
 	t.Parallel()
 	for _, higher := range []string{"cc" + traceparent[2:], "01" + traceparent[2:] + "-what-comes", "fe" + traceparent[2:] + "-"} {
-		require.Equal(t, traceparent, message.ReadTrace([]string{higher}, nil).Parent, higher)
+		require.Equal(t, traceparent, message.ParseTrace([]string{higher}, nil).Parent, higher)
 	}
 }
 
@@ -38,9 +38,9 @@ func TestAnInvalidTraceparentIsNone(t *testing.T) {
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-" + strings.Repeat("0", 16) + "-01",
 		traceparent + "," + traceparent,
 	} {
-		require.Zero(t, message.ReadTrace([]string{bad}, []string{"rojo=1"}), bad)
+		require.Zero(t, message.ParseTrace([]string{bad}, []string{"rojo=1"}), bad)
 	}
-	require.Zero(t, message.ReadTrace([]string{traceparent, traceparent}, []string{"rojo=1"}))
+	require.Zero(t, message.ParseTrace([]string{traceparent, traceparent}, []string{"rojo=1"}))
 }
 
 func TestAnInvalidTracestateIsDroppedAlone(t *testing.T) {
@@ -49,20 +49,20 @@ func TestAnInvalidTracestateIsDroppedAlone(t *testing.T) {
 		"rojo", "=1", "rojo=", "Rojo=1", "rojo=1=2", "rojo=\x7f", "rojo=1\r\nx: y", "rojo=ü", "_a=1",
 		strings.Repeat("k", 257) + "=1", "k=" + strings.Repeat("v", 257), "a=1,b",
 	} {
-		require.Equal(t, message.Trace{Parent: traceparent}, message.ReadTrace([]string{traceparent}, []string{bad}), bad)
+		require.Equal(t, message.Trace{Parent: traceparent}, message.ParseTrace([]string{traceparent}, []string{bad}), bad)
 	}
 	var members []string
 	for n := range 33 {
 		members = append(members, fmt.Sprintf("k%d=1", n))
 	}
-	require.Empty(t, message.ReadTrace([]string{traceparent}, members).State)
-	require.Equal(t, strings.Join(members[:32], ","), message.ReadTrace([]string{traceparent}, members[:32]).State)
+	require.Empty(t, message.ParseTrace([]string{traceparent}, members).State)
+	require.Equal(t, strings.Join(members[:32], ","), message.ParseTrace([]string{traceparent}, members[:32]).State)
 }
 
 func TestALongTracestateLosesItsOldestMembers(t *testing.T) {
 	t.Parallel()
 	long := func(key string) string { return key + "=" + strings.Repeat("v", 198) }
-	require.Equal(t, long("a")+","+long("b"), message.ReadTrace([]string{traceparent}, []string{long("a"), long("b"), long("c"), "d=1"}).State)
+	require.Equal(t, long("a")+","+long("b"), message.ParseTrace([]string{traceparent}, []string{long("a"), long("b"), long("c"), "d=1"}).State)
 }
 
 func TestATraceIsWrittenAsMembersOfAnObject(t *testing.T) {
@@ -73,5 +73,5 @@ func TestATraceIsWrittenAsMembersOfAnObject(t *testing.T) {
 }
 
 func TestNoTraceCostsNothing(t *testing.T) { // not parallel: it counts allocations
-	require.Zero(t, testing.AllocsPerRun(100, func() { message.ReadTrace(nil, nil) }))
+	require.Zero(t, testing.AllocsPerRun(100, func() { message.ParseTrace(nil, nil) }))
 }

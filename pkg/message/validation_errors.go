@@ -33,14 +33,14 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
-// Invalid is a request that can be read and not be meant: every mistake of
+// ValidationError is a request that can be read and not be meant: every mistake of
 // its fields at once.
-type Invalid struct {
+type ValidationError struct {
 	Errors []FieldError
 }
 
 // Error lists the mistakes.
-func (e *Invalid) Error() string {
+func (e *ValidationError) Error() string {
 	parts := make([]string, len(e.Errors))
 	for i, f := range e.Errors {
 		parts[i] = strings.TrimSpace(f.Field + " " + f.Message)
@@ -48,21 +48,21 @@ func (e *Invalid) Error() string {
 	return strings.Join(parts, "; ")
 }
 
-// Malformed is a request that can't be read at all.
-type Malformed struct {
+// MalformedError is a request that can't be read at all.
+type MalformedError struct {
 	Subject string // what the caller knows it as; empty: the body
 	Reason  string // the rest of the sentence, such as "is not JSON"
 }
 
 // Error says what is wrong.
-func (e *Malformed) Error() string { return cmp.Or(e.Subject, "the body") + " " + e.Reason }
+func (e *MalformedError) Error() string { return cmp.Or(e.Subject, "the body") + " " + e.Reason }
 
-// Named words an error for a caller who sent no body, but a line, an item, a
+// WithSubject words an error for a caller who sent no body, but a line, an item, a
 // message: a *Malformed without a Subject gets this one.
-func Named(subject string, err error) error {
-	var malformed *Malformed
+func WithSubject(subject string, err error) error {
+	var malformed *MalformedError
 	if errors.As(err, &malformed) && malformed.Subject == "" {
-		return &Malformed{Subject: subject, Reason: malformed.Reason}
+		return &MalformedError{Subject: subject, Reason: malformed.Reason}
 	}
 	return err
 }

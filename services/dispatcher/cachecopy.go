@@ -110,7 +110,7 @@ func (c *copier) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	history, err := c.store.History(ctx)
+	history, err := c.store.Epoch(ctx)
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (l *losses) compare(ctx context.Context) (trusted bool, err error) {
 }
 
 func (l *losses) notice(ctx context.Context, certain bool, why string, fields ...zap.Field) error {
-	first, err := l.store.NoticeLoss(ctx, certain)
+	first, err := l.store.ReportCommitsLost(ctx, certain)
 	if first {
 		l.log.Warn("Postgres has lost commits, or may have: "+why+". Nothing is emitted until events are read again", fields...)
 	}
@@ -149,7 +149,7 @@ func (l *losses) missing(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("look up the recorder: %w", err)
 	}
 	acked := recorder.CachedInfo().AckFloor.Stream
-	noted, err := l.store.RecordedUpTo(ctx) // after that: it was committed before the acknowledgement
+	noted, err := l.store.RecorderProgress(ctx) // after that: it was committed before the acknowledgement
 	if err != nil {
 		return 0, err
 	}
@@ -162,16 +162,16 @@ func (l *losses) missing(ctx context.Context) (int, error) {
 		return 0, nil // the stream lost its end; the aligner sees to it
 	}
 	switch {
-	case noted.Event == 0 || noted.Event > last: // nothing was noted before, or the stream lost its end
-		err = l.store.SetRecorded(ctx, acked)
-	case acked > noted.Event:
+	case noted.LastSequence == 0 || noted.LastSequence > last: // nothing was noted before, or the stream lost its end
+		err = l.store.ResetRecorderProgress(ctx, acked)
+	case acked > noted.LastSequence:
 		var missing int
-		if missing, err = l.unrecorded(ctx, noted.Event+1, acked); err != nil || missing > 0 {
+		if missing, err = l.unrecorded(ctx, noted.LastSequence+1, acked); err != nil || missing > 0 {
 			return missing, err
 		}
 		// It was recorded by a release that notes nothing, or nothing was to be
 		// recorded.
-		err = l.store.NoteRecorded(ctx, acked)
+		err = l.store.AddRecorderProgress(ctx, acked)
 	}
 	if err != nil {
 		return 0, err
@@ -190,7 +190,7 @@ func (l *losses) unrecorded(ctx context.Context, from, to uint64) (missing int, 
 	err = l.topology.ReadEvents(ctx, l.js, outcomeKinds(), from, func(batch []jetstream.Msg) error {
 		outcomes, last := outcomesIn(batch, to)
 		if len(outcomes) > 0 {
-			n, err := l.store.Unrecorded(ctx, outcomes)
+			n, err := l.store.CountUnrecorded(ctx, outcomes)
 			if err != nil {
 				return err
 			}

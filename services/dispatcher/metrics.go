@@ -85,7 +85,7 @@ func (m *metrics) begin() {
 	}
 }
 
-func (m *metrics) ticked(tick db.Tick) {
+func (m *metrics) ticked(tick db.TickResult) {
 	if tick.Size() == 0 {
 		m.ticks.WithLabelValues("empty").Inc()
 		return

@@ -16,11 +16,11 @@ import (
 
 // outcomeMoves are the moves that an outcome can make, by the last word of
 // its event's type.
-var outcomeMoves = map[message.EventType]message.Move{
-	message.Succeed.Event: message.Succeed,
-	message.Defer.Event:   message.Defer,
-	message.Fail.Event:    message.Fail,
-	message.Lapse.Event:   message.Lapse,
+var outcomeMoves = map[message.EventType]message.Transition{
+	message.Succeed.Event:        message.Succeed,
+	message.Reschedule.Event:     message.Reschedule,
+	message.Fail.Event:           message.Fail,
+	message.ExpireInFlight.Event: message.ExpireInFlight,
 }
 
 // outcomeEvent is the part of a status event that is recorded; its names are
@@ -88,21 +88,21 @@ func outcomeOf(data []byte) (db.Outcome, error) {
 		return db.Outcome{}, errors.New("the event has no outcome")
 	case event.Data.ID == (message.ID{}):
 		return db.Outcome{}, errors.New("the event has no message")
-	case move.Name == message.Defer.Name && event.Data.NextAttemptAt == nil:
+	case move.Name == message.Reschedule.Name && event.Data.NextAttemptAt == nil:
 		return db.Outcome{}, errors.New("the event has no next attempt")
 	}
 	outcome := db.Outcome{
-		ID:         event.Data.ID,
-		Move:       move,
-		Version:    version,
-		Claim:      told.Claim,
-		NextClaim:  max(told.Claim, told.NextClaim),
-		Delivery:   told.Delivery,
-		Attempts:   event.Data.Attempts,
-		Attempt:    told.Attempt.attempt(),
-		EndedAt:    event.Time,
-		ExternalID: event.Data.ExternalID,
-		Error:      event.Data.LastError,
+		ID:              event.Data.ID,
+		Transition:      move,
+		Version:         version,
+		ClaimNumber:     told.Claim,
+		NextClaimNumber: max(told.Claim, told.NextClaim),
+		DeliveryCount:   told.Delivery,
+		Attempts:        event.Data.Attempts,
+		Attempt:         told.Attempt.attempt(),
+		EndedAt:         event.Time,
+		ExternalID:      event.Data.ExternalID,
+		Error:           event.Data.LastError,
 	}
 	if event.Data.SentAt != nil {
 		outcome.EndedAt = *event.Data.SentAt

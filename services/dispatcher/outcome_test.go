@@ -20,7 +20,7 @@ func composer() events.Composer {
 func claimed(claim int64) message.Message {
 	return message.Message{
 		ID: message.NewID(time.Now()), To: "+905551111111", Content: "hello", Destination: message.DefaultDestination,
-		Status: message.Queued, Claim: claim, Version: 2 * claim,
+		Status: message.Queued, ClaimNumber: claim, Version: 2 * claim,
 	}
 }
 
@@ -37,7 +37,7 @@ func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
 
 	require.NoError(t, err)
 	assert.Equal(t, db.Outcome{
-		ID: m.ID, Move: message.Defer, Version: 7, Claim: 3, NextClaim: 4, Delivery: 5, Attempts: 2,
+		ID: m.ID, Transition: message.Reschedule, Version: 7, ClaimNumber: 3, NextClaimNumber: 4, DeliveryCount: 5, Attempts: 2,
 		Attempt: attempt, EndedAt: ended, NextAttemptAt: next, Error: "503", ExternalID: "x7",
 	}, outcome)
 }

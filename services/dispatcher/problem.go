@@ -17,5 +17,5 @@ func problemOf(err error) *message.Problem {
 		return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemClaimUnpublished,
 			"it is stopped, but "+errUnpublished.Error()+"; it will be as soon as NATS allows, and a repeated stop tells when", message.RetryLater)
 	}
-	return db.ProblemOf(message.Named("the request", err))
+	return db.ProblemOf(message.WithSubject("the request", err))
 }

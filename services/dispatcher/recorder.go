@@ -89,7 +89,7 @@ func (n notes) publish(ctx context.Context, outcomes []db.Outcome) error {
 	if err == nil {
 		return nil
 	}
-	return n.store.PutEvents(ctx, events.Encode(missing))
+	return n.store.InsertOutboxEvents(ctx, events.Encode(missing))
 }
 
 // told is an event with the outcome that it tells.

@@ -91,8 +91,8 @@ func (r *relay) batch(ctx context.Context, after int64) (step, error) {
 	defer cancel()
 	var done relayedEvents
 	var cut int64
-	params := db.RelayParams{Age: relayAge, Again: refusedFor, After: after, Limit: relayBatch}
-	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.Abandoned) []db.Rest {
+	params := db.RelayParams{Age: relayAge, MaxRetryAfter: refusedFor, After: after, Limit: relayBatch}
+	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.OutboxRow) []db.RelayResult {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
 		failpoint.At(failpoint.RelayTaken)
@@ -121,7 +121,7 @@ const relayUnpacked = 16 << 20
 
 // together cuts off what would be too much at once, and returns the first row of
 // that, 0 for none.
-func together(rows []db.Abandoned) (some []db.Abandoned, cut int64) {
+func together(rows []db.OutboxRow) (some []db.OutboxRow, cut int64) {
 	size := 0
 	for i, row := range rows {
 		if size >= relayUnpacked {
@@ -139,7 +139,7 @@ type parcel struct {
 	broken  []byte // the batch, if it can't be read
 }
 
-func (r *relay) unpack(rows []db.Abandoned) []parcel {
+func (r *relay) unpack(rows []db.OutboxRow) []parcel {
 	parcels := make([]parcel, len(rows))
 	for i, row := range rows {
 		entries, err := events.Decode(row.Batch)
@@ -154,7 +154,7 @@ func (r *relay) unpack(rows []db.Abandoned) []parcel {
 
 // relayedEvents is what became of a batch of rows.
 type relayedEvents struct {
-	rests   []db.Rest
+	rests   []db.RelayResult
 	left    int64 // the first row that was not reached; 0: all were
 	failure error // NATS is in trouble: it is not the rows
 }
@@ -162,7 +162,7 @@ type relayedEvents struct {
 // publish publishes rows in their order. What NATS refuses of a row is left
 // there for a while and holds up nothing else.
 func (r *relay) publish(ctx context.Context, parcels []parcel) (done relayedEvents) {
-	var failed []db.Rest // by what may be no fault of theirs
+	var failed []db.RelayResult // by what may be no fault of theirs
 	passed := false
 	for len(parcels) > 0 && ctx.Err() == nil && r.js.Conn().IsConnected() {
 		size, entries := 0, []events.Entry(nil)
@@ -176,7 +176,7 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (done relayedEven
 		passed = passed || len(missing) < len(entries)
 		for _, p := range parcels[:size] {
 			switch rest := p.rest(missing); {
-			case rest.Batch == nil || errors.Is(err, events.ErrRefused):
+			case rest.Remaining == nil || errors.Is(err, events.ErrRefused):
 				done.rests = append(done.rests, rest)
 			default:
 				failed = append(failed, rest)
@@ -192,7 +192,7 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (done relayedEven
 	}
 	for _, rest := range failed {
 		if done.failure != nil {
-			rest.Again = 0
+			rest.RetryAfter = 0
 		}
 		done.rests = append(done.rests, rest)
 	}
@@ -204,13 +204,13 @@ func (r *relay) publish(ctx context.Context, parcels []parcel) (done relayedEven
 }
 
 // rest tells what is left of a row.
-func (p parcel) rest(missing []events.Entry) db.Rest {
-	rest := db.Rest{ID: p.id, Again: refusedFor}
+func (p parcel) rest(missing []events.Entry) db.RelayResult {
+	rest := db.RelayResult{ID: p.id, RetryAfter: refusedFor}
 	switch unpublished := left(p.entries, missing); {
 	case p.broken != nil:
-		rest.Batch = p.broken
+		rest.Remaining = p.broken
 	case len(unpublished) > 0:
-		rest.Batch = events.Encode(unpublished)
+		rest.Remaining = events.Encode(unpublished)
 	}
 	return rest
 }
@@ -238,12 +238,12 @@ func only[T any](all []T, fits func(T) bool) []T {
 }
 
 // count shows what became of rows.
-func (r *relay) count(rests []db.Rest) {
+func (r *relay) count(rests []db.RelayResult) {
 	for _, rest := range rests {
 		switch {
-		case rest.Batch == nil:
+		case rest.Remaining == nil:
 			r.metrics.relayed(kindEvents)
-		case rest.Again > 0:
+		case rest.RetryAfter > 0:
 			r.metrics.outboxRefused.Inc()
 			r.log.Error("events can't be published and are left in the outbox", zap.Int64("outbox", rest.ID), zap.Duration("tried again in", refusedFor))
 		}

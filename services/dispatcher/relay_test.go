@@ -18,10 +18,10 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 	fresh, done, over, held := claimed(1), claimed(1), claimed(1), claimed(3)
 	entries := append(composer().Claimed(events.OriginTick, []message.Message{fresh, done, over}),
 		composer().Claimed(events.OriginRelay, []message.Message{held})...)
-	at := func(m message.Message) db.Emission { return db.Emission{ID: m.ID, Claim: m.Claim} }
+	at := func(m message.Message) db.Delivery { return db.Delivery{ID: m.ID, ClaimNumber: m.ClaimNumber} }
 	look := looked{
-		places: map[db.Emission]place{at(done): present, at(held): occupied},
-		last:   map[db.Emission]uint64{at(fresh): 7, at(held): 9},
+		places: map[db.Delivery]place{at(done): present, at(held): occupied},
+		last:   map[db.Delivery]uint64{at(fresh): 7, at(held): 9},
 	}
 
 	now := look.rewrite(events.Encode(entries), map[message.ID]int64{fresh.ID: 3})
@@ -63,7 +63,7 @@ func TestWhereAnEmissionIs(t *testing.T) {
 		"the one that it replaces, not yet delivered": {true, copyOf("1", 11), absent},
 		"something else": {false, copyOf("", 5), absent},
 	} {
-		e := emission{Emission: db.Emission{Claim: 3}, relayed: c.relayed}
+		e := emission{Delivery: db.Delivery{ClaimNumber: 3}, relayed: c.relayed}
 		assert.Equal(t, c.want, e.judge(c.msg, delivered), name)
 	}
 }

@@ -54,7 +54,7 @@ func (r *relay) claimsOnce(ctx context.Context) (progress bool, err error) {
 	}
 	claims, emissions, unreadable := r.read(abandoned)
 	if len(unreadable) > 0 {
-		if err := r.store.EndClaims(ctx, unreadable); err != nil {
+		if err := r.store.FinishRelayedClaims(ctx, unreadable); err != nil {
 			return false, err
 		}
 		progress = true
@@ -70,8 +70,8 @@ func (r *relay) claimsOnce(ctx context.Context) (progress bool, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishWithin+2*storeWait) // the end of a process leaves no half
 	defer cancel()
-	taken, err := r.store.TakeClaims(ctx, claims, db.TakeParams{
-		Age: relayAge, Lease: r.lease, Emissions: look.absent(emissions), Rewrite: look.rewrite,
+	taken, err := r.store.TakeOverClaims(ctx, claims, db.TakeOverParams{
+		Age: relayAge, Lease: r.lease, Unpublished: look.absent(emissions), Rewrite: look.rewrite,
 	})
 	if err != nil {
 		return false, err
@@ -82,7 +82,7 @@ func (r *relay) claimsOnce(ctx context.Context) (progress bool, err error) {
 
 // emission is an id that a claim is to put on the work queue, or has put there.
 type emission struct {
-	db.Emission
+	db.Delivery
 	subject string
 	relayed bool // a relay has given it its number
 }
@@ -90,14 +90,14 @@ type emission struct {
 // read unpacks claims, up to so many emissions. One that can't be read would
 // hold up the pace for ever: after a while it is ended, and what it holds is
 // kept. Its messages come back with their lease.
-func (r *relay) read(abandoned []db.OpenClaim) (claims []db.OpenClaim, emissions []emission, unreadable []db.EndedClaim) {
+func (r *relay) read(abandoned []db.OpenClaim) (claims []db.OpenClaim, emissions []emission, unreadable []db.FinishedClaim) {
 	for _, claim := range abandoned {
 		batch, err := events.Decode(claim.Batch)
 		if err != nil {
 			if claim.Age > unreadableFor {
 				r.log.Error("a claim can't be read and is given up; its messages come back with their lease",
 					zap.Int64("outbox", claim.OutboxID), zap.Error(err))
-				unreadable = append(unreadable, db.EndedClaim{OutboxID: claim.OutboxID, Relays: claim.Relays, Rest: claim.Batch})
+				unreadable = append(unreadable, db.FinishedClaim{OutboxID: claim.OutboxID, Relays: claim.Relays, Rest: claim.Batch})
 			}
 			continue
 		}
@@ -127,7 +127,7 @@ func emissionOf(entry events.Entry) (emission, bool) {
 		return emission{}, false
 	}
 	return emission{
-		Emission: db.Emission{ID: body.ID, Claim: body.Claim}, subject: entry.Subject,
+		Delivery: db.Delivery{ID: body.ID, ClaimNumber: body.Claim}, subject: entry.Subject,
 		relayed: entry.Headers[events.HeaderOrigin] == events.OriginRelay,
 	}, true
 }
@@ -147,15 +147,15 @@ const (
 
 // looked is what a relay has found on the work queue.
 type looked struct {
-	places map[db.Emission]place
-	last   map[db.Emission]uint64 // on the subjects; 0: nothing
+	places map[db.Delivery]place
+	last   map[db.Delivery]uint64 // on the subjects; 0: nothing
 }
 
-func (l looked) absent(emissions []emission) []db.Emission {
-	var list []db.Emission
+func (l looked) absent(emissions []emission) []db.Delivery {
+	var list []db.Delivery
 	for _, e := range emissions {
-		if l.places[e.Emission] == absent {
-			list = append(list, e.Emission)
+		if l.places[e.Delivery] == absent {
+			list = append(list, e.Delivery)
 		}
 	}
 	return list
@@ -164,12 +164,12 @@ func (l looked) absent(emissions []emission) []db.Emission {
 // rewrite makes of what a claim was to publish what is to be published now.
 // An id that is neither raised nor occupied is done with: it was published, or
 // its message is over.
-func (l looked) rewrite(batch []byte, raised map[message.ID]int64) db.Rewritten {
+func (l looked) rewrite(batch []byte, raised map[message.ID]int64) db.RewrittenClaim {
 	entries, err := events.Decode(batch)
 	if err != nil {
-		return db.Rewritten{Batch: batch} // it was read a moment ago
+		return db.RewrittenClaim{Batch: batch} // it was read a moment ago
 	}
-	var now db.Rewritten
+	var now db.RewrittenClaim
 	kept := make([]events.Entry, 0, len(entries))
 	for _, entry := range entries {
 		e, ok := emissionOf(entry)
@@ -180,10 +180,10 @@ func (l looked) rewrite(batch []byte, raised map[message.ID]int64) db.Rewritten 
 		now.Size++
 		claim, again := raised[e.ID]
 		switch {
-		case l.places[e.Emission] == occupied:
+		case l.places[e.Delivery] == occupied:
 			kept = append(kept, entry)
 		case again:
-			kept = append(kept, entry.Again(e.ID, claim, l.last[e.Emission]))
+			kept = append(kept, entry.Again(e.ID, claim, l.last[e.Delivery]))
 		default:
 			continue
 		}
@@ -197,7 +197,7 @@ func (l looked) rewrite(batch []byte, raised map[message.ID]int64) db.Rewritten 
 
 // look asks the stream for each emission, and then waits for the recorder.
 func (r *relay) look(ctx context.Context, emissions []emission) (looked, error) {
-	found := looked{places: map[db.Emission]place{}, last: map[db.Emission]uint64{}}
+	found := looked{places: map[db.Delivery]place{}, last: map[db.Delivery]uint64{}}
 	asking, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
 	deliveries, err := r.js.Stream(asking, r.topology.DeliveriesStream())
@@ -221,7 +221,7 @@ func (r *relay) look(ctx context.Context, emissions []emission) (looked, error) 
 				mu.Lock()
 				switch {
 				case err == nil:
-					found.places[e.Emission], found.last[e.Emission] = e.judge(msg, delivered), msg.Sequence
+					found.places[e.Delivery], found.last[e.Delivery] = e.judge(msg, delivered), msg.Sequence
 				case !errors.Is(err, jetstream.ErrMsgNotFound):
 					failed = fmt.Errorf("look for a delivery on %s: %w", e.subject, err)
 				}
@@ -247,7 +247,7 @@ func (r *relay) look(ctx context.Context, emissions []emission) (looked, error) 
 func (e emission) judge(msg *jetstream.RawStreamMsg, delivered uint64) place {
 	claim, err := strconv.ParseInt(msg.Header.Get(events.HeaderClaim), 10, 64)
 	switch {
-	case err == nil && claim >= e.Claim:
+	case err == nil && claim >= e.ClaimNumber:
 		return present
 	case e.relayed && msg.Sequence <= delivered:
 		// The number was raised while this one was on its way, or with a sender:
@@ -282,13 +282,13 @@ func (r *relay) publishClaims(ctx context.Context, began time.Time, taken []db.O
 	}
 	missing, err := r.publisher.PublishIDs(publishing, all)
 	failpoint.At(failpoint.RelayPublished)
-	var ended []db.EndedClaim
+	var ended []db.FinishedClaim
 	for _, claim := range claims {
 		rest := left(claim.entries, missing)
 		if claim.waits || len(only(rest, events.Entry.IsID)) > 0 {
 			continue
 		}
-		e := db.EndedClaim{OutboxID: claim.OutboxID, Relays: claim.Relays, Size: claim.ids}
+		e := db.FinishedClaim{OutboxID: claim.OutboxID, Relays: claim.Relays, Size: claim.ids}
 		if len(rest) > 0 {
 			e.Rest = events.Encode(rest)
 		}
@@ -296,7 +296,7 @@ func (r *relay) publishClaims(ctx context.Context, began time.Time, taken []db.O
 		r.metrics.relayed(kindClaim)
 		r.log.Info("relayed a claim that its owner did not publish", zap.Int("messages", claim.ids))
 	}
-	if failed := r.store.EndClaims(ctx, ended); failed != nil {
+	if failed := r.store.FinishRelayedClaims(ctx, ended); failed != nil {
 		return failed
 	}
 	if len(only(missing, events.Entry.IsID)) > 0 {
@@ -326,7 +326,7 @@ func (l looked) parcel(claim db.OpenClaim) claimParcel {
 		switch {
 		case !ok:
 			others = append(others, entry)
-		case l.places[e.Emission] == occupied:
+		case l.places[e.Delivery] == occupied:
 			p.waits = true
 		default:
 			p.entries = append(p.entries, entry)

@@ -99,7 +99,7 @@ func (r *repairer) run(ctx context.Context) error {
 	if err := r.awaitRecorded(ctx); err != nil {
 		return err
 	}
-	if err := r.store.SetRecorded(ctx, acked); err != nil {
+	if err := r.store.ResetRecorderProgress(ctx, acked); err != nil {
 		return err
 	}
 	finished, err := r.finish(ctx, repair)
@@ -142,12 +142,12 @@ func (r *repairer) span(ctx context.Context) (acked, from uint64, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("look up the recorder: %w", err)
 	}
-	noted, err := r.store.RecordedUpTo(ctx)
+	noted, err := r.store.RecorderProgress(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
 	acked = recorder.CachedInfo().AckFloor.Stream
-	return acked, min(noted.Complete, acked) + 1, nil
+	return acked, min(noted.CompleteSequence, acked) + 1, nil
 }
 
 // readOutcomes records again what EVENTS tells from a sequence on.
@@ -191,7 +191,7 @@ func recordAgain(ctx context.Context, store *db.Store, outcomes []db.Outcome, le
 // readCancels makes cancels again that EVENTS tells of from a sequence on. A
 // message that was claimed after its cancel had been brought back by a user.
 func (r *repairer) readCancels(ctx context.Context, from uint64) (restored int, err error) {
-	cancels, claimed := map[message.ID]db.Cancelled{}, map[message.ID]int64{}
+	cancels, claimed := map[message.ID]db.CancelRecord{}, map[message.ID]int64{}
 	kinds := []message.EventType{message.EventCancelled, message.EventQueued}
 	err = r.topology.ReadEvents(ctx, r.js, kinds, from, func(batch []jetstream.Msg) error {
 		for _, msg := range batch {
@@ -206,7 +206,7 @@ func (r *repairer) readCancels(ctx context.Context, from uint64) (restored int, 
 		}
 		return r.keep(ctx)
 	})
-	list := make([]db.Cancelled, 0, len(cancels))
+	list := make([]db.CancelRecord, 0, len(cancels))
 	for id, c := range cancels {
 		if claimed[id] < c.Version {
 			list = append(list, c)
@@ -224,7 +224,7 @@ func (r *repairer) readCancels(ctx context.Context, from uint64) (restored int, 
 
 // moveOf reads the id of an event of a move that Postgres made:
 // message.v<version>.<kind>.
-func moveOf(msg jetstream.Msg) (c db.Cancelled, kind message.EventType, ok bool) {
+func moveOf(msg jetstream.Msg) (c db.CancelRecord, kind message.EventType, ok bool) {
 	words := strings.Split(msg.Headers().Get(jetstream.MsgIDHeader), ".")
 	meta, err := msg.Metadata()
 	if len(words) != 3 || err != nil {
@@ -257,11 +257,11 @@ func (r *repairer) await(ctx context.Context, wait time.Duration) error {
 // restoreClaims gives messages the claims of their copies on the work queue.
 func (r *repairer) restoreClaims(ctx context.Context) (restored int, err error) {
 	err = r.topology.ReadDeliveries(ctx, r.js, func(found []events.Emitted) error {
-		copies := make([]db.Emission, len(found))
+		copies := make([]db.Delivery, len(found))
 		for i, e := range found {
-			copies[i] = db.Emission(e)
+			copies[i] = db.Delivery(e)
 		}
-		for some := range slices.Chunk(copies, r.store.RestoreAtOnce(len(copies))) {
+		for some := range slices.Chunk(copies, r.store.RestoreBatchSize(len(copies))) {
 			n, err := r.restore(ctx, some)
 			if err != nil {
 				return err
@@ -274,7 +274,7 @@ func (r *repairer) restoreClaims(ctx context.Context) (restored int, err error) 
 }
 
 // restore restores the claims of some copies, and publishes that.
-func (r *repairer) restore(ctx context.Context, copies []db.Emission) (int, error) {
+func (r *repairer) restore(ctx context.Context, copies []db.Delivery) (int, error) {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, publishWithin)
 	defer cancel()

@@ -55,7 +55,7 @@ func (r *retention) Run(ctx context.Context) error {
 // walk looks at everything that is old enough to be past its time. It ends
 // early when another dispatcher is at it.
 func (r *retention) walk(ctx context.Context) (messages, attempts int, err error) {
-	for at := (db.Deleted{Seen: retainStep}); at.Seen == retainStep && ctx.Err() == nil; {
+	for at := (db.DeletedBatch{Seen: retainStep}); at.Seen == retainStep && ctx.Err() == nil; {
 		began := time.Now()
 		if at, err = r.step(ctx, at.Last); err != nil {
 			return messages, attempts, err
@@ -71,10 +71,10 @@ func (r *retention) walk(ctx context.Context) (messages, attempts int, err error
 	return messages, attempts, nil
 }
 
-func (r *retention) step(ctx context.Context, after message.ID) (db.Deleted, error) {
+func (r *retention) step(ctx context.Context, after message.ID) (db.DeletedBatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	return r.store.DeletePast(ctx, r.keep, after, retainStep)
+	return r.store.DeletePastRetention(ctx, r.keep, after, retainStep)
 }
 
 // orphansEvery is the time between two walks along all attempts.
@@ -115,7 +115,7 @@ func (o *orphanSweep) Run(ctx context.Context) error {
 // walk looks at all attempts. It is not whole when it failed, or when another
 // dispatcher was deleting something.
 func (o *orphanSweep) walk(ctx context.Context) (attempts int, whole bool, err error) {
-	for at := (db.Deleted{Seen: retainStep}); at.Seen == retainStep; {
+	for at := (db.DeletedBatch{Seen: retainStep}); at.Seen == retainStep; {
 		began := time.Now()
 		if at, err = o.step(ctx, at.Last); err != nil || at.Busy {
 			return attempts, false, err
@@ -127,8 +127,8 @@ func (o *orphanSweep) walk(ctx context.Context) (attempts int, whole bool, err e
 	return attempts, true, nil
 }
 
-func (o *orphanSweep) step(ctx context.Context, after message.ID) (db.Deleted, error) {
+func (o *orphanSweep) step(ctx context.Context, after message.ID) (db.DeletedBatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	return o.store.DeleteOrphans(ctx, after, retainStep)
+	return o.store.DeleteOrphanedAttempts(ctx, after, retainStep)
 }

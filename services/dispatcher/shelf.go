@@ -15,19 +15,19 @@ type shelf struct {
 	life time.Duration
 
 	mu    sync.Mutex
-	lost  []db.Lost
+	lost  []db.ExpiredLease
 	until time.Time // of the oldest
 }
 
 // put replaces what is there.
-func (s *shelf) put(lost []db.Lost) {
+func (s *shelf) put(lost []db.ExpiredLease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lost, s.until = lost, time.Now().Add(s.life)
 }
 
 // add puts more behind what is there, and returns how many there are.
-func (s *shelf) add(lost []db.Lost) int {
+func (s *shelf) add(lost []db.ExpiredLease) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lost = slices.Concat(s.lost, lost)
@@ -36,7 +36,7 @@ func (s *shelf) add(lost []db.Lost) int {
 
 // take returns the first n. They stay: should the tick not happen, the next
 // one takes them.
-func (s *shelf) take(n int) []db.Lost {
+func (s *shelf) take(n int) []db.ExpiredLease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Now().After(s.until) {
@@ -47,7 +47,7 @@ func (s *shelf) take(n int) []db.Lost {
 
 // remove removes what a tick took and claimed. What it could not claim, none
 // at all, is no longer lost.
-func (s *shelf) remove(taken []db.Lost, claimed []message.Message) {
+func (s *shelf) remove(taken []db.ExpiredLease, claimed []message.Message) {
 	if len(taken) == 0 {
 		return
 	}
@@ -62,5 +62,5 @@ func (s *shelf) remove(taken []db.Lost, claimed []message.Message) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lost = slices.DeleteFunc(slices.Clone(s.lost), func(l db.Lost) bool { return gone[l.ID] })
+	s.lost = slices.DeleteFunc(slices.Clone(s.lost), func(l db.ExpiredLease) bool { return gone[l.ID] })
 }

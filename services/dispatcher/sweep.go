@@ -77,7 +77,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	began := time.Now()
 	s.search = began.Add(recoverWithin)
 	s.lost.put(nil)
-	var after db.Lost
+	var after db.ExpiredLease
 	for time.Since(began) < sweepWithin/2 {
 		listed, err := s.batch(ctx, after)
 		if err != nil || len(listed) < sweepBatch || s.lost.add(nil) >= mostLost {
@@ -98,7 +98,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 //  5. look through EVENTS for their outcomes: Postgres may have been put back to
 //     before it had them;
 //  6. list again: what is in both lists and was not in the stream is lost.
-func (s *sweeper) batch(ctx context.Context, after db.Lost) (listed []db.Lost, err error) {
+func (s *sweeper) batch(ctx context.Context, after db.ExpiredLease) (listed []db.ExpiredLease, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepWithin)
 	defer cancel()
 	listed, err = s.list(ctx, after)
@@ -135,19 +135,19 @@ func (s *sweeper) batch(ctx context.Context, after db.Lost) (listed []db.Lost, e
 	return listed, s.judge(ctx, again, gone)
 }
 
-func (s *sweeper) list(ctx context.Context, after db.Lost) ([]db.Lost, error) {
+func (s *sweeper) list(ctx context.Context, after db.ExpiredLease) ([]db.ExpiredLease, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	return s.store.LeasesLost(ctx, after, sweepBatch)
+	return s.store.ExpiredLeases(ctx, after, sweepBatch)
 }
 
 // look divides messages by whether a copy of their id is in the stream.
-func (s *sweeper) look(ctx context.Context, listed []db.Lost) (held []db.Lost, gone map[db.Emission]bool, err error) {
+func (s *sweeper) look(ctx context.Context, listed []db.ExpiredLease) (held []db.ExpiredLease, gone map[db.Delivery]bool, err error) {
 	deliveries, err := s.js.Stream(ctx, s.topology.DeliveriesStream())
 	if err != nil {
 		return nil, nil, fmt.Errorf("look up deliveries: %w", err)
 	}
-	gone = map[db.Emission]bool{}
+	gone = map[db.Delivery]bool{}
 	floors := map[string]uint64{}
 	for _, lost := range listed {
 		floor, known := floors[lost.Destination]
@@ -164,7 +164,7 @@ func (s *sweeper) look(ctx context.Context, listed []db.Lost) (held []db.Lost, g
 		case there:
 			held = append(held, lost)
 		default:
-			gone[db.Emission{ID: lost.ID, Claim: lost.Claim}] = true
+			gone[db.Delivery{ID: lost.ID, ClaimNumber: lost.ClaimNumber}] = true
 		}
 	}
 	return held, gone, nil
@@ -186,7 +186,7 @@ func (s *sweeper) floor(ctx context.Context, deliveries jetstream.Stream, destin
 
 // isThere asks for the schedule first: one that fires in between is found on
 // the work queue then. (One that is parked in between has left its outcome.)
-func (s *sweeper) isThere(ctx context.Context, deliveries jetstream.Stream, lost db.Lost, floor uint64) (bool, error) {
+func (s *sweeper) isThere(ctx context.Context, deliveries jetstream.Stream, lost db.ExpiredLease, floor uint64) (bool, error) {
 	parked, deliver := s.topology.Park(lost.Destination, lost.ID), s.topology.Deliver(lost.Destination, lost.ID)
 	for _, subject := range []string{parked, deliver} {
 		msg, err := deliveries.GetLastMsgForSubject(ctx, subject)
@@ -202,12 +202,12 @@ func (s *sweeper) isThere(ctx context.Context, deliveries jetstream.Stream, lost
 
 // judge hands what is lost to the tick, and gives up what was claimed again
 // and again without an outcome.
-func (s *sweeper) judge(ctx context.Context, listed []db.Lost, gone map[db.Emission]bool) error {
-	var lost, hopeless []db.Lost
+func (s *sweeper) judge(ctx context.Context, listed []db.ExpiredLease, gone map[db.Delivery]bool) error {
+	var lost, hopeless []db.ExpiredLease
 	for _, l := range listed {
 		switch {
-		case !gone[db.Emission{ID: l.ID, Claim: l.Claim}]:
-		case l.Fruitless >= maxFruitless:
+		case !gone[db.Delivery{ID: l.ID, ClaimNumber: l.ClaimNumber}]:
+		case l.ClaimsWithoutOutcome >= maxFruitless:
 			hopeless = append(hopeless, l)
 		default:
 			lost = append(lost, l)

@@ -24,14 +24,14 @@ const (
 // recover looks through EVENTS for outcomes of messages that have no copy. Their
 // outcomes were recorded, as far as the recorder knows. If one is there all the
 // same, Postgres has lost it, and the message would be sent again.
-func (s *sweeper) recover(ctx context.Context, listed []db.Lost, gone map[db.Emission]bool) {
+func (s *sweeper) recover(ctx context.Context, listed []db.ExpiredLease, gone map[db.Delivery]bool) {
 	ctx, cancel := context.WithDeadline(ctx, s.search)
 	defer cancel()
 	restored, err := s.recordGone(ctx, listed, gone)
 	if restored > 0 {
 		s.log.Warn("Postgres had lost outcomes that events tell of", zap.Int("outcomes", restored))
 		s.metrics.restored.WithLabelValues("outcome").Add(float64(restored))
-		if _, noticed := s.store.NoticeLoss(context.WithoutCancel(ctx), true); noticed != nil {
+		if _, noticed := s.store.ReportCommitsLost(context.WithoutCancel(ctx), true); noticed != nil {
 			err = errors.Join(err, noticed)
 		}
 	}
@@ -40,11 +40,11 @@ func (s *sweeper) recover(ctx context.Context, listed []db.Lost, gone map[db.Emi
 	}
 }
 
-func (s *sweeper) recordGone(ctx context.Context, listed []db.Lost, gone map[db.Emission]bool) (restored int, err error) {
+func (s *sweeper) recordGone(ctx context.Context, listed []db.ExpiredLease, gone map[db.Delivery]bool) (restored int, err error) {
 	var age time.Duration
 	ids := map[string]bool{}
 	for _, lost := range listed {
-		if gone[db.Emission{ID: lost.ID, Claim: lost.Claim}] {
+		if gone[db.Delivery{ID: lost.ID, ClaimNumber: lost.ClaimNumber}] {
 			ids[lost.ID.String()] = true
 			age = max(age, lost.Age)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	publishWithin = db.PublishWithin
+	publishWithin = db.PublishDeadline
 	// storeWait bounds one call to Postgres, and askWait one to NATS.
 	storeWait = 5 * time.Second
 	askWait   = 2 * time.Second
@@ -43,7 +43,7 @@ type ticker struct {
 	publisher events.Publisher
 	lease     time.Duration
 	lost      *shelf // what the sweep found, to be claimed anew
-	floor     db.Floor
+	floor     db.Watermark
 	metrics   *metrics
 	log       *zap.Logger
 
@@ -117,12 +117,12 @@ func (t *ticker) turn(ctx context.Context) pause {
 		return pause{length: jitter(lookEvery)}
 	}
 	t.watch(pace.Running && pace.Interval == 0)
-	if err := t.closeLost(ctx, pace.Lost); err != nil {
+	if err := t.closeLost(ctx, pace.ClaimLost); err != nil {
 		t.trouble.is(err)
 		return pause{length: jitter(lookEvery)}
 	}
 	if next, due := until(pace); !due {
-		if !pace.Open {
+		if !pace.ClaimOpen {
 			t.trouble.is(nil)
 		}
 		return next
@@ -167,7 +167,7 @@ func until(pace db.Pace) (next pause, due bool) {
 	switch {
 	case !pace.Running, !pace.Trusted:
 		return pause{length: lookEvery}, false
-	case pace.Open:
+	case pace.ClaimOpen:
 		return soon(), false
 	case pace.Wait > 0 && pace.Wait <= pace.Interval:
 		return pause{length: min(pace.Wait, lookEvery)}, false
@@ -217,10 +217,10 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 		Destination: message.DefaultDestination,
 		Limit:       limit,
 		Lease:       t.lease,
-		Lost:        lost,
-		Floor:       &t.floor,
+		Reclaim:     lost,
+		Watermark:   &t.floor,
 		BatchSize:   db.DefaultBatchSize,
-		Box: func(claim db.Claim) []byte {
+		EncodeOutbox: func(claim db.Claim) []byte {
 			entries = t.entries(claim)
 			return events.Encode(entries)
 		},
@@ -255,7 +255,7 @@ func (t *ticker) tick(ctx context.Context, limit int) pause {
 // used takes what a tick emitted off the room. Whatever stood in its way is
 // worth a look, and so is the end of the room: a batch is not to be cut short
 // by it.
-func (t *ticker) used(tick db.Tick) {
+func (t *ticker) used(tick db.TickResult) {
 	t.room -= tick.Size()
 	if !tick.Ran || tick.Interval > 0 || t.room < leaseOfRoom/2 {
 		t.room = 0
@@ -299,17 +299,17 @@ func (t *ticker) entries(claim db.Claim) []events.Entry {
 
 // finish begins the next interval. It goes on trying: nobody can tick before,
 // and a relay would have to publish everything once more.
-func (t *ticker) finish(ctx context.Context, tick db.Tick, rest []events.Entry) {
+func (t *ticker) finish(ctx context.Context, tick db.TickResult, rest []events.Entry) {
 	_ = persist(ctx, storeWait, t.trouble, func(ctx context.Context) error { // the row is there: a relay finishes it
 		if len(rest) == 0 {
 			return t.store.FinishClaim(ctx, tick.OutboxID, tick.Size())
 		}
-		return t.store.EndClaims(ctx, []db.EndedClaim{{OutboxID: tick.OutboxID, Size: tick.Size(), Rest: events.Encode(rest)}})
+		return t.store.FinishRelayedClaims(ctx, []db.FinishedClaim{{OutboxID: tick.OutboxID, Size: tick.Size(), Rest: events.Encode(rest)}})
 	})
 }
 
 // after is the pause after a tick that ran.
-func (t *ticker) after(ctx context.Context, tick db.Tick) pause {
+func (t *ticker) after(ctx context.Context, tick db.TickResult) pause {
 	switch {
 	case tick.Interval > 0:
 		return pause{length: min(tick.Interval, lookEvery)}

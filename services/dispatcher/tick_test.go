@@ -20,7 +20,7 @@ func TestNobodySleepsPastATick(t *testing.T) {
 			require.Equal(t, !due, next.length > 0, "who doesn't rest burns a core")
 		}
 		for _, pace := range []db.Pace{
-			{Interval: interval, Trusted: true}, {Interval: interval, Running: true}, {Interval: interval, Trusted: true, Running: true, Open: true},
+			{Interval: interval, Trusted: true}, {Interval: interval, Running: true}, {Interval: interval, Trusted: true, Running: true, ClaimOpen: true},
 		} {
 			next, due := until(pace)
 			require.False(t, due, "stopped, not trusted, or not yet published")

@@ -14,9 +14,9 @@ func TestRowsAreUnpackedFewAtOnce(t *testing.T) {
 	t.Parallel()
 	batch := events.Encode([]events.Entry{{Subject: "x", Data: make([]byte, 6<<20)}})
 	require.Less(t, len(batch), 1<<20)
-	rows := make([]db.Abandoned, 5)
+	rows := make([]db.OutboxRow, 5)
 	for i := range rows {
-		rows[i] = db.Abandoned{ID: int64(i + 1), Batch: batch}
+		rows[i] = db.OutboxRow{ID: int64(i + 1), Batch: batch}
 	}
 	some, cut := together(rows)
 	require.Len(t, some, 3)

@@ -81,7 +81,7 @@ func (u *upkeep) fold(ctx context.Context) error {
 	if err := u.store.FoldCounts(ctx); err != nil {
 		return err
 	}
-	if err := u.store.FoldRecorded(ctx); err != nil {
+	if err := u.store.FoldRecorderProgress(ctx); err != nil {
 		return err
 	}
 	failpoint.At(failpoint.CountsFolded)

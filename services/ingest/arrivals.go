@@ -28,7 +28,7 @@ const (
 
 // arrivals knows whether what arrives may be emitted at once: a message that
 // is due, while none waits for a tick, need not wait for one either. Whether
-// the pace allows it only Postgres knows (see InsertClaimed in pkg/db); here
+// the pace allows it only Postgres knows (see InsertFastPath in pkg/db); here
 // it is whether NATS takes what is published, and the senders keep up. take and
 // giveBack are safe for concurrent use.
 type arrivals struct {

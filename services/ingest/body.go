@@ -45,9 +45,9 @@ func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 		c.Locals(localBodyRead, true) // there is nothing left that could be read
 		if broken := brokenFraming(c.Context().Conn()); broken != nil {
 			linger(c.Context().Conn())
-			return nil, &message.Malformed{Subject: "the request", Reason: "is refused: " + broken.Reason}
+			return nil, &message.MalformedError{Subject: "the request", Reason: "is refused: " + broken.Reason}
 		}
-		return nil, &message.Malformed{Reason: "ended early, or did not arrive in time"}
+		return nil, &message.MalformedError{Reason: "ended early, or did not arrive in time"}
 	case len(body) > maxBody:
 		return nil, errTooLarge()
 	}

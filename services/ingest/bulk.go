@@ -22,7 +22,7 @@ const (
 
 // bulkRetry is a request to retry all that a filter matches.
 type bulkRetry struct {
-	filter db.Retryable
+	filter db.RedriveFilter
 	dryRun bool
 }
 
@@ -88,16 +88,16 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 	return done, nil
 }
 
-func (u *useCases) countRetryable(ctx context.Context, filter db.Retryable) (int64, error) {
+func (u *useCases) countRetryable(ctx context.Context, filter db.RedriveFilter) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
-	return u.store.CountRetryable(ctx, filter)
+	return u.store.CountRedrivable(ctx, filter)
 }
 
-func (u *useCases) retryBatch(ctx context.Context, filter db.Retryable, after message.ID) (moved []message.ID, last message.ID, err error) {
+func (u *useCases) retryBatch(ctx context.Context, filter db.RedriveFilter, after message.ID) (moved []message.ID, last message.ID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
-	return u.store.RetryBatch(ctx, filter, after, bulkBatch)
+	return u.store.RedriveBatch(ctx, filter, after, bulkBatch)
 }
 
 // readBulkRetry reads a filter. Its error names every mistake: a filter that
@@ -116,7 +116,7 @@ func readBulkRetry(body []byte) (bulkRetry, error) {
 		r.wrong("createdBefore", message.CodeOutOfRange, "must be later than createdAfter")
 	}
 	if mistakes := atMost(r.errs); len(mistakes) > 0 {
-		return bulkRetry{}, &message.Invalid{Errors: mistakes}
+		return bulkRetry{}, &message.ValidationError{Errors: mistakes}
 	}
 	return r.request, nil
 }
@@ -162,7 +162,7 @@ func (r *bulkReader) status(value json.RawMessage) {
 	r.request.filter.Statuses = nil
 	for _, name := range names {
 		status, ok := message.ParseStatus(name)
-		if !ok || !message.Retry.Allows(status) {
+		if !ok || !message.Redrive.Allows(status) {
 			r.wrong("status", message.CodeInvalidValue, fmt.Sprintf("must be of FAILED, CANCELLED and EXPIRED, is %q", shortened(name)))
 			continue
 		}

@@ -73,7 +73,7 @@ func demandCoding(c *fiber.Ctx) error {
 }
 
 // errNotGzip is a body that is not what its Content-Encoding says.
-var errNotGzip = &message.Malformed{Reason: "is not gzip, as Content-Encoding says, or it ended early"}
+var errNotGzip = &message.MalformedError{Reason: "is not gzip, as Content-Encoding says, or it ended early"}
 
 // unpacker unpacks a body. Its errors are those of the connection, or
 // errNotGzip.

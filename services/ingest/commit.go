@@ -41,8 +41,8 @@ const (
 
 // inserter is where messages are stored; *db.Store is the one.
 type inserter interface {
-	Insert(ctx context.Context, group []message.Message, box db.Box) ([]db.Stored, int64, error)
-	InsertClaimed(ctx context.Context, at time.Time, group []message.Message, box db.Box) ([]db.Stored, int64, error)
+	Insert(ctx context.Context, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error)
+	InsertFastPath(ctx context.Context, at time.Time, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error)
 }
 
 // committed is what a transaction leaves to be announced.
@@ -55,7 +55,7 @@ type committed struct {
 
 // outcome is what became of one message.
 type outcome struct {
-	stored db.Stored
+	stored db.InsertResult
 	err    error
 }
 

@@ -32,7 +32,7 @@ type spy struct {
 	sizes []int
 }
 
-func (s *spy) Insert(ctx context.Context, group []message.Message, box db.Box) ([]db.Stored, int64, error) {
+func (s *spy) Insert(ctx context.Context, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error) {
 	s.mu.Lock()
 	s.sizes = append(s.sizes, len(group))
 	s.mu.Unlock()

@@ -47,7 +47,7 @@ func (a *api) eraseMessages(c *fiber.Ctx) error {
 		return err
 	}
 	if len(bytes.TrimSpace(body)) > 0 {
-		return &message.Malformed{Subject: "this request", Reason: "takes no body"}
+		return &message.MalformedError{Subject: "this request", Reason: "takes no body"}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), eraseBudget)
 	defer cancel()

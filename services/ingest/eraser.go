@@ -216,7 +216,7 @@ func (e *eraser) eraseSome(ctx context.Context, work *erasing) (int, error) {
 		return events.Encode(entries)
 	}
 	var ids []message.ID
-	erased, err := e.store.Erase(ctx, work.to, eraseBatch, box, func(ctx context.Context, all []message.ID) error {
+	erased, err := e.store.EraseBatch(ctx, work.to, eraseBatch, box, func(ctx context.Context, all []message.ID) error {
 		ids = all
 		err := e.forget(ctx, ids, &work.done)
 		failpoint.At(failpoint.EraseForgotten)

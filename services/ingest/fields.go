@@ -34,7 +34,7 @@ type bodyField struct {
 // readFields takes a JSON object apart, in its order, and names the fields
 // that it has more than once.
 func readFields(body []byte) (fields []bodyField, repeated []message.FieldError, err error) {
-	malformed := &message.Malformed{Reason: "must be a JSON object"}
+	malformed := &message.MalformedError{Reason: "must be a JSON object"}
 	if !json.Valid(body) || !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return nil, nil, malformed
 	}

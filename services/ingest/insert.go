@@ -13,7 +13,7 @@ import (
 // insert tries a transaction a second time when Postgres could not work: a
 // broken connection of the pool, a deadlock. Should the first one have been
 // committed after all, the second finds its messages there under their ids.
-func (c *committer) insert(messages []message.Message) ([]db.Stored, error) {
+func (c *committer) insert(messages []message.Message) ([]db.InsertResult, error) {
 	// Not the caller's context: others are in the group.
 	ctx, cancel := context.WithTimeout(context.Background(), commitWait)
 	defer cancel()
@@ -34,7 +34,7 @@ func (c *committer) insert(messages []message.Message) ([]db.Stored, error) {
 	return results, nil
 }
 
-func (c *committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.Stored, error) {
+func (c *committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.InsertResult, error) {
 	began := time.Now()
 	var entries []events.Entry
 	var claimed, pending int
@@ -44,13 +44,13 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 		entries = c.compose(created)
 		return events.Encode(entries)
 	}
-	var results []db.Stored
+	var results []db.InsertResult
 	var outboxID int64
 	var err error
 	emit := c.arrivals.take(len(messages))
 	failpoint.At(failpoint.IngestTaken)
 	if emit {
-		results, outboxID, err = c.store.InsertClaimed(ctx, at, messages, box)
+		results, outboxID, err = c.store.InsertFastPath(ctx, at, messages, box)
 	} else {
 		results, outboxID, err = c.store.Insert(ctx, messages, box)
 	}
@@ -68,7 +68,7 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 
 // setClock learns Postgres' time from new messages, unless it was given to them
 // by this clock.
-func (c *committer) setClock(began, given time.Time, results []db.Stored) {
+func (c *committer) setClock(began, given time.Time, results []db.InsertResult) {
 	for _, r := range results {
 		if r.Created {
 			if told := r.Message.UpdatedAt; !told.Equal(given.Truncate(time.Microsecond)) {

@@ -183,7 +183,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 	for i, r := range results {
 		p := (*message.Problem)(nil)
 		if r.err != nil {
-			p = problemOf(message.Named("the message", r.err))
+			p = problemOf(message.WithSubject("the message", r.err))
 		}
 		switch {
 		case p == nil:

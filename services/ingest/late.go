@@ -19,7 +19,7 @@ type lateDrafts struct {
 
 // add takes a draft that was refused, if it is one of these.
 func (l *lateDrafts) add(u *useCases, d draft, place int, refusal error) {
-	var invalid *message.Invalid
+	var invalid *message.ValidationError
 	if !errors.As(refusal, &invalid) || len(invalid.Errors) != 1 || invalid.Errors[0].Field != "expiresAt" {
 		return
 	}
@@ -35,13 +35,13 @@ func (l *lateDrafts) judge(ctx context.Context, store *db.Store, results []resul
 	if len(l.wanted) == 0 {
 		return
 	}
-	firsts, err := store.Firsts(ctx, l.wanted)
+	firsts, err := store.FindByIdempotencyKey(ctx, l.wanted)
 	for i, place := range l.places {
 		switch {
 		case err != nil:
 			results[place].err = err
 		case firsts[i] != nil:
-			results[place] = judge(l.wanted[i], outcome{stored: db.Stored{Message: *firsts[i]}})
+			results[place] = judge(l.wanted[i], outcome{stored: db.InsertResult{Message: *firsts[i]}})
 		}
 	}
 }

@@ -28,7 +28,7 @@ type line struct {
 
 // errWaste is a stream of which too much is no message: it unpacks to blank
 // lines, or to lines that are too long.
-var errWaste = &message.Malformed{Reason: "unpacks to too much that is no message"}
+var errWaste = &message.MalformedError{Reason: "unpacks to too much that is no message"}
 
 // lineReader splits a stream at line feeds.
 type lineReader struct {

@@ -122,7 +122,7 @@ func (r repeat) judge(first result) result {
 	if first.err != nil && !errors.Is(first.err, errKeyReused) {
 		return first
 	}
-	return judge(r.wanted, outcome{stored: db.Stored{Message: first.message}})
+	return judge(r.wanted, outcome{stored: db.InsertResult{Message: first.message}})
 }
 
 // idStep is the resolution of an id's time: messages of one batch are that
@@ -135,8 +135,8 @@ func (u *useCases) read(d draft, index int) (message.Message, error) {
 		d.at = time.Now()
 	}
 	outside, mistakes := d.outside()
-	request, err := u.rules.ReadWith(d.body, d.at, outside)
-	var invalid *message.Invalid
+	request, err := u.rules.ParseWith(d.body, d.at, outside)
+	var invalid *message.ValidationError
 	switch {
 	case errors.As(err, &invalid):
 		mistakes = append(mistakes, invalid.Errors...)
@@ -144,7 +144,7 @@ func (u *useCases) read(d draft, index int) (message.Message, error) {
 		return message.Message{}, err
 	}
 	if len(mistakes) > 0 {
-		return message.Message{}, &message.Invalid{Errors: mistakes}
+		return message.Message{}, &message.ValidationError{Errors: mistakes}
 	}
 	if d.id == (message.ID{}) {
 		d.id = message.NewID(d.at.Add(time.Duration(index) * idStep))
@@ -155,8 +155,8 @@ func (u *useCases) read(d draft, index int) (message.Message, error) {
 }
 
 // outside returns what came beside the body, and what is wrong with it.
-func (d draft) outside() (message.Outside, []message.FieldError) {
-	outside := message.Outside{Destination: d.destination, KeyHeader: d.key.header}
+func (d draft) outside() (message.RequestMeta, []message.FieldError) {
+	outside := message.RequestMeta{Destination: d.destination, KeyHeader: d.key.header}
 	switch {
 	case len(d.key.values) > 1:
 		return outside, []message.FieldError{{Field: d.key.header, Code: message.CodeDuplicateField, Message: "must not be given more than once"}}

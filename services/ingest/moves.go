@@ -26,7 +26,7 @@ func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, 
 	}
 	failpoint.At(failpoint.CancelStored)
 	u.announce(committed{outboxID: outboxID, entries: entries, began: began})
-	if m.Claim > 0 {
+	if m.ClaimNumber > 0 {
 		u.unpark(m)
 	}
 	return m, nil
@@ -37,7 +37,7 @@ func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, 
 func (u *useCases) Retry(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
-	m, err := u.store.Retry(ctx, id, expiresAt)
+	m, err := u.store.Redrive(ctx, id, expiresAt)
 	failpoint.At(failpoint.RetryStored)
 	if err == nil {
 		u.wake()
@@ -71,7 +71,7 @@ func readExpiresAt(fields []bodyField, mistakes []message.FieldError, now time.T
 		}
 	}
 	if mistakes = atMost(mistakes); len(mistakes) > 0 {
-		return nil, &message.Invalid{Errors: mistakes}
+		return nil, &message.ValidationError{Errors: mistakes}
 	}
 	return expiresAt, nil
 }

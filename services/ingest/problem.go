@@ -45,7 +45,7 @@ func problemOf(err error) *message.Problem {
 // placed is problemOf for one message among others, such as line 3: mistakes
 // are those of the line, not of the whole body.
 func placed(place string, err error) *message.Problem {
-	p := problemOf(message.Named(place, err))
+	p := problemOf(message.WithSubject(place, err))
 	if p.Status == http.StatusUnprocessableEntity {
 		p.Detail = place + ": " + p.Detail
 	}
@@ -54,12 +54,12 @@ func placed(place string, err error) *message.Problem {
 
 // invalidField is a request with one mistake.
 func invalidField(field, code, text string) error {
-	return &message.Invalid{Errors: []message.FieldError{{Field: field, Code: code, Message: text}}}
+	return &message.ValidationError{Errors: []message.FieldError{{Field: field, Code: code, Message: text}}}
 }
 
 // badParameters is a 400 that names every mistake of a query.
 func badParameters(errs []message.FieldError) error {
-	p := message.NewProblem(http.StatusBadRequest, message.ProblemInvalidParameters, (&message.Invalid{Errors: errs}).Error())
+	p := message.NewProblem(http.StatusBadRequest, message.ProblemInvalidParameters, (&message.ValidationError{Errors: errs}).Error())
 	p.Errors = errs
 	return p
 }

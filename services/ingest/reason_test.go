@@ -49,11 +49,11 @@ func TestAnAnswerSaysWhatIsWrongWithTheDatabase(t *testing.T) {
 // broken stores nothing.
 type broken struct{ err error }
 
-func (b broken) Insert(context.Context, []message.Message, db.Box) ([]db.Stored, int64, error) {
+func (b broken) Insert(context.Context, []message.Message, db.EncodeOutbox) ([]db.InsertResult, int64, error) {
 	return nil, 0, b.err
 }
 
-func (b broken) InsertClaimed(context.Context, time.Time, []message.Message, db.Box) ([]db.Stored, int64, error) {
+func (b broken) InsertFastPath(context.Context, time.Time, []message.Message, db.EncodeOutbox) ([]db.InsertResult, int64, error) {
 	return nil, 0, b.err
 }
 

@@ -90,7 +90,7 @@ func (in *intake) reject(list []rejected) {
 func (in *intake) leave(event events.Entry) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), queryWait)
 	defer cancel()
-	err := in.cases.store.PutEvents(ctx, events.Encode([]events.Entry{event}))
+	err := in.cases.store.InsertOutboxEvents(ctx, events.Encode([]events.Entry{event}))
 	if err != nil {
 		in.log.Warn("leave the event of a rejection to the relay", zap.Error(err))
 	}

@@ -57,7 +57,7 @@ func traceOf(c *fiber.Ctx) message.Trace {
 	if len(parents) == 0 {
 		return message.Trace{}
 	}
-	return message.ReadTrace(copied(parents), copied(header.PeekAll(events.HeaderTracestate)))
+	return message.ParseTrace(copied(parents), copied(header.PeekAll(events.HeaderTracestate)))
 }
 
 func copied(values [][]byte) []string {
@@ -131,7 +131,7 @@ func (a *api) createBatch(c *fiber.Ctx) error {
 func readItems(body []byte) ([]json.RawMessage, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(body, &items); err != nil || items == nil {
-		return nil, &message.Malformed{Reason: "must be a JSON array of messages"}
+		return nil, &message.MalformedError{Reason: "must be a JSON array of messages"}
 	}
 	if len(items) < 1 || len(items) > maxBatchItems {
 		return nil, invalidField("", message.CodeOutOfRange, fmt.Sprintf("a batch holds 1 to %d messages, this one %d", maxBatchItems, len(items)))
@@ -288,7 +288,7 @@ func (a *api) jsonBody(c *fiber.Ctx, needed bool, types ...string) ([]byte, erro
 		return nil, err
 	}
 	if needed && len(bytes.TrimSpace(body)) == 0 {
-		return nil, &message.Malformed{Reason: "is empty"}
+		return nil, &message.MalformedError{Reason: "is empty"}
 	}
 	return body, nil
 }
@@ -302,7 +302,7 @@ func (a *api) noBody(c *fiber.Ctx) error {
 	}
 	body = bytes.TrimSpace(body)
 	if len(body) > 0 && !bytes.Equal(body, []byte("{}")) {
-		return &message.Malformed{Subject: "this request", Reason: "takes no body"}
+		return &message.MalformedError{Subject: "this request", Reason: "takes no body"}
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 
 	p := parts{
 		cfg: cfg, log: log, group: group, health: health, metrics: metrics,
-		store: store.WithReads(lists), js: js, topology: topology, counts: newCounters(metrics),
+		store: store.WithReadPool(lists), js: js, topology: topology, counts: newCounters(metrics),
 	}
 	if err := p.openCache(); err != nil {
 		return err

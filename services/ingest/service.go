@@ -88,7 +88,7 @@ func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body 
 		}
 	}()
 	body, replayed, err = do(data, headers)
-	err = message.Named("the request", err)
+	err = message.WithSubject("the request", err)
 	if err != nil && problemOf(err).Code == message.ProblemInternal {
 		s.log.Error("request over NATS failed", zap.Error(err))
 	}
@@ -163,7 +163,7 @@ type target struct {
 func readTarget(body []byte) (target, error) {
 	fields, mistakes, err := readFields(body)
 	if err != nil {
-		return target{}, &message.Malformed{Reason: "must be a JSON object with an id"}
+		return target{}, &message.MalformedError{Reason: "must be a JSON object with an id"}
 	}
 	t := target{mistakes: mistakes}
 	var text string
@@ -188,7 +188,7 @@ func (t target) alone() error {
 		mistakes = append(mistakes, message.FieldError{Field: shortened(f.name), Code: message.CodeUnknownField, Message: "is not a field of this request; id is"})
 	}
 	if mistakes = atMost(mistakes); len(mistakes) > 0 {
-		return &message.Invalid{Errors: mistakes}
+		return &message.ValidationError{Errors: mistakes}
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func (s *stream) advance() {
 		return
 	}
 	reason := "the body ended early, or did not go on in time"
-	var malformed *message.Malformed
+	var malformed *message.MalformedError
 	if broken := brokenFraming(s.conn); broken != nil {
 		reason = broken.Error()
 	} else if errors.As(err, &malformed) {

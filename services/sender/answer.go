@@ -22,7 +22,7 @@ import (
 )
 
 // verdict is what an answer means for the message.
-type verdict = message.Verdict
+type verdict = message.ResponseClass
 
 const (
 	succeeded = message.Delivered
@@ -53,7 +53,7 @@ const (
 func (w *webhook) classify(response *http.Response, body []byte, started, ended time.Time) answer {
 	status := response.StatusCode
 	a := answer{
-		verdict: w.rules.Verdict(status), started: started, took: ended.Sub(started), status: status,
+		verdict: w.rules.Classify(status), started: started, took: ended.Sub(started), status: status,
 		response: clean(body, message.ResponseKept),
 	}
 	switch a.verdict {

@@ -31,7 +31,7 @@ type webhook struct {
 	timeout    time.Duration
 	transport  http.RoundTripper
 	clock      *events.Skew // receivers refuse a timestamp that is minutes off
-	rules      message.Classification
+	rules      message.Classifier
 	externalID message.ExternalID
 	usualID    bool // it is where it is by default
 }

@@ -101,7 +101,7 @@ func (c Config) validateRetries() error {
 }
 
 // responses returns how responses are read, or every mistake in that.
-func (c Config) responses() (rules message.Classification, externalID message.ExternalID, err error) {
+func (c Config) responses() (rules message.Classifier, externalID message.ExternalID, err error) {
 	var errs []error
 	for _, set := range []struct {
 		variable, text string

@@ -22,11 +22,11 @@ func (s *sender) settleConflict(ctx context.Context, it *item, a answer) answer 
 	}
 	try, cancel := context.WithTimeout(ctx, publishTry)
 	defer cancel()
-	recorded, err := s.store.AttemptsOutcomes(try, it.ID)
+	recorded, err := s.store.AttemptOutcomes(try, it.ID)
 	if err != nil {
 		s.log.Debug("look for earlier attempts", zap.String("error", service.Redact(err.Error())))
 	}
-	a.verdict = a.verdict.After(err != nil || message.EarlierOutcomeUnknown(recorded, it.Claim, it.Delivery))
+	a.verdict = a.verdict.Settle(err != nil || message.EarlierOutcomeUnknown(recorded, it.Claim, it.Delivery))
 	if a.verdict == message.Retryable {
 		a.text = textInProgress
 	}

@@ -28,7 +28,7 @@ func (s *sender) loadFresh(ctx context.Context) {
 	for batch := gather(ctx, s.fresh); batch != nil; batch = gather(ctx, s.fresh) {
 		began := time.Now()
 		loaded := s.load(ctx, batch, s.store.LoadQueued, func(it *item, row message.Message, found bool) {
-			if found && (row.Claim != it.Claim || row.Status != message.Queued) {
+			if found && (row.ClaimNumber != it.Claim || row.Status != message.Queued) {
 				it.First = false // a first copy finds its row as the tick left it, so this is none
 				s.doubtful <- it
 				return
@@ -61,7 +61,7 @@ func (s *sender) loadDoubtful(ctx context.Context) {
 			continue
 		}
 		loaded := s.load(ctx, batch, s.store.LoadVerified, func(it *item, row message.Message, found bool) {
-			if found && row.Status == message.Retrying && row.Claim == it.Claim+1 {
+			if found && row.Status == message.Retrying && row.ClaimNumber == it.Claim+1 {
 				s.overtaken(ctx, it, row)
 				return
 			}
@@ -156,7 +156,7 @@ func (s *sender) load(ctx context.Context, batch []*item, from query, judge func
 		}
 		var later []*item
 		for _, it := range batch {
-			if queued.Later[it.ID] {
+			if queued.Deferred[it.ID] {
 				later = append(later, it)
 				continue
 			}
@@ -169,15 +169,15 @@ func (s *sender) load(ctx context.Context, batch []*item, from query, judge func
 }
 
 // query reads rows; LoadQueued and LoadVerified of *db.Store are the two.
-type query func(ctx context.Context, ids []message.ID, bytes int64) (db.Queued, error)
+type query func(ctx context.Context, ids []message.ID, bytes int64) (db.LoadedMessages, error)
 
-func (s *sender) ask(ctx context.Context, batch []*item, from query) (db.Queued, bool) {
+func (s *sender) ask(ctx context.Context, batch []*item, from query) (db.LoadedMessages, bool) {
 	ids := make([]message.ID, len(batch))
 	for i, it := range batch {
 		ids[i] = it.ID
 	}
 	away := false
-	var queued db.Queued
+	var queued db.LoadedMessages
 	err := service.WaitFor(ctx, s.log, "postgres", func(ctx context.Context) error {
 		var err error
 		queued, err = from(ctx, ids, loadBytes)
@@ -200,19 +200,19 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 	case !found:
 		s.discard(it, reasonEnded)
 		return
-	case row.Claim > it.Claim:
+	case row.ClaimNumber > it.Claim:
 		s.discard(it, reasonOvertaken)
 		return
 	case row.NextAttemptAt != nil && s.clock.Until(*row.NextAttemptAt) > 0:
 		s.giveBack(it, s.clock.Until(*row.NextAttemptAt), reasonEarly)
 		return
-	case row.Claim < it.Claim:
+	case row.ClaimNumber < it.Claim:
 		// The event that made this claim is lost: the recorder has passed
 		// everything and does not know it. The copy itself is the proof that
 		// the claim was made, and of an ended message there is none: it is
 		// sent, and its outcome raises the row to the copy's claim.
 		s.log.Warn("claim of a delivery was never recorded",
-			zap.Stringer("message", it.ID), zap.Int64("claim", it.Claim), zap.Int64("recorded", row.Claim))
+			zap.Stringer("message", it.ID), zap.Int64("claim", it.Claim), zap.Int64("recorded", row.ClaimNumber))
 	}
 	it.row = row
 	it.payload.Store(int64(len(row.Payload)))

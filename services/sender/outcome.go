@@ -34,22 +34,22 @@ const errorExpired = "expired before it was sent"
 
 // expired is the outcome of a message whose time is over before an attempt.
 func (s *sender) expired(it *item, now time.Time) outcome {
-	out := s.outcome(it, message.Lapse, now)
+	out := s.outcome(it, message.ExpireInFlight, now)
 	out.message.LastError = errorExpired
 	return out
 }
 
 // outcome begins an outcome: the row after a move, without an attempt.
-func (s *sender) outcome(it *item, move message.Move, at time.Time) outcome {
+func (s *sender) outcome(it *item, move message.Transition, at time.Time) outcome {
 	m := it.row
 	m.Version++
-	m.Claim = it.Claim // the same as the row's, or what the row has yet to learn
+	m.ClaimNumber = it.Claim // the same as the row's, or what the row has yet to learn
 	m.Status = move.To
 	m.NextAttemptAt = nil
 	m.UpdatedAt = micros(at)
 	return outcome{
 		kind: move.Event, message: m,
-		told: events.Outcome{Claim: it.row.Claim, NextClaim: m.Claim, Delivery: it.Delivery},
+		told: events.Outcome{Claim: it.row.ClaimNumber, NextClaim: m.ClaimNumber, Delivery: it.Delivery},
 	}
 }
 
@@ -72,13 +72,13 @@ func (s *sender) attempted(it *item, number int, a answer) outcome {
 	case a.verdict == refused, s.backoff.Exhausted(used):
 		how, out = message.OutcomeFailure, s.outcome(it, message.Fail, ended)
 	case it.row.ExpiresAt != nil && !next.Before(*it.row.ExpiresAt):
-		how, out = message.OutcomeExpired, s.outcome(it, message.Lapse, ended)
+		how, out = message.OutcomeExpired, s.outcome(it, message.ExpireInFlight, ended)
 	default:
-		how, out = message.OutcomeRetry, s.outcome(it, message.Defer, ended)
+		how, out = message.OutcomeRetry, s.outcome(it, message.Reschedule, ended)
 		out.message.NextAttemptAt = &next
 		out.then = s.howToWait(it, s.clock.Until(next))
 		if out.then == park {
-			out.message.Claim++
+			out.message.ClaimNumber++
 			out.told.NextClaim++
 		}
 	}

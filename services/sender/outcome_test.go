@@ -17,7 +17,7 @@ func deciding(t *testing.T, edits ...func(*item)) (*sender, *item) {
 	s.naks.granted = nakGrant
 	it := newHand(1).take(&events.Copy{ID: message.NewID(time.Now()), Claim: 7, Delivery: 1, First: true})
 	it.row = testMessage()
-	it.row.Claim, it.row.Version, it.row.Status = it.Claim, 4, message.Queued
+	it.row.ClaimNumber, it.row.Version, it.row.Status = it.Claim, 4, message.Queued
 	for _, edit := range edits {
 		edit(it)
 	}
@@ -52,7 +52,7 @@ func TestAnOutcomeIsTheRowAsItLeavesIt(t *testing.T) {
 	out = s.attempted(it, 1, failed)
 	require.Equal(t, park, out.then)
 	require.Equal(t, it.Claim+1, out.told.NextClaim, "a schedule has the next")
-	require.Equal(t, it.Claim+1, out.message.Claim)
+	require.Equal(t, it.Claim+1, out.message.ClaimNumber)
 	require.Equal(t, it.Claim, out.told.Claim)
 
 	out = s.attempted(it, 3, failed)
@@ -86,8 +86,8 @@ func TestAShortWaitIsANakIfOneIsLeft(t *testing.T) {
 // fenced off from then on.
 func TestAClaimThatTheRowDoesNotKnowIsTold(t *testing.T) {
 	t.Parallel()
-	s, it := deciding(t, func(it *item) { it.row.Claim = it.Claim - 2 })
+	s, it := deciding(t, func(it *item) { it.row.ClaimNumber = it.Claim - 2 })
 	out := s.attempted(it, 1, answer{verdict: retryable, text: "status 500", started: time.Now()})
-	require.Equal(t, it.row.Claim, out.told.Claim, "the recorder's guard")
+	require.Equal(t, it.row.ClaimNumber, out.told.Claim, "the recorder's guard")
 	require.Equal(t, it.Claim, out.told.NextClaim)
 }

@@ -26,9 +26,9 @@ const (
 
 // loader reads the rows of ids; *db.Store is the one.
 type loader interface {
-	LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (db.Queued, error)
-	AttemptsOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error)
-	LoadVerified(ctx context.Context, ids []message.ID, bytes int64) (db.Queued, error)
+	LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (db.LoadedMessages, error)
+	AttemptOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error)
+	LoadVerified(ctx context.Context, ids []message.ID, bytes int64) (db.LoadedMessages, error)
 	Clock(ctx context.Context) (time.Time, error)
 }
 

@@ -101,7 +101,7 @@ func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 	composer := events.NewComposer(w.top, false)
 	var id message.ID
 	require.Eventually(t, func() bool {
-		stored, _, err := w.store.InsertClaimed(t.Context(), time.Now(), drafts(1), func(created []message.Message) []byte {
+		stored, _, err := w.store.InsertFastPath(t.Context(), time.Now(), drafts(1), func(created []message.Message) []byte {
 			return events.Encode(composer.Arrived(created))
 		})
 		require.NoError(t, err)

@@ -79,7 +79,7 @@ func TestAConflictAfterASenderDiedIsRetried(t *testing.T) {
 	w := newWorld(t)
 	w.insert(draft())
 	older := w.tick(time.Nanosecond)[0] // its lease is over at once
-	newer := w.tick(time.Hour, db.Lost{ID: older.ID, Destination: older.Destination, Claim: older.Claim})[0]
+	newer := w.tick(time.Hour, db.ExpiredLease{ID: older.ID, Destination: older.Destination, ClaimNumber: older.ClaimNumber})[0]
 	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) { inTurn(rw, n, 409, 200) })
 	w.runDispatcher()
 	w.runSender()

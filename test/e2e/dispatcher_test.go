@@ -110,7 +110,7 @@ func TestTheContinuousModeIsOnTime(t *testing.T) {
 	failed := w.insert(draft())[0]
 	w.await(failed, message.Sent)
 	w.sql("UPDATE messages SET status = 'FAILED' WHERE id = $1", failed)
-	_, err := w.store.Retry(t.Context(), failed, nil)
+	_, err := w.store.Redrive(t.Context(), failed, nil)
 	require.NoError(t, err)
 	w.await(failed, message.Sent) // no event tells of a retry
 }
@@ -146,7 +146,7 @@ func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 	for _, id := range append(fresh, ids[2]) {
 		m, err := w.store.Get(t.Context(), id)
 		require.NoError(t, err)
-		require.EqualValues(t, 1, m.Claim)
+		require.EqualValues(t, 1, m.ClaimNumber)
 	}
 }
 
@@ -162,12 +162,12 @@ func TestAParkedMessageIsNotLost(t *testing.T) {
 	w.sql("UPDATE messages SET lease_until = now() - interval '1 minute'")
 
 	require.Eventually(t, func() bool {
-		lost, err := w.store.LeasesLost(t.Context(), db.Lost{}, 1)
+		lost, err := w.store.ExpiredLeases(t.Context(), db.ExpiredLease{}, 1)
 		return err == nil && len(lost) == 0
 	}, patience, 10*time.Millisecond, "its lease is renewed")
 	m, err := w.store.Get(t.Context(), id)
 	require.NoError(t, err)
-	require.Equal(t, parked.Claim, m.Claim)
+	require.Equal(t, parked.ClaimNumber, m.ClaimNumber)
 	require.Len(t, w.webhook.received(""), 1)
 }
 

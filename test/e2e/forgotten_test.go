@@ -53,7 +53,7 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 			composer := events.NewComposer(top, false)
 			for range 2 { // the second within the tenth of a second in which nothing is written down
 				m := draft()
-				m.Claim = 1
+				m.ClaimNumber = 1
 				require.NoError(t, events.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, m)}))
 				batch, err := consumer.Fetch(1, jetstream.FetchMaxWait(patience))
 				require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 			require.Zero(t, other.Conn().Stats().Reconnects, "it is not by its connection that it knows")
 
 			fresh := draft()
-			fresh.Claim = 1
+			fresh.ClaimNumber = 1
 			require.Eventually(t, func() bool {
 				return events.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, fresh)}) == nil
 			}, patience, 100*time.Millisecond)

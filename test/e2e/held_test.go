@@ -60,7 +60,7 @@ func (w *world) emitOne() message.Message {
 // parkedLater is a message's retry under its next claim, in an hour.
 func parkedLater(w *world, m message.Message) events.Entry {
 	next := time.Now().Add(time.Hour)
-	m.Claim++
+	m.ClaimNumber++
 	m.NextAttemptAt = &next
 	return events.NewComposer(w.top, false).Parked(m)
 }

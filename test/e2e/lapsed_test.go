@@ -60,7 +60,7 @@ func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
 	queue, err := events.OpenQueue(ctx, js, top, message.DefaultDestination)
 	require.NoError(t, err)
 	m := draft()
-	m.Claim = 1
+	m.ClaimNumber = 1
 	delivery := events.NewComposer(top, false).Delivery(events.OriginTick, m)
 	require.NoError(t, events.NewPublisher(js).Publish(ctx, []events.Entry{delivery}))
 	<-time.After(ackWait + time.Second)

@@ -44,8 +44,8 @@ func (w *world) awaitTrusted() {
 func (w *world) awaitNoted(event uint64) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
-		noted, err := w.store.RecordedUpTo(w.t.Context())
-		return err == nil && noted.Event >= event
+		noted, err := w.store.RecorderProgress(w.t.Context())
+		return err == nil && noted.LastSequence >= event
 	}, patience, 10*time.Millisecond)
 }
 
@@ -130,11 +130,11 @@ func TestAClaimThatPostgresHasLostIsNotGivenOutAgain(t *testing.T) {
 	w.putBack(id, beforeItsClaim)
 
 	m := w.await(id, message.Queued)
-	require.EqualValues(t, 1, m.Claim, "that of the copy which is in flight")
+	require.EqualValues(t, 1, m.ClaimNumber, "that of the copy which is in flight")
 	w.awaitTrusted()
 	w.awaitCalls(api.post(t, hello), 1)
 	release()
-	require.EqualValues(t, 1, w.await(id, message.Sent).Claim)
+	require.EqualValues(t, 1, w.await(id, message.Sent).ClaimNumber)
 	require.Len(t, w.webhook.received(id.String()), 1)
 	w.requireNothingLeft()
 }
@@ -150,7 +150,7 @@ func TestClaimNumbersGoOnAboveAllThatMayBeLost(t *testing.T) {
 
 	m := w.await(w.insert(draft())[0], message.Sent)
 
-	require.Greater(t, m.Claim, began.UnixMilli())
+	require.Greater(t, m.ClaimNumber, began.UnixMilli())
 }
 
 // TestARetryThatPostgresHasLostIsMadeWhenItIsDue: what is told of a row that
@@ -171,7 +171,7 @@ func TestARetryThatPostgresHasLostIsMadeWhenItIsDue(t *testing.T) {
 	w.awaitTrusted()
 
 	after := w.await(id, message.Retrying)
-	require.Equal(t, before.Claim, after.Claim)
+	require.Equal(t, before.ClaimNumber, after.ClaimNumber)
 	require.Equal(t, 1, after.Attempts)
 	require.Equal(t, before.NextAttemptAt, after.NextAttemptAt)
 	require.Len(t, w.webhook.received(id.String()), 1)
@@ -244,14 +244,14 @@ func TestNothingIsEmittedOnAnotherTimeline(t *testing.T) {
 	id := api.post(t, hello)
 	tick, err := w.store.Tick(t.Context(), db.TickParams{
 		Destination: message.DefaultDestination, Limit: 100, Lease: time.Minute, BatchSize: db.DefaultBatchSize,
-		Box: func(db.Claim) []byte { return events.Encode(nil) },
+		EncodeOutbox: func(db.Claim) []byte { return events.Encode(nil) },
 	})
 	require.NoError(t, err)
 	require.False(t, tick.Ran, "no tick runs")
 	require.Equal(t, message.Pending, api.get(t, id).Status, "nothing is emitted as it arrives")
 	w.sql("UPDATE outbox SET created_at = now() - interval '1 hour'")
 	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, now() - interval '1 hour')", events.Encode(nil))
-	relayed, err := w.store.Relay(t.Context(), db.RelayParams{Age: time.Second, Again: time.Minute, Limit: 10}, nil)
+	relayed, err := w.store.Relay(t.Context(), db.RelayParams{Age: time.Second, MaxRetryAfter: time.Minute, Limit: 10}, nil)
 	require.NoError(t, err)
 	require.Zero(t, relayed.Rows, "nothing is relayed")
 }

@@ -24,7 +24,7 @@ func TestACopyThatNobodyIsGivenIsTakenOffTheQueue(t *testing.T) {
 	w.await(waits, message.Queued)
 	dispatcher.stop()
 
-	m.Claim++
+	m.ClaimNumber++
 	require.NoError(t, events.NewPublisher(w.js).Publish(t.Context(), events.NewComposer(w.top, false).Claimed(events.OriginTick, []message.Message{m})[:1]))
 	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
 	require.NoError(t, err)

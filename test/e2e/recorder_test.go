@@ -14,7 +14,7 @@ import (
 // success is the event that a sender publishes of a claimed message.
 func (w *world) success(m message.Message, edits ...func(*events.Outcome)) events.Entry {
 	now := time.Now()
-	claim := m.Claim
+	claim := m.ClaimNumber
 	m.Status, m.SentAt, m.Attempts, m.ExternalID = message.Sent, &now, m.Attempts+1, "x-1"
 	m.Version++
 	outcome := events.Outcome{

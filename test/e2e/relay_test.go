@@ -16,12 +16,12 @@ import (
 
 // leaveUnpublished makes a claim as a dispatcher does that dies before it can
 // publish it.
-func (w *world) leaveUnpublished() db.Tick {
+func (w *world) leaveUnpublished() db.TickResult {
 	w.t.Helper()
 	composer := events.NewComposer(w.top, false)
 	tick, err := w.store.Tick(w.t.Context(), db.TickParams{
 		Destination: message.DefaultDestination, Limit: 100, Lease: time.Hour, BatchSize: db.DefaultBatchSize,
-		Box: func(c db.Claim) []byte { return events.Encode(composer.Claimed(events.OriginTick, c.Fresh)) },
+		EncodeOutbox: func(c db.Claim) []byte { return events.Encode(composer.Claimed(events.OriginTick, c.Fresh)) },
 	})
 	require.NoError(w.t, err)
 	require.NotZero(w.t, tick.OutboxID)
@@ -60,7 +60,7 @@ func TestAnOldClaimIsNotRepeatedWhereItWasPublished(t *testing.T) {
 	w.sql("UPDATE outbox SET created_at = created_at - interval '1 minute'")
 	w.emit(events.OriginTick, tick.Fresh[0])
 	recorded, err := w.store.Record(t.Context(), []db.Outcome{{
-		ID: ids[1], Move: message.Succeed, Version: 3, Claim: 1, NextClaim: 1, Delivery: 1, Attempts: 1, EndedAt: time.Now(),
+		ID: ids[1], Transition: message.Succeed, Version: 3, ClaimNumber: 1, NextClaimNumber: 1, DeliveryCount: 1, Attempts: 1, EndedAt: time.Now(),
 	}}, time.Hour)
 	require.NoError(t, err)
 	require.Equal(t, 1, recorded)
@@ -146,14 +146,14 @@ func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 	w.awaitCalls(m.ID, 1)
 	claims, err := w.store.AbandonedClaims(t.Context(), 0, 1)
 	require.NoError(t, err)
-	taken, err := w.store.TakeClaims(t.Context(), claims, db.TakeParams{
-		Lease: time.Hour, Emissions: []db.Emission{{ID: m.ID, Claim: 1}},
-		Rewrite: func(batch []byte, raised map[message.ID]int64) db.Rewritten {
+	taken, err := w.store.TakeOverClaims(t.Context(), claims, db.TakeOverParams{
+		Lease: time.Hour, Unpublished: []db.Delivery{{ID: m.ID, ClaimNumber: 1}},
+		Rewrite: func(batch []byte, raised map[message.ID]int64) db.RewrittenClaim {
 			entries, err := events.Decode(batch)
 			require.NoError(t, err)
 			require.True(t, entries[0].IsID())
 			entries[0] = entries[0].Again(m.ID, raised[m.ID], 0)
-			return db.Rewritten{Batch: events.Encode(entries), IDs: 1, Size: 1}
+			return db.RewrittenClaim{Batch: events.Encode(entries), IDs: 1, Size: 1}
 		},
 	})
 	require.NoError(t, err)
@@ -194,7 +194,7 @@ func TestAClaimWhoseOutboxRowIsGoneDoesNotStopThePace(t *testing.T) {
 
 	w.awaitDeliveries(1)
 
-	require.Greater(t, w.emitted()[0].Time.Sub(gone), db.PublishWithin+interval, "somebody could have published it until then")
+	require.Greater(t, w.emitted()[0].Time.Sub(gone), db.PublishDeadline+interval, "somebody could have published it until then")
 }
 
 func TestAClaimThatCannotBeReadDoesNotStopThePace(t *testing.T) {

@@ -44,9 +44,9 @@ func TestCopiesThatDoNotCountAreDropped(t *testing.T) {
 	w := newWorld(t)
 	w.insert(draft())
 	older := w.tick(time.Nanosecond)[0] // its lease is over at once
-	newer := w.tick(time.Hour, db.Lost{ID: older.ID, Destination: older.Destination, Claim: older.Claim})[0]
+	newer := w.tick(time.Hour, db.ExpiredLease{ID: older.ID, Destination: older.Destination, ClaimNumber: older.ClaimNumber})[0]
 	require.Equal(t, older.ID, newer.ID)
-	require.Greater(t, newer.Claim, older.Claim)
+	require.Greater(t, newer.ClaimNumber, older.ClaimNumber)
 	w.runDispatcher()
 	w.runSender()
 	w.awaitSenders(1)
@@ -100,7 +100,7 @@ func TestAShortWaitIsANakUnderTheSameClaim(t *testing.T) {
 
 	m := w.await(id, message.Sent)
 	require.Equal(t, 3, m.Attempts)
-	require.EqualValues(t, 1, m.Claim)
+	require.EqualValues(t, 1, m.ClaimNumber)
 	require.Equal(t, "status 503", m.LastError)
 	require.Nil(t, m.NextAttemptAt)
 	calls := w.webhook.received(id.String())
@@ -128,7 +128,7 @@ func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 	id := w.insert(draft())[0]
 
 	m := w.await(id, message.Retrying)
-	require.EqualValues(t, 2, m.Claim, "parking raises the claim")
+	require.EqualValues(t, 2, m.ClaimNumber, "parking raises the claim")
 	parked := w.awaitOn(w.top.Park(message.DefaultDestination, id))
 	at, err := time.Parse("@at "+time.RFC3339Nano, parked.Header.Get(jetstream.ScheduleHeader))
 	require.NoError(t, err)
@@ -138,7 +138,7 @@ func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 	w.awaitDeliveries(1) // the schedule alone
 
 	m = w.await(id, message.Sent)
-	require.EqualValues(t, 2, m.Claim)
+	require.EqualValues(t, 2, m.ClaimNumber)
 	require.Equal(t, 2, m.Attempts)
 	calls := w.webhook.received(id.String())
 	require.Equal(t, []string{"1", "2"}, numbers(calls))

@@ -18,13 +18,13 @@ import (
 
 // The helpers below drive the store and the streams as a dispatcher would.
 
-func (w *world) tick(lease time.Duration, lost ...db.Lost) []message.Message {
+func (w *world) tick(lease time.Duration, lost ...db.ExpiredLease) []message.Message {
 	w.t.Helper()
 	var claimed []message.Message
 	require.Eventually(w.t, func() bool {
 		tick, err := w.store.Tick(w.t.Context(), db.TickParams{
-			Destination: message.DefaultDestination, Limit: 100, Lease: lease, Lost: lost, BatchSize: db.DefaultBatchSize,
-			Box: func(db.Claim) []byte { return events.Encode(nil) },
+			Destination: message.DefaultDestination, Limit: 100, Lease: lease, Reclaim: lost, BatchSize: db.DefaultBatchSize,
+			EncodeOutbox: func(db.Claim) []byte { return events.Encode(nil) },
 		})
 		require.NoError(w.t, err)
 		if tick.OutboxID != 0 {

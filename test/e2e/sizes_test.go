@@ -124,7 +124,7 @@ func TestNothingIsEmittedOntoAQueueThatIsFullOfRetries(t *testing.T) {
 	composer := events.NewComposer(w.top, false)
 	later := time.Now().Add(time.Hour)
 	for w.deliveries().State.Bytes < 16<<10 {
-		w.publish(composer.Parked(draft(func(m *message.Message) { m.NextAttemptAt, m.Claim = &later, 2 })))
+		w.publish(composer.Parked(draft(func(m *message.Message) { m.NextAttemptAt, m.ClaimNumber = &later, 2 })))
 	}
 	parked := w.deliveries().State.Msgs
 	waiting := w.insert(draft())[0]

@@ -16,12 +16,12 @@ import (
 func (w *world) deferral(m message.Message, next time.Time) (events.Entry, message.Message) {
 	next = next.UTC().Truncate(time.Microsecond)
 	told := events.Outcome{
-		Claim: m.Claim, NextClaim: m.Claim + 1, Delivery: 1,
+		Claim: m.ClaimNumber, NextClaim: m.ClaimNumber + 1, Delivery: 1,
 		Attempt: &message.Attempt{Number: 1, StartedAt: time.Now(), Outcome: message.OutcomeRetry, HTTPStatus: http.StatusServiceUnavailable, Error: "status 503"},
 	}
 	m.Status, m.Attempts, m.LastError, m.NextAttemptAt = message.Retrying, 1, "status 503", &next
 	m.Version++
-	m.Claim++
+	m.ClaimNumber++
 	return events.NewComposer(w.top, false).Finished(message.EventAttempted, m, told), m
 }
 
@@ -45,7 +45,7 @@ func TestARetryWhoseSenderDiedBeforeParkingItIsParkedByTheNext(t *testing.T) {
 
 			sent := w.await(m.ID, message.Sent)
 			require.Equal(t, 2, sent.Attempts)
-			require.Equal(t, m.Claim+1, sent.Claim)
+			require.Equal(t, m.ClaimNumber+1, sent.ClaimNumber)
 			calls := w.webhook.received("")
 			require.Len(t, calls, 1)
 			require.False(t, calls[0].At.Before(next), "not before it is due")

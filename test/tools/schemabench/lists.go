@@ -15,7 +15,7 @@ import (
 )
 
 func (b *bench) lists(ctx context.Context) error {
-	lists := b.store.WithReads(b.reads)
+	lists := b.store.WithReadPool(b.reads)
 	var samples []message.Message
 	rows, err := b.pool.Query(ctx, `SELECT id FROM messages TABLESAMPLE SYSTEM (0.2) LIMIT 20000`)
 	if err != nil {

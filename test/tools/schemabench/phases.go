@@ -145,11 +145,11 @@ func (b *bench) inserts(ctx context.Context) error {
 }
 
 // claim runs one tick and finishes it.
-func (b *bench) claim(ctx context.Context, k int, floor *db.Floor) (db.Tick, error) {
+func (b *bench) claim(ctx context.Context, k int, floor *db.Watermark) (db.TickResult, error) {
 	tick, err := b.store.Tick(ctx, db.TickParams{
-		Destination: message.DefaultDestination, Limit: k, Lease: time.Hour, Floor: floor,
-		BatchSize: func(time.Duration, int) int { return k },
-		Box:       func(db.Claim) []byte { return []byte("x") },
+		Destination: message.DefaultDestination, Limit: k, Lease: time.Hour, Watermark: floor,
+		BatchSize:    func(time.Duration, int) int { return k },
+		EncodeOutbox: func(db.Claim) []byte { return []byte("x") },
 	})
 	if err != nil {
 		return tick, err
@@ -160,9 +160,9 @@ func (b *bench) claim(ctx context.Context, k int, floor *db.Floor) (db.Tick, err
 	return tick, b.store.FinishClaim(ctx, tick.OutboxID, k)
 }
 
-func (b *bench) claims(ctx context.Context) error { return b.claimRates(ctx, new(db.Floor)) }
+func (b *bench) claims(ctx context.Context) error { return b.claimRates(ctx, new(db.Watermark)) }
 
-func (b *bench) claimRates(ctx context.Context, floor *db.Floor) error {
+func (b *bench) claimRates(ctx context.Context, floor *db.Watermark) error {
 	for range 3 {
 		for _, k := range []int{1000, 2} {
 			var took []time.Duration
@@ -194,7 +194,7 @@ func (b *bench) snapshot(ctx context.Context) error {
 		return err
 	}
 	fmt.Println("with the floor")
-	if err := b.claimRates(ctx, new(db.Floor)); err != nil {
+	if err := b.claimRates(ctx, new(db.Watermark)); err != nil {
 		return err
 	}
 	fmt.Println("without")
@@ -207,7 +207,7 @@ func outcomesOf(claimed []message.Message) []db.Outcome {
 	for i, m := range claimed {
 		now := time.Now()
 		outcomes[i] = db.Outcome{
-			ID: m.ID, Move: message.Succeed, Version: m.Version + 1, Claim: m.Claim, NextClaim: m.Claim, Delivery: 1,
+			ID: m.ID, Transition: message.Succeed, Version: m.Version + 1, ClaimNumber: m.ClaimNumber, NextClaimNumber: m.ClaimNumber, DeliveryCount: 1,
 			Attempts: 1, EndedAt: now, ExternalID: message.NewID(now).String(),
 			Attempt: &message.Attempt{
 				Number: 1, StartedAt: now, Duration: 12 * time.Millisecond, Outcome: message.OutcomeSuccess, HTTPStatus: 200,
@@ -247,7 +247,7 @@ func (b *bench) retention(ctx context.Context) error {
 	var last message.ID
 	deleted := 0
 	remove := func() error {
-		d, err := b.store.DeletePast(ctx, 10*24*time.Hour, last, step)
+		d, err := b.store.DeletePastRetention(ctx, 10*24*time.Hour, last, step)
 		if err == nil && d.Seen < step {
 			return fmt.Errorf("nothing is left to delete: load more")
 		}
@@ -260,7 +260,7 @@ func (b *bench) retention(ctx context.Context) error {
 	}
 	tell(fmt.Sprintf("steps of %d %10.0f rows/s", step, rate(took, step)), took)
 
-	floor := new(db.Floor)
+	floor := new(db.Watermark)
 	for _, k := range []int{1000, 2} {
 		for range 3 {
 			alone, err := timed(ctx, 1<<30, b.seconds/3, func() error { _, err := b.claim(ctx, k, floor); return err })
@@ -301,7 +301,7 @@ func (b *bench) life(ctx context.Context) error {
 	if _, err := b.pool.Exec(ctx, "TRUNCATE messages, lookups, attempts, outbox, status_counts"); err != nil {
 		return err
 	}
-	floor := new(db.Floor)
+	floor := new(db.Watermark)
 	rows := min(b.rows, 1_000_000)
 	for done := 0; done < rows; done += 1000 {
 		if done%max(rows/20, 1000) == 0 { // as autovacuum does with a large table, when a fifth of it is dead

@@ -2,13 +2,13 @@ package message
 
 import "net/http"
 
-// Verdict is what a webhook's response means for the message.
-type Verdict int
+// Classify is what a webhook's response means for the message.
+type ResponseClass int
 
 // The verdicts.
 const (
 	// Delivered: the receiver has the message.
-	Delivered Verdict = iota
+	Delivered ResponseClass = iota
 	// Retryable: another attempt may go better.
 	Retryable
 	// Refused: no other attempt will go better.
@@ -20,9 +20,9 @@ const (
 	Conflict
 )
 
-// After settles a Conflict: unknown says whether the outcome of an earlier
+// Settle settles a Conflict: unknown says whether the outcome of an earlier
 // attempt is unknown. Any other verdict stays as it is.
-func (v Verdict) After(unknown bool) Verdict {
+func (v ResponseClass) Settle(unknown bool) ResponseClass {
 	switch {
 	case v != Conflict:
 		return v
@@ -32,15 +32,15 @@ func (v Verdict) After(unknown bool) Verdict {
 	return Refused
 }
 
-// Classification says which statuses are retried. The zero value is the
+// Classifier says which statuses are retried. The zero value is the
 // default.
-type Classification struct {
+type Classifier struct {
 	RetryOn StatusCodes // retried although they would be refused
 	FailOn  StatusCodes // refused although they would be retried
 }
 
-// Verdict judges a status.
-func (c Classification) Verdict(status int) Verdict {
+// Classify judges a status.
+func (c Classifier) Classify(status int) ResponseClass {
 	switch {
 	case status >= 200 && status <= 299:
 		return Delivered
@@ -76,9 +76,9 @@ func (a Attempt) OutcomeUnknown() bool {
 // RecordedAttempt is an attempt and the delivery of the id that it was made
 // for.
 type RecordedAttempt struct {
-	Claim    int64
-	Delivery int // JetStream's count under this claim, from 1
-	Attempt  Attempt
+	ClaimNumber   int64
+	DeliveryCount int // JetStream's count under this claim, from 1
+	Attempt       Attempt
 }
 
 // EarlierOutcomeUnknown says whether the receiver may have the message from an
@@ -89,17 +89,17 @@ func EarlierOutcomeUnknown(recorded []RecordedAttempt, claim int64, delivery int
 	deliveries := map[int64]map[int]bool{}
 	last := map[int64]int{claim: delivery - 1}
 	for _, r := range recorded {
-		if r.Claim > claim || r.Claim == claim && r.Delivery >= delivery {
+		if r.ClaimNumber > claim || r.ClaimNumber == claim && r.DeliveryCount >= delivery {
 			continue
 		}
 		if r.Attempt.OutcomeUnknown() {
 			return true
 		}
-		if deliveries[r.Claim] == nil {
-			deliveries[r.Claim] = map[int]bool{}
+		if deliveries[r.ClaimNumber] == nil {
+			deliveries[r.ClaimNumber] = map[int]bool{}
 		}
-		deliveries[r.Claim][r.Delivery] = true
-		last[r.Claim] = max(last[r.Claim], r.Delivery)
+		deliveries[r.ClaimNumber][r.DeliveryCount] = true
+		last[r.ClaimNumber] = max(last[r.ClaimNumber], r.DeliveryCount)
 	}
 	for c := int64(1); c <= claim; c++ {
 		if c < claim && last[c] == 0 || len(deliveries[c]) < last[c] {

@@ -9,7 +9,7 @@ import (
 func TestMovesLeadBetweenKnownStates(t *testing.T) {
 	t.Parallel()
 	names := map[string]bool{}
-	for _, move := range Moves() {
+	for _, move := range Transitions() {
 		assert.False(t, names[move.Name], "%s is there twice", move.Name)
 		names[move.Name] = true
 		assert.NotEmpty(t, move.By, move.Name)
@@ -32,12 +32,12 @@ func TestTheStateMachine(t *testing.T) {
 	t.Parallel()
 	allowed := map[Status][]string{
 		Pending:   {"emit", "succeed", "expire", "cancel"},
-		Queued:    {"succeed", "defer", "fail", "lapse"},
-		Retrying:  {"succeed", "defer", "fail", "lapse", "cancel"},
+		Queued:    {"succeed", "reschedule", "fail", "expire in flight"},
+		Retrying:  {"succeed", "reschedule", "fail", "expire in flight", "cancel"},
 		Sent:      nil,
-		Failed:    {"succeed", "retry"},
-		Cancelled: {"succeed", "retry"},
-		Expired:   {"succeed", "retry"},
+		Failed:    {"succeed", "redrive"},
+		Cancelled: {"succeed", "redrive"},
+		Expired:   {"succeed", "redrive"},
 	}
 	assert.Len(t, allowed, len(Statuses()))
 	for status, want := range allowed {
@@ -64,18 +64,18 @@ func TestFinalStates(t *testing.T) {
 			continue
 		}
 		for _, move := range movesFrom(status) {
-			assert.Contains(t, []string{Succeed.Name, Retry.Name}, move.Name, status)
+			assert.Contains(t, []string{Succeed.Name, Redrive.Name}, move.Name, status)
 		}
 	}
 	assert.Empty(t, movesFrom(Sent))
-	assert.Equal(t, Pending, Retry.To)
+	assert.Equal(t, Pending, Redrive.To)
 }
 
 func TestEveryStateCanBeReachedAndCanEnd(t *testing.T) {
 	t.Parallel()
 	reached := map[Status]bool{Pending: true}
 	for range Statuses() {
-		for _, move := range Moves() {
+		for _, move := range Transitions() {
 			for _, from := range move.From {
 				reached[move.To] = reached[move.To] || reached[from]
 			}

@@ -76,9 +76,9 @@ func EventTypes() []EventType {
 	}
 }
 
-// Move is one change of state that the system knows. The guards of the SQL
+// Transition is one change of state that the system knows. The guards of the SQL
 // statements and the chart in docs/states.md come from these values.
-type Move struct {
+type Transition struct {
 	Name  string
 	From  []Status
 	To    Status
@@ -89,22 +89,22 @@ type Move struct {
 // The moves. A 2xx that was recorded wins over every other state, so Succeed
 // leads from all of them.
 var (
-	Emit    = Move{"emit", []Status{Pending}, Queued, EventQueued, "a tick of the dispatcher; in the continuous mode also ingest, as it arrives"}
-	Succeed = Move{"succeed", []Status{Pending, Queued, Retrying, Failed, Cancelled, Expired}, Sent, EventSent, "the recorder, for a 2xx"}
-	Defer   = Move{"defer", []Status{Queued, Retrying}, Retrying, EventAttempted, "the recorder, for a failed attempt with retries left"}
-	Fail    = Move{"fail", []Status{Queued, Retrying}, Failed, EventFailed, "the recorder, for a refusal or a used-up budget; the lease sweep after 20 claims without an outcome"}
-	Lapse   = Move{"lapse", []Status{Queued, Retrying}, Expired, EventExpired, "the recorder, when expiresAt comes before the next attempt"}
-	Expire  = Move{"expire", []Status{Pending}, Expired, EventExpired, "the expiry sweep"}
-	Cancel  = Move{"cancel", []Status{Pending, Retrying}, Cancelled, EventCancelled, "a user; from RETRYING only while the next attempt is 5 s or more ahead"}
-	Retry   = Move{"retry", []Status{Failed, Cancelled, Expired}, Pending, "", "a user"}
+	Emit           = Transition{"emit", []Status{Pending}, Queued, EventQueued, "a tick of the dispatcher; in the continuous mode also ingest, as it arrives"}
+	Succeed        = Transition{"succeed", []Status{Pending, Queued, Retrying, Failed, Cancelled, Expired}, Sent, EventSent, "the recorder, for a 2xx"}
+	Reschedule     = Transition{"reschedule", []Status{Queued, Retrying}, Retrying, EventAttempted, "the recorder, for a failed attempt with retries left"}
+	Fail           = Transition{"fail", []Status{Queued, Retrying}, Failed, EventFailed, "the recorder, for a refusal or a used-up budget; the lease sweep after 20 claims without an outcome"}
+	ExpireInFlight = Transition{"expire in flight", []Status{Queued, Retrying}, Expired, EventExpired, "the recorder, when expiresAt comes before the next attempt"}
+	Expire         = Transition{"expire", []Status{Pending}, Expired, EventExpired, "the expiry sweep"}
+	Cancel         = Transition{"cancel", []Status{Pending, Retrying}, Cancelled, EventCancelled, "a user; from RETRYING only while the next attempt is 5 s or more ahead"}
+	Redrive        = Transition{"redrive", []Status{Failed, Cancelled, Expired}, Pending, "", "a user"}
 )
 
-// Moves lists every move.
-func Moves() []Move {
-	return []Move{Emit, Succeed, Defer, Fail, Lapse, Expire, Cancel, Retry}
+// Transitions lists every move.
+func Transitions() []Transition {
+	return []Transition{Emit, Succeed, Reschedule, Fail, ExpireInFlight, Expire, Cancel, Redrive}
 }
 
 // Allows reports whether the move leads on from s.
-func (m Move) Allows(s Status) bool {
+func (m Transition) Allows(s Status) bool {
 	return slices.Contains(m.From, s)
 }

@@ -10,13 +10,13 @@ import (
 
 func TestAStatusHasAVerdict(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]message.Verdict{
+	for status, want := range map[int]message.ResponseClass{
 		200: message.Delivered, 201: message.Delivered, 202: message.Delivered, 204: message.Delivered, 299: message.Delivered,
 		408: message.Retryable, 425: message.Retryable, 429: message.Retryable, 500: message.Retryable, 502: message.Retryable, 503: message.Retryable, 599: message.Retryable,
 		301: message.Refused, 302: message.Refused, 304: message.Refused, 307: message.Refused, 400: message.Refused, 401: message.Refused,
 		404: message.Refused, 410: message.Refused, 422: message.Refused, 409: message.Conflict, 101: message.Refused, 99: message.Refused,
 	} {
-		require.Equal(t, want, message.Classification{}.Verdict(status), "status %d", status)
+		require.Equal(t, want, message.Classifier{}.Classify(status), "status %d", status)
 	}
 }
 
@@ -26,22 +26,22 @@ func TestAClassificationOverridesTheDefault(t *testing.T) {
 	require.NoError(t, err)
 	failOn, err := message.ParseStatusCodes([]string{"409", "503"})
 	require.NoError(t, err)
-	c := message.Classification{RetryOn: retryOn, FailOn: failOn}
-	for status, want := range map[int]message.Verdict{
+	c := message.Classifier{RetryOn: retryOn, FailOn: failOn}
+	for status, want := range map[int]message.ResponseClass{
 		200: message.Delivered, 302: message.Retryable, 404: message.Retryable, 403: message.Refused,
 		409: message.Refused, 503: message.Refused, 500: message.Retryable,
 	} {
-		require.Equal(t, want, c.Verdict(status), "status %d", status)
+		require.Equal(t, want, c.Classify(status), "status %d", status)
 	}
 }
 
 func TestAConflictIsSettledByWhatWasBefore(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, message.Retryable, message.Conflict.After(true))
-	require.Equal(t, message.Refused, message.Conflict.After(false))
-	for _, v := range []message.Verdict{message.Delivered, message.Retryable, message.Refused} {
-		require.Equal(t, v, v.After(true))
-		require.Equal(t, v, v.After(false))
+	require.Equal(t, message.Retryable, message.Conflict.Settle(true))
+	require.Equal(t, message.Refused, message.Conflict.Settle(false))
+	for _, v := range []message.ResponseClass{message.Delivered, message.Retryable, message.Refused} {
+		require.Equal(t, v, v.Settle(true))
+		require.Equal(t, v, v.Settle(false))
 	}
 }
 
@@ -55,7 +55,7 @@ func TestAnOutcomeIsUnknownIfTheReceiverMayHaveTheMessage(t *testing.T) {
 		edge    = message.Attempt{Outcome: message.OutcomeRetry, HTTPStatus: 524}
 	)
 	of := func(claim int64, delivery int, a message.Attempt) message.RecordedAttempt {
-		return message.RecordedAttempt{Claim: claim, Delivery: delivery, Attempt: a}
+		return message.RecordedAttempt{ClaimNumber: claim, DeliveryCount: delivery, Attempt: a}
 	}
 	for name, c := range map[string]struct {
 		recorded []message.RecordedAttempt

@@ -26,7 +26,7 @@ func inState(t *testing.T, store *db.Store, pool *pgxpool.Pool, status message.S
 
 // attempt makes a move, by the statement that makes it, and reports whether
 // it says that it moved the message.
-func attempt(ctx context.Context, store *db.Store, pool *pgxpool.Pool, move message.Move, m message.Message) (bool, error) {
+func attempt(ctx context.Context, store *db.Store, pool *pgxpool.Pool, move message.Transition, m message.Message) (bool, error) {
 	refused := func(err error) (bool, error) {
 		if errors.Is(err, db.ErrWrongState) {
 			return false, nil
@@ -46,8 +46,8 @@ func attempt(ctx context.Context, store *db.Store, pool *pgxpool.Pool, move mess
 	case message.Cancel.Name:
 		_, _, err := store.Cancel(ctx, m.ID, box)
 		return refused(err)
-	case message.Retry.Name:
-		_, err := store.Retry(ctx, m.ID, nil)
+	case message.Redrive.Name:
+		_, err := store.Redrive(ctx, m.ID, nil)
 		return refused(err)
 	}
 	moved, err := store.Record(ctx, []db.Outcome{outcome(m, move)}, lease)
@@ -64,7 +64,7 @@ func empty(t *testing.T, pool *pgxpool.Pool) {
 
 func TestEveryMoveFromEveryState(t *testing.T) {
 	t.Parallel()
-	for _, move := range message.Moves() {
+	for _, move := range message.Transitions() {
 		t.Run(move.Name, func(t *testing.T) {
 			t.Parallel()
 			store, pool := provisioned(t, time.Hour)
@@ -97,7 +97,7 @@ func TestGivingUpIsAFail(t *testing.T) {
 	for _, from := range message.Statuses() {
 		empty(t, pool)
 		before := inState(t, store, pool, from)
-		lost := []db.Lost{{ID: before.ID, Claim: before.Claim}}
+		lost := []db.ExpiredLease{{ID: before.ID, ClaimNumber: before.ClaimNumber}}
 
 		moved, outboxID, err := store.GiveUp(t.Context(), lost, box)
 
@@ -121,7 +121,7 @@ func TestARefusedMoveTellsTheState(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, message.Sent, refused.Status)
 
-	_, err = store.Retry(t.Context(), message.NewID(time.Now()), nil)
+	_, err = store.Redrive(t.Context(), message.NewID(time.Now()), nil)
 	require.ErrorIs(t, err, db.ErrNotFound)
 }
 
@@ -141,7 +141,7 @@ func TestARetryHasABudgetOfItsOwn(t *testing.T) {
 	failed := inState(t, store, pool, message.Failed)
 	exec(t, pool, "UPDATE messages SET attempts = 4, fruitless = 7, expires_at = clock_timestamp() WHERE id = $1", failed.ID)
 
-	m, err := store.Retry(t.Context(), failed.ID, nil)
+	m, err := store.Redrive(t.Context(), failed.ID, nil)
 
 	require.NoError(t, err)
 	require.Equal(t, 4, m.Attempts, "attempt numbers go on")

@@ -41,8 +41,8 @@ func TestReadCallsMalformed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := rules.Read([]byte(c.body), noon)
-			var malformed *Malformed
+			_, err := rules.Parse([]byte(c.body), noon)
+			var malformed *MalformedError
 			require.ErrorAs(t, err, &malformed)
 			assert.Contains(t, malformed.Error(), c.says)
 		})
@@ -144,7 +144,7 @@ func TestReadCallsInvalid(t *testing.T) {
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			t.Parallel()
-			_, err := rules.Read([]byte(c.body), noon)
+			_, err := rules.Parse([]byte(c.body), noon)
 			assert.Equal(t, []string{c.want}, mistakes(t, err), c.body)
 			assert.ErrorContains(t, err, c.says)
 		})
@@ -153,7 +153,7 @@ func TestReadCallsInvalid(t *testing.T) {
 
 func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := rules.Read([]byte(`{
+	_, err := rules.Parse([]byte(`{
 		"to":"nobody","content":"","payload":1,"destination":"default","type":"!","priority":"high","deliverAt":"now",
 		"expiresAt":"2001-01-01T00:00:00Z","metadata":{"a":1,"b":[]},"idempotencyKey":"","colour":"red","to":"x"
 	}`), noon)
@@ -167,7 +167,7 @@ func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 func TestARecipientOfAnUnknownDestinationIsNotJudgedAsAPhoneNumber(t *testing.T) {
 	t.Parallel()
 	for _, destination := range []string{`"nowhere"`, `7`} {
-		_, err := rules.Read([]byte(`{"to":"user-17","content":"x","destination":`+destination+`}`), noon)
+		_, err := rules.Parse([]byte(`{"to":"user-17","content":"x","destination":`+destination+`}`), noon)
 		assert.Len(t, mistakes(t, err), 1)
 	}
 }
@@ -180,7 +180,7 @@ func TestAnAnswerDoesNotGrowWithTheRequest(t *testing.T) {
 		fmt.Fprintf(&body, `,"x%d%s":1`, i, strings.Repeat("y", 1000))
 	}
 	body.WriteString(`}`)
-	_, err := rules.Read([]byte(body.String()), noon)
+	_, err := rules.Parse([]byte(body.String()), noon)
 	list := mistakes(t, err)
 	assert.Len(t, list, 22)
 	assert.Equal(t, "to required", list[21])
