@@ -85,7 +85,7 @@ test: ## Install what is missing and run the tests of every module, with the rac
 	go list $(PKGS) | grep -Ev '$(DRIVERS)' | xargs -r env $(RACED)
 	go list $(PKGS) | grep -E '$(DRIVERS)' | xargs -r env $(DRIVEN)
 
-# What make test cuts short: every crash point twice in a row too, every kind of
+# What make test cuts short: every failpoint twice in a row too, every kind of
 # damage to a store, a hundred thousand parked retries.
 proof: ## Run the proofs of docs/RELIABILITY.md at full length, and every other test
 	@scripts/deps test

@@ -1,25 +1,25 @@
-// Package crash gives every gap between two durable steps a name, and kills
-// the process there when it is told to.
+// Package failpoint names every gap between two durable steps, so that a test
+// can kill a process exactly there.
 //
-// A durable step is one whose effect outlives the process: a commit in
-// Postgres, a message that JetStream has acknowledged, a call that the webhook
-// has seen. Between two of them At names the gap:
+// The effect of a durable step outlives the process: a commit in Postgres, a
+// message that JetStream has acknowledged, a request that the webhook has seen.
+// At names the gap between two of them:
 //
 //	store.Commit(…)
-//	crash.At(crash.IngestStored)
+//	failpoint.At(failpoint.IngestStored)
 //	publisher.Publish(…)
 //
-// In a program built as usual At is empty: the compiler inlines it away, and
-// no name is in the binary. Built with the tag failpoints it obeys a plan, the
-// file that CRASH_PLAN names. Each line is one death, to be died in order:
+// In a normal build At is empty: the compiler removes it, and the binary holds
+// no name. A build with the tag failpoints follows a plan, the file that
+// FAILPOINT_PLAN names. Each line is one kill, in order:
 //
 //	ingest.stored         the first time that the gap is passed
-//	ingest.stored:3       the third time in this life
-//	sender.ended+100ms    a tenth of a second after, when what was only
-//	                      written has reached its server
+//	ingest.stored:3       the third time in this process
+//	sender.ended+100ms    a tenth of a second later, when the server has
+//	                      received what was written
 //
-// A death takes its line off the plan before it kills, so the next life goes
-// on with the next line, and one that finds no line lives. The plan is read at
-// every passing: it may be written while the process runs. CRASH_AT holds one
-// line that is never taken off.
+// A kill removes its line from the plan first, so the next process continues
+// with the next line, and a process without a line lives. The plan is read each
+// time a gap is passed, so it may be written while the process runs.
+// FAILPOINT_AT holds one line that is never removed.
 package failpoint

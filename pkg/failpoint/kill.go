@@ -9,42 +9,42 @@ import (
 	"time"
 )
 
-// deaths is what this process has passed since its next death was planned.
-var deaths = struct {
+// passed counts how often this process has passed the gap of its next kill.
+var passed = struct {
 	sync.Mutex
-	line   string
-	passed int
+	line  string
+	times int
 }{}
 
-// At kills this process, like kill -9, if its next death is planned here. It
-// says so on stderr. It is safe for concurrent use.
+// At kills this process, like kill -9, if the plan says so for this gap. It
+// prints the gap to stderr first. It is safe for concurrent use.
 func At(p Point) {
-	deaths.Lock()
-	defer deaths.Unlock()
-	file := os.Getenv("CRASH_PLAN")
-	line, rest := os.Getenv("CRASH_AT"), ""
+	passed.Lock()
+	defer passed.Unlock()
+	file := os.Getenv("FAILPOINT_PLAN")
+	line, rest := os.Getenv("FAILPOINT_AT"), ""
 	if file != "" {
 		line, rest = readPlan(file)
 	}
-	if line != deaths.line {
-		deaths.line, deaths.passed = line, 0
+	if line != passed.line {
+		passed.line, passed.times = line, 0
 	}
-	death, err := parseDeath(line)
-	if err != nil || death.at != p {
+	next, err := parseKill(line)
+	if err != nil || next.at != p {
 		return
 	}
-	if deaths.passed++; deaths.passed < death.passing {
+	if passed.times++; passed.times < next.passing {
 		return
 	}
-	if death.linger > 0 {
-		deaths.Unlock()
-		<-time.After(death.linger)
-		deaths.Lock()
+	if next.linger > 0 {
+		passed.Unlock()
+		<-time.After(next.linger)
+		passed.Lock()
 	}
 	if file != "" {
 		writePlan(file, rest)
 	}
-	fmt.Fprintf(os.Stderr, "crash: died at %s\n", p)
+	fmt.Fprintf(os.Stderr, "failpoint: killed at %s\n", p)
 	self, err := os.FindProcess(os.Getpid())
 	if err == nil {
 		err = self.Kill()
@@ -52,5 +52,5 @@ func At(p Point) {
 	if err != nil {
 		panic(err)
 	}
-	select {} // nothing happens on this goroutine after its death
+	select {} // the signal may take a moment: nothing else happens here meanwhile
 }

@@ -10,35 +10,36 @@ import (
 	"time"
 )
 
-// death is a line of a plan.
-type death struct {
+// kill is a line of a plan.
+type kill struct {
 	at      Point
-	passing int           // the how manieth time that the gap is passed, from 1
-	linger  time.Duration // how long the process goes on then
+	passing int           // which time that the gap is passed, from 1
+	linger  time.Duration // how long the process continues after that
 }
 
-// parseDeath reads a line: name[:passing][+linger].
-func parseDeath(line string) (death, error) {
-	d := death{passing: 1}
+// parseKill reads a line: name[:passing][+linger].
+func parseKill(line string) (kill, error) {
+	k := kill{passing: 1}
 	rest, linger, found := strings.Cut(line, "+")
 	if found {
 		var err error
-		if d.linger, err = time.ParseDuration(linger); err != nil {
-			return death{}, fmt.Errorf("read linger of %q: %w", line, err)
+		if k.linger, err = time.ParseDuration(linger); err != nil {
+			return kill{}, fmt.Errorf("read linger of %q: %w", line, err)
 		}
 	}
 	name, passing, found := strings.Cut(rest, ":")
 	if found {
 		var err error
-		if d.passing, err = strconv.Atoi(passing); err != nil {
-			return death{}, fmt.Errorf("read passing of %q: %w", line, err)
+		if k.passing, err = strconv.Atoi(passing); err != nil {
+			return kill{}, fmt.Errorf("read passing of %q: %w", line, err)
 		}
 	}
-	d.at = Point(name)
-	return d, nil
+	k.at = Point(name)
+	return k, nil
 }
 
-// readPlan returns the next death and those after it; empty for none.
+// readPlan returns the next line of the plan and the lines after it. Both are
+// empty if there is none.
 func readPlan(file string) (line, rest string) {
 	plan, err := os.ReadFile(file)
 	if err != nil {
@@ -48,8 +49,8 @@ func readPlan(file string) (line, rest string) {
 	return strings.TrimSpace(line), rest
 }
 
-// writePlan leaves what is still to be died. Where that can't be done, the
-// process would die for ever: better it tells.
+// writePlan stores the remaining lines. It panics if it cannot, because the
+// process would be killed at the same gap for ever.
 func writePlan(file, rest string) {
 	if err := os.WriteFile(file, []byte(rest), 0o600); err != nil {
 		panic(err)

@@ -21,11 +21,11 @@ func (a announcer) publish(ctx context.Context, began time.Time, outboxID int64,
 	if outboxID == 0 {
 		return
 	}
-	failpoint.At(failpoint.MovesCommitted)
+	failpoint.At(failpoint.TransitionsCommitted)
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(publishWithin))
 	defer cancel()
 	if a.publisher.Publish(ctx, entries) == nil {
-		failpoint.At(failpoint.MovesPublished)
+		failpoint.At(failpoint.TransitionsPublished)
 		_ = a.store.DeletePublished(ctx, []int64{outboxID})
 	}
 }

@@ -152,7 +152,7 @@ func (c *copier) begin(ctx context.Context, at cache.Position, history int64) er
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
-	failpoint.At(failpoint.CopierForgotten)
+	failpoint.At(failpoint.ProjectorReset)
 	for _, consumer := range c.topology.Consumers(nil) {
 		if consumer.Config.Durable != events.CacheConsumer {
 			continue
@@ -161,7 +161,7 @@ func (c *copier) begin(ctx context.Context, at cache.Position, history int64) er
 			return fmt.Errorf("make consumer %s anew: %w", events.CacheConsumer, err)
 		}
 	}
-	failpoint.At(failpoint.CopierRestarted)
+	failpoint.At(failpoint.ProjectorRestarted)
 	c.feed.consumer = nil
 	c.at = cache.Position{Epoch: message.NewID(time.Now()).String(), History: history}
 	return c.cache.Begin(ctx, c.at.Epoch, history)
@@ -178,10 +178,10 @@ func (c *copier) copy(ctx context.Context, batch []jetstream.Msg) error {
 		}
 		return err
 	}
-	failpoint.At(failpoint.CopierCopied)
+	failpoint.At(failpoint.ProjectorCopied)
 	for _, msg := range batch {
 		settle(msg)
-		failpoint.At(failpoint.CopierPartAcked)
+		failpoint.At(failpoint.ProjectorPartAcked)
 	}
 	c.at.Sequence = max(c.at.Sequence, last)
 	c.dirty = true
@@ -246,7 +246,7 @@ func (c *copier) copyStates(ctx context.Context, ids []message.ID, upTo cache.Po
 	if _, err := c.cache.Forget(ctx, slices.Collect(maps.Keys(gone))); err != nil {
 		return err
 	}
-	failpoint.At(failpoint.CopierRead)
+	failpoint.At(failpoint.ProjectorRead)
 	if err := c.cache.Put(ctx, states, upTo); err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func (r *recorder) write(ctx context.Context, outcomes []told) (left []told) {
 		}
 	}
 	moved := 0
-	failpoint.At(failpoint.RecorderTaken)
+	failpoint.At(failpoint.RecorderFetched)
 	err := persist(ctx, recordWait, r.trouble, func(ctx context.Context) (err error) {
 		moved, err = r.store.RecordAfter(ctx, complete, values, r.lease)
 		return err
@@ -151,7 +151,7 @@ func (r *recorder) write(ctx context.Context, outcomes []told) (left []told) {
 	}
 	switch {
 	case err == nil:
-		failpoint.At(failpoint.RecorderNoted)
+		failpoint.At(failpoint.RecorderNotified)
 		for _, o := range outcomes {
 			settle(o.msg)
 			failpoint.At(failpoint.RecorderPartAcked)

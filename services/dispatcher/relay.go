@@ -95,7 +95,7 @@ func (r *relay) batch(ctx context.Context, after int64) (step, error) {
 	relayed, err := r.store.Relay(ctx, params, func(ctx context.Context, rows []db.OutboxRow) []db.RelayResult {
 		ctx, cancel := context.WithTimeout(ctx, relayWithin)
 		defer cancel()
-		failpoint.At(failpoint.RelayTaken)
+		failpoint.At(failpoint.RelayLocked)
 		rows, cut = together(rows)
 		done = r.publish(ctx, r.unpack(rows))
 		failpoint.At(failpoint.RelayPublished)

@@ -66,7 +66,7 @@ func (r *relay) claimsOnce(ctx context.Context) (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	failpoint.At(failpoint.RelayLooked)
+	failpoint.At(failpoint.RelayChecked)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishWithin+2*storeWait) // the end of a process leaves no half
 	defer cancel()

@@ -72,7 +72,7 @@ func (r *repairer) run(ctx context.Context) error {
 		return err
 	}
 	r.log.Info("reading events again", zap.Uint64("from", from))
-	failpoint.At(failpoint.RepairTaken)
+	failpoint.At(failpoint.RepairStarted)
 	outcomes, err := r.readOutcomes(ctx, from)
 	if err != nil {
 		return err

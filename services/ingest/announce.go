@@ -123,7 +123,7 @@ func (a *announcer) announce(c committed) {
 	a.queued.Add(-c.size())
 	ctx, cancel := context.WithDeadline(context.Background(), c.began.Add(ownersTime))
 	defer cancel()
-	failpoint.At(failpoint.IngestAnnouncing)
+	failpoint.At(failpoint.IngestPublishing)
 	err := ctx.Err()
 	if err == nil {
 		err = a.publish.Publish(ctx, c.entries)
@@ -141,7 +141,7 @@ func (a *announcer) announce(c committed) {
 func (a *announcer) deletePublished() {
 	for first := range a.published {
 		ids := a.gather([]int64{first})
-		failpoint.At(failpoint.IngestAnnounced)
+		failpoint.At(failpoint.IngestPublished)
 		ctx, cancel := context.WithTimeout(context.Background(), deleteWait)
 		// A row that stays is published again by the relay, which is harmless.
 		if err := a.outbox.DeletePublished(ctx, ids); err != nil {

@@ -80,7 +80,7 @@ func (u *useCases) RetryMany(ctx context.Context, r bulkRetry, deadline time.Tim
 		if moved, after, err = u.retryBatch(ctx, r.filter, after); err != nil {
 			return done, err
 		}
-		failpoint.At(failpoint.RetryBatchStored)
+		failpoint.At(failpoint.RedriveBatchStored)
 		done.Retried += int64(len(moved))
 		u.wake()
 		u.recache(moved)

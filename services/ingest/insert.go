@@ -48,7 +48,7 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 	var outboxID int64
 	var err error
 	emit := c.arrivals.take(len(messages))
-	failpoint.At(failpoint.IngestTaken)
+	failpoint.At(failpoint.IngestReceived)
 	if emit {
 		results, outboxID, err = c.store.InsertFastPath(ctx, at, messages, box)
 	} else {

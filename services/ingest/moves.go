@@ -38,7 +38,7 @@ func (u *useCases) Retry(ctx context.Context, id message.ID, expiresAt *time.Tim
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
 	m, err := u.store.Redrive(ctx, id, expiresAt)
-	failpoint.At(failpoint.RetryStored)
+	failpoint.At(failpoint.RedriveStored)
 	if err == nil {
 		u.wake()
 		u.recache([]message.ID{id})

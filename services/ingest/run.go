@@ -221,9 +221,9 @@ func (p parts) unpark(m message.Message) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
 		defer cancel()
-		failpoint.At(failpoint.CancelUnparking)
+		failpoint.At(failpoint.CancelPurging)
 		err := p.topology.RemoveParked(ctx, p.js, m)
-		failpoint.At(failpoint.CancelUnparked)
+		failpoint.At(failpoint.CancelPurged)
 		if err != nil {
 			p.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
 		}

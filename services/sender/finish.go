@@ -70,7 +70,7 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 		s.log.Warn("status event not published before the shutdown; the delivery is repeated", zap.Stringer("message", it.ID))
 		return
 	}
-	failpoint.At(failpoint.SenderTold)
+	failpoint.At(failpoint.SenderPublished)
 	switch out.then {
 	case take:
 		_ = it.Ack() // lost, it means one more delivery, which the gate discards
@@ -81,7 +81,7 @@ func (s *sender) finish(ctx context.Context, it *item, out outcome) {
 			s.log.Info("left a retry to whoever has the delivery now", zap.Error(err))
 			return
 		}
-		failpoint.At(failpoint.SenderParked)
+		failpoint.At(failpoint.SenderScheduled)
 		confirm(ctx, it)
 	case leave:
 	}
@@ -115,7 +115,7 @@ func (s *sender) persist(ctx context.Context, publish func(context.Context) erro
 			}
 			return err
 		}
-		failpoint.At(failpoint.SenderHolding)
+		failpoint.At(failpoint.SenderPublishFailed)
 		if !away {
 			away = true
 			if s.eventsAway.begin() {

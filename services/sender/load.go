@@ -225,7 +225,7 @@ func (s *sender) gate(it *item, row message.Message, found bool) {
 // get lost, it comes once more and is discarded again.
 func (s *sender) discard(it *item, why reason) {
 	s.metrics.unsent.WithLabelValues(string(why)).Inc()
-	failpoint.At(failpoint.SenderDiscarding)
+	failpoint.At(failpoint.SenderDropping)
 	if err := it.Ack(); err != nil {
 		s.log.Debug("discard delivery", zap.Error(err))
 	}

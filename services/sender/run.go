@@ -221,7 +221,7 @@ func (s *sender) run(ctx context.Context) error {
 	// Only now, or they would come back to the last pull of this sender.
 	for _, it := range s.hand.waiting() {
 		s.giveBack(it, 0, reasonShutdown)
-		failpoint.At(failpoint.SenderGivenBack)
+		failpoint.At(failpoint.SenderReturned)
 	}
 	working.Wait()
 	stopTelling()

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// scenario is a way by which a process passes a crash point.
+// scenario is a way by which a process passes a failpoint.
 type scenario struct {
 	point   failpoint.Point
 	how     string            // tells the scenarios of a point apart
@@ -76,7 +76,7 @@ func (s scenario) deaths(times int) []string {
 	return plan
 }
 
-func TestEveryCrashPointIsSurvived(t *testing.T) {
+func TestEveryFailpointIsSurvived(t *testing.T) {
 	t.Parallel()
 	shared := servers{nats: testenv.StartNATS(t, 1, nil)[0].URL, redis: testenv.StartRedis(t).URL}
 	for _, s := range scenarios() {
@@ -181,7 +181,7 @@ func (i *installation) atRest() bool {
 	return true
 }
 
-func TestEveryCrashPointHasAScenario(t *testing.T) {
+func TestEveryFailpointHasAScenario(t *testing.T) {
 	t.Parallel()
 	names := map[string]bool{}
 	reached := map[failpoint.Point]bool{}

@@ -1,4 +1,4 @@
-// Package crash holds the test of every crash point (pkg/failpoint): a small
+// Package crash holds the test of every failpoint (pkg/failpoint): a small
 // installation of processes whose victim is killed exactly there, once and
 // twice in a row. Then everything is started again, and the books must balance.
 //

@@ -156,8 +156,8 @@ func (i *installation) mortal(name string) *mortal {
 func newMortal(t *testing.T, env service.Environment, name string, unit func(map[string]string) *testenv.Unit) *mortal {
 	t.Helper()
 	env = maps.Clone(env)
-	env["CRASH_PLAN"] = filepath.Join(t.TempDir(), name+".plan")
-	return &mortal{Unit: unit(env), t: t, plan: env["CRASH_PLAN"]}
+	env["FAILPOINT_PLAN"] = filepath.Join(t.TempDir(), name+".plan")
+	return &mortal{Unit: unit(env), t: t, plan: env["FAILPOINT_PLAN"]}
 }
 
 // attend plans deaths, and sees to each: the process must have been killed,
@@ -194,7 +194,7 @@ func (m *mortal) attend(deaths []string, between func()) <-chan struct{} {
 // diedAt says whether it was SIGKILL, and where the process said it would be.
 func (m *mortal) diedAt(death string, code int) bool {
 	point := death[:strings.IndexAny(death+":", ":+")]
-	return code == -1 && strings.HasSuffix(strings.TrimSpace(m.Output.String()), "crash: died at "+point)
+	return code == -1 && strings.HasSuffix(strings.TrimSpace(m.Output.String()), "failpoint: killed at "+point)
 }
 
 // client repeats a request until it is answered: a connection that breaks, or

@@ -20,14 +20,14 @@ import (
 
 var update = flag.Bool("update", false, "write the generated parts of the documentation anew")
 
-// point is a crash point as its declaration tells it.
+// point is a failpoint as its declaration describes it.
 type point struct {
 	section string // the doc comment of its block
 	name    string
 	meaning string
 }
 
-// points reads the list of all crash points from its source.
+// points reads the list of all failpoints from its source.
 func points(t *testing.T) []point {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../../pkg/failpoint/points.go", nil, parser.ParseComments)
@@ -56,18 +56,18 @@ func points(t *testing.T) []point {
 	return list
 }
 
-func TestCrashPointsAreDocumented(t *testing.T) {
+func TestFailpointsAreDocumented(t *testing.T) {
 	t.Parallel()
 	var table strings.Builder
 	section := ""
 	for _, p := range points(t) {
 		if p.section != section {
 			section = p.section
-			fmt.Fprintf(&table, "\n%s:\n\n| point | lies |\n|---|---|\n", section)
+			fmt.Fprintf(&table, "\n%s:\n\n| failpoint | lies |\n|---|---|\n", section)
 		}
 		fmt.Fprintf(&table, "| `%s` | %s |\n", p.name, p.meaning)
 	}
-	const path, begin, end = "../../docs/RELIABILITY.md", "<!-- crash points: written by `go test ./test/crash -run TestCrashPointsAreDocumented -update` -->\n", "\n<!-- /crash points -->"
+	const path, begin, end = "../../docs/RELIABILITY.md", "<!-- failpoints: written by `go test ./test/crash -run TestFailpointsAreDocumented -update` -->\n", "\n<!-- /failpoints -->"
 	written, err := os.ReadFile(path)
 	require.NoError(t, err)
 	head, rest, found := strings.Cut(string(written), begin)
@@ -82,9 +82,9 @@ func TestCrashPointsAreDocumented(t *testing.T) {
 	require.Equal(t, generated, string(written), "docs/RELIABILITY.md: run the test with -update")
 }
 
-// What is built as usual holds no crash point: no name, and no function. What
-// is built with the tag holds all of them, or this test could not tell.
-func TestAReleaseHoldsNoCrashPoint(t *testing.T) {
+// A normal build holds no failpoint: no name, and no function. A build with the
+// tag holds all of them, which shows that this test can find them.
+func TestAReleaseHoldsNoFailpoint(t *testing.T) {
 	t.Parallel()
 	release, err := os.ReadFile(testenv.Build(t))
 	require.NoError(t, err)

@@ -20,8 +20,8 @@ import (
 
 func ingestScenarios() []scenario {
 	list := []scenario{
-		{point: failpoint.IngestTaken, work: one},
-		{point: failpoint.IngestTaken, how: "over NATS", work: ask},
+		{point: failpoint.IngestReceived, work: one},
+		{point: failpoint.IngestReceived, how: "over NATS", work: ask},
 		{point: failpoint.IngestStored, work: one},
 		{point: failpoint.IngestStored, how: "over NATS", work: ask},
 		{point: failpoint.IngestStored, how: "in a batch of two transactions", work: many},
@@ -29,8 +29,8 @@ func ingestScenarios() []scenario {
 		{point: failpoint.IngestUnanswered, work: one},
 		{point: failpoint.IngestUnanswered, how: "for a repeat", passing: ":2", work: repeated},
 		{point: failpoint.IngestLinesStored, passing: ":2", work: stream},
-		{point: failpoint.IngestAnnouncing, work: one},
-		{point: failpoint.IngestAnnounced, work: one},
+		{point: failpoint.IngestPublishing, work: one},
+		{point: failpoint.IngestPublished, work: one},
 
 		{point: failpoint.IntakeFetched, work: published},
 		{point: failpoint.IntakeStored, work: published},
@@ -43,10 +43,10 @@ func ingestScenarios() []scenario {
 
 		{point: failpoint.CancelStored, work: cancelParked},
 		{point: failpoint.CancelStored, how: "before it was emitted", work: cancelPending},
-		{point: failpoint.CancelUnparking, work: cancelParked},
-		{point: failpoint.CancelUnparked, work: cancelParked},
-		{point: failpoint.RetryStored, work: retryOne},
-		{point: failpoint.RetryBatchStored, work: retryAll},
+		{point: failpoint.CancelPurging, work: cancelParked},
+		{point: failpoint.CancelPurged, work: cancelParked},
+		{point: failpoint.RedriveStored, work: retryOne},
+		{point: failpoint.RedriveBatchStored, work: retryAll},
 
 		{point: failpoint.EraseIntake, redis: true, work: erases},
 		{point: failpoint.EraseForgotten, redis: true, work: erases},

@@ -47,7 +47,7 @@ var proseCommands = map[string]struct{ runBy, notRun string }{
 	`pg_dump --no-owner --file=dispatch.sql "$DATABASE_URL"`:              {runBy: "TestADumpOfALoadedSystemComesBackWhole"},
 	`psql --set=ON_ERROR_STOP=1 --file=dispatch.sql "$DATABASE_URL"`:      {runBy: "TestADumpOfALoadedSystemComesBackWhole"},
 	"go test ./test/e2e -run TestSettingsAreDocumented -update":           {notRun: "writes the documentation"},
-	"go test ./test/crash -run TestCrashPointsAreDocumented -update":      {notRun: "writes the documentation"},
+	"go test ./test/crash -run TestFailpointsAreDocumented -update":       {notRun: "writes the documentation"},
 	"go test -run '^$' -bench Publish -benchtime 1s ./pkg/embedded/natsd": {notRun: "measures"},
 }
 
