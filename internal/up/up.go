@@ -153,7 +153,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, r
 		return err
 	}
 	if cfg.own.webhook {
-		if cfg.Sender.WebhookURL, err = startSink(ctx, group, received); err != nil {
+		if cfg.Sender.Destination.URL, err = startSink(ctx, group, received); err != nil {
 			return err
 		}
 	}
@@ -166,7 +166,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, r
 		}
 		ready(Addresses{
 			API: api, NATS: service.Redact(stack.NATSURL), Postgres: service.Redact(stack.DatabaseURL),
-			Redis: service.Redact(stack.RedisURL), Webhook: service.Redact(cfg.Sender.WebhookURL),
+			Redis: service.Redact(stack.RedisURL), Webhook: service.Redact(cfg.Sender.Destination.URL),
 			OwnPostgres: cfg.own.postgres, OwnNATS: cfg.own.nats, OwnRedis: cfg.own.redis, OwnWebhook: cfg.own.webhook,
 		})
 		<-ctx.Done()

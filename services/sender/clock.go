@@ -4,40 +4,46 @@ import (
 	"context"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
-	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
 )
-
-// Every time that a sender writes down or goes by is Postgres': when an
-// attempt began, when the next one is due, whether a message has expired. Its
-// own clock may be minutes off, and other senders go by those times.
 
 const (
-	timeEvery = 5 * time.Second // between two questions for the time
-	timeWait  = 2 * time.Second // for an answer
+	clockInterval = 5 * time.Second // between two questions
+	clockTimeout  = 2 * time.Second
 )
 
-// keepTime asks Postgres and NATS for the time again and again until ctx ends.
-func (s *sender) keepTime(ctx context.Context) {
-	for pause(ctx, timeEvery) {
-		s.tellTime(ctx)
+// clock shows the time of Postgres. A sender uses no other time for what it
+// writes down or decides: when an attempt began, when the next one is due,
+// whether a message has expired. Its own clock may be minutes off, and other
+// senders use those times too.
+type clock struct {
+	events.Skew // of Postgres
+	store       *db.Store
+	queue       *events.Queue
+}
+
+// run asks for the time again and again until ctx ends.
+func (c *clock) run(ctx context.Context) {
+	for service.Sleep(ctx, clockInterval) {
+		c.ask(ctx)
 	}
 }
 
-// tellTime asks once. What can't be asked keeps the difference that it had.
-func (s *sender) tellTime(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, timeWait)
+// ask asks Postgres and NATS for the time once. Without an answer the previous
+// difference stays.
+func (c *clock) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
 	defer cancel()
 	asked := time.Now()
-	if told, err := s.store.Clock(ctx); err == nil {
-		s.clock.Measure(asked, told, time.Now())
+	if theirs, err := c.store.Clock(ctx); err == nil {
+		c.Measure(asked, theirs, time.Now())
 	}
-	_ = s.queue.Refresh(ctx) // the health check tells of a NATS that is away
+	_ = c.queue.Refresh(ctx) // the health check reports a NATS that is away
 }
 
-// schedule is the schedule of a retry. It is NATS that keeps it, by its clock.
-func (s *sender) schedule(m message.Message) events.Entry {
-	due := s.queue.Skew().Now().Add(s.clock.Until(*m.NextAttemptAt))
-	m.NextAttemptAt = &due
-	return s.composer.Parked(m)
+// onNATS is what the clock of NATS shows when that of Postgres shows t.
+func (c *clock) onNATS(t time.Time) time.Time {
+	return c.queue.Skew().Now().Add(c.Until(t))
 }

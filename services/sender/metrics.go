@@ -4,38 +4,41 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/services/sender/inflight"
 )
 
-// reason is why a copy was not sent.
+// reason is why a delivery was not sent.
 type reason string
 
 const (
-	reasonEnded     reason = "ended"         // its message is at its end, or waits for a tick
-	reasonOvertaken reason = "older_claim"   // a newer copy counts
-	reasonLapsed    reason = "lapsed"        // it could not be held
-	reasonEarly     reason = "early"         // its next attempt is not due
-	reasonRecorder  reason = "recorder_late" // what became of it is not recorded yet
-	reasonShutdown  reason = "shutdown"      // given back unsent
-	reasonExhausted reason = "exhausted"     // this machine could open no connection
+	reasonEnded          reason = "ended"           // its message has ended, or waits for a tick
+	reasonSuperseded     reason = "superseded"      // a newer delivery counts
+	reasonLeaseExpired   reason = "lease_expired"   // keep-alives did not arrive in time
+	reasonNotDue         reason = "not_due"         // its next attempt is not due
+	reasonRecorderBehind reason = "recorder_behind" // what became of it is not recorded yet
+	reasonShutdown       reason = "shutdown"
+	reasonNoConnection   reason = "no_connection" // this machine could open none
 )
 
 func reasons() []reason {
-	return []reason{reasonEnded, reasonOvertaken, reasonLapsed, reasonEarly, reasonRecorder, reasonShutdown, reasonExhausted}
+	return []reason{
+		reasonEnded, reasonSuperseded, reasonLeaseExpired, reasonNotDue, reasonRecorderBehind, reasonShutdown, reasonNoConnection,
+	}
 }
 
-// meters are the sender's metrics.
-type meters struct {
-	attempts *prometheus.CounterVec
-	seconds  prometheus.Histogram
-	inFlight prometheus.Gauge
-	unsent   *prometheus.CounterVec
-	untold   prometheus.Gauge
+// metrics are the sender's metrics.
+type metrics struct {
+	attempts    *prometheus.CounterVec
+	seconds     prometheus.Histogram
+	inFlight    prometheus.Gauge
+	unsent      *prometheus.CounterVec
+	unpublished prometheus.Gauge
 }
 
-// newMeters registers the metrics; held tells how many copies are in hand.
-func newMeters(registry prometheus.Registerer, destination string, held func() int) *meters {
+// newMetrics registers the metrics of a destination.
+func newMetrics(registry prometheus.Registerer, destination string, held *inflight.Set) *metrics {
 	labels := prometheus.Labels{"destination": destination}
-	m := &meters{
+	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dispatch_sender_attempts_total", ConstLabels: labels,
 			Help: "Delivery attempts, by outcome: success, retry, failure or expired.",
@@ -47,22 +50,22 @@ func newMeters(registry prometheus.Registerer, destination string, held func() i
 		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dispatch_sender_in_flight", ConstLabels: labels,
-			Help: "Requests to the webhook that wait for an answer.",
+			Help: "Requests to the webhook that wait for a response.",
 		}),
 		unsent: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dispatch_sender_copies_unsent_total", ConstLabels: labels,
-			Help: "Copies of ids that were dropped or given back without an attempt, by reason.",
+			Name: "dispatch_sender_deliveries_unsent_total", ConstLabels: labels,
+			Help: "Deliveries that were discarded or returned without an attempt, by reason.",
 		}, []string{"reason"}),
-		untold: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dispatch_sender_events_waiting", ConstLabels: labels,
+		unpublished: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dispatch_sender_outcomes_unpublished", ConstLabels: labels,
 			Help: "Outcomes whose status event or schedule is not acknowledged yet.",
 		}),
 	}
-	inHand := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "dispatch_sender_copies_held", ConstLabels: labels,
-		Help: "Copies of ids in hand, waiting or in flight.",
-	}, func() float64 { return float64(held()) })
-	registry.MustRegister(m.attempts, m.seconds, m.inFlight, m.unsent, m.untold, inHand)
+	size := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dispatch_sender_deliveries_held", ConstLabels: labels,
+		Help: "Deliveries that the sender holds, waiting or in flight.",
+	}, func() float64 { return float64(held.Len()) })
+	registry.MustRegister(m.attempts, m.seconds, m.inFlight, m.unsent, m.unpublished, size)
 	for _, r := range reasons() {
 		m.unsent.WithLabelValues(string(r))
 	}
@@ -72,7 +75,7 @@ func newMeters(registry prometheus.Registerer, destination string, held func() i
 	return m
 }
 
-func (m *meters) attempted(a *message.Attempt) {
+func (m *metrics) attempted(a *message.Attempt) {
 	m.attempts.WithLabelValues(a.Outcome).Inc()
 	m.seconds.Observe(a.Duration.Seconds())
 }

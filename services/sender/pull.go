@@ -7,70 +7,73 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/sender/transport"
 )
 
-const pullPause = 250 * time.Millisecond // after a pull that failed
+const (
+	pullPause = 250 * time.Millisecond // after a pull that failed
+	// keepAliveRetry is how soon keep-alives are tried again after a failure.
+	keepAliveRetry = time.Second
+)
 
-// pull takes ids off the queue while there is room for them and nothing is
-// away, until ctx ends. It returns only when every id that the server has
-// sent is in hand.
-func (s *sender) pull(ctx context.Context) {
-	for s.eventsAway.wait(ctx) && s.postgresAway.wait(ctx) {
-		n := s.hand.room(ctx)
-		if n == 0 {
+// pull takes ids off the queue while there is space for them and nothing is
+// away, until ctx ends. It returns only when every id that the server has sent
+// is held.
+func (p *pipeline) pull(ctx context.Context) {
+	for p.state.events.Wait(ctx) && p.state.postgres.Wait(ctx) {
+		reserved := p.inFlight.Reserve(ctx)
+		if reserved == 0 {
 			return
 		}
-		err := s.unheld()
+		err := p.checkAckWait()
 		if err == nil {
-			err = s.queue.Fetch(ctx, n, s.arrive)
+			err = p.queue.Fetch(ctx, reserved, func(c *events.Copy) { reserved--; p.arrive(c) })
 		}
+		p.inFlight.Unreserve(reserved)
 		if ctx.Err() == nil {
-			s.pulling.Report(err)
+			p.state.pulling.Report(err)
 		}
 		if err != nil {
-			pause(ctx, pullPause)
+			service.Sleep(ctx, pullPause)
 		}
 	}
 }
 
-// unheld is an error when the server would not wait for as long as a request
-// may take: no request could be begun.
-func (s *sender) unheld() error {
-	if s.queue.Outlasts(s.webhook.longest()) {
+// checkAckWait returns an error if the server would not wait as long as a
+// request may take: no request could begin.
+func (p *pipeline) checkAckWait() error {
+	if p.queue.Outlasts(p.longest) {
 		return nil
 	}
 	return fmt.Errorf("the ack wait of the senders' consumer is %s, too short for WEBHOOK_TIMEOUT=%s; %s",
-		s.queue.AckWait(), s.webhook.timeout, provisionHint)
+		p.queue.AckWait(), p.longest-transport.BodyTimeout, provisionHint)
 }
 
-// arrive sorts a copy. The channels hold a whole hand, so it never waits.
-func (s *sender) arrive(c *events.Copy) {
-	it := s.hand.take(c)
+// arrive sorts a delivery. The channels have space for all that are held, so
+// sending never waits.
+func (p *pipeline) arrive(c *events.Copy) {
+	d := &delivery{Delivery: p.inFlight.Add(c)}
 	failpoint.At(failpoint.SenderPulled)
-	if it.doubtful() {
-		s.doubtful <- it
+	if d.Unverified() {
+		p.unverified <- d
 		return
 	}
-	s.fresh <- it
+	p.first <- d
 }
 
-// gather waits for the first item and takes all that are there by then: a
-// lone one waits for nobody, and a crowd is one batch. It is nil when ctx
+// keepAlive extends the lease of every delivery again and again until ctx
 // ends.
-func gather[T any](ctx context.Context, from <-chan T) []T {
-	var batch []T
-	select {
-	case first := <-from:
-		batch = append(batch, first)
-	case <-ctx.Done():
-		return nil
-	}
-	for {
-		select {
-		case next := <-from:
-			batch = append(batch, next)
-		default:
-			return batch
+func (p *pipeline) keepAlive(ctx context.Context) {
+	every := p.queue.KeepInterval()
+	for service.Sleep(ctx, every) { // not jittered, since leases depend on it
+		every = p.queue.KeepInterval()
+		held := p.inFlight.Held()
+		if len(held) == 0 {
+			continue
+		}
+		if err := p.queue.Keep(ctx, held); err != nil && ctx.Err() == nil {
+			every = min(every, keepAliveRetry)
 		}
 	}
 }

@@ -15,6 +15,12 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
+	"github.com/message-dispatcher/dispatch/services/sender/destination"
+	"github.com/message-dispatcher/dispatch/services/sender/inflight"
+	"github.com/message-dispatcher/dispatch/services/sender/outcome"
+	"github.com/message-dispatcher/dispatch/services/sender/transport"
+	"github.com/message-dispatcher/dispatch/services/sender/transport/webhook"
 )
 
 const (
@@ -24,56 +30,45 @@ const (
 	teardown = 2 * time.Second
 )
 
-// loader reads the rows of ids; *db.Store is the one.
-type loader interface {
-	LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (db.LoadedMessages, error)
-	AttemptOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error)
-	LoadVerified(ctx context.Context, ids []message.ID, bytes int64) (db.LoadedMessages, error)
-	Clock(ctx context.Context) (time.Time, error)
-}
+// parts are what a sender is made of.
+type parts struct {
+	cfg         Config
+	log         *zap.Logger
+	metrics     *metrics
+	state       *conditions
+	inFlight    *inflight.Set
+	destination *destination.Destination
+	transport   transport.Transport
 
-// sender delivers the messages of one destination.
-type sender struct {
-	log       *zap.Logger
-	store     loader
+	store     *db.Store
 	queue     *events.Queue
-	positions events.Positions
-	teller    *teller
+	recorder  events.Positions
 	composer  events.Composer
-	webhook   *webhook
-	backoff   message.Backoff
-	metrics   *meters
-	workers   int
-	drain     time.Duration
-
-	hand         *hand
-	fresh        chan *item // certainly first, to be loaded
-	doubtful     chan *item // to be loaded once the recorder has caught up
-	ready        chan *item // worth an attempt
-	eventsAway   outage
-	postgresAway outage
-	pulling      *service.FailureTracker
-	opening      *service.FailureTracker
-	unsent       unsentSince
-	naks         *nakBudget
-	clock        *events.Skew // Postgres': of every time that others see or go by
+	publisher *outcome.Publisher
+	clock     *clock
+	naks      *backpressure.NakBudget
 }
 
-// Run delivers messages until ctx ends and then drains: ids that are not
-// begun are given back, requests in flight are finished. It waits for
-// Postgres, NATS and what `dispatch provision` makes. It returns nil after an
-// orderly stop.
+// Run delivers messages until ctx ends and then drains: it returns the
+// deliveries that have not begun, and finishes the requests in flight. It waits
+// for Postgres, NATS and what `dispatch provision` makes. It returns nil after
+// an orderly stop.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funlen // a list of what is started
-	s, err := newSender(cfg, log)
+	to, err := destination.New(cfg.Destination)
 	if err != nil {
 		return err
 	}
-	defer s.webhook.close()
-	health, metrics := cfg.Lifecycle.Observe("sender")
-	s.metrics = newMeters(metrics, message.DefaultDestination, s.hand.size)
+	client, err := webhook.NewClient(webhook.Options{MaxIdleConns: cfg.Concurrency, Certificates: cfg.Certificates, Log: log})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	health, registry := cfg.Lifecycle.Observe("sender")
+	inFlight, state := inflight.NewSet(heldPerWorker*cfg.Concurrency), newConditions(log)
+	meters := newMetrics(registry, message.DefaultDestination, inFlight)
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
 	defer group.Stop()
-	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, metrics)
+	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, registry)
 	if err != nil {
 		return err
 	}
@@ -99,16 +94,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
 		return provisioned(errors.Join(schema(ctx), streams(ctx)))
 	})
+	state.showIn(health)
 
-	s.watch(health)
-
-	s.store, s.positions = db.NewStore(pool), events.NewPositions(js, topology)
-	s.teller = newTeller(events.NewPublisher(js), s.workers)
-	s.composer = events.NewComposer(topology, cfg.EventContent == service.EventContentFull)
+	var queue *events.Queue
 	err = service.WaitFor(ctx, log, "schema", schema)
 	if err == nil {
 		err = service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
-			s.queue, err = events.OpenQueue(ctx, js, topology, message.DefaultDestination)
+			queue, err = events.OpenQueue(ctx, js, topology, message.DefaultDestination)
 			return errors.Join(hint(err), streams(ctx))
 		})
 	}
@@ -123,41 +115,59 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 		return err
 	}
 	group.OnClose("announcement", func() { _ = stop() }) // without NATS nobody asks for it either
+	store := db.NewStore(pool)
+	s := newSender(parts{
+		cfg: cfg, log: log, state: state, inFlight: inFlight, destination: to, transport: client,
+		metrics: meters,
+		store:   store, queue: queue, recorder: events.NewPositions(js, topology),
+		composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
+		publisher: outcome.NewPublisher(events.NewPublisher(js), cfg.Concurrency),
+		clock:     &clock{store: store, queue: queue}, naks: backpressure.NewNakBudget(queue),
+	})
 	group.Go("sender", s.run)
 	return group.Wait(ctx)
 }
 
-// watch shows what keeps the sender from its work while its dependencies seem
-// to be well: a stream that takes nothing more, a table that can't be read.
-func (s *sender) watch(health *service.Health) {
-	health.Add("events", service.StateDown, func(context.Context) service.Status {
-		return s.eventsAway.status("status events can't be published; nothing new is sent")
-	})
-	health.Add("messages", service.StateDown, func(context.Context) service.Status {
-		return s.postgresAway.status("messages can't be read from Postgres; nothing new is sent")
-	})
-	health.Watch("deliveries", service.StateDown, s.pulling)
-	health.Watch("connections", service.StateDown, s.opening)
+// sender delivers the messages of one destination.
+type sender struct {
+	log       *zap.Logger
+	pipeline  *pipeline
+	queue     *events.Queue
+	publisher *outcome.Publisher
+	clock     *clock
+	naks      *backpressure.NakBudget
+	drain     time.Duration // how long requests in flight may take after the end
 }
 
-// newSender returns a sender that is not connected yet.
-func newSender(cfg Config, log *zap.Logger) (*sender, error) {
-	hook, err := newWebhook(cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	clock := new(events.Skew)
-	hook.clock = clock
-	inHand := 2 * cfg.Concurrency
+func newSender(p parts) *sender {
 	return &sender{
-		log: log, webhook: hook, backoff: cfg.backoff(),
-		workers: cfg.Concurrency, drain: cfg.Lifecycle.ShutdownTimeout - teardown,
-		pulling: service.NewFailureTracker(log, "pulling deliveries"),
-		opening: service.NewFailureTracker(log, "opening connections to the webhook"),
-		hand:    newHand(inHand),
-		clock:   clock,
-		fresh:   make(chan *item, inHand), doubtful: make(chan *item, inHand), ready: make(chan *item, inHand),
-	}, nil
+		log: p.log, pipeline: newPipeline(p), queue: p.queue, publisher: p.publisher, clock: p.clock, naks: p.naks,
+		drain: p.cfg.Lifecycle.ShutdownTimeout - teardown,
+	}
+}
+
+// run works until ctx ends, and then drains.
+func (s *sender) run(ctx context.Context) error {
+	flight, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(s.drain, cut) })()
+
+	background, stop := context.WithCancel(flight)
+	defer stop()
+	s.clock.ask(ctx)
+	s.naks.Ask(ctx)
+	var running sync.WaitGroup
+	for _, loop := range []func(context.Context){s.publisher.Run, s.pipeline.keepAlive, s.clock.run, s.naks.Run} {
+		running.Go(func() { loop(background) })
+	}
+	s.pipeline.run(ctx, flight)
+	stop()
+	running.Wait()
+	failpoint.At(failpoint.SenderDrained)
+	if err := s.queue.Flush(flight); err != nil {
+		s.log.Warn("returned deliveries may wait for their ack wait", zap.String("error", service.Redact(err.Error())))
+	}
+	return nil
 }
 
 const provisionHint = "run: dispatch provision"
@@ -187,79 +197,6 @@ func provisioned(err error) service.Status {
 		return service.Down(events.Reason(err))
 	}
 	return service.Down("not known")
-}
-
-// run is the sender's life: pull, load and attempt until ctx ends, then the
-// drain.
-func (s *sender) run(ctx context.Context) error {
-	flight, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-
-	var telling, keeping, taking, working sync.WaitGroup
-	tellCtx, stopTelling := context.WithCancel(flight)
-	defer stopTelling()
-	telling.Go(func() { s.teller.Run(tellCtx) })
-	keepCtx, stopKeeping := context.WithCancel(flight)
-	defer stopKeeping()
-	keeping.Go(func() { s.keep(keepCtx) })
-	s.tellTime(ctx)
-	keeping.Go(func() { s.keepTime(keepCtx) })
-	s.naks = newNakBudget(s.queue.Unacked)
-	s.naks.look(ctx)
-	keeping.Go(func() { s.naks.run(keepCtx) })
-	for range s.workers {
-		working.Go(func() { s.work(ctx, flight) })
-	}
-	taking.Go(func() { s.loadFresh(ctx) })
-	taking.Go(func() { s.loadDoubtful(ctx) })
-	taking.Go(func() { s.pull(ctx) })
-
-	<-ctx.Done()
-	time.AfterFunc(s.drain, cut)
-	taking.Wait()
-	failpoint.At(failpoint.SenderDraining)
-	// Only now, or they would come back to the last pull of this sender.
-	for _, it := range s.hand.waiting() {
-		s.giveBack(it, 0, reasonShutdown)
-		failpoint.At(failpoint.SenderReturned)
-	}
-	working.Wait()
-	stopTelling()
-	telling.Wait()
-	stopKeeping()
-	keeping.Wait()
-	failpoint.At(failpoint.SenderDrained)
-	if err := s.queue.Flush(flight); err != nil {
-		s.log.Warn("what was given back may wait for its ack wait", zap.String("error", service.Redact(err.Error())))
-	}
-	return nil
-}
-
-// work attempts one item after the other until ctx ends.
-func (s *sender) work(ctx, flight context.Context) {
-	for {
-		select {
-		case it := <-s.ready:
-			if s.eventsAway.wait(ctx) && s.awaitHold(ctx, it) && s.hand.begin(it) && !s.deliver(flight, it) {
-				pause(ctx, exhaustedPause)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// awaitHold returns once a copy is held for longer than a request may take, or
-// has lapsed; false when ctx ends first. It waits only while signs of life
-// don't reach NATS: a request that is begun then could still be under way when
-// the server gives the copy to another sender.
-func (s *sender) awaitHold(ctx context.Context, it *item) bool {
-	for !it.Outlasts(s.webhook.longest()) && !it.Lapsed() {
-		if !pause(ctx, publishPause) {
-			return false
-		}
-	}
-	return true
 }
 
 // roamer leaves a NATS server that does not reach every stream.

@@ -1,59 +1,19 @@
 package sender
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"errors"
-	"strconv"
-	"strings"
-	"time"
+	"context"
+
+	"github.com/message-dispatcher/dispatch/services/sender/destination"
 )
 
-// secretPrefix marks a secret whose rest is base64, as Standard Webhooks
-// serialises them.
-const secretPrefix = "whsec_"
-
-// signingKeys reads one secret, or two while one replaces the other; none is
-// none. What may be meant in two ways is refused, since the receiver would
-// refuse what is signed with the other secret. The error does not repeat it.
-func signingKeys(text string) ([][]byte, error) {
-	var keys [][]byte
-	for secret := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' || r == '\t' }) {
-		encoded, prefixed := strings.CutPrefix(secret, secretPrefix)
-		switch {
-		case prefixed:
-		case strings.Contains(strings.ToLower(secret), secretPrefix):
-			return nil, errors.New("must have whsec_ at the beginning of a secret, in lower case and without quotes, or not at all")
-		case strings.HasPrefix(secret, "whsk_"), strings.HasPrefix(secret, "whpk_"):
-			return nil, errors.New("must be a symmetric secret (whsec_), not a key pair")
-		case secret != text:
-			return nil, errors.New("must be one secret, and plain text must not hold a blank or a comma: write whsec_ and the base64 of the text, which is the same secret; of two, both are written so")
-		default:
-			return [][]byte{[]byte(secret)}, nil
-		}
-		key, err := base64.StdEncoding.DecodeString(encoded)
-		if err != nil || len(key) == 0 {
-			return nil, errors.New("must be base64 after whsec_")
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) > 2 {
-		return nil, errors.New("must be one secret, or two while one replaces the other")
-	}
-	return keys, nil
+// signStage makes the request that the destination asks for.
+type signStage struct {
+	destination *destination.Destination
+	clock       *clock // receivers reject a timestamp that is minutes off
 }
 
-// signature is the webhook-signature header of Standard Webhooks
-// (https://www.standardwebhooks.com, "Signature scheme"): one v1 signature a
-// key, separated by spaces, each over id, timestamp and body.
-func signature(keys [][]byte, id string, at time.Time, body []byte) string {
-	signatures := make([]string, len(keys))
-	for i, key := range keys {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(id + "." + strconv.FormatInt(at.Unix(), 10) + "."))
-		mac.Write(body)
-		signatures[i] = "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
-	}
-	return strings.Join(signatures, " ")
+func (s *signStage) run(_ context.Context, d *delivery) step {
+	d.number = d.row.Attempts + 1
+	d.request = s.destination.Request(d.row, d.number, s.clock.Now())
+	return next
 }

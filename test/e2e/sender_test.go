@@ -162,7 +162,7 @@ func TestAWebhookThatClosesConnectionsGetsEachAttemptOnce(t *testing.T) {
 	id := w.insert(draft())[0]
 
 	m := w.await(id, message.Failed)
-	require.Equal(t, "connection closed without an answer", m.LastError)
+	require.Equal(t, "connection closed without a response", m.LastError)
 	require.Equal(t, []string{"1", "2", "3", "4"}, numbers(w.webhook.received(id.String())))
 	w.requireNothingLeft()
 }

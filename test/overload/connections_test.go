@@ -191,7 +191,7 @@ func TestASenderWithoutDescriptors(t *testing.T) {
 		require.True(t, i.post(a, fmt.Sprintf("many-%d", n), ""))
 	}
 	i.eventually("it lacks descriptors", func() bool {
-		return i.metric(i.sender(), `dispatch_sender_copies_unsent_total{destination="default",reason="exhausted"}`) > 0
+		return i.metric(i.sender(), `dispatch_sender_deliveries_unsent_total{destination="default",reason="no_connection"}`) > 0
 	})
 	record := i.settle()
 	for _, row := range record.Rows {
