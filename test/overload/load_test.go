@@ -115,7 +115,7 @@ func TestAWebhookThatNeverAnswers(t *testing.T) {
 	i.postMany(a, "hanging", "application/json", messages)
 	most := map[string]float64{}
 	watch := func() {
-		for _, name := range []string{"in_flight", "copies_held"} {
+		for _, name := range []string{"in_flight", "deliveries_held"} {
 			most[name] = max(most[name], i.metric(i.sender(), "dispatch_sender_"+name+`{destination="default"}`))
 		}
 	}
@@ -127,7 +127,7 @@ func TestAWebhookThatNeverAnswers(t *testing.T) {
 	require.NoError(t, i.sender().Terminate())
 	t.Logf("stopped within %s; at the most %v", time.Since(began).Round(time.Millisecond), most)
 	require.LessOrEqual(t, most["in_flight"], float64(concurrency))
-	require.LessOrEqual(t, most["copies_held"], float64(2*concurrency))
+	require.LessOrEqual(t, most["deliveries_held"], float64(2*concurrency))
 	i.sender().Start().Ready()
 	i.Webhook.Answers(nil)
 	i.decent(a, http.StatusOK)
