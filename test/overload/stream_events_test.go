@@ -67,7 +67,9 @@ func TestEventsThatAreNotRecordedAreKept(t *testing.T) {
 	i.eventually("every request is under way", func() bool { return len(i.Webhook.Received("")) == messages })
 	i.dispatcher().Kill()
 	close(open)
-	i.eventually("every outcome is told", func() bool { return i.metric(i.sender(), `dispatch_sender_deliveries_held{destination="default"}`) == 0 })
+	i.eventually("every outcome is told", func() bool {
+		return i.metric(i.sender(), `dispatch_sender_deliveries_held{destination="default"}`) == 0
+	})
 
 	// More created events than the stream takes.
 	before := i.stream("DISPATCH_EVENTS")
