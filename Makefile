@@ -113,7 +113,7 @@ chaos: ## Break everything at random and judge: DURATION=10m, SEED=0 (another ea
 
 # The hot paths, with allocations. To compare two states of the code, write each
 # one's output to a file (make -s bench >old.txt) and run benchstat old.txt new.txt.
-BENCHED    = ./pkg/message ./pkg/events ./pkg/db ./services/dispatcher ./services/sender
+BENCHED    = ./pkg/message ./pkg/events ./pkg/db ./services/dispatcher/recorder ./services/sender
 BENCHCOUNT ?= 6
 BENCHTIME  ?= 1s
 

@@ -23,15 +23,3 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	assert.Equal(t, 5*time.Minute, cfg.Lease)
 	assert.False(t, cfg.Redis.Enabled())
 }
-
-func TestTheSweepFollowsTheLease(t *testing.T) {
-	t.Parallel()
-	for lease, want := range map[time.Duration]time.Duration{
-		time.Second:     time.Second,
-		time.Minute:     6 * time.Second,
-		5 * time.Minute: 30 * time.Second,
-		time.Hour:       30 * time.Second,
-	} {
-		assert.Equal(t, want, sweepPeriod(lease), lease)
-	}
-}

@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -10,8 +9,15 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
-	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/maintenance"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/outbox"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/projector"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/reclaim"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/recorder"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/recovery"
+	"github.com/message-dispatcher/dispatch/services/dispatcher/schedule"
 )
 
 // maxConns is the size of the pool: one connection for each component that
@@ -73,110 +79,45 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	p := parts{
-		cfg: cfg, log: log, group: group, health: health, metrics: newMetrics(registry),
-		store: store, js: js, topology: topology, cache: redis,
-		composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
-		publisher: events.NewPublisher(js),
-		positions: events.NewPositions(js, topology),
-	}
-	if err := p.start(); err != nil {
-		return err
-	}
+	start(group, cfg, redis, component.Base{
+		Store: store, JS: js, Topology: topology,
+		Composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
+		Publisher: events.NewPublisher(js),
+		Positions: events.NewPositions(js, topology),
+		Lease:     cfg.Lease, Log: log, Health: health, Registry: registry,
+	})
 	return group.Wait(ctx)
 }
 
-// parts is what the components are made from.
-type parts struct {
-	cfg       Config
-	log       *zap.Logger
-	group     *service.Group
-	health    *service.Health
-	metrics   *metrics
-	store     *db.Store
-	js        jetstream.JetStream
-	topology  events.Topology
-	cache     *cache.Cache // nil when there is no Redis
-	composer  events.Composer
-	publisher events.Publisher
-	positions events.Positions
-}
-
-// start starts every component; they are stopped in the reverse order.
-func (p parts) start() error {
-	instances := events.NewInstances(p.js.Conn(), p.topology)
-	p.group.Go("instances", instances.Run)
-	p.group.Go("aligner", (&aligner{
-		js: p.js, topology: p.topology, log: p.log, trouble: p.watched("aligner", service.StateDegraded, "comparing consumers with their streams"),
-	}).Run)
-	p.group.Go("trimmer", (&trimmer{
-		js: p.js, topology: p.topology, log: p.log, trouble: p.watched("trimmer", service.StateDegraded, "making room for events"),
-	}).Run)
-	if p.cache != nil {
-		p.startCopier()
+// start starts every component; they are stopped in the reverse order. redis is
+// nil where there is none.
+func start(group *service.Group, cfg Config, redis *cache.Cache, base component.Base) {
+	instances := events.NewInstances(base.JS.Conn(), base.Topology)
+	group.Go("instances", instances.Run)
+	group.Go("consumer repair", maintenance.NewConsumerRepair(base).Run)
+	group.Go("trimmer", maintenance.NewTrimmer(base).Run)
+	copying := projector.NewMetrics(base)
+	if redis != nil {
+		group.Go("redis copier", projector.NewProjector(base, redis, copying).Run)
 	}
-	announcer := announcer{store: p.store, publisher: p.publisher}
-	losses := p.losses(announcer)
-	p.group.Go("recorder", (&recorder{
-		store: p.store, progress: losses.progress, lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
-		feed: &feed{
-			js: p.js, topology: p.topology, stream: p.topology.EventsStream(), durable: events.RecorderConsumer, most: recordBatch,
-		},
-		notes:   notes{store: p.store, composer: p.composer, publisher: p.publisher},
-		trouble: p.watched("recorder", service.StateDown, "recorder"),
-	}).Run)
-
-	p.group.Go("losses", losses.Run)
-	p.group.Go("upkeep", (&upkeep{
-		store: p.store, composer: p.composer, announcer: announcer, metrics: p.metrics,
-		trouble: p.watched("upkeep", service.StateDegraded, "expiry and counting"),
-	}).Run)
-	if p.cfg.Retention > 0 {
-		p.group.Go("retention", (&retention{
-			store: p.store, keep: p.cfg.Retention, metrics: p.metrics, log: p.log, trouble: p.watched("retention", service.StateDegraded, "retention"),
-		}).Run)
+	progress, repair := &recorder.Progress{}, recovery.NewRepairer(base)
+	losses := recovery.NewLossWatcher(base, progress, repair)
+	group.Go("recorder", recorder.NewRecorder(base, progress).Run)
+	group.Go("losses", losses.Run)
+	group.Go("expirer", maintenance.NewExpirer(base).Run)
+	group.Go("count folder", maintenance.NewCountFolder(base).Run)
+	deleted := maintenance.DeletedRows(base)
+	if cfg.Retention > 0 {
+		group.Go("retention", maintenance.NewRetention(base, cfg.Retention, deleted).Run)
 	}
-	p.group.Go("orphans", (&orphanSweep{
-		store: p.store, metrics: p.metrics, log: p.log, trouble: p.watched("orphans", service.StateDegraded, "deleting attempts whose message is gone"),
-	}).Run)
-	relay := &relay{
-		store: p.store, js: p.js, topology: p.topology, publisher: p.publisher, positions: p.positions,
-		lease: p.cfg.Lease, metrics: p.metrics, log: p.log,
-		trouble: p.watched("relay", service.StateDown, "relay"),
-	}
-	p.group.Go("relay", losses.whenReady(relay.Run))
-
-	lost := &shelf{life: 2 * sweepPeriod(p.cfg.Lease)}
-	p.group.Go("sweep", losses.whenReady((&sweeper{
-		store: p.store, js: p.js, topology: p.topology, composer: p.composer, announcer: announcer,
-		positions: p.positions, lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
-		trouble: p.watched("sweep", service.StateDegraded, "lease sweep"),
-	}).Run))
-	ticker := &ticker{
-		store: p.store, js: p.js, topology: p.topology, composer: p.composer, publisher: p.publisher,
-		lease: p.cfg.Lease, lost: lost, metrics: p.metrics, log: p.log,
-		poked: make(chan struct{}, 1), woken: make(chan struct{}, 1),
-		trouble: p.watched("tick", service.StateDown, "tick"),
-	}
-	p.group.Go("tick", losses.whenReady(ticker.Run))
-	p.group.Go("control", (&control{
-		store: p.store, js: p.js, topology: p.topology, ticker: ticker, relay: relay, instances: instances, log: p.log,
-	}).Run)
-	return nil
-}
-
-// losses makes what notices and repairs lost commits.
-func (p parts) losses(announcer announcer) *losses {
-	l := &losses{
-		store: p.store, js: p.js, topology: p.topology, progress: &progress{}, log: p.log, ready: make(chan struct{}),
-		trouble: p.watched("comparison", service.StateDegraded, "comparing Postgres with events"),
-		repair: &repairer{
-			store: p.store, js: p.js, topology: p.topology, composer: p.composer, announcer: announcer, positions: p.positions,
-			lease: p.cfg.Lease, metrics: p.metrics, log: p.log, id: message.NewID(time.Now()),
-		},
-	}
-	p.health.Add("commits", service.StateDown, l.status)
-	return l
+	group.Go("orphans", maintenance.NewOrphanSweep(base, deleted).Run)
+	relay := outbox.NewRelay(base)
+	group.Go("relay", losses.WhenReady(relay.Run))
+	lost := reclaim.NewBuffer(cfg.Lease)
+	group.Go("sweep", losses.WhenReady(reclaim.NewSweeper(base, lost, repair).Run))
+	ticker := schedule.NewTicker(base, lost)
+	group.Go("tick", losses.WhenReady(ticker.Run))
+	group.Go("control", schedule.NewControl(base, ticker, relay, instances).Run)
 }
 
 // openCache opens what Redis holds, if there is a Redis, and shows how it is:
@@ -192,16 +133,6 @@ func openCache(cfg Config, topology events.Topology, group *service.Group, healt
 	group.OnStop("redis", func(context.Context) error { return redis.Close() })
 	health.Add("redis", service.StateDegraded, checkRedis(redis))
 	return redis, nil
-}
-
-func (p parts) startCopier() {
-	p.group.Go("redis copier", (&copier{
-		store: p.store, cache: p.cache, js: p.js, topology: p.topology, metrics: p.metrics, log: p.log,
-		feed: &feed{
-			js: p.js, topology: p.topology, stream: p.topology.ChangesStream(), durable: events.CacheConsumer, most: copyBatch,
-		},
-		trouble: p.watched("redis copier", service.StateDegraded, "copying to Redis"),
-	}).Run)
 }
 
 // roamer leaves a NATS server that does not reach every stream.

@@ -1,0 +1,81 @@
+package outbox
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func composer() events.Composer {
+	return events.NewComposer(events.NewTopology("dispatch", 1), false)
+}
+
+func claimed(claim int64) message.Message {
+	return message.Message{
+		ID: message.NewID(time.Now()), To: "+905551111111", Content: "hello", Destination: message.DefaultDestination,
+		Status: message.Queued, ClaimNumber: claim, Version: 2 * claim,
+	}
+}
+
+func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
+	t.Parallel()
+	fresh, done, over, held := claimed(1), claimed(1), claimed(1), claimed(3)
+	entries := append(composer().Claimed(events.OriginTick, []message.Message{fresh, done, over}),
+		composer().Claimed(events.OriginRelay, []message.Message{held})...)
+	at := func(m message.Message) db.Delivery { return db.Delivery{ID: m.ID, ClaimNumber: m.ClaimNumber} }
+	look := looked{
+		places: map[db.Delivery]place{at(done): present, at(held): occupied},
+		last:   map[db.Delivery]uint64{at(fresh): 7, at(held): 9},
+	}
+
+	now := look.rewrite(events.Encode(entries), map[message.ID]int64{fresh.ID: 3})
+
+	assert.Equal(t, 2, now.IDs, "what was published or is over is left out")
+	assert.Equal(t, 4, now.Size)
+	kept, err := events.Decode(now.Batch)
+	require.NoError(t, err)
+	ids := only(kept, events.Entry.IsID)
+	require.Len(t, ids, 2)
+	assert.Len(t, kept, 2+6, "the events, and a note for each claim, are published in any case")
+	assert.Equal(t, fresh.ID.String()+".3", ids[0].MsgID)
+	assert.JSONEq(t, `{"id":"`+fresh.ID.String()+`","claim":3}`, string(ids[0].Data))
+	assert.Equal(t, map[string]string{
+		events.HeaderClaim: "3", events.HeaderOrigin: events.OriginRelay, jetstream.ExpectedLastSubjSeqHeader: "7",
+	}, ids[0].Headers)
+	assert.Equal(t, held.ID.String()+".3", ids[1].MsgID, "it waits for the delivery that is in its place")
+
+	parcel := look.parcel(db.OpenClaim{Batch: now.Batch})
+	assert.True(t, parcel.waits)
+	assert.Equal(t, ids[:1], parcel.entries, "the events come with the last id")
+}
+
+func TestWhereAnEmissionIs(t *testing.T) {
+	t.Parallel()
+	copyOf := func(claim string, sequence uint64) *jetstream.RawStreamMsg {
+		return &jetstream.RawStreamMsg{Header: nats.Header{events.HeaderClaim: {claim}}, Sequence: sequence}
+	}
+	const delivered = 10
+	for name, c := range map[string]struct {
+		relayed bool
+		msg     *jetstream.RawStreamMsg
+		want    place
+	}{
+		"itself":                         {false, copyOf("3", 5), present},
+		"a later one":                    {false, copyOf("4", 5), present},
+		"an older one, of another claim": {false, copyOf("1", 5), absent},
+		"the one that it replaces, with a sender":     {true, copyOf("1", 10), occupied},
+		"the one that it replaces, not yet delivered": {true, copyOf("1", 11), absent},
+		"something else": {false, copyOf("", 5), absent},
+	} {
+		e := emission{Delivery: db.Delivery{ClaimNumber: 3}, relayed: c.relayed}
+		assert.Equal(t, c.want, e.judge(c.msg, delivered), name)
+	}
+}

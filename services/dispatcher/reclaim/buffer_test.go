@@ -1,0 +1,44 @@
+package reclaim
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func TestWhatTheSweepFoundGoesStale(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		buffer := &Buffer{life: time.Minute}
+		require.Empty(t, buffer.Take(2))
+		buffer.put([]db.ExpiredLease{{ID: message.ID{1}}})
+		require.Equal(t, 3, buffer.add([]db.ExpiredLease{{ID: message.ID{2}}, {ID: message.ID{3}}}))
+		taken := buffer.Take(2)
+		require.Len(t, taken, 2)
+		require.Equal(t, taken, buffer.Take(2), "the claim number, not the buffer, guards against a second time")
+		buffer.Remove(taken, []message.Message{{ID: message.ID{2}}})
+		require.Equal(t, []db.ExpiredLease{{ID: message.ID{1}}, {ID: message.ID{3}}}, buffer.Take(2))
+		buffer.Remove(buffer.Take(1), nil)
+		require.Equal(t, []db.ExpiredLease{{ID: message.ID{3}}}, buffer.Take(2))
+		<-time.After(time.Minute + time.Nanosecond)
+		require.Empty(t, buffer.Take(2))
+	})
+}
+
+func TestTheSweepFollowsTheLease(t *testing.T) {
+	t.Parallel()
+	for lease, want := range map[time.Duration]time.Duration{
+		time.Second:     time.Second,
+		time.Minute:     6 * time.Second,
+		5 * time.Minute: 30 * time.Second,
+		time.Hour:       30 * time.Second,
+	} {
+		assert.Equal(t, want, sweepPeriod(lease), lease)
+	}
+}

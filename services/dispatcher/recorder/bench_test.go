@@ -1,0 +1,27 @@
+package recorder
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// BenchmarkOutcome reads a sender's status event.
+func BenchmarkOutcome(b *testing.B) {
+	m := claimed(7)
+	sent := time.Now().UTC()
+	m.Status, m.SentAt, m.UpdatedAt, m.ExternalID, m.Attempts = message.Sent, &sent, sent, "accepted", 1
+	event := composer().Finished(message.EventSent, m, events.Outcome{Claim: 7, NextClaim: 7, Delivery: 1, Attempt: &message.Attempt{
+		Number: 1, StartedAt: sent, Duration: 1234 * time.Microsecond, Outcome: message.OutcomeSuccess,
+		HTTPStatus: 202, Response: `{"messageId":"accepted"}`,
+	}})
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := outcomeOf(event.Data)
+		require.NoError(b, err)
+	}
+}
