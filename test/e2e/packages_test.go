@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -63,6 +64,32 @@ func TestTheReleaseContainsWhatItNames(t *testing.T) {
 	require.NotNil(t, symbol)
 	makefile, _ := makefile(t)
 	require.Contains(t, makefile, strings.ReplaceAll(symbol[1], "github.com/message-dispatcher/dispatch", "$(MODULE)"), "make build and make release set the same version")
+}
+
+// TestTheImageIsBuiltFromAllThatTheProgramNeeds compares .dockerignore with the
+// packages of the program.
+func TestTheImageIsBuiltFromAllThatTheProgramNeeds(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../.dockerignore")
+	require.NoError(t, err)
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.Dir}}{{end}}{{end}}", "./cmd/dispatch")
+	list.Dir, list.Env = root, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	folders, err := list.Output()
+	require.NoError(t, err)
+	needed := map[string]bool{"go.mod": true, "go.sum": true}
+	for folder := range strings.FieldsSeq(string(folders)) {
+		relative, err := filepath.Rel(root, folder)
+		require.NoError(t, err)
+		first, _, _ := strings.Cut(filepath.ToSlash(relative), "/")
+		needed[first] = true
+	}
+	require.Greater(t, len(needed), 4)
+	lines := strings.Split(string(text), "\n")
+	for name := range needed {
+		require.Contains(t, lines, "!"+name)
+	}
 }
 
 // TestEachUnitStartsAServiceWithTheInstalledSettings holds the units against
