@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/input"
 )
 
 // pathFlags take the name of a file, which may be any bytes.
@@ -20,21 +22,9 @@ func checkArguments(args []string) error {
 			isPath = isPath || arg == name
 			skip = skip || strings.HasPrefix(arg, name+"=")
 		}
-		if at := invalidUTF8(arg); at >= 0 && !skip {
-			return usage(fmt.Errorf("argument %d is not UTF-8: byte %d is 0x%02X; set the terminal or the script to UTF-8", i+1, at+1, arg[at]))
+		if at := input.InvalidUTF8(arg); at >= 0 && !skip {
+			return exit.Usage(fmt.Errorf("argument %d is not UTF-8: byte %d is 0x%02X; set the terminal or the script to UTF-8", i+1, at+1, arg[at]))
 		}
 	}
 	return nil
-}
-
-// invalidUTF8 is where a text stops being UTF-8; -1 if it is.
-func invalidUTF8(text string) int {
-	for at := 0; at < len(text); {
-		r, size := utf8.DecodeRuneInString(text[at:])
-		if r == utf8.RuneError && size == 1 {
-			return at
-		}
-		at += size
-	}
-	return -1
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/bench"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
+	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -34,8 +37,8 @@ and under a prefix of its own, which are removed afterwards. Nothing else that
 the environment sets up counts. Scenarios:
 
 `
-	for _, s := range scenarios {
-		long += fmt.Sprintf("  %-10s%s\n", s.name, s.what)
+	for _, s := range bench.Scenarios {
+		long += fmt.Sprintf("  %-10s%s\n", s.Name, s.What)
 	}
 	cmd := &cobra.Command{
 		Use: "bench", Short: "Measure how fast this machine, or your servers, get messages out", Long: long, GroupID: "run",
@@ -73,17 +76,17 @@ func (b *benchmark) addFlags(cmd *cobra.Command) {
 
 func (b *benchmark) run(cmd *cobra.Command) (err error) {
 	if err := b.apply(cmd.Flags().Changed); err != nil {
-		return usage(err)
+		return exit.Usage(err)
 	}
 	if b.options.Program, err = os.Executable(); err != nil {
 		return err
 	}
-	b.options.Servers = readSettings(cmd)
+	b.options.Servers = settings.Read(cmd)
 	service.TuneMemory()
 	if b.profile != "" {
 		file, err := os.Create(b.profile)
 		if err != nil {
-			return usage(err)
+			return exit.Usage(err)
 		}
 		defer file.Close()
 		if err := pprof.StartCPUProfile(file); err != nil {
@@ -91,31 +94,59 @@ func (b *benchmark) run(cmd *cobra.Command) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	watch := &runWatch{out: cmd.ErrOrStderr()}
-	b.options.Progress = watch.set
-	b.options.Notice = watch.say
+	watch := &output.Progress{Out: cmd.ErrOrStderr()}
+	b.options.Progress = watch.Set
+	b.options.Notice = watch.Say
 	results, err := b.measure(cmd.Context(), watch)
-	watch.end()
+	watch.End()
 	if err != nil {
 		return err
 	}
-	report := newReport(b, results)
+	report := bench.Report{
+		Version: service.Version(), Machine: bench.Machine(), Command: strings.Join(append([]string{"dispatch"}, os.Args[1:]...), " "),
+		Scenario: b.scenario, Load: b.options.Load, Messages: b.options.Messages, Runs: results,
+	}
 	if b.page != "" {
 		if err := writePage(b.page, report); err != nil {
 			return err
 		}
 	}
-	return show(cmd.OutOrStdout(), b.asJSON, report, func(t *table) { fillResults(t, results) })
+	return output.Show(cmd.OutOrStdout(), b.asJSON, report, func(t *output.Table) { fillFigures(t, report.Figures()) })
 }
 
-func (b *benchmark) measure(ctx context.Context, watch *runWatch) (results []bench.Result, err error) {
+// apply brings scenario and flags together. A flag that is given wins.
+func (b *benchmark) apply(changed func(flag string) bool) error {
+	scenario, err := bench.FindScenario(b.scenario)
+	if err != nil {
+		return err
+	}
+	o, given := &b.options, b.options
+	scenario.Apply(o)
+	for flag, restore := range map[string]func(){
+		"messages":    func() { o.Messages = given.Messages },
+		"warm-up":     func() { o.WarmUp = given.WarmUp },
+		"rate":        func() { o.Rate = given.Rate },
+		"concurrency": func() { o.Concurrency = given.Concurrency },
+		"delay":       func() { o.Delay = given.Delay },
+	} {
+		if changed(flag) {
+			restore()
+		}
+	}
+	if b.runs < 1 {
+		return errors.New("--runs must be 1 or more")
+	}
+	return o.Validate()
+}
+
+func (b *benchmark) measure(ctx context.Context, watch *output.Progress) (results []bench.Result, err error) {
 	place, err := bench.Open(ctx, b.options)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, place.Close(ctx)) }()
 	for i := range b.runs {
-		watch.name = fmt.Sprintf("run %d of %d: ", i+1, b.runs)
+		watch.Name = fmt.Sprintf("run %d of %d: ", i+1, b.runs)
 		result, err := place.Run(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("run %d: %w", i+1, err)
@@ -123,4 +154,28 @@ func (b *benchmark) measure(ctx context.Context, watch *runWatch) (results []ben
 		results = append(results, result)
 	}
 	return results, nil
+}
+
+func fillFigures(t *output.Table, figures [][]string) {
+	t.Head(figures[0]...)
+	for _, row := range figures[1:] {
+		t.Row(row[0], row[1], row[2], row[3])
+	}
+}
+
+// writePage writes a page of plots to a file.
+func writePage(path string, r bench.Report) error {
+	page := bench.Page{
+		Title: "Message Dispatcher " + r.Version, Machine: r.Machine, Command: r.Command,
+		Results: r.Runs, Figures: r.Figures(),
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return exit.Usage(fmt.Errorf("write page: %w", err))
+	}
+	if err := page.Write(file); err != nil {
+		_ = file.Close() // the error before is the one to tell
+		return err
+	}
+	return file.Close()
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 )
 
 // completeWith has the shell offer the words that a flag takes.
@@ -42,6 +44,6 @@ func needsOneOf(cmd *cobra.Command) {
 		if len(args) > 0 {
 			mistake = "there is no " + args[0] + "."
 		}
-		return usage(errors.New(cmd.CommandPath() + ": " + mistake + " There are " + strings.Join(names, ", ")))
+		return exit.Usage(errors.New(cmd.CommandPath() + ": " + mistake + " There are " + strings.Join(names, ", ")))
 	}
 }

@@ -10,6 +10,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/input"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
 )
 
 // erasure is what was erased, over as many requests as it took.
@@ -39,7 +44,7 @@ func (e *erasure) add(next erasure) {
 
 func newErase() *cobra.Command {
 	var asJSON, dryRun, yes bool
-	var numbers numbers
+	var numbers input.PhoneNumbers
 	cmd := &cobra.Command{
 		Use: "erase RECIPIENT", Short: "Erase every message to a recipient, beyond recovery", GroupID: "care",
 		Long: `Erase every message to a recipient, beyond recovery, with its attempts, from the
@@ -50,23 +55,22 @@ stream by age; the answer says when.`,
   dispatch erase "+90 555 111 11 11" --yes`,
 		Args: cobra.ExactArgs(1),
 	}
-	client := clientFlags(cmd)
+	api := apiFlags(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "count, and erase nothing")
-	numbers.add(cmd.Flags())
+	numbers.Add(cmd.Flags())
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		api := client()
-		if err := numbers.check(); err != nil {
+		if err := numbers.Check(); err != nil {
 			return err
 		}
-		recipient, err := numbers.read(args[0])
+		recipient, err := numbers.Read(args[0])
 		if err != nil {
-			return usage(fmt.Errorf("%q %w", args[0], err))
+			return exit.Usage(fmt.Errorf("%q %w", args[0], err))
 		}
 		erase := func(dryRun bool) (done erasure, err error) {
 			query := url.Values{"to": {recipient}, "dryRun": {fmt.Sprint(dryRun)}}
-			err = api.call(cmd.Context(), request{method: http.MethodDelete, path: "/api/v1/messages?" + query.Encode()}, &done)
+			err = api().Call(cmd.Context(), client.Request{Method: http.MethodDelete, Path: "/api/v1/messages?" + query.Encode()}, &done)
 			return done, advised(err, recipient)
 		}
 		var total erasure
@@ -87,7 +91,7 @@ stream by age; the answer says when.`,
 				total.add(next)
 			}
 		}
-		return show(cmd.OutOrStdout(), asJSON, total, func(t *table) { fillErasure(t, total) })
+		return output.Show(cmd.OutOrStdout(), asJSON, total, func(t *output.Table) { fillErasure(t, total) })
 	}
 	return cmd
 }
@@ -103,16 +107,16 @@ func confirmed(cmd *cobra.Command, found erasure, recipient string) bool {
 	return strings.TrimSpace(answer) == "yes"
 }
 
-func fillErasure(t *table, e erasure) {
-	t.row("messages", e.Erased)
-	t.row("  not yet final", e.Cancelled)
-	t.row("attempts", e.Attempts)
-	t.row("in Redis", e.Cached)
-	t.row("unpublished events", e.Unpublished)
-	t.row("intake", e.Intake)
-	t.row("rejected intake", e.Rejected)
-	t.row("events are gone by", e.EventsUntil.Local().Format(time.DateTime))
+func fillErasure(t *output.Table, e erasure) {
+	t.Row("messages", e.Erased)
+	t.Row("  not yet final", e.Cancelled)
+	t.Row("attempts", e.Attempts)
+	t.Row("in Redis", e.Cached)
+	t.Row("unpublished events", e.Unpublished)
+	t.Row("intake", e.Intake)
+	t.Row("rejected intake", e.Rejected)
+	t.Row("events are gone by", e.EventsUntil.Local().Format(time.DateTime))
 	if e.DryRun {
-		t.row("nothing was erased")
+		t.Row("nothing was erased")
 	}
 }

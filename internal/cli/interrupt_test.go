@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 )
 
 // Nobody writes to the pipe: the command ends all the same.
@@ -21,7 +23,7 @@ func TestASignalEndsACommandThatWaitsForItsInput(t *testing.T) {
 	} {
 		in, writer := io.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
-		var out, errOut output
+		var out, errOut embeddedtest.Output
 		code := make(chan int)
 		go func() { code <- Execute(ctx, args, in, &out, &errOut) }()
 		_, err := writer.Write([]byte("to")) // it reads

@@ -11,30 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/legacyimport"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
-
-// Exit codes.
-const (
-	exitFailed      = 1 // it was tried and did not work
-	exitUsage       = 2 // a mistake in arguments or configuration
-	exitUnreachable = 3 // nobody answers
-)
-
-// exitError is an error with an exit code of its own.
-type exitError struct {
-	code int
-	err  error // nil: everything has been said
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
 
 // Execute runs one command line and returns the exit code.
 func Execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
@@ -47,7 +27,7 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	if cmd, _, found := root.Find(args); found == nil {
 		asArguments(cmd, err)
 	}
-	var exit *exitError
+	var coded *exit.Error
 	var mistakes *service.ConfigError
 	switch {
 	case errors.As(err, &mistakes):
@@ -55,15 +35,15 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		for _, m := range mistakes.Mistakes {
 			fmt.Fprintf(errOut, "  %s\n", m.Error())
 		}
-		return exitUsage
-	case errors.As(err, &exit):
-		if exit.err != nil {
-			fmt.Fprintf(errOut, "dispatch: %s\n", service.Redact(exit.err.Error()))
+		return exit.CodeUsage
+	case errors.As(err, &coded):
+		if coded.Err != nil {
+			fmt.Fprintf(errOut, "dispatch: %s\n", service.Redact(coded.Err.Error()))
 		}
-		return exit.code
+		return coded.Code
 	}
 	fmt.Fprintf(errOut, "dispatch: %s\n", service.Redact(err.Error()))
-	return exitFailed
+	return exit.CodeFailed
 }
 
 // newRoot makes the command with its streams: the command for completions
@@ -88,7 +68,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w\nSee \"%s --help\"", err, cmd.CommandPath()))
+		return exit.Usage(fmt.Errorf("%w\nSee \"%s --help\"", err, cmd.CommandPath()))
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
@@ -101,7 +81,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not reachable.`,
 		newProvision(), newHealth(), newSink(),
 		newSend(), newGet(), newList(), newRetry(), newCancel(), newTail(),
 		newStatus(), newStart(), newStop(), newConfigure(),
-		newDoctor(), newMigrate(), newImport(), newErase(),
+		newDoctor(), newMigrate(), legacyimport.Command(), newErase(),
 	)
 	root.Args = cobra.ArbitraryArgs
 	root.RunE = func(cmd *cobra.Command, args []string) error {
@@ -139,10 +119,10 @@ func unknown(root *cobra.Command, name string) error {
 	if near := root.SuggestionsFor(name); len(near) > 0 {
 		text += " Did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return usage(errors.New(text + "\nSee \"dispatch --help\""))
+	return exit.Usage(errors.New(text + "\nSee \"dispatch --help\""))
 }
 
-// check has wrong arguments of every command below count as mistakes of usage.
+// Check has wrong arguments of every command below count as mistakes of usage.
 func check(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		cmd.Args = checked(cmd.Args)
@@ -157,15 +137,8 @@ func checked(args cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 	return func(cmd *cobra.Command, given []string) error {
 		if err := args(cmd, given); err != nil {
-			return usage(fmt.Errorf("%w\nUsage: %s\nSee \"%s --help\"", err, cmd.UseLine(), cmd.CommandPath()))
+			return exit.Usage(fmt.Errorf("%w\nUsage: %s\nSee \"%s --help\"", err, cmd.UseLine(), cmd.CommandPath()))
 		}
 		return nil
 	}
 }
-
-func usage(err error) error { return &exitError{exitUsage, err} }
-
-// errRefused is what a server answers that does not let us in.
-var errRefused = errors.New("refuses us")
-
-func unreachable(err error) error { return &exitError{exitUnreachable, err} }

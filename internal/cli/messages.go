@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/input"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -23,7 +26,7 @@ func newGet() *cobra.Command {
   dispatch get 01932a5c-6a00-7f3e-9b1d-0242ac120002 --attempts`,
 		Args: cobra.ExactArgs(1),
 	}
-	client := clientFlags(cmd)
+	api := apiFlags(cmd)
 	cmd.Flags().BoolVar(&attempts, "attempts", false, "show the attempts")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -37,26 +40,18 @@ func newGet() *cobra.Command {
 			var answer struct {
 				Data []message.Attempt `json:"data"`
 			}
-			if err := client().get(cmd.Context(), path+"/attempts", &answer); err != nil {
+			if err := api().Get(cmd.Context(), path+"/attempts", &answer); err != nil {
 				return err
 			}
-			return show(out, asJSON, answer.Data, func(t *table) { fillAttempts(t, answer.Data) })
+			return output.Show(out, asJSON, answer.Data, func(t *output.Table) { fillAttempts(t, answer.Data) })
 		}
 		var m message.Message
-		if err := client().get(cmd.Context(), path, &m); err != nil {
+		if err := api().Get(cmd.Context(), path, &m); err != nil {
 			return err
 		}
-		return show(out, asJSON, m, func(t *table) { fillMessage(t, m) })
+		return output.Show(out, asJSON, m, func(t *output.Table) { fillMessage(t, m) })
 	}
 	return cmd
-}
-
-func parseID(text string) (message.ID, error) {
-	id, err := message.ParseID(text)
-	if err != nil {
-		return id, usage(fmt.Errorf("%q is not a message's id: it is a UUID, such as 01932a5c-6a00-7f3e-9b1d-0242ac120002", text))
-	}
-	return id, nil
 }
 
 // listFlags say what is listed.
@@ -67,25 +62,25 @@ type listFlags struct {
 	after, before               string
 	limit                       int
 	json                        bool
-	numbers                     numbers
+	numbers                     input.PhoneNumbers
 }
 
 // query is what the flags ask the API for.
 func (flags *listFlags) query() (url.Values, error) {
 	if flags.limit < 1 || flags.limit > maxPage {
-		return nil, usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+		return nil, exit.Usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 	}
-	if err := flags.numbers.check(); err != nil {
+	if err := flags.numbers.Check(); err != nil {
 		return nil, err
 	}
-	to, err := flags.numbers.read(flags.to)
+	to, err := flags.numbers.Read(flags.to)
 	if err != nil {
-		return nil, usage(fmt.Errorf("--to: %q %w", flags.to, err))
+		return nil, exit.Usage(fmt.Errorf("--to: %q %w", flags.to, err))
 	}
 	query := url.Values{"limit": {strconv.Itoa(flags.limit)}}
 	for _, status := range flags.statuses {
 		if _, ok := message.ParseStatus(status); !ok {
-			return nil, usage(fmt.Errorf("--status %q: there are %s", status, strings.Join(names(message.Statuses()), ", ")))
+			return nil, exit.Usage(fmt.Errorf("--status %q: there are %s", status, strings.Join(names(message.Statuses()), ", ")))
 		}
 		query.Add("status", status)
 	}
@@ -109,12 +104,12 @@ func newList() *cobra.Command {
   dispatch list --created-after 1h --to +905551111111
   dispatch list --json | jq -r '.data[].id'`,
 	}
-	client := clientFlags(cmd)
+	api := apiFlags(cmd)
 	f := cmd.Flags()
 	f.StringSliceVar(&flags.statuses, "status", nil, "only these states; repeatable")
 	f.StringVar(&flags.destination, "destination", "", "only this destination")
 	f.StringVar(&flags.to, "to", "", "only this recipient")
-	flags.numbers.add(f)
+	flags.numbers.Add(f)
 	f.StringVar(&flags.kind, "type", "", "only this type")
 	f.StringVar(&flags.externalID, "external-id", "", "only those to which the webhook gave this messageId")
 	f.StringVar(&flags.key, "key", "", "only the one that was stored under this idempotency key")
@@ -133,13 +128,13 @@ func newList() *cobra.Command {
 			Data       []message.Message `json:"data"`
 			NextCursor *string           `json:"nextCursor"`
 		}
-		if err := client().get(cmd.Context(), "/api/v1/messages?"+query.Encode(), &page); err != nil {
+		if err := api().Get(cmd.Context(), "/api/v1/messages?"+query.Encode(), &page); err != nil {
 			return advised(err, query.Get("to"))
 		}
 		out := cmd.OutOrStdout()
-		err = show(out, flags.json, page, func(t *table) { fillMessages(t, page.Data) })
-		if len(page.Data) == 0 && withoutPlus(query.Get("to")) {
-			fmt.Fprintln(cmd.ErrOrStderr(), plusAdvice)
+		err = output.Show(out, flags.json, page, func(t *output.Table) { fillMessages(t, page.Data) })
+		if len(page.Data) == 0 && input.WithoutPlus(query.Get("to")) {
+			fmt.Fprintln(cmd.ErrOrStderr(), input.PlusAdvice)
 		}
 		if err == nil && !flags.json && page.NextCursor != nil {
 			// Not a row: whoever cuts columns out of this wants messages alone.
@@ -150,45 +145,45 @@ func newList() *cobra.Command {
 	return cmd
 }
 
-func fillMessage(t *table, m message.Message) {
-	t.row("id", m.ID)
-	t.row("status", m.Status)
-	t.row("to", m.To)
+func fillMessage(t *output.Table, m message.Message) {
+	t.Row("id", m.ID)
+	t.Row("status", m.Status)
+	t.Row("to", m.To)
 	if m.Content != "" {
-		t.row("content", m.Content)
+		t.Row("content", m.Content)
 	} else {
-		t.row("payload", string(m.Payload))
+		t.Row("payload", string(m.Payload))
 	}
-	t.row("destination", m.Destination)
+	t.Row("destination", m.Destination)
 	if m.Type != "" {
-		t.row("type", m.Type)
+		t.Row("type", m.Type)
 	}
-	t.row("priority", m.Priority)
-	t.row("attempts", m.Attempts)
-	t.row("created", stamp(&m.CreatedAt))
+	t.Row("priority", m.Priority)
+	t.Row("attempts", m.Attempts)
+	t.Row("created", output.Time(&m.CreatedAt))
 	if m.DeliverAt.Sub(m.CreatedAt) > time.Second { // less lies between two clocks, and between arrival and storing
-		t.row("deliver at", stamp(&m.DeliverAt))
+		t.Row("deliver at", output.Time(&m.DeliverAt))
 	}
 	for _, moment := range []struct {
 		name string
 		at   *time.Time
 	}{{"queued", m.QueuedAt}, {"next attempt", m.NextAttemptAt}, {"sent", m.SentAt}, {"expires", m.ExpiresAt}} {
 		if moment.at != nil {
-			t.row(moment.name, stamp(moment.at))
+			t.Row(moment.name, output.Time(moment.at))
 		}
 	}
 	if m.ExternalID != "" {
-		t.row("external id", m.ExternalID)
+		t.Row("external id", m.ExternalID)
 	}
 	if m.LastError != "" {
-		t.row("last error", cell{m.LastError, styleBad})
+		t.Row("last error", output.Styled(m.LastError, output.StyleBad))
 	}
 }
 
-func fillMessages(t *table, messages []message.Message) {
-	t.head("ID", "STATUS", "TO", "ATTEMPTS", "CREATED", "LAST ERROR")
+func fillMessages(t *output.Table, messages []message.Message) {
+	t.Head("ID", "STATUS", "TO", "ATTEMPTS", "CREATED", "LAST ERROR")
 	for _, m := range messages {
-		t.row(m.ID, m.Status, m.To, m.Attempts, stamp(&m.CreatedAt), cell{m.LastError, styleBad})
+		t.Row(m.ID, m.Status, m.To, m.Attempts, output.Time(&m.CreatedAt), output.Styled(m.LastError, output.StyleBad))
 	}
 }
 
@@ -200,16 +195,16 @@ func rounded(d time.Duration) time.Duration {
 	return d.Round(time.Millisecond)
 }
 
-func fillAttempts(t *table, attempts []message.Attempt) {
-	t.head("NUMBER", "STARTED", "TOOK", "OUTCOME", "STATUS", "ERROR")
+func fillAttempts(t *output.Table, attempts []message.Attempt) {
+	t.Head("NUMBER", "STARTED", "TOOK", "OUTCOME", "STATUS", "ERROR")
 	for _, a := range attempts {
-		outcome := cell{a.Outcome, styleBad}
+		outcome := output.Styled(a.Outcome, output.StyleBad)
 		switch a.Outcome {
 		case message.OutcomeSuccess:
-			outcome.style = styleGood
+			outcome.Style = output.StyleGood
 		case message.OutcomeRetry:
-			outcome.style = styleWait
+			outcome.Style = output.StyleWait
 		}
-		t.row(a.Number, stamp(&a.StartedAt), rounded(a.Duration), outcome, a.HTTPStatus, a.Error)
+		t.Row(a.Number, output.Time(&a.StartedAt), rounded(a.Duration), outcome, a.HTTPStatus, a.Error)
 	}
 }

@@ -4,20 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/connect"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
+	"github.com/message-dispatcher/dispatch/internal/cli/settings"
+	"github.com/message-dispatcher/dispatch/internal/doctor"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
-
-// reachWait bounds how long a server may take to answer at all.
-const reachWait = 5 * time.Second
 
 func newMigrate() *cobra.Command {
 	cmd := &cobra.Command{
@@ -54,7 +52,7 @@ func newMigrateDown() *cobra.Command {
 			return err
 		}
 		if version > 0 && !yes && db.DownLosesData(version) {
-			return usage(fmt.Errorf("taking version %d back drops what is stored in it; --yes does it all the same", version))
+			return exit.Usage(fmt.Errorf("taking version %d back drops what is stored in it; --yes does it all the same", version))
 		}
 		return db.MigrateDown(ctx, pool)
 	})
@@ -80,12 +78,12 @@ func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) err
 	var asJSON bool
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := loadPart[struct{ Postgres service.Postgres }](cmd)
+		cfg, err := settings.Load[struct{ Postgres service.Postgres }](cmd)
 		if err != nil {
 			return err
 		}
 		ctx := cmd.Context()
-		pool, err := openDatabase(ctx, cfg.Postgres.URL())
+		pool, err := connect.Postgres(ctx, cfg.Postgres.URL())
 		if err != nil {
 			return err
 		}
@@ -97,50 +95,9 @@ func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) err
 		if err != nil {
 			return err
 		}
-		return show(cmd.OutOrStdout(), asJSON, state, func(t *table) { fillSchema(t, state) })
+		return output.Show(cmd.OutOrStdout(), asJSON, state, func(t *output.Table) { fillSchema(t, state) })
 	}
 	return cmd
-}
-
-// openDatabase connects, since a pool by itself would not tell.
-func openDatabase(ctx context.Context, url string) (*pgxpool.Pool, error) {
-	pool, err := db.Open(ctx, url, db.Options{Name: "dispatch-cli", MaxConns: 4})
-	if err != nil {
-		return nil, usage(err)
-	}
-	bounded, cancel := context.WithTimeout(ctx, reachWait)
-	defer cancel()
-	if err := pool.Ping(bounded); err != nil {
-		db.Close(pool)
-		if denied(err) || db.Final(err) || errors.Is(err, db.ErrInRecovery) || !db.Unavailable(err) {
-			return nil, fmt.Errorf("Postgres %w: %w", errRefused, shortError{lastLine(err), err})
-		}
-		return nil, unreachable(fmt.Errorf("no answer from Postgres: %w", shortError{lastLine(err), err}))
-	}
-	return pool, nil
-}
-
-// denied says whether Postgres answered, and does not let us: a password, a
-// database that there is not, a right that is missing.
-func denied(err error) bool {
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && slices.Contains([]string{"28", "3D", "42"}, refused.Code[:2])
-}
-
-// shortError says an error in fewer words.
-type shortError struct {
-	text string
-	err  error
-}
-
-func (e shortError) Error() string { return e.text }
-
-func (e shortError) Unwrap() error { return e.err }
-
-// lastLine is the last of the tries that the driver lists.
-func lastLine(err error) string {
-	text := strings.TrimSpace(err.Error())
-	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
 }
 
 func readSchema(ctx context.Context, pool *pgxpool.Pool) (schemaState, error) {
@@ -153,31 +110,19 @@ func readSchema(ctx context.Context, pool *pgxpool.Pool) (schemaState, error) {
 	return state, err
 }
 
-func fillSchema(t *table, s schemaState) {
-	state := cell{"up to date", styleGood}
+func fillSchema(t *output.Table, s schemaState) {
+	state := output.Styled("up to date", output.StyleGood)
 	switch {
 	case s.Unfinished:
-		state = cell{"unfinished: " + unfinishedRemedy, styleBad}
+		state = output.Styled("unfinished: "+doctor.UnfinishedRemedy, output.StyleBad)
 	case s.Version == 0:
-		state = cell{`no schema: "dispatch migrate up" makes it`, styleWait}
+		state = output.Styled(`no schema: "dispatch migrate up" makes it`, output.StyleWait)
 	case s.Version < s.Wanted:
-		state = cell{`behind: "dispatch migrate up" brings it up`, styleWait}
+		state = output.Styled(`behind: "dispatch migrate up" brings it up`, output.StyleWait)
 	case s.Version > s.Wanted:
-		state = cell{"newer than this program", styleWait}
+		state = output.Styled("newer than this program", output.StyleWait)
 	}
-	t.row("schema", s.Version)
-	t.row("program", s.Wanted)
-	t.row("state", state)
-}
-
-const unfinishedRemedy = "find out what kept the last step from its end, put it right, then set dirty to false in schema_migrations, and version to the last one that is complete"
-
-// loadPart reads a part of the configuration from the environment and .env, and
-// tells on standard error what has no effect.
-func loadPart[T any](cmd *cobra.Command) (T, error) {
-	loaded, err := service.LoadWith(service.Parse[T])
-	for _, warning := range append(loaded.Warnings, service.Warnings(service.Environment{}, &loaded.Config)...) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "dispatch: %s\n", warning)
-	}
-	return loaded.Config, err
+	t.Row("schema", s.Version)
+	t.Row("program", s.Wanted)
+	t.Row("state", state)
 }

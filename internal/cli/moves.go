@@ -7,12 +7,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 func newRetry() *cobra.Command {
 	var expiresAt string
-	cmd, client := moveCommand("retry", "Send messages again that are FAILED, CANCELLED or EXPIRED", func() any {
+	cmd, api := moveCommand("retry", "Send messages again that are FAILED, CANCELLED or EXPIRED", func() any {
 		if expiresAt == "" {
 			return nil
 		}
@@ -22,7 +25,7 @@ func newRetry() *cobra.Command {
 	cmd.Example = `  dispatch retry 01932a5c-6a00-7f3e-9b1d-0242ac120002
   dispatch retry --status failed --created-after 24h --dry-run
   dispatch retry --all`
-	byFilter(cmd, client)
+	byFilter(cmd, api)
 	return cmd
 }
 
@@ -36,19 +39,19 @@ func newCancel() *cobra.Command {
 type moved struct {
 	ID      message.ID       `json:"id"`
 	Message *message.Message `json:"message,omitempty"`
-	Error   *problem         `json:"error,omitempty"`
+	Error   *client.Problem  `json:"error,omitempty"`
 }
 
 // moveCommand moves the messages whose ids are given, one after the other. A
 // refusal does not keep the others from being moved; an API that is away does.
-func moveCommand(verb, short string, body func() any) (cmd *cobra.Command, client func() *client) {
+func moveCommand(verb, short string, body func() any) (cmd *cobra.Command, api func() *client.Client) {
 	var asJSON bool
 	cmd = &cobra.Command{
 		Use: verb + " ID…", Short: short, GroupID: "messages",
 		Long: short + ".\nWhat is refused is told for each; then the exit code is 1.",
 		Args: cobra.MinimumNArgs(1),
 	}
-	client = clientFlags(cmd)
+	api = apiFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		results := make([]moved, len(args))
@@ -62,14 +65,14 @@ func moveCommand(verb, short string, body func() any) (cmd *cobra.Command, clien
 		var failed error
 		done := 0
 		for i := range results {
-			refusal, err := move(cmd, client(), verb, body(), &results[i])
+			refusal, err := move(cmd, api(), verb, body(), &results[i])
 			if err != nil {
 				failed = err
 				break
 			}
 			done++
 			if refusal != nil {
-				failed = &exitError{code: exitFailed}
+				failed = exit.Silent(exit.CodeFailed)
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", results[i].ID, refusal)
 			}
 		}
@@ -77,32 +80,32 @@ func moveCommand(verb, short string, body func() any) (cmd *cobra.Command, clien
 		if done == 0 {
 			return failed
 		}
-		return errors.Join(failed, show(cmd.OutOrStdout(), asJSON, results, func(t *table) { fillMoved(t, results) }))
+		return errors.Join(failed, output.Show(cmd.OutOrStdout(), asJSON, results, func(t *output.Table) { fillMoved(t, results) }))
 	}
-	return cmd, client
+	return cmd, api
 }
 
-func move(cmd *cobra.Command, api *client, verb string, body any, result *moved) (refusal *problem, err error) {
+func move(cmd *cobra.Command, api *client.Client, verb string, body any, result *moved) (refusal *client.Problem, err error) {
 	var m message.Message
-	err = api.call(cmd.Context(), request{
-		method: http.MethodPost, path: "/api/v1/messages/" + result.ID.String() + "/" + verb, body: body,
+	err = api.Call(cmd.Context(), client.Request{
+		Method: http.MethodPost, Path: "/api/v1/messages/" + result.ID.String() + "/" + verb, Body: body,
 	}, &m)
-	var exit *exitError
+	var coded *exit.Error
 	switch {
 	case err == nil:
 		result.Message = &m
 		return nil, nil
-	case errors.As(err, &exit) || !errors.As(err, &refusal):
+	case errors.As(err, &coded) || !errors.As(err, &refusal):
 		return nil, err
 	}
 	result.Error = refusal
 	return refusal, nil
 }
 
-func fillMoved(t *table, results []moved) {
+func fillMoved(t *output.Table, results []moved) {
 	for _, r := range results {
 		if r.Message != nil {
-			t.row(r.ID, r.Message.Status, r.Message.To)
+			t.Row(r.ID, r.Message.Status, r.Message.To)
 		}
 	}
 }

@@ -8,6 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -36,10 +39,10 @@ before is still delivered.`
 func paceCommand(verb, short, method string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{Use: verb, Short: short, GroupID: "pace"}
-	client := clientFlags(cmd)
+	api := apiFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return showPace(cmd, client(), asJSON, request{method: method, path: "/api/v1/messaging/" + verb})
+		return showPace(cmd, api(), asJSON, client.Request{Method: method, Path: "/api/v1/messaging/" + verb})
 	}
 	return cmd
 }
@@ -56,7 +59,7 @@ earlier of its old time and the last tick plus the new interval. An interval of
 		Example: `  dispatch configure --interval 30s --batch-size 10
   dispatch configure --interval 0 --batch-size 500`,
 	}
-	client := clientFlags(cmd)
+	api := apiFlags(cmd)
 	f := cmd.Flags()
 	f.DurationVar(&interval, "interval", 0, fmt.Sprintf("time between two ticks: 0, or from 1ms to %s", message.MaxInterval))
 	f.IntVar(&batchSize, "batch-size", 0, fmt.Sprintf("messages of a tick: from 1 to %d", message.MaxBatchSize))
@@ -65,56 +68,56 @@ earlier of its old time and the last tick plus the new interval. An interval of
 		change := map[string]any{}
 		if f.Changed("interval") {
 			if interval < 0 || interval > message.MaxInterval || (interval > 0 && interval < time.Millisecond) {
-				return usage(fmt.Errorf("--interval must be 0 or from 1ms to %s", message.MaxInterval))
+				return exit.Usage(fmt.Errorf("--interval must be 0 or from 1ms to %s", message.MaxInterval))
 			}
 			change["interval"] = interval.String()
 		}
 		if f.Changed("batch-size") {
 			if batchSize < 1 || batchSize > message.MaxBatchSize {
-				return usage(fmt.Errorf("--batch-size must be from 1 to %d", message.MaxBatchSize))
+				return exit.Usage(fmt.Errorf("--batch-size must be from 1 to %d", message.MaxBatchSize))
 			}
 			change["batchSize"] = batchSize
 		}
 		if len(change) == 0 {
-			return usage(errors.New("--interval or --batch-size must be given, or both"))
+			return exit.Usage(errors.New("--interval or --batch-size must be given, or both"))
 		}
-		return showPace(cmd, client(), asJSON, request{method: http.MethodPatch, path: "/api/v1/messaging", body: change})
+		return showPace(cmd, api(), asJSON, client.Request{Method: http.MethodPatch, Path: "/api/v1/messaging", Body: change})
 	}
 	return cmd
 }
 
 // showPace asks for something that is answered with where everything stands.
-func showPace(cmd *cobra.Command, api *client, asJSON bool, r request) error {
+func showPace(cmd *cobra.Command, api *client.Client, asJSON bool, r client.Request) error {
 	var overview message.Overview
-	if err := api.call(cmd.Context(), r, &overview); err != nil {
+	if err := api.Call(cmd.Context(), r, &overview); err != nil {
 		return err
 	}
-	return show(cmd.OutOrStdout(), asJSON, overview, func(t *table) { fillOverview(t, overview) })
+	return output.Show(cmd.OutOrStdout(), asJSON, overview, func(t *output.Table) { fillOverview(t, overview) })
 }
 
-func fillOverview(t *table, o message.Overview) {
-	state := cell{o.State, styleGood}
+func fillOverview(t *output.Table, o message.Overview) {
+	state := output.Styled(o.State, output.StyleGood)
 	if o.State == message.StateStopped {
-		state.style = styleWait
+		state.Style = output.StyleWait
 	}
 	if o.Changed != nil && !*o.Changed {
-		state.text += " (it was already)"
+		state.Text += " (it was already)"
 	}
-	t.row("state", state)
-	t.row("pace", pace(o))
+	t.Row("state", state)
+	t.Row("pace", pace(o))
 	if o.LastTickAt != nil {
-		t.row("last tick", fmt.Sprintf("%s, %d emitted", stamp(o.LastTickAt), o.LastBatch))
+		t.Row("last tick", fmt.Sprintf("%s, %d emitted", output.Time(o.LastTickAt), o.LastBatch))
 	} else {
-		t.row("last tick", "none yet")
+		t.Row("last tick", "none yet")
 	}
 	if o.OldestPendingAt != nil {
-		t.row("oldest pending", stamp(o.OldestPendingAt))
+		t.Row("oldest pending", output.Time(o.OldestPendingAt))
 	}
 	for _, status := range message.Statuses() {
-		t.row(status, o.Counts[status])
+		t.Row(status, o.Counts[status])
 	}
 	for _, instance := range o.Instances {
-		t.row(instance.Service, fmt.Sprintf("%s since %s", instance.ID, stamp(&instance.Since)))
+		t.Row(instance.Service, fmt.Sprintf("%s since %s", instance.ID, output.Time(&instance.Since)))
 	}
 }
 
@@ -138,13 +141,4 @@ func pace(o message.Overview) string {
 		}
 	}
 	return fmt.Sprintf("%d %s every %s; next tick %s", o.BatchSize, noun, interval, next)
-}
-
-// names are the texts of words.
-func names[T ~string](words []T) []string {
-	texts := make([]string, len(words))
-	for i, word := range words {
-		texts[i] = string(word)
-	}
-	return texts
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/clitest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -16,12 +17,12 @@ func TestThePace(t *testing.T) {
 	i := startUp(t, "PROCESSING_INTERVAL", "24h", "BATCH_SIZE", "2")
 	require.Eventually(t, func() bool {
 		var o message.Overview
-		require.NoError(t, json.Unmarshal([]byte(i.dispatch(t, "status", "--json").ok(t)), &o))
+		require.NoError(t, json.Unmarshal([]byte(i.Dispatch(t, "status", "--json").OK(t)), &o))
 		return len(o.Instances) == 3 && o.LastTickAt != nil && o.NextTickAt != nil
 	}, patience, 20*time.Millisecond)
-	i.send(t, "+905551111111", "hello")
+	i.Send(t, "+905551111111", "hello")
 
-	status := golden(i.dispatch(t, "status").ok(t))
+	status := golden(i.Dispatch(t, "status").OK(t))
 	status = regexp.MustCompile(`at \d\d:\d\d:\d\d, in \S+`).ReplaceAllString(status, "<then>")
 	require.Equal(t, `state           RUNNING
 pace            2 messages every 24h0m0s; next tick <then>
@@ -39,28 +40,28 @@ ingest          <instance> since <date and time, UTC+n>.
 sender          <instance> since <date and time, UTC+n>.
 `, status)
 
-	require.Equal(t, "STOPPED", field(i.dispatch(t, "stop").ok(t), "state"))
-	require.Equal(t, "STOPPED (it was already)", field(i.dispatch(t, "stop").ok(t), "state"))
-	require.Equal(t, "RUNNING", field(i.dispatch(t, "start").ok(t), "state"))
+	require.Equal(t, "STOPPED", clitest.Field(i.Dispatch(t, "stop").OK(t), "state"))
+	require.Equal(t, "STOPPED (it was already)", clitest.Field(i.Dispatch(t, "stop").OK(t), "state"))
+	require.Equal(t, "RUNNING", clitest.Field(i.Dispatch(t, "start").OK(t), "state"))
 
 	var o message.Overview
-	changed := i.dispatch(t, "configure", "--interval", "30s", "--batch-size", "10", "--json")
-	require.NoError(t, json.Unmarshal([]byte(changed.ok(t)), &o))
+	changed := i.Dispatch(t, "configure", "--interval", "30s", "--batch-size", "10", "--json")
+	require.NoError(t, json.Unmarshal([]byte(changed.OK(t)), &o))
 	require.Equal(t, message.Duration(30*time.Second), o.Interval)
 	require.Equal(t, 10, o.BatchSize)
-	require.Contains(t, i.dispatch(t, "configure", "--batch-size", "1").ok(t), "1 message every 30s", "what is not given stays")
-	require.Contains(t, i.dispatch(t, "configure", "--interval", "0").ok(t), "as fast as possible")
+	require.Contains(t, i.Dispatch(t, "configure", "--batch-size", "1").OK(t), "1 message every 30s", "what is not given stays")
+	require.Contains(t, i.Dispatch(t, "configure", "--interval", "0").OK(t), "as fast as possible")
 }
 
 func TestThePaceSaysWhatIsAllowed(t *testing.T) {
 	t.Parallel()
-	dispatch(t, "configure").fails(t, 2, "--interval or --batch-size")
-	dispatch(t, "configure", "--interval", "1us").fails(t, 2, "0 or from 1ms to 720h0m0s")
-	dispatch(t, "configure", "--interval", "soon").fails(t, 2, "--interval")
-	dispatch(t, "configure", "--batch-size", "0").fails(t, 2, "from 1 to 10000")
-	dispatch(t, "configure", "--batch-size", "1", "--url", unused).fails(t, 3, "no answer")
+	dispatch(t, "configure").Fails(t, 2, "--interval or --batch-size")
+	dispatch(t, "configure", "--interval", "1us").Fails(t, 2, "0 or from 1ms to 720h0m0s")
+	dispatch(t, "configure", "--interval", "soon").Fails(t, 2, "--interval")
+	dispatch(t, "configure", "--batch-size", "0").Fails(t, 2, "from 1 to 10000")
+	dispatch(t, "configure", "--batch-size", "1", "--url", unused).Fails(t, 3, "no answer")
 	for _, verb := range []string{"status", "start", "stop"} {
-		dispatch(t, verb, "now").fails(t, 2, verb+" --help")
-		dispatch(t, verb, "--url", unused).fails(t, 3, "no answer")
+		dispatch(t, verb, "now").Fails(t, 2, verb+" --help")
+		dispatch(t, verb, "--url", unused).Fails(t, 3, "no answer")
 	}
 }

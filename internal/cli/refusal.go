@@ -6,12 +6,14 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/internal/cli/client"
 )
 
 // asArguments words a refusal of the API in the arguments of the command that
 // was given: nobody who typed one has written a field, or a body.
 func asArguments(cmd *cobra.Command, err error) {
-	var refusal *problem
+	var refusal *client.Problem
 	if !errors.As(err, &refusal) {
 		return
 	}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -42,13 +44,13 @@ func (f *retryFilter) given(cmd *cobra.Command) string {
 	return ""
 }
 
-// request is the body of POST /api/v1/messages/retry.
+// Request is the body of POST /api/v1/messages/retry.
 func (f *retryFilter) request() (map[string]any, error) {
 	body := map[string]any{"dryRun": f.dryRun}
 	for _, name := range f.statuses {
 		status, ok := message.ParseStatus(name)
 		if !ok || !message.Redrive.Allows(status) {
-			return nil, usage(fmt.Errorf("--status %q: there are %s", name, strings.Join(names(message.Redrive.From), ", ")))
+			return nil, exit.Usage(fmt.Errorf("--status %q: there are %s", name, strings.Join(names(message.Redrive.From), ", ")))
 		}
 	}
 	if len(f.statuses) > 0 {
@@ -72,7 +74,7 @@ type retried struct {
 }
 
 // retryAll retries what a filter matches.
-func retryAll(ctx context.Context, api *client, f *retryFilter) (retried, error) {
+func retryAll(ctx context.Context, api *client.Client, f *retryFilter) (retried, error) {
 	body, err := f.request()
 	if err != nil {
 		return retried{}, err
@@ -80,7 +82,7 @@ func retryAll(ctx context.Context, api *client, f *retryFilter) (retried, error)
 	total := retried{DryRun: f.dryRun}
 	for first := true; ; first = false {
 		var next retried
-		if err := api.call(ctx, request{method: http.MethodPost, path: "/api/v1/messages/retry", body: body}, &next); err != nil {
+		if err := api.Call(ctx, client.Request{Method: http.MethodPost, Path: "/api/v1/messages/retry", Body: body}, &next); err != nil {
 			if total.Retried > 0 {
 				err = fmt.Errorf("%w\n  %d messages were retried before that; the same command goes on", err, total.Retried)
 			}
@@ -97,7 +99,7 @@ func retryAll(ctx context.Context, api *client, f *retryFilter) (retried, error)
 }
 
 // byFilter has a command that takes ids take a filter instead.
-func byFilter(cmd *cobra.Command, api func() *client) {
+func byFilter(cmd *cobra.Command, api func() *client.Client) {
 	filter := &retryFilter{}
 	filter.flags(cmd)
 	byID := cmd.RunE
@@ -106,33 +108,25 @@ func byFilter(cmd *cobra.Command, api func() *client) {
 		flag := filter.given(cmd)
 		switch {
 		case len(args) > 0 && flag != "":
-			return usage(fmt.Errorf("%s goes without ids", flag))
+			return exit.Usage(fmt.Errorf("%s goes without ids", flag))
 		case len(args) > 0:
 			return byID(cmd, args)
 		case flag == "":
-			return usage(errors.New("ID is missing, or --all, or a filter such as --status failed\nSee \"dispatch retry --help\""))
+			return exit.Usage(errors.New("ID is missing, or --all, or a filter such as --status failed\nSee \"dispatch retry --help\""))
 		case cmd.Flags().Changed("expires-at"):
-			return usage(errors.New("--expires-at goes with ids alone: what a filter matches is retried without an expiry"))
+			return exit.Usage(errors.New("--expires-at goes with ids alone: what a filter matches is retried without an expiry"))
 		}
 		done, err := retryAll(cmd.Context(), api(), filter)
 		if err != nil {
 			return err
 		}
 		asJSON, _ := cmd.Flags().GetBool("json") // every such command has it
-		return show(cmd.OutOrStdout(), asJSON, done, func(t *table) {
-			t.row("matched", done.Matched)
-			t.row("retried", done.Retried)
+		return output.Show(cmd.OutOrStdout(), asJSON, done, func(t *output.Table) {
+			t.Row("matched", done.Matched)
+			t.Row("retried", done.Retried)
 			if done.DryRun {
-				t.row("nothing was retried")
+				t.Row("nothing was retried")
 			}
 		})
 	}
-}
-
-// past reads a duration ago; everything else is left to the API.
-func past(value string) string {
-	if d, err := time.ParseDuration(value); err == nil {
-		return time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
-	}
-	return value
 }

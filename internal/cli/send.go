@@ -15,6 +15,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/input"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
+	"github.com/message-dispatcher/dispatch/internal/cli/upload"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -24,9 +29,8 @@ type sendFlags struct {
 	priority                                              int
 	metadata                                              map[string]string
 	wait, json                                            bool
-	file, format, keyPrefix                               string
-	encoding, separator                                   string
-	numbers                                               numbers
+	file                                                  input.Options
+	numbers                                               input.PhoneNumbers
 }
 
 func newSend() *cobra.Command {
@@ -36,7 +40,7 @@ func newSend() *cobra.Command {
 		Long: `Sends one message; or with --file one for each line of a file:
 
   NDJSON  a line is the JSON of POST /api/v1/messages
-  CSV     the first line names the columns: ` + columnNames + `
+  CSV     the first line names the columns: ` + input.ColumnNames + `
 
 CSV is read as spreadsheets save it: with commas, semicolons, tabs, or what a
 first line such as sep=; says; with names of columns in any case; in UTF-8, in
@@ -56,28 +60,29 @@ stored again.`,
   zcat messages.ndjson.gz | dispatch send --file - --json`,
 		Args: cobra.RangeArgs(0, 2),
 	}
-	client := clientFlags(cmd)
+	api := apiFlags(cmd)
 	flags.add(cmd.Flags())
-	completeWith(cmd, "format", formatCSV, formatNDJSON)
+	completeWith(cmd, "format", input.FormatCSV, input.FormatNDJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
-		case flags.file != "":
+		case flags.file.Name != "":
 			if err := onlyForFiles(cmd, args); err != nil {
 				return err
 			}
-			if err := flags.numbers.check(); err != nil {
+			if err := flags.numbers.Check(); err != nil {
 				return err
 			}
-			return sendFile(cmd, client(), flags)
+			flags.file.Numbers = flags.numbers
+			return upload.Run(cmd, api(), flags.file, flags.json)
 		case len(args) == 0:
-			return usage(errors.New("TO is missing, or --file FILE"))
-		case flags.keyPrefix != "" || flags.format != "" || flags.encoding != "" || flags.separator != "":
-			return usage(errors.New("--key-prefix, --format, --encoding and --separator go with --file"))
+			return exit.Usage(errors.New("TO is missing, or --file FILE"))
+		case flags.file != input.Options{}:
+			return exit.Usage(errors.New("--key-prefix, --format, --encoding and --separator go with --file"))
 		}
-		if err := flags.numbers.check(); err != nil {
+		if err := flags.numbers.Check(); err != nil {
 			return err
 		}
-		return sendOne(cmd, client(), args, flags)
+		return sendOne(cmd, api(), args, flags)
 	}
 	return cmd
 }
@@ -92,12 +97,12 @@ func (flags *sendFlags) add(f *pflag.FlagSet) {
 	f.StringToStringVar(&flags.metadata, "meta", nil, "metadata, KEY=VALUE; repeatable")
 	f.StringVar(&flags.key, "key", "", "idempotency key: the same one again sends nothing")
 	f.BoolVar(&flags.wait, "wait", false, "wait until the message is in a final state; exit 1 unless that is SENT")
-	f.StringVar(&flags.file, "file", "", "send every line of this file; - reads standard input")
-	f.StringVar(&flags.format, "format", "", "of the file: ndjson or csv (default: by its name, or its first character)")
-	f.StringVar(&flags.keyPrefix, "key-prefix", "", "idempotency key of each line of the file: this and the line's number")
-	f.StringVar(&flags.encoding, "encoding", "", "of the file, such as windows-1254 (default: by its byte order mark, else UTF-8)")
-	f.StringVar(&flags.separator, "separator", "", "between the cells of the file: a character, or tab (default: by its first line)")
-	flags.numbers.add(f)
+	f.StringVar(&flags.file.Name, "file", "", "send every line of this file; - reads standard input")
+	f.StringVar(&flags.file.Format, "format", "", "of the file: ndjson or csv (default: by its name, or its first character)")
+	f.StringVar(&flags.file.KeyPrefix, "key-prefix", "", "idempotency key of each line of the file: this and the line's number")
+	f.StringVar(&flags.file.Encoding, "encoding", "", "of the file, such as windows-1254 (default: by its byte order mark, else UTF-8)")
+	f.StringVar(&flags.file.Separator, "separator", "", "between the cells of the file: a character, or tab (default: by its first line)")
+	flags.numbers.Add(f)
 	f.BoolVar(&flags.json, "json", false, "print JSON; with --file a line for each line of it, then the sums")
 }
 
@@ -105,26 +110,26 @@ func (flags *sendFlags) add(f *pflag.FlagSet) {
 // says for itself.
 func onlyForFiles(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage(errors.New("--file takes no TO and no CONTENT"))
+		return exit.Usage(errors.New("--file takes no TO and no CONTENT"))
 	}
 	var err error
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
 		case "file", "format", "key-prefix", "json", "url", "encoding", "separator", "country", "plus":
 		default:
-			err = usage(fmt.Errorf("--%s does not go with --file; --format, --encoding, --separator, --country, --plus, --key-prefix, --json and --url do", f.Name))
+			err = exit.Usage(fmt.Errorf("--%s does not go with --file; --format, --encoding, --separator, --country, --plus, --key-prefix, --json and --url do", f.Name))
 		}
 	})
 	return err
 }
 
-func sendOne(cmd *cobra.Command, api *client, args []string, flags sendFlags) error {
+func sendOne(cmd *cobra.Command, api *client.Client, args []string, flags sendFlags) error {
 	body, err := flags.message(cmd, args)
 	if err != nil {
 		return err
 	}
 	var m message.Message
-	err = api.call(cmd.Context(), request{method: http.MethodPost, path: "/api/v1/messages", body: body, key: flags.key}, &m)
+	err = api.Call(cmd.Context(), client.Request{Method: http.MethodPost, Path: "/api/v1/messages", Body: body, Key: flags.key}, &m)
 	if err != nil {
 		return advised(err, args[0])
 	}
@@ -133,60 +138,60 @@ func sendOne(cmd *cobra.Command, api *client, args []string, flags sendFlags) er
 			return err
 		}
 	}
-	if err := show(cmd.OutOrStdout(), flags.json, m, func(t *table) { fillMessage(t, m) }); err != nil {
+	if err := output.Show(cmd.OutOrStdout(), flags.json, m, func(t *output.Table) { fillMessage(t, m) }); err != nil {
 		return err
 	}
 	if flags.wait && m.Status != message.Sent {
-		return &exitError{code: exitFailed}
+		return exit.Silent(exit.CodeFailed)
 	}
 	return nil
 }
 
 // advised adds to a refusal of a number without a + how it is read.
 func advised(err error, to string) error {
-	var refusal *problem
-	if errors.As(err, &refusal) && refusesNumber(refusal) && withoutPlus(to) {
-		return fmt.Errorf("%w\n  %s", err, plusAdvice)
+	var refusal *client.Problem
+	if errors.As(err, &refusal) && client.RefusesNumber(refusal) && input.WithoutPlus(to) {
+		return fmt.Errorf("%w\n  %s", err, input.PlusAdvice)
 	}
 	return err
 }
 
 // message is the body that the flags and arguments ask for.
 func (flags *sendFlags) message(cmd *cobra.Command, args []string) ([]byte, error) {
-	to, err := flags.numbers.read(args[0])
+	to, err := flags.numbers.Read(args[0])
 	if err != nil {
-		return nil, usage(fmt.Errorf("TO: %q %w", args[0], err))
+		return nil, exit.Usage(fmt.Errorf("TO: %q %w", args[0], err))
 	}
-	var body object
-	body.text("to", to)
+	var body input.Object
+	body.Text("to", to)
 	if len(args) == 2 {
-		body.raw("content", quoted(args[1]))
+		body.Raw("content", input.Quoted(args[1]))
 	}
 	if flags.payload != "" {
 		payload, err := readPayload(cmd.InOrStdin(), flags.payload)
 		if err != nil {
 			return nil, err
 		}
-		body.raw("payload", payload)
+		body.Raw("payload", payload)
 	}
 	if cmd.Flags().Changed("priority") {
 		if flags.priority < 0 || flags.priority > message.MaxPriority {
-			return nil, usage(fmt.Errorf("--priority must be from 0 to %d", message.MaxPriority))
+			return nil, exit.Usage(fmt.Errorf("--priority must be from 0 to %d", message.MaxPriority))
 		}
-		body.raw("priority", []byte(strconv.Itoa(flags.priority)))
+		body.Raw("priority", []byte(strconv.Itoa(flags.priority)))
 	}
-	body.text("destination", flags.destination)
-	body.text("type", flags.kind)
-	body.text("deliverAt", moment(flags.deliverAt))
-	body.text("expiresAt", moment(flags.expiresAt))
+	body.Text("destination", flags.destination)
+	body.Text("type", flags.kind)
+	body.Text("deliverAt", moment(flags.deliverAt))
+	body.Text("expiresAt", moment(flags.expiresAt))
 	if len(flags.metadata) > 0 {
 		metadata, err := json.Marshal(flags.metadata)
 		if err != nil {
 			return nil, err
 		}
-		body.raw("metadata", metadata)
+		body.Raw("metadata", metadata)
 	}
-	return body.bytes(), nil
+	return body.Bytes(), nil
 }
 
 func readPayload(in io.Reader, value string) ([]byte, error) {
@@ -199,27 +204,19 @@ func readPayload(in io.Reader, value string) ([]byte, error) {
 		text, err = os.ReadFile(value[1:])
 	}
 	if err != nil {
-		return nil, usage(fmt.Errorf("read payload: %w", err))
+		return nil, exit.Usage(fmt.Errorf("read payload: %w", err))
 	}
-	if at := invalidUTF8(string(text)); at >= 0 {
-		return nil, usage(fmt.Errorf("the payload is not UTF-8: byte %d is 0x%02X", at+1, text[at]))
+	if at := input.InvalidUTF8(string(text)); at >= 0 {
+		return nil, exit.Usage(fmt.Errorf("the payload is not UTF-8: byte %d is 0x%02X", at+1, text[at]))
 	}
 	if !json.Valid(text) {
-		return nil, usage(errors.New("the payload is not JSON"))
+		return nil, exit.Usage(errors.New("the payload is not JSON"))
 	}
 	return text, nil
 }
 
-// moment reads a duration from now; everything else is left to the API.
-func moment(value string) string {
-	if d, err := time.ParseDuration(value); err == nil {
-		return time.Now().Add(d).UTC().Format(time.RFC3339Nano)
-	}
-	return value
-}
-
 // awaitFinal asks until the message is in a final state.
-func awaitFinal(ctx context.Context, api *client, m *message.Message) error {
+func awaitFinal(ctx context.Context, api *client.Client, m *message.Message) error {
 	const pause = 250 * time.Millisecond
 	for !m.Status.Final() {
 		select {
@@ -228,7 +225,7 @@ func awaitFinal(ctx context.Context, api *client, m *message.Message) error {
 		case <-time.After(pause):
 		}
 		*m = message.Message{ID: m.ID}
-		if err := api.get(ctx, "/api/v1/messages/"+m.ID.String(), m); err != nil {
+		if err := api.Get(ctx, "/api/v1/messages/"+m.ID.String(), m); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher"
@@ -55,7 +56,7 @@ func serviceCommand[T any](name, short string, work func(context.Context, T, *za
 		Use: name, Short: short, GroupID: "run",
 		RunE: func(*cobra.Command, []string) error {
 			if code := service.Execute(name, work); code != 0 {
-				return &exitError{code: code}
+				return exit.Silent(code)
 			}
 			return nil
 		},

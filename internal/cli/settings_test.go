@@ -1,56 +1,31 @@
 package cli
 
 import (
-	"net/url"
 	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/clitest"
 	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
-
-// oddPassword has what a URL, a shell, a .env file and a config file each read
-// in a way of their own.
-const oddPassword = `p@s/s:w#r?d%41$HOME'"\n`
-
-func TestRedisIsGivenTheUserAndThePasswordAsTheyWereSet(t *testing.T) {
-	t.Parallel()
-	at, err := url.Parse(startRedis(t))
-	require.NoError(t, err)
-	client := redisClient(t, at.String())
-	require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "shop", "on", ">"+oddPassword, "~*", "&*", "+@all").Err())
-	require.NoError(t, client.Do(t.Context(), "CONFIG", "SET", "maxmemory-policy", "noeviction").Err())
-
-	host := settingsOf("REDIS_HOST", at.Hostname(), "REDIS_PORT", at.Port(), "REDIS_USER", "shop", "REDIS_PASSWORD", oddPassword)
-	address := url.URL{Scheme: "redis", User: url.UserPassword("shop", oddPassword), Host: at.Host}
-	for _, env := range []service.Environment{host, settingsOf("REDIS_URL", address.String())} {
-		cfg, err := up.Parse(env, "")
-		require.NoError(t, err)
-		require.Empty(t, service.Warnings(env, &cfg))
-		d := &doctor{env: env, cfg: cfg}
-		d.redis(t.Context())
-		require.NoError(t, d.verdict(), "%v", d.findings)
-		require.Contains(t, d.findings[0].Detail, "reachable")
-	}
-}
 
 // A file of another program stands in the way of no client.
 func TestClientsReadTheirSettingsFromDotEnvIfTheyCan(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile(".env", []byte("DISPATCH_URL="+unused+"\n"), 0o600))
-	dispatch(t, "status").fails(t, 3, "no answer from "+unused)
+	dispatch(t, "status").Fails(t, 3, "no answer from "+unused)
 	require.NoError(t, os.WriteFile(".env", []byte("other: yaml\n"), 0o600))
-	dispatch(t, "status", "--url", unused).fails(t, 3, "dispatch: .env: line 1 is not of the form NAME=value; what it sets has no effect", "no answer from "+unused)
+	dispatch(t, "status", "--url", unused).Fails(t, 3, "dispatch: .env: line 1 is not of the form NAME=value; what it sets has no effect", "no answer from "+unused)
 
 	t.Setenv("DISPATCH_API_KEY", `"key"`)
-	dispatch(t, "status", "--url", unused).fails(t, 2, "DISPATCH_API_KEY must be a key as API_KEYS has it")
+	dispatch(t, "status", "--url", unused).Fails(t, 2, "DISPATCH_API_KEY must be a key as API_KEYS has it")
 }
 
 func TestUpSaysWhatItIgnores(t *testing.T) {
 	t.Parallel()
-	env := settingsOf("DB_USER", "u", "DB_PASSWORD", "geheim", "REDIS_PASSWORD", "geheim", "REDIS_SENTINEL", "main", "NATS_CREDS", "/nowhere", "HEALTH_ADDR", ":1")
+	env := clitest.Settings("DB_USER", "u", "DB_PASSWORD", "geheim", "REDIS_PASSWORD", "geheim", "REDIS_SENTINEL", "main", "NATS_CREDS", "/nowhere", "HEALTH_ADDR", ":1")
 	cfg, err := up.Parse(env, "")
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/internal/receiver"
 )
 
@@ -34,10 +36,10 @@ func newSink() *cobra.Command {
 	f.BoolVar(&options.JSON, "json", false, "print JSON lines: where it listens, then each request")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if options.FailRate < 0 || options.FailRate > 1 {
-			return usage(errors.New("--fail-rate must be from 0 to 1"))
+			return exit.Usage(errors.New("--fail-rate must be from 0 to 1"))
 		}
 		if options.Status < 300 || options.Status > 599 {
-			return usage(errors.New("--status must be from 300 to 599"))
+			return exit.Usage(errors.New("--status must be from 300 to 599"))
 		}
 		if !quiet {
 			options.Out = cmd.OutOrStdout()
@@ -64,7 +66,7 @@ func serveSink(cmd *cobra.Command, addr string, options receiver.Options) error 
 	}()
 	address := "http://" + listener.Addr().String()
 	if options.JSON {
-		if err := printJSON(cmd.OutOrStdout(), map[string]string{"listening": address}, ""); err != nil {
+		if err := output.JSON(cmd.OutOrStdout(), map[string]string{"listening": address}, ""); err != nil {
 			return err
 		}
 	} else {

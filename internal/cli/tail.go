@@ -15,6 +15,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/connect"
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
+	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -53,11 +57,11 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		if err := flags.check(); err != nil {
 			return err
 		}
-		cfg, err := loadPart[struct{ NATS service.NATS }](cmd)
+		cfg, err := settings.Load[struct{ NATS service.NATS }](cmd)
 		if err != nil {
 			return err
 		}
-		js, err := connectNATS(events.Access(cfg.NATS.NATSAccess),
+		js, err := connect.NATS(events.Access(cfg.NATS.NATSAccess),
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 				if err != nil { // without one it is our own farewell
 					fmt.Fprintln(cmd.ErrOrStderr(), "NATS is away; waiting for it")
@@ -76,14 +80,14 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 func (flags *tailFlags) check() error {
 	for _, kind := range flags.types {
 		if !slices.Contains(message.EventTypes(), message.EventType(kind)) {
-			return usage(fmt.Errorf("--type %q: there are %s", kind, strings.Join(names(message.EventTypes()), ", ")))
+			return exit.Usage(fmt.Errorf("--type %q: there are %s", kind, strings.Join(names(message.EventTypes()), ", ")))
 		}
 	}
 	if flags.destination != "" && !message.DestinationPattern.MatchString(flags.destination) {
-		return usage(errors.New("--destination must be a destination's name: a-z, 0-9, '_' and '-'"))
+		return exit.Usage(errors.New("--destination must be a destination's name: a-z, 0-9, '_' and '-'"))
 	}
 	if flags.since < 0 || flags.count < 0 {
-		return usage(errors.New("--since and --count must not be negative"))
+		return exit.Usage(errors.New("--since and --count must not be negative"))
 	}
 	if flags.id != "" {
 		id, err := parseID(flags.id)
@@ -112,19 +116,6 @@ func (flags *tailFlags) subjects(topology events.Topology) []string {
 	return slices.Compact(subjects) // the server refuses one that is there twice
 }
 
-// connectNATS connects, and gives up at once when nobody is there.
-func connectNATS(access events.Access, options ...nats.Option) (jetstream.JetStream, error) {
-	options = append(options, nats.RetryOnFailedConnect(false), nats.Timeout(reachWait))
-	js, err := events.Open(access, "dispatch-cli", options...)
-	switch {
-	case events.Refused(err):
-		return nil, fmt.Errorf("NATS %w: %w", errRefused, err)
-	case err != nil:
-		return nil, unreachable(fmt.Errorf("no answer from NATS: %w\n  NATS_URL says where it is", err))
-	}
-	return js, nil
-}
-
 // follow shows events until ctx ends, or as many as were asked for.
 func follow(cmd *cobra.Command, js jetstream.JetStream, topology events.Topology, flags tailFlags) error {
 	ctx := cmd.Context()
@@ -133,14 +124,14 @@ func follow(cmd *cobra.Command, js jetstream.JetStream, topology events.Topology
 		from := time.Now().Add(-flags.since)
 		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
 	}
-	bounded, cancel := context.WithTimeout(ctx, reachWait)
+	bounded, cancel := context.WithTimeout(ctx, connect.Patience)
 	defer cancel()
 	consumer, err := js.OrderedConsumer(bounded, topology.EventsStream(), config)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("there is no stream %s: PREFIX names another installation, or run: dispatch provision", topology.EventsStream())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
-		return unreachable(fmt.Errorf("JetStream does not answer: %w", err))
+		return exit.Unreachable(fmt.Errorf("JetStream does not answer: %w", err))
 	case err != nil:
 		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
 	}
@@ -149,7 +140,7 @@ func follow(cmd *cobra.Command, js jetstream.JetStream, topology events.Topology
 		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
 	}
 	defer messages.Stop()
-	if isTerminal(cmd.ErrOrStderr()) {
+	if output.IsTerminal(cmd.ErrOrStderr()) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "Watching %s; Ctrl-C ends it\n", strings.Join(config.FilterSubjects, " "))
 	}
 	for shown := 0; flags.count == 0 || shown < flags.count; {
@@ -198,24 +189,24 @@ func printEvent(out io.Writer, data []byte, flags tailFlags) (printed bool, err 
 		_, err = fmt.Fprintf(out, "%s\n", data)
 		return true, err
 	}
-	_, err = fmt.Fprintln(out, e.line(coloured(out)))
+	_, err = fmt.Fprintln(out, e.line(output.Coloured(out)))
 	return true, err
 }
 
 var eventStyle = map[message.EventType]*color.Color{
-	message.EventQueued: styleUnder, message.EventAttempted: styleWait, message.EventSent: styleGood,
-	message.EventFailed: styleBad, message.EventExpired: styleBad, message.EventRejected: styleBad, message.EventCancelled: styleQuiet,
+	message.EventQueued: output.StyleUnder, message.EventAttempted: output.StyleWait, message.EventSent: output.StyleGood,
+	message.EventFailed: output.StyleBad, message.EventExpired: output.StyleBad, message.EventRejected: output.StyleBad, message.EventCancelled: output.StyleQuiet,
 }
 
-// line is an event for people.
+// Line is an event for people.
 func (e told) line(colours bool) string {
 	kind := message.EventType(e.Type[strings.LastIndexByte(e.Type, '.')+1:])
-	plain := func(text string) cell { return cell{text: text} }
-	parts := []cell{
+	plain := func(text string) output.Cell { return output.Cell{Text: text} }
+	parts := []output.Cell{
 		plain(e.Time.Local().Format("15:04:05.000")),
-		{fmt.Sprintf("%-9s", kind), eventStyle[kind]},
+		output.Styled(fmt.Sprintf("%-9s", kind), eventStyle[kind]),
 		plain(e.Subject), plain(e.Data.Destination), plain(e.Data.To),
-		{e.Data.Code, styleBad},
+		output.Styled(e.Data.Code, output.StyleBad),
 	}
 	if e.Data.Outcome != nil && e.Data.Outcome.Attempt != nil {
 		attempt := e.Data.Outcome.Attempt
@@ -224,11 +215,11 @@ func (e told) line(colours bool) string {
 	if e.Data.NextAttemptAt != nil && kind == message.EventAttempted {
 		parts = append(parts, plain("next at "+e.Data.NextAttemptAt.Local().Format(time.TimeOnly)))
 	}
-	parts = append(parts, cell{e.Data.LastError, styleBad}, plain(e.Data.ExternalID))
+	parts = append(parts, output.Styled(e.Data.LastError, output.StyleBad), plain(e.Data.ExternalID))
 	var line []string
 	for _, part := range parts {
-		if part.text = printable(part.text); part.text != "" {
-			line = append(line, part.paint(colours))
+		if part.Text = output.Printable(part.Text); part.Text != "" {
+			line = append(line, part.Paint(colours))
 		}
 	}
 	return strings.Join(line, "  ")

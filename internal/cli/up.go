@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -49,7 +51,7 @@ and stops all of it.`,
 		}
 		out := cmd.OutOrStdout()
 		if asJSON {
-			return up.Run(cmd.Context(), cfg, log, nil, func(at up.Addresses) { _ = printJSON(out, addressesOf(at), "") })
+			return up.Run(cmd.Context(), cfg, log, nil, func(at up.Addresses) { _ = output.JSON(out, addressesOf(at), "") })
 		}
 		fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
 		err = up.Run(cmd.Context(), cfg, log, out, func(at up.Addresses) {
@@ -110,9 +112,9 @@ func welcome(cmd *cobra.Command, out io.Writer, at up.Addresses, key string) {
 	}
 	line("Webhook", at.Webhook, at.OwnWebhook, "(built in: shows what arrives; WEBHOOK_URL sets yours)")
 
-	api := newClient(at.API, key)
+	api := client.New(at.API, key)
 	var overview message.Overview
-	if err := api.get(cmd.Context(), "/api/v1/messaging/status", &overview); err == nil {
+	if err := api.Get(cmd.Context(), "/api/v1/messaging/status", &overview); err == nil {
 		line("Pace", pace(overview), false, "")
 		if overview.Interval > message.Duration(2*time.Second) {
 			line("", "faster: PROCESSING_INTERVAL=2s BATCH_SIZE=10, or PROCESSING_INTERVAL=0 for as fast as possible", false, "")

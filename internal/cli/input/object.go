@@ -1,0 +1,37 @@
+package input
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// Object builds a JSON Object. Values that are JSON already go in byte for
+// byte: a payload is sent on as it is, white space and all.
+type Object struct{ body bytes.Buffer }
+
+// Raw adds a member whose value is JSON.
+func (o *Object) Raw(name string, value []byte) {
+	if o.body.Len() > 0 {
+		o.body.WriteByte(',')
+	}
+	o.body.Write(Quoted(name))
+	o.body.WriteByte(':')
+	o.body.Write(value)
+}
+
+// Text adds a string, unless it is empty.
+func (o *Object) Text(name, value string) {
+	if value != "" {
+		o.Raw(name, Quoted(value))
+	}
+}
+
+// Bytes returns the object.
+func (o *Object) Bytes() []byte {
+	return append(append([]byte{'{'}, o.body.Bytes()...), '}')
+}
+
+func Quoted(text string) []byte {
+	data, _ := json.Marshal(text) // a string always has a JSON form
+	return data
+}

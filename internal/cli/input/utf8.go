@@ -1,0 +1,17 @@
+package input
+
+import (
+	"unicode/utf8"
+)
+
+// InvalidUTF8 is where a text stops being UTF-8; -1 if it is.
+func InvalidUTF8(text string) int {
+	for at := 0; at < len(text); {
+		r, size := utf8.DecodeRuneInString(text[at:])
+		if r == utf8.RuneError && size == 1 {
+			return at
+		}
+		at += size
+	}
+	return -1
+}

@@ -1,0 +1,32 @@
+package settings
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// Read reads the environment and .env. A .env that can't be used, which
+// may be that of another program, is told on standard error and done without.
+func Read(cmd *cobra.Command) service.Environment {
+	settings, err := service.ReadEnvironment(os.Environ(), ".env")
+	if err == nil {
+		return settings
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "dispatch: %s; what it sets has no effect\n", err)
+	settings, _ = service.ReadEnvironment(os.Environ(), os.DevNull)
+	return settings
+}
+
+// Load reads a part of the configuration from the environment and .env, and
+// tells on standard error what has no effect.
+func Load[T any](cmd *cobra.Command) (T, error) {
+	loaded, err := service.LoadWith(service.Parse[T])
+	for _, warning := range append(loaded.Warnings, service.Warnings(service.Environment{}, &loaded.Config)...) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "dispatch: %s\n", warning)
+	}
+	return loaded.Config, err
+}

@@ -1,0 +1,157 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/internal/cli/connect"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+func (d *doctor) nats(ctx context.Context) {
+	const check = "nats"
+	cfg := d.cfg.Provision.NATS
+	var refusals refusals
+	js, err := connect.NATS(events.Access(cfg.NATSAccess), nats.ErrorHandler(refusals.hear))
+	switch {
+	case errors.Is(err, connect.ErrRefused):
+		d.away(check, err, natsRemedy(err))
+		return
+	case err != nil:
+		d.away(check, err, "see that it runs, that this machine may connect, and that NATS_URL is right")
+		return
+	}
+	defer events.Close(js)
+	version := js.Conn().ConnectedServerVersion()
+	if events.CheckVersion(version) != nil {
+		d.wrong(check, "reachable, version "+version, upgradeNATS)
+	} else {
+		d.good(check, "reachable, version "+version)
+	}
+	d.maxPayload(js.Conn().MaxPayload(), events.PayloadNeeds{
+		MaxPayloadBytes: d.cfg.Ingest.MaxPayloadBytes, FullContent: d.cfg.Ingest.EventContent == "full",
+	}.Missing(js.Conn()))
+	bounded, cancel := context.WithTimeout(ctx, 2*connect.Patience)
+	defer cancel()
+	d.natsPermissions(bounded, js.Conn(), &refusals)
+	account, err := js.AccountInfo(refusals.until(bounded))
+	switch told := refusals.last(); {
+	case err != nil && told != "":
+		d.wrong(check, "this user may not use JetStream: "+told, allowSubjects)
+		return
+	case err != nil:
+		d.wrong(check, "JetStream does not answer: "+err.Error(), "start the server with JetStream (-js, or jetstream in its configuration), and enable it for the account")
+		return
+	}
+	d.good(check, fmt.Sprintf("JetStream is on, with %d streams", account.Streams))
+	topology := d.cfg.Provision.Topology()
+	sent := time.Now()
+	stream, err := js.Stream(bounded, topology.EventsStream())
+	if err == nil { // if not, there is more to say about it below
+		d.clock(check, stream.CachedInfo().TimeStamp, sent, time.Now())
+	}
+	for _, wanted := range topology.Streams() {
+		d.stream(bounded, js, wanted)
+	}
+	for _, wanted := range topology.Consumers([]string{message.DefaultDestination}) {
+		d.consumer(bounded, js, wanted)
+	}
+}
+
+var upgradeNATS = fmt.Sprintf("upgrade it to version %d.%d or later", events.OldestNATS[0], events.OldestNATS[1])
+
+// maxPayload looks at the largest message that the server takes.
+func (d *doctor) maxPayload(limit int64, missing string) {
+	const check = "nats"
+	remedy := "raise max_payload in the configuration of the NATS server"
+	switch {
+	case limit < events.LeastMaxPayload:
+		d.wrong(check, fmt.Sprintf("max_payload is %d bytes, and has to be at least %d", limit, events.LeastMaxPayload), remedy)
+	case missing != "":
+		d.wrong(check, missing, remedy+", or lower MAX_PAYLOAD_BYTES")
+	}
+}
+
+// natsRemedy says what to do about a server that was reached and with which no
+// connection came about.
+func natsRemedy(err error) string {
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "set NATS_CA to the file with the certificate of the authority that signed the server's"
+	case errors.As(err, new(x509.HostnameError)):
+		return "let NATS_URL have a name that is in the server's certificate"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "renew the server's certificate, and see that this machine's clock is right"
+	case errors.As(err, new(tls.RecordHeaderError)), errors.Is(err, nats.ErrSecureConnWanted):
+		return "it speaks no TLS on this port: correct NATS_URL, and leave NATS_CA and NATS_CERT unset"
+	case errors.As(err, new(*net.OpError)), errors.Is(err, nats.ErrTLS):
+		return "set NATS_CERT and NATS_KEY to a client certificate that the server takes"
+	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return "get new credentials, and put them into the file of NATS_CREDS"
+	case errors.Is(err, nats.ErrMaxConnectionsExceeded), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
+		return "raise max_connections of the server or the account"
+	}
+	return "correct the user and the password, or the token, in NATS_URL, or the file of NATS_CREDS or NATS_NKEY"
+}
+
+const provisionStreams = "run: dispatch provision, with the environment of the services (PREFIX, NATS_REPLICAS); what it can't change it says"
+
+func (d *doctor) stream(ctx context.Context, js jetstream.JetStream, wanted jetstream.StreamConfig) {
+	const check = "stream"
+	stream, err := js.Stream(ctx, wanted.Name)
+	if err != nil {
+		d.missing(check, wanted.Name, err, jetstream.ErrStreamNotFound)
+		return
+	}
+	info := stream.CachedInfo()
+	actual := info.Config
+	if err := events.CheckVersion(actual.Metadata["_nats.ver"]); err != nil { // in a cluster, or at the hub
+		d.wrong(check, fmt.Sprintf("%s is on another server: %s", wanted.Name, err), upgradeNATS)
+	}
+	if differ := events.StreamDifferences(wanted, actual); len(differ) > 0 {
+		d.wrong(check, wanted.Name+": "+strings.Join(differ, "; "), provisionStreams)
+		return
+	}
+	d.good(check, fmt.Sprintf("%s is as it should be, %d messages", wanted.Name, info.State.Msgs))
+}
+
+func (d *doctor) consumer(ctx context.Context, js jetstream.JetStream, wanted events.Consumer) {
+	const check = "consumer"
+	name := wanted.Config.Durable + " of " + wanted.Stream
+	consumer, err := js.Consumer(ctx, wanted.Stream, wanted.Config.Durable)
+	if err != nil {
+		d.missing(check, name, err, jetstream.ErrConsumerNotFound, jetstream.ErrStreamNotFound)
+		return
+	}
+	info := consumer.CachedInfo()
+	differ := events.ConsumerDifferences(wanted.Config, info.Config)
+	switch {
+	case len(differ) > 0:
+		d.wrong(check, name+": "+strings.Join(differ, "; "), provisionStreams)
+	case info.Paused:
+		d.wrong(check, name+" is paused", fmt.Sprintf("resume it: nats consumer resume %s %s", wanted.Stream, wanted.Config.Durable))
+	default:
+		d.good(check, fmt.Sprintf("%s is as it should be, %d to come, %d under way", name, info.NumPending, info.NumAckPending))
+	}
+}
+
+// missing tells what is not there from what could not be asked for.
+func (d *doctor) missing(check, name string, err error, notFound ...error) {
+	for _, expected := range notFound {
+		if errors.Is(err, expected) {
+			d.wrong(check, name+" is missing", provisionStreams)
+			return
+		}
+	}
+	d.away(check, fmt.Errorf("%s: %w", name, err), "see the log of NATS")
+}

@@ -1,0 +1,153 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+const allowSubjects = "allow it in the permissions of this NATS user; docs/OPERATIONS.md lists what the services need"
+
+// refusals gathers what NATS refuses a user. It says so beside the request,
+// which itself is just not answered.
+type refusals struct {
+	mu    sync.Mutex
+	texts []string
+	heard func() // ends the request that is under way
+}
+
+// hear is a nats.ErrHandler.
+func (r *refusals) hear(_ *nats.Conn, _ *nats.Subscription, err error) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.texts = append(r.texts, err.Error())
+	if r.heard != nil {
+		r.heard()
+	}
+}
+
+// until returns a context for one request that also ends when it is refused.
+func (r *refusals) until(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.texts, r.heard = nil, cancel
+	return ctx
+}
+
+// last is what was refused of the last request; empty if nothing was.
+func (r *refusals) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.texts) == 0 {
+		return ""
+	}
+	return r.texts[len(r.texts)-1]
+}
+
+// subjectRules say what a user may publish or subscribe to: with no allowed
+// subjects, everything that is not denied.
+type subjectRules struct {
+	Allow []string `json:"allow"`
+	Deny  []string `json:"deny"`
+}
+
+func (r *subjectRules) allow(subject string) bool {
+	if r == nil {
+		return true
+	}
+	allowed := len(r.Allow) == 0
+	for _, pattern := range r.Allow {
+		allowed = allowed || matches(pattern, subject)
+	}
+	for _, pattern := range r.Deny {
+		allowed = allowed && !matches(pattern, subject)
+	}
+	return allowed
+}
+
+// matches reports whether a subject without wildcards fits a pattern. A
+// pattern may name a queue group behind a space, which is left out of account.
+func matches(pattern, subject string) bool {
+	pattern, _, _ = strings.Cut(pattern, " ")
+	wanted, tokens := strings.Split(pattern, "."), strings.Split(subject, ".")
+	for i, token := range wanted {
+		switch {
+		case i >= len(tokens):
+			return false
+		case token == ">":
+			return true
+		case token != "*" && token != tokens[i]:
+			return false
+		}
+	}
+	return len(wanted) == len(tokens)
+}
+
+// natsPermissions looks for subjects that this user may not use. A server
+// tells that to its user without anything being published.
+func (d *doctor) natsPermissions(ctx context.Context, nc *nats.Conn, refused *refusals) {
+	const check = "nats"
+	answer, err := nc.RequestWithContext(refused.until(ctx), "$SYS.REQ.USER.INFO", nil)
+	var info struct {
+		Data struct {
+			Permissions struct {
+				Publish   *subjectRules `json:"publish"`
+				Subscribe *subjectRules `json:"subscribe"`
+			} `json:"permissions"`
+		} `json:"data"`
+	}
+	if err == nil {
+		err = json.Unmarshal(answer.Data, &info)
+	}
+	if err != nil {
+		d.skip(check, "what this user may do is not to be seen: it may not ask ($SYS.REQ.USER.INFO)", "")
+		return
+	}
+	publish, subscribe := neededSubjects(d.cfg.Provision.NATS.Prefix, events.APIPrefix(d.cfg.Provision.NATS.Domain))
+	var missing []string
+	for _, subject := range publish {
+		if !info.Data.Permissions.Publish.allow(subject) {
+			missing = append(missing, "publish to "+subject)
+		}
+	}
+	for _, subject := range subscribe {
+		if !info.Data.Permissions.Subscribe.allow(subject) {
+			missing = append(missing, "subscribe to "+subject)
+		}
+	}
+	if len(missing) > 0 {
+		d.wrong(check, fmt.Sprintf("this user may not %s", strings.Join(missing, ", ")), allowSubjects)
+		return
+	}
+	d.good(check, "this user may use every subject that is needed")
+}
+
+// neededSubjects lists one subject of each kind that the services together
+// publish and subscribe to.
+func neededSubjects(prefix, api string) (publish, subscribe []string) {
+	topology := events.NewTopology(prefix, 1)
+	const destination = message.DefaultDestination
+	id := message.ID{}
+	publish = []string{
+		topology.Rejected(destination), topology.Deliver(destination, id), topology.Park(destination, id),
+		topology.Event(message.EventCreated, destination), topology.Changed(), topology.Wake(), topology.Control("status"),
+		api + "INFO", api + "STREAM.CREATE." + topology.EventsStream(), api + "CONSUMER.MSG.NEXT." + topology.EventsStream() + "." + events.RecorderConsumer,
+		"$JS.ACK." + topology.EventsStream() + "." + events.RecorderConsumer + ".1.1.1.1.1", "$SRV.PING", "_INBOX.x.y",
+	}
+	subscribe = []string{
+		topology.Control("status"), topology.Messages("create"), topology.Wake(), "$SRV.PING." + events.ControlService, "_INBOX.x.y",
+	}
+	return publish, subscribe
+}

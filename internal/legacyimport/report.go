@@ -1,0 +1,168 @@
+package legacyimport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/message-dispatcher/dispatch/internal/cli/exit"
+	"github.com/message-dispatcher/dispatch/internal/cli/output"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Sums is what became of a table.
+type Sums struct {
+	DryRun   bool                     `json:"dryRun"`
+	Table    string                   `json:"table"`
+	Columns  map[string]string        `json:"columns"` // which column was which field
+	Read     int64                    `json:"read"`
+	Imported map[message.Status]int64 `json:"imported"`
+	Repeated int64                    `json:"repeated"` // imported before
+	Rejected int64                    `json:"rejected"`
+}
+
+// String is one line for people.
+func (s Sums) String() string {
+	imported := int64(0)
+	for _, n := range s.Imported {
+		imported += n
+	}
+	verb := "imported"
+	if s.DryRun {
+		verb = "to import"
+	}
+	return fmt.Sprintf("%d read: %d %s (%d PENDING, %d SENT, %d FAILED), %d imported before, %d rejected", s.Read, imported, verb,
+		s.Imported[message.Pending], s.Imported[message.Sent], s.Imported[message.Failed], s.Repeated, s.Rejected)
+}
+
+// Reject is a row that is no message.
+type Reject struct {
+	ID       string               `json:"id"`
+	Mistakes []message.FieldError `json:"mistakes"`
+	Row      map[string]any       `json:"row"` // what was read, by the names of the columns
+}
+
+// importReport tells what becomes of a table: what is rejected and the
+// progress on standard error, the sums, and as JSON what is rejected too, on
+// standard output.
+type importReport struct {
+	out, errOut io.Writer
+	json        bool
+	from        *sourceTable
+	rejects     *os.File                 // nil unless they are to be kept
+	bar         *progressbar.ProgressBar // nil unless somebody watches
+	sums        Sums
+}
+
+func newImportReport(cmd *cobra.Command, flags importFlags, from *sourceTable) (*importReport, error) {
+	r := &importReport{out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr(), json: flags.json, from: from}
+	r.sums = Sums{DryRun: flags.dryRun, Table: from.name, Columns: map[string]string{}, Imported: map[message.Status]int64{
+		message.Pending: 0, message.Sent: 0, message.Failed: 0,
+	}}
+	var told []string
+	for _, f := range sourceFields {
+		if c := from.columns[f.name]; c.name != "" {
+			r.sums.Columns[f.name] = c.name
+			told = append(told, f.name+" is "+c.name)
+		}
+	}
+	if flags.rejects != "" {
+		file, err := os.OpenFile(flags.rejects, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, exit.Usage(fmt.Errorf("--rejects: %w", err))
+		}
+		r.rejects = file
+	}
+	if !r.json {
+		fmt.Fprintf(r.errOut, "%s: %s\n", from.name, strings.Join(told, ", "))
+	}
+	if output.IsTerminal(r.errOut) {
+		r.bar = progressbar.NewOptions64(from.total,
+			progressbar.OptionSetWriter(r.errOut),
+			progressbar.OptionFullWidth(),
+			progressbar.OptionClearOnFinish(),
+			progressbar.OptionUseANSICodes(output.Coloured(r.errOut)),
+		)
+	}
+	return r, nil
+}
+
+// imported tells of a row that is a message.
+func (r *importReport) imported(status message.Status, fresh bool) {
+	if !fresh {
+		r.sums.Repeated++
+		return
+	}
+	r.sums.Imported[status]++
+}
+
+// rejected tells of a row that is none.
+func (r *importReport) rejected(row sourceRow, mistakes []message.FieldError) error {
+	r.sums.Rejected++
+	reject := Reject{ID: row.id, Mistakes: mistakes, Row: r.from.show(row)}
+	if r.rejects != nil {
+		if err := output.JSON(r.rejects, reject, ""); err != nil {
+			return fmt.Errorf("write --rejects: %w", err)
+		}
+	}
+	if r.json {
+		return output.JSON(r.out, reject, "")
+	}
+	if r.bar != nil {
+		_ = r.bar.Clear() // it is drawn anew with the next progress
+	}
+	texts := make([]string, len(mistakes))
+	for i, m := range mistakes {
+		texts[i] = strings.TrimSpace(m.Field + " " + m.Message)
+	}
+	name := output.Styled(output.Printable(row.id), output.StyleBad)
+	_, err := fmt.Fprintf(r.errOut, "%s: %s\n", name.Paint(output.Coloured(r.errOut)), output.Printable(strings.Join(texts, "; ")))
+	return err
+}
+
+// progress tells that so many more rows are done.
+func (r *importReport) progress(rows int) {
+	r.sums.Read += int64(rows)
+	switch {
+	case r.bar != nil:
+		_ = r.bar.Add(rows) // a bar that can't be drawn is no reason to stop
+	case !r.json:
+		fmt.Fprintln(r.errOut, r.sums)
+	}
+}
+
+// finish tells the sums.
+func (r *importReport) finish() error {
+	if r.bar != nil {
+		_ = r.bar.Finish() // as above
+	}
+	var lost error
+	if r.rejects != nil {
+		lost = errors.Join(r.rejects.Sync(), r.rejects.Close())
+	}
+	if r.json {
+		return errors.Join(lost, output.JSON(r.out, r.sums, ""))
+	}
+	_, err := fmt.Fprintln(r.out, r.sums)
+	return errors.Join(lost, err)
+}
+
+// Show is a row by the names of its columns.
+func (t *sourceTable) show(row sourceRow) map[string]any {
+	shown := map[string]any{}
+	for field, value := range map[string]any{
+		"id": row.id, "to": row.to, "content": row.content, "status": row.status, "externalId": row.externalID,
+		"attempts": row.attempts, "lastError": row.lastError,
+		"createdAt": row.createdAt, "updatedAt": row.updatedAt, "sentAt": row.sentAt,
+	} {
+		if c := t.columns[field]; c.name != "" {
+			shown[c.name] = value
+		}
+	}
+	return shown
+}
