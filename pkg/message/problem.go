@@ -32,6 +32,9 @@ const (
 	ProblemInternal           = "internal"
 )
 
+// ProblemType is the media type of a Problem.
+const ProblemType = "application/problem+json"
+
 // Retry-After of a Problem that passes: a full queue, or a dependency that is
 // down.
 const (

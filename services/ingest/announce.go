@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -25,6 +27,8 @@ const (
 	deleteLinger = 200 * time.Millisecond // how long a published row waits for others
 	deleteBatch  = 1000
 	deleteWait   = 5 * time.Second
+
+	entryOverhead = 512 // what an entry weighs besides its data
 )
 
 // publisher publishes entries and waits for their acknowledgement;
@@ -38,6 +42,13 @@ type outbox interface {
 	DeletePublished(ctx context.Context, ids []int64) error
 }
 
+// committed is what a transaction leaves to be announced.
+type committed struct {
+	outboxID int64
+	entries  []events.Entry
+	began    time.Time // when the transaction began: the announcer's time counts from here
+}
+
 // announcer publishes what was committed, and deletes its outbox rows.
 // Whatever it can't do in time it leaves to the dispatchers' relay, so
 // nothing piles up while NATS is away.
@@ -46,18 +57,17 @@ type announcer struct {
 	outbox  outbox
 	log     *zap.Logger
 	trouble *service.FailureTracker
-	missed  func() // counts what is left to the relay
+	relayed prometheus.Counter // what is left to the relay
 
 	queue     chan committed
 	queued    atomic.Int64 // bytes in queue
 	published chan int64
 }
 
-func newAnnouncer(publish publisher, outbox outbox, log *zap.Logger) *announcer {
+func newAnnouncer(publish publisher, outbox outbox, relayed prometheus.Counter, log *zap.Logger) *announcer {
 	return &announcer{
-		publish: publish, outbox: outbox, log: log,
+		publish: publish, outbox: outbox, relayed: relayed, log: log,
 		trouble:   service.NewFailureTracker(log, "announcing what was stored"),
-		missed:    func() {},
 		queue:     make(chan committed, maxAnnouncements),
 		published: make(chan int64, deleteBatch),
 	}
@@ -75,8 +85,11 @@ func (a *announcer) Announce(c committed) {
 		}
 	}
 	a.queued.Add(-size)
-	a.missed()
+	a.relayed.Inc()
 }
+
+// Trouble tells of what can not be published.
+func (a *announcer) Trouble() *service.FailureTracker { return a.trouble }
 
 // Behind says that rows wait to be published. Safe for concurrent use.
 func (a *announcer) Behind() bool { return len(a.queue) >= announcers }
@@ -84,7 +97,7 @@ func (a *announcer) Behind() bool { return len(a.queue) >= announcers }
 func (c committed) size() int64 {
 	var size int64
 	for _, entry := range c.entries {
-		size += int64(len(entry.Data) + rowOverhead)
+		size += int64(len(entry.Data) + entryOverhead)
 	}
 	return size
 }
@@ -130,7 +143,7 @@ func (a *announcer) announce(c committed) {
 	}
 	a.trouble.Report(err)
 	if err != nil {
-		a.missed() // the relay's now
+		a.relayed.Inc() // the relay's now
 		return
 	}
 	a.published <- c.outboxID

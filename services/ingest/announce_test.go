@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -48,9 +50,9 @@ func (b *broker) DeletePublished(_ context.Context, ids []int64) error {
 }
 
 // announceAll has an announcer deal with rows of the given age, and drains it.
-func announceAll(b *broker, age time.Duration, rows int) (missed int) {
-	a := newAnnouncer(b, b, zap.NewNop())
-	a.missed = func() { b.mu.Lock(); missed++; b.mu.Unlock() }
+func announceAll(b *broker, age time.Duration, rows int) (relayed int) {
+	left := prometheus.NewCounter(prometheus.CounterOpts{Name: "relayed"})
+	a := newAnnouncer(b, b, left, zap.NewNop())
 	for id := range rows {
 		a.Announce(committed{outboxID: int64(id + 1), entries: []events.Entry{{MsgID: "m"}}, began: time.Now().Add(-age)})
 	}
@@ -59,7 +61,7 @@ func announceAll(b *broker, age time.Duration, rows int) (missed int) {
 	go func() { defer close(ended); _ = a.Run(ctx) }()
 	cancel()
 	<-ended
-	return missed
+	return int(testutil.ToFloat64(left))
 }
 
 func TestWhatIsPublishedIsDeleted(t *testing.T) {

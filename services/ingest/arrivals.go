@@ -32,9 +32,9 @@ const (
 // it is whether NATS takes what is published, and the senders keep up. take and
 // giveBack are safe for concurrent use.
 type arrivals struct {
-	js       jetstream.JetStream
-	topology events.Topology
-	behind   func() bool // what was stored is not published as fast as it comes
+	js        jetstream.JetStream
+	topology  events.Topology
+	announcer *announcer // says whether what was stored is published as fast as it comes
 
 	room   atomic.Int64
 	looked atomic.Int64  // when, in Unix nanoseconds
@@ -42,15 +42,15 @@ type arrivals struct {
 }
 
 // newArrivals returns arrivals that has no room until Run has looked, and none
-// while behind says that what was claimed would only wait.
-func newArrivals(js jetstream.JetStream, topology events.Topology, behind func() bool) *arrivals {
-	return &arrivals{js: js, topology: topology, behind: behind, wanted: make(chan struct{}, 1)}
+// while the announcer is behind: what was claimed would only wait.
+func newArrivals(js jetstream.JetStream, topology events.Topology, announcer *announcer) *arrivals {
+	return &arrivals{js: js, topology: topology, announcer: announcer, wanted: make(chan struct{}, 1)}
 }
 
 // take reserves room for n ids. It never waits: what finds none is left to the
 // ticks.
 func (a *arrivals) take(n int) bool {
-	if a == nil || !a.js.Conn().IsConnected() || a.behind() {
+	if a == nil || !a.js.Conn().IsConnected() || a.announcer.Behind() {
 		return false
 	}
 	left := a.room.Add(-int64(n))

@@ -23,10 +23,10 @@ func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 	}
 	from := stream
 	if gzipped, _ := packed(c); gzipped {
-		if !a.bodies.take(gzipRoom) {
+		if !a.bodies.TryAcquire(gzipRoom) {
 			return nil, errOverloaded
 		}
-		defer a.bodies.give(gzipRoom)
+		defer a.bodies.Release(gzipRoom)
 		from = &unpacker{from: io.LimitReader(stream, maxBody+1)}
 	}
 	meter := &metered{from: io.LimitReader(from, maxBody+1), room: a.bodies}
@@ -54,6 +54,10 @@ func (a *api) readBody(c *fiber.Ctx) ([]byte, error) {
 	c.Locals(localBodyRead, true)
 	return body, nil
 }
+
+// maxDiscarded is how much of a refused body is read, so that the client gets to
+// see the refusal.
+const maxDiscarded = 64 << 20
 
 // discardWait is how long a refusal waits for a body that has no end, or a far
 // one: long enough for one that is there already.

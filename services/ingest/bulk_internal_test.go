@@ -13,8 +13,8 @@ import (
 
 func TestABulkRetryThatRunsOutOfTimeSaysSo(t *testing.T) {
 	t.Parallel()
-	cases := &useCases{store: db.NewStore(dbtest.Pool(t))}
-	done, err := cases.RetryMany(t.Context(), bulkRetry{}, time.Now())
+	all := &messages{store: db.NewStore(dbtest.Pool(t))}
+	done, err := all.RetryMany(t.Context(), bulkRetry{}, time.Now())
 	require.NoError(t, err)
 	require.True(t, done.More)
 	require.JSONEq(t, `{"matched":0,"retried":0,"dryRun":false,"more":true}`, string(message.EncodeJSON(done)))

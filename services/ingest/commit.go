@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
@@ -45,14 +47,6 @@ type inserter interface {
 	InsertFastPath(ctx context.Context, at time.Time, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error)
 }
 
-// committed is what a transaction leaves to be announced.
-type committed struct {
-	outboxID int64
-	entries  []events.Entry
-	began    time.Time // when the transaction began: the announcer's time counts from here
-	pending  bool      // something is left for a tick
-}
-
 // outcome is what became of one message.
 type outcome struct {
 	stored db.InsertResult
@@ -63,14 +57,15 @@ type outcome struct {
 // transactions run go into the next one together, and a lone message waits
 // for nobody. Store is safe for concurrent use while Run works.
 type committer struct {
-	store    inserter
-	compose  func(created []message.Message) []events.Entry
-	announce func(committed)
-	arrivals *arrivals   // nil: everything is left to the ticks
-	clock    events.Skew // Postgres'
-	observe  func(groupSize int)
-	emitted  func(messages int)
-	trouble  *service.FailureTracker
+	store     inserter
+	composer  events.Composer
+	announcer *announcer
+	arrivals  *arrivals           // nil: everything is left to the ticks
+	js        jetstream.JetStream // nil: nobody is woken
+	topology  events.Topology
+	counts    *counters
+	clock     events.Skew // Postgres'
+	trouble   *service.FailureTracker
 
 	queue    chan chunk
 	messages atomic.Int64  // in queue
@@ -107,16 +102,33 @@ func (p place) settle(o outcome) {
 	}
 }
 
-func newCommitter(store inserter, log *zap.Logger) *committer {
-	return &committer{
-		store:   store,
-		trouble: service.NewFailureTracker(log, "storing messages").ForgetAfter(storeMemory),
+// committerParts are what a committer works with.
+type committerParts struct {
+	Store     inserter
+	Composer  events.Composer
+	Announcer *announcer
+	Arrivals  *arrivals           // nil: everything is left to the ticks
+	JS        jetstream.JetStream // wakes the dispatchers; nil: nothing does
+	Topology  events.Topology
+	Counts    *counters
+	Log       *zap.Logger
+}
+
+// newCommitter returns a committer that stores once Run works.
+func newCommitter(p committerParts) *committer {
+	c := &committer{
+		store: p.Store, composer: p.Composer, announcer: p.Announcer, arrivals: p.Arrivals,
+		js: p.JS, topology: p.Topology, counts: p.Counts,
+		trouble: service.NewFailureTracker(p.Log, "storing messages").ForgetAfter(storeMemory),
 		queue:   make(chan chunk, maxQueued),
 		closed:  make(chan struct{}),
-		observe: func(int) {},
-		emitted: func(int) {},
 	}
+	p.Counts.watchQueue(c.messages.Load)
+	return c
 }
+
+// Trouble tells of what can not be stored.
+func (c *committer) Trouble() *service.FailureTracker { return c.trouble }
 
 // Store stores messages and returns, in their order, what became of each. A
 // caller that leaves harms nobody: its messages are stored all the same, and
@@ -199,7 +211,7 @@ func (c *committer) work() {
 		if group == nil {
 			return
 		}
-		c.observe(len(group))
+		c.counts.groups.Observe(float64(len(group)))
 		began := time.Now()
 		c.commit(group)
 		select {

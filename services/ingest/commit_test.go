@@ -18,6 +18,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 // spy stores in a real Postgres and remembers the sizes of the groups; the
@@ -52,11 +53,11 @@ func (s *spy) Insert(ctx context.Context, group []message.Message, box db.Encode
 func startCommitter(t *testing.T, s *spy) (commit *committer, stop func()) {
 	t.Helper()
 	s.inserter = db.NewStore(dbtest.Pool(t))
-	commit = newCommitter(s, zap.NewNop())
-	commit.compose = func(created []message.Message) []events.Entry {
-		return events.NewComposer(events.NewTopology("dispatch", 1), false).Moved(message.EventCreated, created)
-	}
-	commit.announce = func(committed) {}
+	counts := newCounters(service.NewMetrics())
+	commit = newCommitter(committerParts{
+		Store: s, Composer: events.NewComposer(events.NewTopology("dispatch", 1), false),
+		Announcer: newAnnouncer(nil, nil, counts.relayed, zap.NewNop()), Counts: counts, Log: zap.NewNop(), // nothing is published
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = commit.Run(ctx) }()
@@ -112,8 +113,8 @@ func TestACulpritStandsAlone(t *testing.T) {
 		if i == 37 {
 			var refused *pgconn.PgError
 			require.ErrorAs(t, o.err, &refused)
-			require.Equal(t, message.ProblemInternal, problemOf(o.err).Code)
-			require.NotContains(t, problemOf(o.err).Detail, refused.Message, "SQL is nobody's business")
+			require.Equal(t, message.ProblemInternal, db.ProblemOf(o.err).Code)
+			require.NotContains(t, db.ProblemOf(o.err).Detail, refused.Message, "SQL is nobody's business")
 			continue
 		}
 		require.NoError(t, o.err)
@@ -182,7 +183,7 @@ func TestAFullQueueRefuses(t *testing.T) {
 	require.Eventually(t, func() bool { return commit.messages.Load() == maxQueuedSize/(8<<20)-1 }, time.Minute, time.Millisecond)
 	refused := commit.Store(t.Context(), []message.Message{large})
 	require.ErrorIs(t, refused[0].err, errOverloaded)
-	require.Equal(t, 429, problemOf(refused[0].err).Status)
+	require.Equal(t, 429, db.ProblemOf(refused[0].err).Status)
 	close(s.gate)
 	storing.Wait()
 	stop()

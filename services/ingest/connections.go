@@ -7,9 +7,14 @@ import (
 	"time"
 )
 
+// newConnections returns connections of which so many may be open; 0: any number.
+func newConnections(limit int) *connections {
+	return &connections{state: map[net.Conn]connState{}, limit: limit}
+}
+
 // connections knows which connections carry a request, so that a drain does
-// not wait for clients that have none. The zero value is ready; it is safe
-// for concurrent use.
+// not wait for clients that have none. It is safe for
+// concurrent use.
 type connections struct {
 	mu       sync.Mutex
 	state    map[net.Conn]connState
@@ -30,6 +35,9 @@ const (
 // spareDescriptors are kept from clients, for all that the service itself has
 // to open: Postgres, NATS, Redis, whatever comes back after an outage.
 const spareDescriptors = 96
+
+// maxConnections is how many connections clients have at most.
+const maxConnections = 8192
 
 // connectionLimit is how many connections clients may have.
 func connectionLimit() int {
@@ -120,9 +128,6 @@ func (c *connections) isDraining() bool {
 func (c *connections) add(conn net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == nil {
-		c.state = map[net.Conn]connState{}
-	}
 	if c.limit > 0 && c.open >= c.limit && !c.makeRoom() {
 		return false
 	}

@@ -17,6 +17,9 @@ import (
 // claimed before it answers.
 const controlWait = 15 * time.Second
 
+// statusWait bounds the question where everything stands.
+const statusWait = 10 * time.Second
+
 // control passes requests about the pace on to a dispatcher, and answers
 // questions about it by itself. It is safe for concurrent use.
 type control struct {
@@ -24,6 +27,11 @@ type control struct {
 	topology  events.Topology
 	store     *db.Store
 	instances *events.Instances
+}
+
+// newControl returns a control. instances are shown with the status.
+func newControl(js jetstream.JetStream, topology events.Topology, store *db.Store, instances *events.Instances) *control {
+	return &control{js: js, topology: topology, store: store, instances: instances}
 }
 
 // Do has a dispatcher carry out a verb and returns its answer, JSON. What a
@@ -62,7 +70,7 @@ func (c *control) Configure(ctx context.Context, body []byte) ([]byte, error) {
 
 // Status measures where everything stands. It needs Postgres alone.
 func (c *control) Status(ctx context.Context) (message.Overview, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	ctx, cancel := context.WithTimeout(ctx, statusWait)
 	defer cancel()
 	overview, err := c.store.Overview(ctx)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -31,6 +32,8 @@ const (
 	// that names the recipient: by a sender whose request is in flight, or by
 	// the owner of an outbox row.
 	lateEvents = service.MaxWebhookTimeout + time.Minute
+	// reachWait bounds the question whether NATS and Redis are there.
+	reachWait = 10 * time.Second
 	// mostUnpacked bounds what a compressed rejection may grow to.
 	mostUnpacked = 16 << 20
 )
@@ -38,11 +41,35 @@ const (
 // eraser removes what is known of a recipient from everywhere but EVENTS,
 // whose entries leave by their age.
 type eraser struct {
-	*useCases
-	js       jetstream.JetStream
-	topology events.Topology
-	cache    *cache.Cache // nil when there is no Redis
-	walks    walks
+	store      *db.Store
+	composer   events.Composer
+	announcer  *announcer
+	messages   *messages // takes off schedules
+	recipients recipients
+	js         jetstream.JetStream
+	topology   events.Topology
+	cache      *cache.Cache // nil when there is no Redis
+	walks      walks
+}
+
+// eraserParts are what an eraser works with.
+type eraserParts struct {
+	Store     *db.Store
+	Composer  events.Composer
+	Announcer *announcer
+	Messages  *messages // takes off schedules
+	Rules     message.Rules
+	JS        jetstream.JetStream
+	Topology  events.Topology
+	Cache     *cache.Cache // nil when there is no Redis
+}
+
+// newEraser returns an eraser.
+func newEraser(p eraserParts) *eraser {
+	return &eraser{
+		store: p.Store, composer: p.Composer, announcer: p.Announcer, messages: p.Messages, recipients: newRecipients(p.Rules),
+		js: p.JS, topology: p.Topology, cache: p.Cache,
+	}
 }
 
 // erasing is an erasure that is being worked on.
@@ -91,7 +118,7 @@ func (e *eraser) run(ctx context.Context, work *erasing) error {
 }
 
 func (e *eraser) reachable(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+	ctx, cancel := context.WithTimeout(ctx, reachWait)
 	defer cancel()
 	away := ""
 	if !e.js.Conn().IsConnected() {
@@ -172,7 +199,7 @@ func (e *eraser) isTo(held events.Held, recipient string) bool {
 		return bytes.Contains(data, []byte(recipient))
 	}
 	for _, named := range []any{body.To, body.Phone} {
-		if text, ok := named.(string); ok && (text == recipient || e.recipient(text) == recipient) {
+		if text, ok := named.(string); ok && (text == recipient || e.recipients.normalize(text) == recipient) {
 			return true
 		}
 	}
@@ -226,13 +253,13 @@ func (e *eraser) eraseSome(ctx context.Context, work *erasing) (int, error) {
 		return 0, err
 	}
 	failpoint.At(failpoint.EraseStored)
-	e.announce(committed{outboxID: erased.OutboxID, entries: entries, began: began})
+	e.announcer.Announce(committed{outboxID: erased.OutboxID, entries: entries, began: began})
 	work.done.Erased += int64(len(ids))
 	work.done.Cancelled += int64(cancelled)
 	work.done.Attempts += erased.Attempts
 	for _, m := range erased.Messages {
 		if m.Status == message.Retrying {
-			e.unpark(m)
+			e.messages.unpark(m)
 		}
 	}
 	// Once more: until the commit the copier may have found them.

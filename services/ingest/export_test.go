@@ -1,7 +1,7 @@
 package ingest
 
 import (
-	"net/http"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -9,11 +9,8 @@ import (
 // Routes returns every route as "METHOD /path", without the HEAD that comes
 // with each GET.
 func Routes() []string {
-	var routes []string
-	for _, r := range (&api{metrics: service.NewMetrics()}).app().GetRoutes(true) {
-		if r.Method != http.MethodHead {
-			routes = append(routes, r.Method+" "+r.Path)
-		}
-	}
-	return routes
+	metrics := service.NewMetrics()
+	a := newAPI(apiParts{Metrics: metrics, Counts: newCounters(metrics), Log: zap.NewNop()})
+	newLegacy(a, nil).register(a.router())
+	return a.routeNames()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -79,4 +80,27 @@ func shortened(name string) string {
 		return name
 	}
 	return strings.ToValidUTF8(name[:most], "") + "…"
+}
+
+// readID reads the id of a message as it stands in a path or a body.
+func readID(text string) (message.ID, error) {
+	id, err := message.ParseID(text)
+	if err != nil {
+		p := message.NewProblem(http.StatusBadRequest, message.ProblemInvalidParameters, "id must be a UUID")
+		p.Errors = []message.FieldError{{Field: "id", Code: message.CodeInvalidFormat, Message: "must be a UUID"}}
+		return id, p
+	}
+	return id, nil
+}
+
+// invalidField is a request with one mistake.
+func invalidField(field, code, text string) error {
+	return &message.ValidationError{Errors: []message.FieldError{{Field: field, Code: code, Message: text}}}
+}
+
+// badParameters is a 400 that names every mistake of a query.
+func badParameters(errs []message.FieldError) error {
+	p := message.NewProblem(http.StatusBadRequest, message.ProblemInvalidParameters, (&message.ValidationError{Errors: errs}).Error())
+	p.Errors = errs
+	return p
 }

@@ -33,16 +33,16 @@ type query map[string][]string
 
 // filterReader reads a query and gathers every mistake in it.
 type filterReader struct {
-	filter    db.Filter
-	recipient func(string) string
-	errs      []message.FieldError
+	filter     db.Filter
+	recipients recipients
+	errs       []message.FieldError
 }
 
 // readFilter makes a filter of a query. Its error is a 400 that names every
-// mistake; a parameter is never ignored. recipient brings the recipient that
-// is looked for into the form in which it is stored.
-func readFilter(q query, recipient func(string) string) (db.Filter, error) {
-	r := filterReader{filter: db.Filter{Limit: defaultLimit}, recipient: recipient}
+// mistake; a parameter is never ignored. recipients says how a
+// recipient that is looked for is stored.
+func readFilter(q query, recipients recipients) (db.Filter, error) {
+	r := filterReader{filter: db.Filter{Limit: defaultLimit}, recipients: recipients}
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		r.read(name, q[name])
 	}
@@ -113,7 +113,7 @@ func (r *filterReader) readText(name, value string) string {
 	case name == "destination" && !message.DestinationPattern.MatchString(value):
 		r.bad(name, message.CodeInvalidFormat, "must be a destination's name: a-z, 0-9, '_' and '-'")
 	case name == "to":
-		return r.recipient(value)
+		return r.recipients.normalize(value)
 	}
 	return value
 }

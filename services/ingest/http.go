@@ -1,11 +1,10 @@
 package ingest
 
 import (
-	"bytes"
+	"context"
 	"errors"
-	"fmt"
+	"net"
 	"net/http"
-	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -13,10 +12,11 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -25,7 +25,6 @@ import (
 const (
 	maxBody       = 16 << 20
 	maxHeaders    = 16 << 10
-	maxDiscarded  = 64 << 20 // of a refused body, read so that the client gets to see the refusal
 	readTimeout   = time.Minute
 	writeTimeout  = time.Minute
 	idleTimeout   = 2 * time.Minute
@@ -40,34 +39,93 @@ const (
 	localBodyRoom  = "bodyRoom" // how much room its body has
 )
 
-const (
-	typeJSON    = "application/json"
-	typeNDJSON  = "application/x-ndjson"
-	typeProblem = "application/problem+json"
-)
+// apiParts are what the API works with.
+type apiParts struct {
+	Acceptor *acceptor
+	Messages *messages
+	Eraser   *eraser
+	Control  *control
+	Rules    message.Rules
+	Keys     apiKeys
+	Health   *service.Health
+	Metrics  *service.Metrics
+	Counts   *counters
+	Log      *zap.Logger
+}
 
 // api is the HTTP side of the service.
 type api struct {
-	cases   *useCases
-	eraser  *eraser
-	control *control
-	keys    apiKeys
-	health  *service.Health
-	metrics *service.Metrics
-	counts  *counters
-	log     *zap.Logger
-	failing *throttle
+	acceptor   *acceptor
+	messages   *messages
+	eraser     *eraser
+	control    *control
+	rules      message.Rules
+	recipients recipients
+	keys       apiKeys
+	health     *service.Health
+	metrics    *service.Metrics
+	counts     *counters
+	log        *zap.Logger
+	failing    *throttle
 
-	bodies, answers, streams *room // what may be held
+	bodies, answers, streams *semaphore.Weighted // what may be held
 
 	ready atomic.Bool // false until the schema is there
-	conns connections
+	conns *connections
+	app   *fiber.App
+	v1    fiber.Router
 }
 
-// app makes the fiber application. It reads bodies as streams, so that a key
+// newAPI returns an API that answers 503 to all that needs the database until
+// setReady is called.
+func newAPI(p apiParts) *api {
+	a := &api{
+		acceptor: p.Acceptor, messages: p.Messages, eraser: p.Eraser, control: p.Control,
+		rules: p.Rules, recipients: newRecipients(p.Rules), keys: p.Keys,
+		health: p.Health, metrics: p.Metrics, counts: p.Counts, log: p.Log, failing: new(throttle),
+		bodies: semaphore.NewWeighted(bodyRoom), answers: semaphore.NewWeighted(answerRoom), streams: semaphore.NewWeighted(maxStreams),
+		conns: newConnections(connectionLimit()),
+	}
+	p.Counts.watchConnections(a.conns.count)
+	a.app = a.newApp()
+	a.routes()
+	return a
+}
+
+// setReady says that the schema is there.
+func (a *api) setReady() { a.ready.Store(true) }
+
+// router returns the router below /api/v1, for routes that are added before
+// Serve.
+func (a *api) router() fiber.Router { return a.v1 }
+
+// routeNames returns every route as "METHOD /path", without the HEAD that comes
+// with each GET.
+func (a *api) routeNames() []string {
+	var names []string
+	for _, r := range a.app.GetRoutes(true) {
+		if r.Method != http.MethodHead {
+			names = append(names, r.Method+" "+r.Path)
+		}
+	}
+	return names
+}
+
+// serve answers requests until drain is called.
+func (a *api) serve(listener net.Listener) error {
+	return a.app.Listener(a.conns.listen(listener))
+}
+
+// drain finishes the requests that have begun. Idle connections are closed.
+func (a *api) drain(ctx context.Context) error {
+	a.conns.drain()
+	return a.app.ShutdownWithContext(ctx)
+}
+
+// newApp makes the fiber application. It reads bodies as streams, so that a key
 // is asked for before anything is read, and nothing that it hands out aliases
 // its buffers: strings are copied (Immutable), bodies read into their own.
-func (a *api) app() *fiber.App {
+func (a *api) newApp() *fiber.App {
 	app := fiber.New(fiber.Config{
 		AppName:                      "dispatch-ingest",
 		DisableStartupMessage:        true,
@@ -83,7 +141,6 @@ func (a *api) app() *fiber.App {
 		ErrorHandler:                 a.refuseUnread,
 	})
 	app.Use(a.around)
-	a.routes(app)
 
 	server := app.Server()
 	server.CloseOnShutdown = true
@@ -96,32 +153,6 @@ func (a *api) app() *fiber.App {
 		inner(ctx)
 	}
 	return app
-}
-
-func (a *api) routes(app *fiber.App) {
-	v1 := app.Group("/api/v1")
-	v1.Post("/messages", a.createMessage)
-	v1.Get("/messages", a.listMessages)
-	v1.Delete("/messages", a.eraseMessages)
-	v1.Post("/messages/batch", a.createBatch)
-	v1.Post("/messages/retry", a.retryMany)
-	v1.Get("/messages/:id", a.getMessage)
-	v1.Get("/messages/:id/attempts", a.listAttempts)
-	v1.Post("/messages/:id/cancel", a.cancelMessage)
-	v1.Post("/messages/:id/retry", a.retryMessage)
-
-	v1.Post("/messaging/start", a.controlVerb("start"))
-	v1.Post("/messaging/stop", a.controlVerb("stop"))
-	v1.Get("/messaging/status", a.status)
-	v1.Patch("/messaging", a.configure)
-	a.originalRoutes(v1)
-
-	app.Get("/health", func(c *fiber.Ctx) error { return probe(c, a.health.Live) })
-	app.Get("/health/ready", func(c *fiber.Ctx) error { return probe(c, a.health.Ready) })
-	app.Get("/openapi.yaml", serveOpenAPI)
-	app.Get("/docs", serveDocs)
-	app.Get("/docs/:file", serveDocsFile)
-	app.Get("/metrics", adaptor.HTTPHandler(a.metrics.Handler()))
 }
 
 // around is what happens to every request: it gets an id, its caller is
@@ -137,8 +168,8 @@ func (a *api) around(c *fiber.Ctx) error {
 		_ = a.refuse(c, err) // it returns none
 	}
 	a.discardBody(c)
-	if taken, ok := c.Locals(localBodyRoom).(int); ok {
-		a.bodies.give(taken)
+	if taken, ok := c.Locals(localBodyRoom).(int64); ok {
+		a.bodies.Release(taken)
 	}
 	a.counts.request(routeOf(c), c.Method(), c.Response().StatusCode(), time.Since(began))
 	return nil
@@ -185,134 +216,13 @@ func (a *api) refuse(c *fiber.Ctx, err error) error {
 			p.Detail = "this path takes " + c.GetRespHeader(fiber.HeaderAllow)
 		}
 	} else {
-		p = problemOf(err)
+		p = db.ProblemOf(err)
 		a.report(c, p, err)
 	}
 	p.RequestID = requestID(c)
 	if p.RetryAfter > 0 {
 		c.Set(fiber.HeaderRetryAfter, p.RetryAfterSeconds())
 	}
-	c.Set(fiber.HeaderContentType, typeProblem)
+	c.Set(fiber.HeaderContentType, message.ProblemType)
 	return c.Status(p.Status).Send(p.JSON())
-}
-
-// report logs what the operator has to know: nobody else hears of the cause.
-func (a *api) report(c *fiber.Ctx, p *message.Problem, err error) {
-	a.reportFrom(origin{requestID(c), c.Method(), routeOf(c)}, p, err)
-}
-
-// origin is the request that a report is about.
-type origin struct{ requestID, method, route string }
-
-func (a *api) reportFrom(o origin, p *message.Problem, err error) {
-	var told *message.Problem
-	if p.Status < http.StatusInternalServerError || errors.As(err, &told) {
-		return
-	}
-	fields := []zap.Field{
-		zap.String("requestId", o.requestID), zap.String("method", o.method), zap.String("route", o.route), zap.Error(err),
-	}
-	if p.Code == message.ProblemInternal {
-		a.log.Error("request failed", fields...)
-		return
-	}
-	if a.failing.allow() { // an outage is one story, not one for each request
-		a.log.Warn("requests can't be served", fields...)
-	}
-}
-
-// problemOfFiber words the errors of routing and reading.
-func problemOfFiber(err *fiber.Error) *message.Problem {
-	switch err.Code {
-	case http.StatusNotFound:
-		return message.NewProblem(err.Code, message.ProblemNotFound, "there is nothing at this path; /docs shows what there is")
-	case http.StatusMethodNotAllowed:
-		return message.NewProblem(err.Code, message.ProblemMethodNotAllowed, "this path takes other methods")
-	case http.StatusRequestEntityTooLarge:
-		return errTooLarge()
-	case http.StatusRequestTimeout:
-		return message.NewProblem(err.Code, message.ProblemRequestTimeout, "the request did not arrive in time")
-	case http.StatusRequestHeaderFieldsTooLarge:
-		return message.NewProblem(err.Code, message.ProblemHeadersTooLarge, fmt.Sprintf("the headers must not be more than %d bytes", maxHeaders))
-	}
-	return message.NewProblem(http.StatusBadRequest, message.ProblemMalformed, "the request is not HTTP as it should be")
-}
-
-func errTooLarge() *message.Problem {
-	return message.NewProblem(http.StatusRequestEntityTooLarge, message.ProblemTooLarge, fmt.Sprintf("the body must not be more than %d bytes", maxBody))
-}
-
-var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:/+=@-]{1,128}$`)
-
-// requestID returns the request's id, and answers it: the one that came with
-// it, if that can do no harm in a log, or a new one.
-func requestID(c *fiber.Ctx) string {
-	if id, ok := c.Locals(localRequestID).(string); ok {
-		return id
-	}
-	id := c.Get(fiber.HeaderXRequestID)
-	if !requestIDPattern.MatchString(id) {
-		id = message.NewID(time.Now()).String()
-	}
-	c.Locals(localRequestID, id)
-	c.Set(fiber.HeaderXRequestID, id)
-	return id
-}
-
-// routeOf returns the pattern that a request matched, for labels: paths that
-// match none are one.
-func routeOf(c *fiber.Ctx) string {
-	if path := c.Route().Path; path != "/" {
-		return path
-	}
-	return "none"
-}
-
-func probe(c *fiber.Ctx, ask func() (int, []byte)) error {
-	code, body := ask()
-	return answerRaw(c, code, body)
-}
-
-// answer answers 200 with JSON.
-func answer(c *fiber.Ctx, body any) error {
-	return answerRaw(c, http.StatusOK, message.EncodeJSON(body))
-}
-
-// answerHeld is answer for what may be large: a client that does not read it
-// holds it for as long as a write may take.
-func (a *api) answerHeld(c *fiber.Ctx, body any) error {
-	text := message.EncodeJSON(body)
-	if len(text) <= smallEnough {
-		return answerRaw(c, http.StatusOK, text)
-	}
-	if !a.answers.take(len(text)) {
-		return errBusy
-	}
-	a.hold(c, text, len(text))
-	return nil
-}
-
-// answerPage is answerHeld for a page, which has its room before it is
-// written: that takes as much time and memory as all that is done for it.
-func (a *api) answerPage(c *fiber.Ctx, found page) error {
-	size := found.size()
-	if size <= smallEnough {
-		return a.answerHeld(c, found)
-	}
-	if !a.answers.take(size) {
-		return errBusy
-	}
-	a.hold(c, found.AppendJSON(make([]byte, 0, size)), size)
-	return nil
-}
-
-// hold answers with what has so much room, which it gives back.
-func (a *api) hold(c *fiber.Ctx, text []byte, taken int) {
-	c.Set(fiber.HeaderContentType, typeJSON)
-	c.Context().SetBodyStream(heldAnswer{bytes.NewReader(text), func() { a.answers.give(taken) }}, len(text))
-}
-
-func answerRaw(c *fiber.Ctx, status int, body []byte) error {
-	c.Set(fiber.HeaderContentType, typeJSON)
-	return c.Status(status).Send(body)
 }

@@ -41,7 +41,7 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 	at := c.clock.Now()
 	box := func(created []message.Message) []byte {
 		claimed, pending = countClaimed(created)
-		entries = c.compose(created)
+		entries = c.composer.Arrived(created)
 		return events.Encode(entries)
 	}
 	var results []db.InsertResult
@@ -57,11 +57,14 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 	c.setClock(began, at, results)
 	if emit && err == nil {
 		c.arrivals.giveBack(len(messages) - claimed)
-		c.emitted(claimed)
+		c.counts.claimed.Add(float64(claimed))
 	}
 	if err == nil && outboxID != 0 {
 		failpoint.At(failpoint.IngestStored)
-		c.announce(committed{outboxID: outboxID, entries: entries, began: began, pending: pending > 0})
+		if pending > 0 {
+			c.wake()
+		}
+		c.announcer.Announce(committed{outboxID: outboxID, entries: entries, began: began})
 	}
 	return results, err
 }
@@ -88,4 +91,11 @@ func countClaimed(created []message.Message) (claimed, pending int) {
 		}
 	}
 	return claimed, len(created) - claimed
+}
+
+// wake tells the dispatchers that something may be due.
+func (c *committer) wake() {
+	if c.js != nil {
+		events.Wake(c.js, c.topology)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -33,8 +34,6 @@ const (
 	maxDeliveries = 20
 )
 
-const headerMsgID = jetstream.MsgIDHeader
-
 // somePublisher publishes entries, waits for their acknowledgement and returns
 // those that had none; events.Publisher is the one.
 type somePublisher interface {
@@ -48,10 +47,31 @@ type somePublisher interface {
 type intake struct {
 	js       jetstream.JetStream
 	topology events.Topology
-	cases    *useCases
+	acceptor *acceptor
+	store    *db.Store
+	composer events.Composer
 	publish  somePublisher
 	counts   *counters
 	log      *zap.Logger
+}
+
+// intakeParts are what the intake works with.
+type intakeParts struct {
+	JS       jetstream.JetStream
+	Topology events.Topology
+	Acceptor *acceptor
+	Store    *db.Store
+	Composer events.Composer
+	Counts   *counters
+	Log      *zap.Logger
+}
+
+// newIntake returns an intake that takes messages in once Run works.
+func newIntake(p intakeParts) *intake {
+	return &intake{
+		js: p.JS, topology: p.Topology, acceptor: p.Acceptor, store: p.Store, composer: p.Composer,
+		publish: events.NewPublisher(p.JS), counts: p.Counts, log: p.Log,
+	}
 }
 
 // Run takes messages in until ctx ends; what it holds by then is finished or
@@ -177,13 +197,13 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 		drafts, msgs = append(drafts, d), append(msgs, msg)
 	}
 	failpoint.At(failpoint.IntakeFetched)
-	results := in.cases.CreateMany(context.Background(), drafts)
+	results := in.acceptor.CreateMany(context.Background(), drafts)
 	failpoint.At(failpoint.IntakeStored)
 	var rejected []rejected
 	for i, r := range results {
 		p := (*message.Problem)(nil)
 		if r.err != nil {
-			p = problemOf(message.WithSubject("the message", r.err))
+			p = db.ProblemOf(message.WithSubject("the message", r.err))
 		}
 		switch {
 		case p == nil:
@@ -223,14 +243,10 @@ func (in *intake) draft(msg jetstream.Msg) (draft, error) {
 	return draft{
 		body:        msg.Data(),
 		scope:       natsScope(in.topology),
-		key:         givenKey{header: headerMsgID, values: msg.Headers().Values(headerMsgID)},
+		key:         givenKey{header: jetstream.MsgIDHeader, values: msg.Headers().Values(jetstream.MsgIDHeader)},
 		destination: in.topology.IntakeDestination(msg.Subject()),
 		id:          message.DerivedID(meta.Timestamp, meta.Sequence.Stream, msg.Subject()),
 		at:          meta.Timestamp,
 		trace:       events.TraceOf(msg.Headers()),
 	}, nil
 }
-
-// natsScope is whose idempotency keys come in over NATS: one namespace, so
-// that a key means the same on the stream and in a request.
-func natsScope(topology events.Topology) string { return "nats:" + topology.Prefix() }

@@ -1,11 +1,9 @@
 package ingest
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -22,7 +20,7 @@ func pipe(t *testing.T) (server, client net.Conn) {
 
 func TestAConnectionWithoutARequestMakesRoom(t *testing.T) {
 	t.Parallel()
-	conns := connections{limit: 2}
+	conns := newConnections(2)
 	busyOne, _ := pipe(t)
 	idleOne, _ := pipe(t)
 	require.True(t, conns.add(busyOne))
@@ -65,7 +63,7 @@ func TestAListenerOutlivesALackOfDescriptors(t *testing.T) {
 	t.Parallel()
 	idleOne, _ := pipe(t)
 	next, _ := pipe(t)
-	conns := &connections{}
+	conns := newConnections(0)
 	conns.add(idleOne)
 	lack := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
 	listener := conns.listen(&listenerOf{results: []any{lack, next, net.ErrClosed}})
@@ -86,46 +84,4 @@ func TestWhoFindsEveryConnectionTakenIsTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(answer), "HTTP/1.1 503 Service Unavailable\r\n")
 	require.Contains(t, string(answer), "\r\nRetry-After: 1\r\n")
-}
-
-func TestLargeBodiesShareTheirRoom(t *testing.T) {
-	t.Parallel()
-	shared := newRoom(100)
-	first := &metered{from: strings.NewReader(strings.Repeat("x", smallEnough+80)), room: shared}
-	_, err := io.ReadAll(first)
-	require.NoError(t, err)
-	require.Equal(t, 80, first.taken)
-
-	second := &metered{from: strings.NewReader(strings.Repeat("x", smallEnough+80)), room: shared}
-	_, err = io.ReadAll(second)
-	require.ErrorIs(t, err, errOverloaded)
-	small := &metered{from: strings.NewReader(strings.Repeat("x", smallEnough)), room: shared}
-	_, err = io.ReadAll(small)
-	require.NoError(t, err, "a usual message needs no room")
-	shared.give(first.taken + second.taken)
-	require.EqualValues(t, 100, shared.left.Load())
-}
-
-func TestLinesThatWaitShareTheRoomOfBodies(t *testing.T) {
-	t.Parallel()
-	shared := newRoom(100)
-	one := func() line { return line{data: make([]byte, 100-lineOverhead)} }
-	crowded, alone := newLineQueue(shared), newLineQueue(shared)
-	require.True(t, crowded.put(one()))
-	require.Zero(t, shared.left.Load())
-	require.True(t, alone.put(one()), "a first line has room always")
-
-	waited := make(chan bool)
-	go func() { waited <- crowded.put(one()) }()
-	lines, err := crowded.take()
-	require.NoError(t, err)
-	require.NotEmpty(t, lines)
-	require.True(t, <-waited)
-	crowded.stored()
-	for _, q := range []*lineQueue{crowded, alone} {
-		q.end(errors.New("over"))
-		q.leave()
-		q.forget()
-	}
-	require.EqualValues(t, 100, shared.left.Load())
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -102,11 +104,11 @@ type lineQueue struct {
 	ended   bool // no more lines come
 	err     error
 	left    bool // nobody takes any more
-	room    *room
-	held    int // of the room, by lines in the queue and by those that are being stored
+	room    *semaphore.Weighted
+	held    int64 // of the room, by lines in the queue and by those that are being stored
 }
 
-func newLineQueue(room *room) *lineQueue {
+func newLineQueue(room *semaphore.Weighted) *lineQueue {
 	q := &lineQueue{room: room}
 	q.changed = sync.NewCond(&q.mu)
 	return q
@@ -118,10 +120,10 @@ func newLineQueue(room *room) *lineQueue {
 func (q *lineQueue) put(l line) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	size, has := len(l.data)+lineOverhead, false
+	size, has := int64(len(l.data)+lineOverhead), false
 	for !q.left {
 		ahead := len(q.lines) >= maxAheadLines || q.bytes >= maxAheadBytes
-		if has = !ahead && q.room.take(size); has || len(q.lines) == 0 {
+		if has = !ahead && q.room.TryAcquire(size); has || len(q.lines) == 0 {
 			break
 		}
 		q.changed.Wait()
@@ -163,8 +165,8 @@ func (q *lineQueue) take() (lines []line, err error) {
 func (q *lineQueue) stored() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	waiting := min(q.bytes, q.held)
-	q.room.give(q.held - waiting)
+	waiting := min(int64(q.bytes), q.held)
+	q.room.Release(q.held - waiting)
 	q.held = waiting
 }
 
@@ -172,7 +174,7 @@ func (q *lineQueue) stored() {
 func (q *lineQueue) forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.room.give(q.held)
+	q.room.Release(q.held)
 	q.lines, q.bytes, q.held = nil, 0, 0
 }
 

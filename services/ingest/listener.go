@@ -63,9 +63,9 @@ func refuseConnection(conn net.Conn) {
 	body := p.JSON()
 	_ = conn.SetDeadline(time.Now().Add(lingerWait)) // a broken connection shows at the write
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nRetry-After: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-		p.Status, p.Title, typeProblem, p.RetryAfterSeconds(), len(body), body)
+		p.Status, p.Title, message.ProblemType, p.RetryAfterSeconds(), len(body), body)
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_, _ = io.CopyN(io.Discard, conn, maxHeaders) // else it might be reset before the answer is read
+		_, _ = io.CopyN(io.Discard, conn, refusedSize) // else it might be reset before the answer is read
 	}
 }
 
@@ -94,7 +94,8 @@ func brokenFraming(conn net.Conn) *framing.Error {
 const (
 	lingerPause = 500 * time.Millisecond
 	lingerWait  = 10 * time.Second
-	lingerBytes = maxDiscarded
+	lingerBytes = 64 << 20
+	refusedSize = 16 << 10 // of the request on a connection that can not be served
 )
 
 // linger has a connection closed gently: closing it at once, with a request

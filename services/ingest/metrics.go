@@ -1,18 +1,19 @@
 package ingest
 
 import (
-	"errors"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 // counters are the metrics of ingest.
 type counters struct {
+	metrics  *service.Metrics
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	messages *prometheus.CounterVec
@@ -24,6 +25,7 @@ type counters struct {
 
 func newCounters(metrics *service.Metrics) *counters {
 	c := &counters{
+		metrics: metrics,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dispatch_ingest_http_requests_total",
 			Help: "HTTP requests answered, by route, method and status.",
@@ -65,19 +67,19 @@ func newCounters(metrics *service.Metrics) *counters {
 }
 
 // watchQueue shows how many messages wait for a transaction.
-func (c *counters) watchQueue(metrics *service.Metrics, commit *committer) {
-	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+func (c *counters) watchQueue(queued func() int64) {
+	c.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dispatch_ingest_queue_messages",
 		Help: "Messages that wait to be stored.",
-	}, func() float64 { return float64(commit.messages.Load()) }))
+	}, func() float64 { return float64(queued()) }))
 }
 
 // watchConnections shows how many clients are connected.
-func (c *counters) watchConnections(metrics *service.Metrics, conns *connections) {
-	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+func (c *counters) watchConnections(count func() int) {
+	c.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dispatch_ingest_http_connections",
 		Help: "HTTP connections that are open.",
-	}, func() float64 { return float64(conns.count()) }))
+	}, func() float64 { return float64(count()) }))
 }
 
 func (c *counters) request(route, method string, status int, took time.Duration) {
@@ -85,11 +87,17 @@ func (c *counters) request(route, method string, status int, took time.Duration)
 	c.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
+// rejected reports whether an error is the message's own.
+func rejectedBy(err error) bool {
+	p := db.ProblemOf(err)
+	return p.Status < 500 && p.Code != message.ProblemOverloaded
+}
+
 // accepted counts what became of a message.
 func (c *counters) accepted(source string, repeated bool, err error) {
 	result := "stored"
 	switch {
-	case err != nil && problemOf(err).Status < 500 && !errors.Is(err, errOverloaded):
+	case err != nil && rejectedBy(err):
 		result = "rejected"
 	case err != nil:
 		result = "failed"
@@ -97,25 +105,4 @@ func (c *counters) accepted(source string, repeated bool, err error) {
 		result = "repeated"
 	}
 	c.messages.WithLabelValues(source, result).Inc()
-}
-
-// throttleEvery is how often a throttle lets something through.
-const throttleEvery = 10 * time.Second
-
-// throttle keeps a long outage from filling the log. The zero value is ready;
-// it is safe for concurrent use.
-type throttle struct {
-	mu   sync.Mutex
-	last time.Time
-}
-
-// allow reports whether the last time was long enough ago.
-func (t *throttle) allow() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.last.IsZero() && time.Since(t.last) < throttleEvery {
-		return false
-	}
-	t.last = time.Now()
-	return true
 }

@@ -1,18 +1,19 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // Cancel calls a message back.
-func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, error) {
+func (u *messages) Cancel(ctx context.Context, id message.ID) (message.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
 	began := time.Now()
@@ -25,7 +26,7 @@ func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, 
 		return message.Message{}, err
 	}
 	failpoint.At(failpoint.CancelStored)
-	u.announce(committed{outboxID: outboxID, entries: entries, began: began})
+	u.announcer.Announce(committed{outboxID: outboxID, entries: entries, began: began})
 	if m.ClaimNumber > 0 {
 		u.unpark(m)
 	}
@@ -34,63 +35,62 @@ func (u *useCases) Cancel(ctx context.Context, id message.ID) (message.Message, 
 
 // Retry brings a message back that is FAILED, CANCELLED or EXPIRED, with a
 // new expiry or none.
-func (u *useCases) Retry(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
+func (u *messages) Retry(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryWait)
 	defer cancel()
 	m, err := u.store.Redrive(ctx, id, expiresAt)
 	failpoint.At(failpoint.RedriveStored)
 	if err == nil {
-		u.wake()
+		events.Wake(u.js, u.topology)
 		u.recache([]message.ID{id})
 	}
 	return m, err
 }
 
-// readRetry reads the body of a retry: nothing, or {"expiresAt":…}.
-func readRetry(body []byte, now time.Time) (expiresAt *time.Time, err error) {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
+// unpark takes the schedule of a cancelled message off its stream. The
+// message's row keeps it from being sent anyway, so nobody waits for it.
+func (u *messages) unpark(m message.Message) {
+	if !u.js.Conn().IsConnected() {
+		return
 	}
-	fields, repeated, err := readFields(body)
-	if err != nil {
-		return nil, err
-	}
-	return readExpiresAt(fields, repeated, now)
-}
-
-// readExpiresAt reads the fields of a retry, and adds to the mistakes that
-// are known already.
-func readExpiresAt(fields []bodyField, mistakes []message.FieldError, now time.Time) (expiresAt *time.Time, err error) {
-	for _, f := range fields {
-		switch {
-		case f.name != "expiresAt":
-			mistakes = append(mistakes, message.FieldError{Field: shortened(f.name), Code: message.CodeUnknownField, Message: "is not a field of this request; expiresAt is"})
-		case string(f.value) != "null":
-			at, mistake := readExpiry(f.value, now)
-			expiresAt, mistakes = at, append(mistakes, mistake...)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
+		defer cancel()
+		failpoint.At(failpoint.CancelPurging)
+		err := u.topology.RemoveParked(ctx, u.js, m)
+		failpoint.At(failpoint.CancelPurged)
+		if err != nil {
+			u.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
 		}
-	}
-	if mistakes = atMost(mistakes); len(mistakes) > 0 {
-		return nil, &message.ValidationError{Errors: mistakes}
-	}
-	return expiresAt, nil
+	}()
 }
 
-// readExpiry reads a time in the future.
-func readExpiry(value json.RawMessage, now time.Time) (*time.Time, []message.FieldError) {
-	wrong := func(code, text string) (*time.Time, []message.FieldError) {
-		return nil, []message.FieldError{{Field: "expiresAt", Code: code, Message: text}}
+// recache copies to Redis what the copier will not hear of before the next
+// emission: a retry has no event. Nobody waits for it, and what gets lost here
+// comes with that emission.
+func (u *messages) recache(ids []message.ID) {
+	if u.cache == nil || len(ids) == 0 {
+		return
 	}
-	var text string
-	if json.Unmarshal(value, &text) != nil {
-		return wrong(message.CodeWrongType, "must be a string")
-	}
-	at, err := message.ParseTime(text)
-	switch {
-	case err != nil:
-		return wrong(timeCode(err), err.Error())
-	case !at.After(now):
-		return wrong(message.CodeOutOfRange, "must be in the future")
-	}
-	return &at, nil
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), recacheWait)
+		defer cancel()
+		rows, err := u.store.States(ctx, ids)
+		states := make([]cache.State, len(rows))
+		for i, row := range rows {
+			states[i] = cache.State(row)
+		}
+		if err == nil {
+			err = u.cache.Refresh(ctx, states)
+		}
+		if err != nil {
+			u.log.Debug("Redis shows what was retried at its next emission", zap.Int("messages", len(ids)), zap.Error(err))
+		}
+	}()
 }
+
+// recacheWait bounds the copy to Redis of what was retried.
+const recacheWait = 2 * time.Second
+
+// unparkWait bounds the removal of a cancelled message's schedule.
+const unparkWait = 2 * time.Second

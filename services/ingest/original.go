@@ -16,11 +16,21 @@ import (
 // here, answered in its shapes, for clients that know no others. Errors are
 // problems, as everywhere.
 
-func (a *api) originalRoutes(v1 fiber.Router) {
-	v1.Post("/scheduler/start", a.schedulerVerb("start", schedulerTold{"scheduler started successfully", "running"}, "is already running"))
-	v1.Post("/scheduler/stop", a.schedulerVerb("stop", schedulerTold{"scheduler stopped successfully", "stopped"}, "is not running"))
-	v1.Get("/scheduler/status", a.schedulerStatus)
-	v1.Post("/messaging/process", a.process)
+// legacy answers these routes. The helpers are those of the API.
+type legacy struct {
+	api     *api
+	control *control
+}
+
+// newLegacy returns the routes of the original.
+func newLegacy(api *api, control *control) legacy { return legacy{api: api, control: control} }
+
+// register adds the routes below /api/v1.
+func (l legacy) register(v1 fiber.Router) {
+	v1.Post("/scheduler/start", l.schedulerVerb("start", schedulerTold{"scheduler started successfully", "running"}, "is already running"))
+	v1.Post("/scheduler/stop", l.schedulerVerb("stop", schedulerTold{"scheduler stopped successfully", "stopped"}, "is not running"))
+	v1.Get("/scheduler/status", l.schedulerStatus)
+	v1.Post("/messaging/process", l.process)
 }
 
 // schedulerTold is what the original answered to a start or a stop.
@@ -30,12 +40,12 @@ type schedulerTold struct {
 }
 
 // schedulerVerb is controlVerb, but that what already is so is a conflict.
-func (a *api) schedulerVerb(verb string, told schedulerTold, already string) fiber.Handler {
+func (l legacy) schedulerVerb(verb string, told schedulerTold, already string) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		if err := a.noBody(c); err != nil {
+		if err := l.api.noBody(c); err != nil {
 			return err
 		}
-		done, err := a.control.Do(context.Background(), verb, nil)
+		done, err := l.control.Do(context.Background(), verb, nil)
 		if err != nil {
 			return err
 		}
@@ -81,11 +91,11 @@ func schedulerOf(o message.Overview) scheduler {
 	return s
 }
 
-func (a *api) schedulerStatus(c *fiber.Ctx) error {
+func (l legacy) schedulerStatus(c *fiber.Ctx) error {
 	if err := noParameters(c); err != nil {
 		return err
 	}
-	overview, err := a.control.Status(context.Background())
+	overview, err := l.control.Status(context.Background())
 	if err != nil {
 		return err
 	}
@@ -102,11 +112,11 @@ type processed struct {
 
 // process takes up nothing: a batch out of turn would break the pace, which
 // holds for everyone. It says when the next one comes.
-func (a *api) process(c *fiber.Ctx) error {
-	if err := a.noBody(c); err != nil {
+func (l legacy) process(c *fiber.Ctx) error {
+	if err := l.api.noBody(c); err != nil {
 		return err
 	}
-	overview, err := a.control.Status(context.Background())
+	overview, err := l.control.Status(context.Background())
 	if err != nil {
 		return err
 	}

@@ -20,13 +20,12 @@ func TestAPanicIsLoggedAndTellsNothing(t *testing.T) {
 	t.Parallel()
 	core, logged := observer.New(zapcore.DebugLevel)
 	metrics := service.NewMetrics()
-	a := &api{health: service.NewHealth(), metrics: metrics, counts: newCounters(metrics), log: zap.New(core), failing: new(throttle)}
-	a.ready.Store(true)
-	app := a.app()
+	a := newAPI(apiParts{Health: service.NewHealth(), Metrics: metrics, Counts: newCounters(metrics), Log: zap.New(core)})
+	a.setReady()
 	request := httptest.NewRequest(http.MethodGet, "/api/v1/messages/"+message.NewID(time.Now()).String(), http.NoBody)
 	request.Host = "localhost"
 	request.Header.Set("X-Request-Id", "seen-in-the-log")
-	response, err := app.Test(request) // there are no use cases to call
+	response, err := a.app.Test(request) // there are no use cases to call
 	require.NoError(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -40,7 +41,7 @@ func (in *intake) rejection(msg jetstream.Msg, p *message.Problem, cause error) 
 			return nil
 		}
 	}
-	return in.cases.composer.Rejected(events.Rejection{
+	return in.composer.Rejected(events.Rejection{
 		Subject:  msg.Subject(),
 		Sequence: meta.Sequence.Stream,
 		Stored:   meta.Timestamp,
@@ -86,11 +87,14 @@ func (in *intake) reject(list []rejected) {
 	}
 }
 
+// leaveWait bounds the hand-over of an event to the relay.
+const leaveWait = 10 * time.Second
+
 // leave leaves an event to the relay.
 func (in *intake) leave(event events.Entry) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), queryWait)
+	ctx, cancel := context.WithTimeout(context.Background(), leaveWait)
 	defer cancel()
-	err := in.cases.store.InsertOutboxEvents(ctx, events.Encode([]events.Entry{event}))
+	err := in.store.InsertOutboxEvents(ctx, events.Encode([]events.Entry{event}))
 	if err != nil {
 		in.log.Warn("leave the event of a rejection to the relay", zap.Error(err))
 	}

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -27,11 +27,32 @@ const microDrain = 15 * time.Second
 // microService answers requests over NATS: the bodies and answers of the HTTP
 // routes, without HTTP.
 type microService struct {
-	js       jetstream.JetStream
-	topology events.Topology
-	cases    *useCases
-	counts   *counters
-	log      *zap.Logger
+	js         jetstream.JetStream
+	topology   events.Topology
+	acceptor   *acceptor
+	messages   *messages
+	recipients recipients
+	counts     *counters
+	log        *zap.Logger
+}
+
+// microServiceParts are what the micro service works with.
+type microServiceParts struct {
+	JS       jetstream.JetStream
+	Topology events.Topology
+	Acceptor *acceptor
+	Messages *messages
+	Rules    message.Rules
+	Counts   *counters
+	Log      *zap.Logger
+}
+
+// newMicroService returns a micro service that answers once Run works.
+func newMicroService(p microServiceParts) *microService {
+	return &microService{
+		js: p.JS, topology: p.Topology, acceptor: p.Acceptor, messages: p.Messages, recipients: newRecipients(p.Rules),
+		counts: p.Counts, log: p.Log,
+	}
 }
 
 // verb does what a request asks for. It returns what is answered as JSON.
@@ -70,11 +91,11 @@ func (s *microService) answer(do verb) func([]byte, micro.Headers) events.Answer
 	return func(data []byte, headers micro.Headers) events.Answer {
 		body, replayed, err := s.guard(do, data, headers)
 		if err != nil {
-			return events.Answer{Problem: problemOf(err)}
+			return events.Answer{Problem: db.ProblemOf(err)}
 		}
 		reply := events.Answer{Body: message.EncodeJSON(body)}
 		if replayed {
-			reply.Headers = map[string]string{headerReplayed: "true"}
+			reply.Headers = map[string]string{"Idempotent-Replayed": "true"}
 		}
 		return reply
 	}
@@ -89,17 +110,17 @@ func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body 
 	}()
 	body, replayed, err = do(data, headers)
 	err = message.WithSubject("the request", err)
-	if err != nil && problemOf(err).Code == message.ProblemInternal {
+	if err != nil && db.ProblemOf(err).Code == message.ProblemInternal {
 		s.log.Error("request over NATS failed", zap.Error(err))
 	}
 	return body, replayed, err
 }
 
 func (s *microService) create(data []byte, headers micro.Headers) (answer any, replayed bool, err error) {
-	done, err := s.cases.Create(context.Background(), draft{
+	done, err := s.acceptor.Create(context.Background(), draft{
 		body:  data,
 		scope: natsScope(s.topology),
-		key:   givenKey{header: headerMsgID, values: headers.Values(headerMsgID)},
+		key:   givenKey{header: jetstream.MsgIDHeader, values: headers.Values(jetstream.MsgIDHeader)},
 		trace: events.TraceOf(headers),
 	})
 	s.counts.accepted("micro", done.repeated, err)
@@ -111,7 +132,11 @@ func (s *microService) list(data []byte, _ micro.Headers) (answer any, replayed 
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.List(context.Background(), q, int(s.js.Conn().MaxPayload())-answerHeaders)
+	filter, err := readFilter(q, s.recipients)
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = s.messages.List(context.Background(), filter, int(s.js.Conn().MaxPayload())-answerHeaders)
 	return answer, false, err
 }
 
@@ -123,7 +148,7 @@ func (s *microService) get(data []byte, _ micro.Headers) (answer any, replayed b
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.Get(context.Background(), to.id)
+	answer, err = s.messages.Get(context.Background(), to.id)
 	return answer, false, err
 }
 
@@ -135,7 +160,7 @@ func (s *microService) cancel(data []byte, _ micro.Headers) (answer any, replaye
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.Cancel(context.Background(), to.id)
+	answer, err = s.messages.Cancel(context.Background(), to.id)
 	return answer, false, err
 }
 
@@ -148,47 +173,6 @@ func (s *microService) retry(data []byte, _ micro.Headers) (answer any, replayed
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.cases.Retry(context.Background(), to.id, expiresAt)
+	answer, err = s.messages.Retry(context.Background(), to.id, expiresAt)
 	return answer, false, err
-}
-
-// target is the message that a request is about, and what else it holds.
-type target struct {
-	id       message.ID
-	rest     []bodyField
-	mistakes []message.FieldError // fields that are there more than once
-}
-
-// readTarget reads {"id":…}.
-func readTarget(body []byte) (target, error) {
-	fields, mistakes, err := readFields(body)
-	if err != nil {
-		return target{}, &message.MalformedError{Reason: "must be a JSON object with an id"}
-	}
-	t := target{mistakes: mistakes}
-	var text string
-	for _, f := range fields {
-		if f.name != "id" {
-			t.rest = append(t.rest, f)
-			continue
-		}
-		_ = json.Unmarshal(f.value, &text) // what is no text stays empty
-	}
-	if text == "" {
-		return target{}, invalidField("id", message.CodeRequired, "must be the id of a message")
-	}
-	t.id, err = readID(text)
-	return t, err
-}
-
-// alone refuses what stands beside the id.
-func (t target) alone() error {
-	mistakes := t.mistakes
-	for _, f := range t.rest {
-		mistakes = append(mistakes, message.FieldError{Field: shortened(f.name), Code: message.CodeUnknownField, Message: "is not a field of this request; id is"})
-	}
-	if mistakes = atMost(mistakes); len(mistakes) > 0 {
-		return &message.ValidationError{Errors: mistakes}
-	}
-	return nil
 }

@@ -22,6 +22,9 @@ import (
 // wait, unlike others: whoever sends it is held up meanwhile.
 const streamPause = 100 * time.Millisecond
 
+// streamWait is for how long.
+const streamWait = 10 * time.Second
+
 // lineRoom is what a line may hold besides its payload and its content: the
 // other fields at their longest, and some white space.
 const lineRoom = 64 << 10
@@ -43,7 +46,7 @@ func (a *api) createStream(c *fiber.Ctx) error {
 	if err := noKey(c); err != nil {
 		return err
 	}
-	if !a.streams.take(1) {
+	if !a.streams.TryAcquire(1) {
 		return errBusy
 	}
 	body := c.Context().RequestBodyStream()
@@ -52,7 +55,7 @@ func (a *api) createStream(c *fiber.Ctx) error {
 	}
 	gzipped, _ := packed(c)
 	c.Locals(localBodyRead, true) // the stream's, from here on
-	rules := a.cases.rules
+	rules := a.rules
 	s := &stream{
 		api: a, scope: caller(c), requestID: requestID(c), route: routeOf(c), trace: traceOf(c),
 		conn: c.Context().Conn(), body: body, packed: gzipped, expected: c.Context().Request.Header.ContentLength(),
@@ -136,7 +139,7 @@ func (s *stream) Close() error {
 		<-s.reading
 	}
 	s.queue.forget()
-	s.api.streams.give(1)
+	s.api.streams.Release(1)
 	s.api.counts.inFlight.Dec()
 	return nil
 }
@@ -240,8 +243,8 @@ func (s *stream) store(lines []line) {
 // create stores drafts. Those that find the queue full are tried again for a
 // while.
 func (s *stream) create(drafts []draft) []result {
-	results := s.api.cases.CreateMany(context.Background(), drafts)
-	ctx, cancel := context.WithTimeout(context.Background(), queryWait)
+	results := s.api.acceptor.CreateMany(context.Background(), drafts)
+	ctx, cancel := context.WithTimeout(context.Background(), streamWait)
 	defer cancel()
 	for ctx.Err() == nil {
 		var waiting []draft
@@ -258,7 +261,7 @@ func (s *stream) create(drafts []draft) []result {
 		case <-time.After(streamPause):
 		case <-ctx.Done():
 		}
-		for n, r := range s.api.cases.CreateMany(context.Background(), waiting) {
+		for n, r := range s.api.acceptor.CreateMany(context.Background(), waiting) {
 			results[places[n]] = r
 		}
 	}
@@ -282,13 +285,4 @@ func (s *stream) answer(number int, r result) {
 			"the database became unavailable during this request; the message was not stored", message.RetryLater)
 	}
 	s.write(item)
-}
-
-// noKey refuses an idempotency key for a whole batch: each message has its
-// own.
-func noKey(c *fiber.Ctx) error {
-	if len(keyOf(c).values) > 0 {
-		return invalidField(headerIdempotencyKey, message.CodeNotSupported, "is not taken for a batch; give each message its own idempotencyKey")
-	}
-	return nil
 }

@@ -18,13 +18,13 @@ type lateDrafts struct {
 }
 
 // add takes a draft that was refused, if it is one of these.
-func (l *lateDrafts) add(u *useCases, d draft, place int, refusal error) {
+func (l *lateDrafts) add(a *acceptor, d draft, place int, refusal error) {
 	var invalid *message.ValidationError
 	if !errors.As(refusal, &invalid) || len(invalid.Errors) != 1 || invalid.Errors[0].Field != "expiresAt" {
 		return
 	}
 	d.at = time.Unix(0, 0) // nothing has expired by then
-	if m, err := u.read(d, place); err == nil && m.IdempotencyKey != "" {
+	if m, err := a.read(d, place); err == nil && m.IdempotencyKey != "" {
 		l.places, l.wanted = append(l.places, place), append(l.wanted, m)
 	}
 }

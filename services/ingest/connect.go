@@ -1,0 +1,77 @@
+package ingest
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/cache"
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+)
+
+// servers are the servers that ingest works with. Each is closed when the group
+// stops, and health tells of each.
+type servers struct {
+	store    *db.Store
+	schema   func(context.Context) error // reports what is missing in Postgres
+	js       jetstream.JetStream
+	topology events.Topology
+	cache    *cache.Cache // nil when there is no Redis
+}
+
+// connect opens what leads to the servers. It waits for none of them.
+func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Group, health *service.Health) (servers, error) {
+	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest", MaxConns: maxConns})
+	if err != nil {
+		return servers{}, err
+	}
+	group.OnClose("postgres", func() { db.Close(pool) })
+	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
+
+	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-ingest", log)
+	if err != nil {
+		return servers{}, err
+	}
+	group.OnClose("nats", js.Conn().Close)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
+	needs := events.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == service.EventContentFull}
+	health.Add("max_payload", service.StateDegraded, checkPayload(js, needs))
+	group.Go("max_payload", needs.Watch(js.Conn(), func(missing string) { log.Warn(missing) }))
+	store := db.NewStore(pool)
+	schema := func(ctx context.Context) error { return db.CheckSchema(ctx, pool) }
+	health.Add("provisioned", service.StateDown, checkProvisioned(schema, store.CheckSchedule))
+
+	lists, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest-lists", MaxConns: listConns, Lists: true})
+	if err != nil {
+		return servers{}, err
+	}
+	group.OnClose("postgres for lists", func() { db.Close(lists) })
+	redis, err := openCache(cfg, topology.Prefix(), group, health)
+	return servers{store: store.WithReadPool(lists), schema: schema, js: js, topology: topology, cache: redis}, err
+}
+
+// openCache opens what Redis holds, if there is a Redis.
+func openCache(cfg Config, prefix string, group *service.Group, health *service.Health) (*cache.Cache, error) {
+	if !cfg.Redis.Enabled() {
+		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
+	}
+	redis, err := cache.OpenWith(cfg.Redis.URL(), prefix, cache.Options(cfg.Redis.RedisAccess))
+	if err != nil {
+		return nil, err
+	}
+	group.OnStop("redis", func(context.Context) error { return redis.Close() })
+	health.Add("redis", service.StateDegraded, checkRedis(redis))
+	return redis, nil
+}
+
+// roamer leaves a NATS server that does not reach every stream.
+func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
+	return events.NewRoamer(js, topology, func(server string) {
+		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
+	})
+}
