@@ -32,8 +32,8 @@ const (
 	ProblemInternal           = "internal"
 )
 
-// ProblemType is the media type of a Problem.
-const ProblemType = "application/problem+json"
+// MediaTypeProblem is the media type of a Problem.
+const MediaTypeProblem = "application/problem+json"
 
 // Retry-After of a Problem that passes: a full queue, or a dependency that is
 // down.

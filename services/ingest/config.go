@@ -9,6 +9,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/ingest/httpapi/apikey"
 )
 
 // Bounds of what can be configured. An event that carries a payload must fit
@@ -71,7 +72,7 @@ func (c Config) validateAddrs() error {
 
 // validateKeys reports every mistake in the API keys, without repeating one.
 func (c Config) validateKeys() error {
-	_, mistakes := parseAPIKeys(c.APIKeys)
+	_, mistakes := apikey.Parse(c.APIKeys)
 	var errs []error
 	for _, mistake := range mistakes {
 		errs = append(errs, service.Invalid("API_KEYS", service.Hidden, mistake.Error()))
@@ -81,8 +82,8 @@ func (c Config) validateKeys() error {
 
 // Warnings says what works and is perhaps not meant.
 func (c Config) Warnings() []string {
-	keys, _ := parseAPIKeys(c.APIKeys)
-	warnings := keys.warnings()
+	keys, _ := apikey.Parse(c.APIKeys)
+	warnings := keys.Warnings()
 	if c.MaxPayloadBytes > maxNATSMessage {
 		warnings = append(warnings, fmt.Sprintf("MAX_PAYLOAD_BYTES=%d is more than a NATS server takes by default (max_payload, %d): larger messages come in over HTTP alone", c.MaxPayloadBytes, maxNATSMessage))
 	}

@@ -10,6 +10,17 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/ingest/accept"
+	"github.com/message-dispatcher/dispatch/services/ingest/control"
+	"github.com/message-dispatcher/dispatch/services/ingest/erasure"
+	"github.com/message-dispatcher/dispatch/services/ingest/httpapi"
+	"github.com/message-dispatcher/dispatch/services/ingest/httpapi/apikey"
+	"github.com/message-dispatcher/dispatch/services/ingest/intake"
+	"github.com/message-dispatcher/dispatch/services/ingest/legacy"
+	"github.com/message-dispatcher/dispatch/services/ingest/messages"
+	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
+	"github.com/message-dispatcher/dispatch/services/ingest/natsapi"
+	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
 // maxConns is the size of the pool: the committers, the announcer, and enough
@@ -24,10 +35,10 @@ const listConns = 6
 // Postgres and the schema while it answers 503. It returns a
 // *service.ConfigError for a setting that can't be, or what made it fail.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
-	health, metrics := cfg.Lifecycle.Observe("ingest")
+	health, registry := cfg.Lifecycle.Observe("ingest")
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
 	defer group.Stop()
-	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, metrics)
+	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, registry)
 	if err != nil {
 		return err
 	}
@@ -41,14 +52,14 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.Go("roamer", roamer(js, topology, log).Run)
 
 	// What is stored is stopped last: it is registered before all that calls it.
-	counts := newCounters(metrics)
+	counts := metrics.New(registry)
 	composer := events.NewComposer(topology, cfg.EventContent == service.EventContentFull)
-	announcer := newAnnouncer(events.NewPublisher(js), store, counts.relayed, log)
+	announcer := outbox.NewPublisher(events.NewPublisher(js), store, counts.Relayed, log)
 	health.Watch("announcements", service.StateDegraded, announcer.Trouble())
 	group.Go("announcer", announcer.Run)
-	arrivals := newArrivals(js, topology, announcer)
+	arrivals := accept.NewFastPath(js, topology, announcer)
 	group.Go("arrivals", arrivals.Run)
-	commit := newCommitter(committerParts{
+	commit := accept.NewCommitter(accept.CommitterConfig{
 		Store: store, Composer: composer, Announcer: announcer, Arrivals: arrivals,
 		JS: js, Topology: topology, Counts: counts, Log: log,
 	})
@@ -58,23 +69,23 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	group.Go("instances", instances.Run)
 
 	rules := cfg.rules()
-	acceptor := newAcceptor(rules, store, commit)
-	stored := newMessages(messagesParts{
+	acceptor := accept.New(rules, store, commit)
+	stored := messages.New(messages.Config{
 		Store: store, Composer: composer, Announcer: announcer, JS: js, Topology: topology, Cache: servers.cache, Log: log,
 	})
-	eraser := newEraser(eraserParts{
+	eraser := erasure.New(erasure.Config{
 		Store: store, Composer: composer, Announcer: announcer, Messages: stored, Rules: rules, JS: js, Topology: topology, Cache: servers.cache,
 	})
-	pace := newControl(js, topology, store, instances)
-	keys, mistakes := parseAPIKeys(cfg.APIKeys)
+	pace := control.New(js, topology, store, instances)
+	keys, mistakes := apikey.Parse(cfg.APIKeys)
 	if err := errors.Join(mistakes...); err != nil {
 		return err // Validate has told already
 	}
-	api := newAPI(apiParts{
+	api := httpapi.New(httpapi.Config{
 		Acceptor: acceptor, Messages: stored, Eraser: eraser, Control: pace, Rules: rules, Keys: keys,
-		Health: health, Metrics: metrics, Counts: counts, Log: log,
+		Health: health, Metrics: registry, Counts: counts, Log: log,
 	})
-	newLegacy(api, pace).register(api.router())
+	legacy.New(api, pace).Register(api.Router())
 	if err := serveHTTP(api, cfg.HTTPAddr, len(keys), log, group); err != nil {
 		return err
 	}
@@ -86,11 +97,11 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	api.setReady()
-	group.Go("requests over NATS", newMicroService(microServiceParts{
+	api.SetReady()
+	group.Go("requests over NATS", natsapi.New(natsapi.Config{
 		JS: js, Topology: topology, Acceptor: acceptor, Messages: stored, Rules: rules, Counts: counts, Log: log,
 	}).Run)
-	group.Go("intake over NATS", newIntake(intakeParts{
+	group.Go("intake over NATS", intake.New(intake.Config{
 		JS: js, Topology: topology, Acceptor: acceptor, Store: store, Composer: composer, Counts: counts, Log: log,
 	}).Run)
 	return group.Wait(ctx)
@@ -98,7 +109,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 
 // serveHTTP listens at once, so that a taken port is an error of the start, and
 // requests are told to come again while the service waits for Postgres.
-func serveHTTP(api *api, addr string, keys int, log *zap.Logger, group *service.Group) error {
+func serveHTTP(api *httpapi.API, addr string, keys int, log *zap.Logger, group *service.Group) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on HTTP_ADDR=%s: %w", addr, err)
@@ -108,9 +119,9 @@ func serveHTTP(api *api, addr string, keys int, log *zap.Logger, group *service.
 	} else {
 		log.Info("listening", zap.String("addr", listener.Addr().String()), zap.Int("keys", keys))
 	}
-	group.Go("http", func(context.Context) error { return api.serve(listener) })
+	group.Go("http", func(context.Context) error { return api.Serve(listener) })
 	group.OnStop("http drain", func(ctx context.Context) error {
-		return errors.Join(api.drain(ctx), closeListener(listener))
+		return errors.Join(api.Drain(ctx), closeListener(listener))
 	})
 	return nil
 }

@@ -27,7 +27,7 @@ const nonsense = "thereIsNoSuchWord"
 func TestTheDescriptionKnowsEveryFieldOfARequest(t *testing.T) {
 	t.Parallel()
 	i := start(t)
-	words := wordsOf(t, "*.go", "../../pkg/message/*.go")
+	words := wordsOf(t, "*.go", "*/*.go", "*/*/*.go", "../../pkg/message/*.go")
 	require.Greater(t, len(words), 100)
 	for name, op := range readSpec(i).operations() {
 		method, path, _ := strings.Cut(name, " ")

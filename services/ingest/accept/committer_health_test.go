@@ -1,0 +1,50 @@
+package accept
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
+)
+
+// broken stores nothing.
+type broken struct{ err error }
+
+func (b broken) Insert(context.Context, []message.Message, db.EncodeOutbox) ([]db.InsertResult, int64, error) {
+	return nil, 0, b.err
+}
+
+func (b broken) InsertFastPath(context.Context, time.Time, []message.Message, db.EncodeOutbox) ([]db.InsertResult, int64, error) {
+	return nil, 0, b.err
+}
+
+// TestErrorsOfItsOwnKeepAnIngestFromBeingReady while those of one message do not.
+func TestErrorsOfItsOwnKeepAnIngestFromBeingReady(t *testing.T) {
+	t.Parallel()
+	for err, state := range map[error]service.State{
+		errors.New("unable to encode"): service.StateDown,
+		&pgconn.PgError{Code: "22021"}: service.StateOK,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := NewCommitter(CommitterConfig{Store: broken{err}, Counts: metrics.New(service.NewMetrics()), Log: zap.NewNop()})
+			for range 2 {
+				s := &submission{messages: make([]message.Message, 1), outcomes: make([]outcome, 1), done: make(chan struct{})}
+				s.left.Store(1)
+				c.commit([]place{{of: s}})
+				require.ErrorIs(t, s.outcomes[0].err, err)
+				<-time.After(5 * time.Second)
+			}
+			require.Equal(t, state, c.trouble.Status().State)
+		})
+	}
+}

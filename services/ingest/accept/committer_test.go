@@ -1,0 +1,215 @@
+package accept
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
+	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
+)
+
+// spy stores in a real Postgres and remembers the sizes of the groups; the
+// first transactions wait at its gate.
+type spy struct {
+	inserter
+	gate   chan struct{} // nil: open
+	waits  chan struct{} // told of each transaction that waits
+	before func(group []message.Message) error
+
+	mu    sync.Mutex
+	sizes []int
+}
+
+func (s *spy) Insert(ctx context.Context, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error) {
+	s.mu.Lock()
+	s.sizes = append(s.sizes, len(group))
+	s.mu.Unlock()
+	if s.gate != nil {
+		s.waits <- struct{}{}
+		<-s.gate
+	}
+	if s.before != nil {
+		if err := s.before(group); err != nil {
+			return nil, 0, err
+		}
+	}
+	return s.inserter.Insert(ctx, group, box)
+}
+
+// startCommitter runs a committer on a real Postgres; stop ends it.
+func startCommitter(t *testing.T, s *spy) (commit *committer, stop func()) {
+	t.Helper()
+	s.inserter = db.NewStore(dbtest.Pool(t))
+	counts := metrics.New(service.NewMetrics())
+	commit = NewCommitter(CommitterConfig{
+		Store: s, Composer: events.NewComposer(events.NewTopology("dispatch", 1), false),
+		Announcer: outbox.NewPublisher(nil, nil, counts.Relayed, zap.NewNop()), Counts: counts, Log: zap.NewNop(), // nothing is published
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = commit.Run(ctx) }()
+	stop = sync.OnceFunc(func() { cancel(); <-ended })
+	t.Cleanup(stop)
+	return commit, stop
+}
+
+func draftMessage(content string) message.Message {
+	return message.Message{
+		ID: message.NewID(time.Now()), To: "+905551111111", Content: content,
+		Destination: message.DefaultDestination, Priority: message.DefaultPriority,
+	}
+}
+
+func draftMessages(n int) []message.Message {
+	all := make([]message.Message, n)
+	for i := range all {
+		all[i] = draftMessage(fmt.Sprintf("message %d", i))
+	}
+	return all
+}
+
+func TestWhatArrivesMeanwhileGoesTogether(t *testing.T) {
+	t.Parallel()
+	s := &spy{gate: make(chan struct{}), waits: make(chan struct{}, 100)}
+	commit, _ := startCommitter(t, s)
+
+	var storing sync.WaitGroup
+	store := func() {
+		storing.Go(func() { commit.Store(context.Background(), draftMessages(1)) })
+	}
+	for range committers { // each waits for nobody
+		store()
+		<-s.waits
+	}
+	for range 100 {
+		store()
+	}
+	require.Eventually(t, func() bool { return commit.messages.Load() == 100 }, time.Minute, time.Millisecond)
+	close(s.gate)
+	storing.Wait()
+	require.Equal(t, append(slices.Repeat([]int{1}, committers), 100), s.sizes)
+}
+
+func TestACulpritStandsAlone(t *testing.T) {
+	t.Parallel()
+	s := &spy{}
+	commit, _ := startCommitter(t, s)
+	group := draftMessages(64)
+	group[37].Content = "a NUL \x00 that Postgres refuses"
+	for i, o := range commit.Store(t.Context(), group) {
+		if i == 37 {
+			var refused *pgconn.PgError
+			require.ErrorAs(t, o.err, &refused)
+			require.Equal(t, message.ProblemInternal, db.ProblemOf(o.err).Code)
+			require.NotContains(t, db.ProblemOf(o.err).Detail, refused.Message, "SQL is nobody's business")
+			continue
+		}
+		require.NoError(t, o.err)
+		require.True(t, o.stored.Created)
+		require.Equal(t, group[i].ID, o.stored.Message.ID)
+	}
+	require.LessOrEqual(t, len(s.sizes), 13, "halving, not one by one")
+}
+
+func TestACallerThatLeavesHarmsNobody(t *testing.T) {
+	t.Parallel()
+	s := &spy{gate: make(chan struct{}), waits: make(chan struct{}, 100)}
+	commit, stop := startCommitter(t, s)
+	ctx, leave := context.WithCancel(context.Background())
+	left := make(chan []outcome)
+	group := draftMessages(2)
+	go func() { left <- commit.Store(ctx, group) }()
+	<-s.waits
+	leave()
+	for _, o := range <-left {
+		require.ErrorIs(t, o.err, ErrTimeout)
+	}
+	close(s.gate)
+	stop()
+	_, err := s.inserter.(*db.Store).Get(t.Context(), group[1].ID)
+	require.NoError(t, err, "it was stored all the same")
+}
+
+// TestATransactionOfUnknownOutcomeIsRepeated is about a connection that
+// breaks while its commit is being confirmed.
+func TestATransactionOfUnknownOutcomeIsRepeated(t *testing.T) {
+	t.Parallel()
+	s := &spy{}
+	commit, _ := startCommitter(t, s)
+	group := draftMessages(3)
+	first := true
+	s.before = func(group []message.Message) error {
+		if !first {
+			return nil
+		}
+		first = false
+		_, _, err := s.inserter.Insert(t.Context(), group, func([]message.Message) []byte { return nil })
+		return errors.Join(err, errors.New("connection reset"))
+	}
+	for i, o := range commit.Store(t.Context(), group) {
+		require.NoError(t, o.err)
+		require.True(t, o.stored.Created, "it is this caller's")
+		require.Equal(t, group[i].ID, o.stored.Message.ID)
+	}
+}
+
+func TestAFullQueueRefuses(t *testing.T) {
+	t.Parallel()
+	s := &spy{gate: make(chan struct{}), waits: make(chan struct{}, 100)}
+	commit, stop := startCommitter(t, s)
+	var storing sync.WaitGroup
+	for range committers {
+		storing.Go(func() { commit.Store(context.Background(), draftMessages(1)) })
+		<-s.waits
+	}
+	large := draftMessage("")
+	large.Payload = []byte(`"` + strings.Repeat("x", 8<<20) + `"`)
+	for range maxQueuedSize/(8<<20) - 1 {
+		storing.Go(func() { commit.Store(context.Background(), []message.Message{large}) })
+	}
+	require.Eventually(t, func() bool { return commit.messages.Load() == maxQueuedSize/(8<<20)-1 }, time.Minute, time.Millisecond)
+	refused := commit.Store(t.Context(), []message.Message{large})
+	require.ErrorIs(t, refused[0].err, ErrOverloaded)
+	require.Equal(t, 429, db.ProblemOf(refused[0].err).Status)
+	close(s.gate)
+	storing.Wait()
+	stop()
+	require.Zero(t, commit.messages.Load())
+	require.Zero(t, commit.bytes.Load())
+}
+
+func TestADrainStoresWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	s := &spy{}
+	commit, stop := startCommitter(t, s)
+	var storing sync.WaitGroup
+	for range 20 {
+		storing.Go(func() {
+			for _, o := range commit.Store(context.Background(), draftMessages(50)) {
+				if o.err != nil {
+					t.Error(o.err)
+				}
+			}
+		})
+	}
+	storing.Wait()
+	stop()
+	found, err := s.inserter.(*db.Store).List(t.Context(), db.Filter{Limit: 2000})
+	require.NoError(t, err)
+	require.Len(t, found, 1000)
+}
