@@ -12,7 +12,7 @@ import (
 // Delivery is one id of a claim.
 type Delivery struct {
 	ID          message.ID
-	ClaimNumber int64
+	ClaimNumber message.ClaimNumber
 }
 
 // OpenClaim is a claim that is made and not yet known to be published.
@@ -45,7 +45,7 @@ type TakeOverParams struct {
 	Unpublished []Delivery    // those that were not published
 	// Rewrite makes of a claim's batch what is to be published now. raised holds
 	// the new claim numbers.
-	Rewrite func(batch []byte, raised map[message.ID]int64) RewrittenClaim
+	Rewrite func(batch []byte, raised map[message.ID]message.ClaimNumber) RewrittenClaim
 }
 
 // RewrittenClaim is what a relay is to publish of a claim.
@@ -99,16 +99,16 @@ func (s *Store) TakeOverClaims(ctx context.Context, claims []OpenClaim, p TakeOv
 	return taken, nil
 }
 
-func raise(ctx context.Context, q *dbsqlc.Queries, p TakeOverParams) (map[message.ID]int64, error) {
+func raise(ctx context.Context, q *dbsqlc.Queries, p TakeOverParams) (map[message.ID]message.ClaimNumber, error) {
 	ids, claims := make([]message.ID, len(p.Unpublished)), make([]int64, len(p.Unpublished))
 	for i, e := range p.Unpublished {
-		ids[i], claims[i] = e.ID, e.ClaimNumber
+		ids[i], claims[i] = e.ID, int64(e.ClaimNumber)
 	}
 	rows, err := q.RaiseClaims(ctx, p.Lease, ids, claims)
 	if err != nil {
 		return nil, fmt.Errorf("raise %d claim numbers: %w", len(ids), err)
 	}
-	raised := make(map[message.ID]int64, len(rows))
+	raised := make(map[message.ID]message.ClaimNumber, len(rows))
 	for _, row := range rows {
 		raised[row.ID] = row.Claim
 	}

@@ -21,16 +21,16 @@ type life struct {
 	sent   bool     // a 2xx is recorded
 	anew   int64    // the version that a user's last retry made
 	// relayedFrom is the number that a relay's took the place of; 0: none.
-	relayedFrom int64
-	late        *copied // a delivery that is still on its way to the queue
-	looked      int64   // the claim that a relay did not find there; 0: none
-	raised      int64   // the claim that a relay is to publish; 0: none
+	relayedFrom message.ClaimNumber
+	late        *copied             // a delivery that is still on its way to the queue
+	looked      message.ClaimNumber // the claim that a relay did not find there; 0: none
+	raised      message.ClaimNumber // the claim that a relay is to publish; 0: none
 }
 
 type row struct {
 	status   message.Status
 	version  int64
-	claim    int64
+	claim    message.ClaimNumber
 	attempts int
 	budget   int
 	// fruitless counts the claims since the last outcome.
@@ -46,13 +46,13 @@ type jetstream struct {
 }
 
 type copied struct {
-	claim    int64
+	claim    message.ClaimNumber
 	doubtful bool // somebody may have had it before
 }
 
 type flight struct {
 	row   message.Message
-	claim int64 // the copy's
+	claim message.ClaimNumber // the copy's
 }
 
 func (js jetstream) clone() jetstream {
@@ -117,7 +117,7 @@ func (l *life) retried(t *rapid.T) {
 }
 
 // begins is the moment of a POST: nothing that is told may speak against it.
-func (l *life) begins(t *rapid.T, m message.Message, claim int64) {
+func (l *life) begins(t *rapid.T, m message.Message, claim message.ClaimNumber) {
 	require.False(t, l.sent, "sent again after a recorded 2xx")
 	require.False(t, l.row.status.Final(), "sent while %s", l.row.status)
 	for _, o := range l.js.told {

@@ -148,7 +148,7 @@ func (w *living) relayRaises(t *rapid.T) {
 	raised := 0
 	_, err = w.store.TakeOverClaims(t.Context(), claims, db.TakeOverParams{
 		Lease: lease, Unpublished: []db.Delivery{{ID: l.id, ClaimNumber: l.looked}},
-		Rewrite: func(_ []byte, given map[message.ID]int64) db.RewrittenClaim {
+		Rewrite: func(_ []byte, given map[message.ID]message.ClaimNumber) db.RewrittenClaim {
 			raised = len(given)
 			return db.RewrittenClaim{}
 		},

@@ -268,7 +268,7 @@ func (p *pacing) relayOnce(t *rapid.T, publishes bool) {
 	})
 }
 
-func rewrittenAll(batch []byte, _ map[message.ID]int64) db.RewrittenClaim {
+func rewrittenAll(batch []byte, _ map[message.ID]message.ClaimNumber) db.RewrittenClaim {
 	return db.RewrittenClaim{Batch: batch, IDs: 1, Size: 1}
 }
 

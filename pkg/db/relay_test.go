@@ -87,7 +87,7 @@ func claimTick(t *testing.T, interval time.Duration) (*db.Store, *pgxpool.Pool, 
 }
 
 // rewritten counts what a relay has raised, and stands for a batch with that.
-func rewritten(_ []byte, raised map[message.ID]int64) db.RewrittenClaim {
+func rewritten(_ []byte, raised map[message.ID]message.ClaimNumber) db.RewrittenClaim {
 	return db.RewrittenClaim{Batch: fmt.Appendf(nil, "%d raised", len(raised)), IDs: len(raised), Size: 1}
 }
 

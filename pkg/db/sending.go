@@ -69,11 +69,11 @@ func (s *Store) Clock(ctx context.Context) (time.Time, error) {
 type Outcome struct {
 	ID              message.ID
 	Transition      message.Transition
-	Version         int64 // the event's sequence
-	ClaimNumber     int64 // the copy's
-	NextClaimNumber int64 // one more when it was parked, else the same
-	DeliveryCount   int   // JetStream's count
-	Attempts        int   // how many the message has had with this
+	Version         int64               // the event's sequence
+	ClaimNumber     message.ClaimNumber // the copy's
+	NextClaimNumber message.ClaimNumber // one more when it was parked, else the same
+	DeliveryCount   int                 // JetStream's count
+	Attempts        int                 // how many the message has had with this
 	Attempt         *message.Attempt
 	EndedAt         time.Time
 	NextAttemptAt   time.Time // of a Defer
@@ -189,8 +189,8 @@ func outcomeParams(round []Outcome, lease time.Duration) dbsqlc.RecordOutcomesPa
 		p.Ids = append(p.Ids, o.ID)
 		p.Statuses = append(p.Statuses, string(o.Transition.To))
 		p.Versions = append(p.Versions, o.Version)
-		p.Claims = append(p.Claims, o.ClaimNumber)
-		p.NextClaims = append(p.NextClaims, o.NextClaimNumber)
+		p.Claims = append(p.Claims, int64(o.ClaimNumber))
+		p.NextClaims = append(p.NextClaims, int64(o.NextClaimNumber))
 		p.Numbers = append(p.Numbers, int32(o.Attempts))
 		p.Tried = append(p.Tried, o.Attempt != nil)
 		p.EndedAts = append(p.EndedAts, o.EndedAt)
@@ -214,7 +214,7 @@ func attemptParams(outcomes []Outcome, locked map[message.ID]bool) dbsqlc.Insert
 			continue
 		}
 		p.MessageIds = append(p.MessageIds, o.ID)
-		p.Claims = append(p.Claims, o.ClaimNumber)
+		p.Claims = append(p.Claims, int64(o.ClaimNumber))
 		p.Numbers = append(p.Numbers, int32(o.Attempt.Number))
 		p.Deliveries = append(p.Deliveries, int32(o.DeliveryCount))
 		p.StartedAts = append(p.StartedAts, o.Attempt.StartedAt)

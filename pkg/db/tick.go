@@ -59,7 +59,7 @@ func (s *Store) NextDue(ctx context.Context, destination string, floor *Watermar
 type ExpiredLease struct {
 	ID                   message.ID
 	Destination          string
-	ClaimNumber          int64
+	ClaimNumber          message.ClaimNumber
 	ClaimsWithoutOutcome int           // claims in a row that brought no outcome
 	LeaseUntil           time.Time     // when it ran out
 	Age                  time.Duration // since it was moved last
@@ -77,7 +77,7 @@ type TickParams struct {
 	// Box makes of the claim what the outbox is to hold about it.
 	EncodeOutbox func(Claim) []byte
 
-	claimsFrom int64 // the schedule's
+	claimsFrom message.ClaimNumber // the schedule's
 }
 
 // ClaimNumber is what a tick took: highest priority first, then oldest.
@@ -160,7 +160,7 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 	}
 	if len(p.Reclaim) > 0 {
 		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
-			ClaimsFrom: p.claimsFrom, Lease: p.Lease, Ids: lostIDs(p.Reclaim), Claims: lostClaims(p.Reclaim), BatchLimit: int32(s.atOnce(limit)),
+			ClaimsFrom: int64(p.claimsFrom), Lease: p.Lease, Ids: lostIDs(p.Reclaim), Claims: lostClaims(p.Reclaim), BatchLimit: int32(s.atOnce(limit)),
 			WithContent: s.content,
 		})
 		if err != nil {
@@ -173,7 +173,7 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 		floors, full := p.Watermark.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
-			Floors: floors, Margin: claimMargin, ClaimsFrom: p.claimsFrom, WithContent: s.content, BytesLimit: contentBytes,
+			Floors: floors, Margin: claimMargin, ClaimsFrom: int64(p.claimsFrom), WithContent: s.content, BytesLimit: contentBytes,
 		})
 		if full {
 			p.Watermark.looked(began, time.Since(began))
@@ -219,7 +219,7 @@ func lostIDs(lost []ExpiredLease) []message.ID {
 func lostClaims(lost []ExpiredLease) []int64 {
 	claims := make([]int64, len(lost))
 	for i, l := range lost {
-		claims[i] = l.ClaimNumber
+		claims[i] = int64(l.ClaimNumber)
 	}
 	return claims
 }

@@ -55,7 +55,7 @@ func (s *Store) Epoch(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look up timeline: %w", err)
 	}
-	return row.ClaimsFrom, nil
+	return int64(row.ClaimsFrom), nil
 }
 
 // LoadVerified is LoadQueued for copies that somebody may have had before. It
@@ -115,9 +115,9 @@ func (s *Store) TakeRepair(ctx context.Context, repairer message.ID, term time.D
 // which was so long ago. From now on no claim number is lower than
 // claimsFrom. It is false when commits were lost once more meanwhile, or
 // somebody else has the repair: then nothing is changed.
-func (s *Store) FinishRepair(ctx context.Context, r Repair, emittedAgo time.Duration, claimsFrom int64) (bool, error) {
+func (s *Store) FinishRepair(ctx context.Context, r Repair, emittedAgo time.Duration, claimsFrom message.ClaimNumber) (bool, error) {
 	n, err := s.queries.FinishRepair(ctx, dbsqlc.FinishRepairParams{
-		ClaimsFrom: claimsFrom, EmittedAgo: emittedAgo, Repairer: r.Repairer, Noticed: r.LostAt, Server: r.Server,
+		ClaimsFrom: int64(claimsFrom), EmittedAgo: emittedAgo, Repairer: r.Repairer, Noticed: r.LostAt, Server: r.Server,
 	})
 	if err != nil {
 		return false, fmt.Errorf("finish the repair of lost commits: %w", err)
@@ -201,7 +201,7 @@ func lastEvent(outcomes []Outcome) (last uint64) {
 func (s *Store) RestoreClaims(ctx context.Context, copies []Delivery, lease time.Duration, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	ids, claims := make([]message.ID, len(copies)), make([]int64, len(copies))
 	for i, c := range copies {
-		ids[i], claims[i] = c.ID, c.ClaimNumber
+		ids[i], claims[i] = c.ID, int64(c.ClaimNumber)
 	}
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		if err := q.RaiseToCopies(ctx, lease, ids, claims); err != nil {

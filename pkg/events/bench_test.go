@@ -46,7 +46,7 @@ func BenchmarkMoved(b *testing.B) {
 // BenchmarkFinished composes and encodes the event of a sender's outcome.
 func BenchmarkFinished(b *testing.B) {
 	composer, m := dispatchComposer(), batchOf(1)[0]
-	outcome := events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1, Attempt: &message.Attempt{
+	outcome := events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1, Attempt: &message.Attempt{
 		Number: 1, StartedAt: m.CreatedAt, Duration: 1234 * time.Microsecond, Outcome: message.OutcomeSuccess,
 		HTTPStatus: 202, Response: `{"messageId":"accepted"}`,
 	}}

@@ -3,7 +3,6 @@ package events
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +17,9 @@ import (
 // server, which delivers it anew after its ack wait. All methods are safe for
 // concurrent use.
 type Copy struct {
-	ID       message.ID
-	Claim    int64 // the fencing token that it was published with
-	Delivery int   // JetStream's count of its deliveries, from 1
+	ID          message.ID
+	ClaimNumber message.ClaimNumber // the fencing token that it was published with
+	Delivery    int                 // JetStream's count of its deliveries, from 1
 	// First says that nobody can have had this claim before: who claimed it
 	// published it, and it was never delivered until now.
 	First bool
@@ -54,27 +53,27 @@ func newCopy(msg jetstream.Msg, until time.Time, ackWait time.Duration) (*Copy, 
 	}
 	origin := header.Get(HeaderOrigin)
 	return &Copy{
-		ID:        id,
-		Claim:     claim,
-		Delivery:  int(meta.NumDelivered),
-		First:     meta.NumDelivered == 1 && (origin == OriginTick || origin == OriginArrival),
-		sequence:  meta.Sequence.Stream,
-		stored:    meta.Timestamp,
-		msg:       msg,
-		nakMargin: ackWait / naksPerWait,
-		until:     until,
+		ID:          id,
+		ClaimNumber: claim,
+		Delivery:    int(meta.NumDelivered),
+		First:       meta.NumDelivered == 1 && (origin == OriginTick || origin == OriginArrival),
+		sequence:    meta.Sequence.Stream,
+		stored:      meta.Timestamp,
+		msg:         msg,
+		nakMargin:   ackWait / naksPerWait,
+		until:       until,
 	}, nil
 }
 
 // readCopy reads an id and its claim. Both are in the body too, for people; here
 // they cost less.
-func readCopy(subject, header string) (message.ID, int64, error) {
+func readCopy(subject, header string) (message.ID, message.ClaimNumber, error) {
 	id, err := message.ParseID(subject[strings.LastIndexByte(subject, '.')+1:])
 	if err != nil {
 		return message.ID{}, 0, fmt.Errorf("read copy on %s: %w", subject, err)
 	}
-	claim, err := strconv.ParseInt(header, 10, 64)
-	if err != nil || claim <= 0 {
+	claim, err := message.ParseClaimNumber(header)
+	if err != nil {
 		return message.ID{}, 0, fmt.Errorf("read copy on %s: no claim in %s", subject, HeaderClaim)
 	}
 	return id, claim, nil

@@ -48,10 +48,10 @@ type Data struct {
 
 // Outcome is what became of a delivery, in the recorder's terms.
 type Outcome struct {
-	Claim     int64            `json:"claim"`             // of the copy that was delivered
-	NextClaim int64            `json:"nextClaim"`         // one more when the message was parked, else the same
-	Delivery  int              `json:"delivery"`          // JetStream's count of this copy's deliveries
-	Attempt   *message.Attempt `json:"attempt,omitempty"` // nil when it was not tried
+	ClaimNumber     message.ClaimNumber `json:"claim"`             // of the copy that was delivered
+	NextClaimNumber message.ClaimNumber `json:"nextClaim"`         // one more when the message was parked, else the same
+	Delivery        int                 `json:"delivery"`          // JetStream's count of this copy's deliveries
+	Attempt         *message.Attempt    `json:"attempt,omitempty"` // nil when it was not tried
 }
 
 // Composer makes the entries to publish for what happens to messages. It is
@@ -117,7 +117,7 @@ func (c Composer) Arrived(created []message.Message) []Entry {
 
 // Delivery returns the emission of an id under its present claim.
 func (c Composer) Delivery(origin string, m message.Message) Entry {
-	claim := strconv.FormatInt(m.ClaimNumber, 10)
+	claim := m.ClaimNumber.String()
 	entry := Entry{
 		Subject: c.topology.Deliver(m.Destination, m.ID),
 		MsgID:   m.ID.String() + "." + claim,
@@ -136,9 +136,9 @@ func (c Composer) Delivery(origin string, m message.Message) Entry {
 // Again makes of an emission the one that a relay publishes under a new claim
 // number. after is the last message on its subject when the relay looked: a
 // delivery that arrived since may be with a sender, and must be waited for.
-func (e Entry) Again(id message.ID, claim int64, after uint64) Entry {
+func (e Entry) Again(id message.ID, claim message.ClaimNumber, after uint64) Entry {
 	e = e.After(after)
-	number := strconv.FormatInt(claim, 10)
+	number := claim.String()
 	e.MsgID = id.String() + "." + number
 	e.Headers[HeaderClaim], e.Headers[HeaderOrigin] = number, OriginRelay
 	e.Data = []byte(`{"id":"` + id.String() + `","claim":` + number + `}`)
@@ -153,7 +153,7 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 		number = outcome.Attempt.Number
 	}
 	id := strings.Join([]string{
-		m.ID.String(), strconv.FormatInt(outcome.Claim, 10), strconv.Itoa(number), strconv.Itoa(outcome.Delivery), string(kind),
+		m.ID.String(), outcome.ClaimNumber.String(), strconv.Itoa(number), strconv.Itoa(outcome.Delivery), string(kind),
 	}, ".")
 	entry := c.entry(kind, id, m.UpdatedAt, Data{Message: m, Outcome: &outcome})
 	entry.Headers = withTrace(map[string]string{HeaderOutcome: "1"}, m.Trace)
@@ -232,8 +232,8 @@ func (d *Data) appendJSON(b []byte) []byte {
 		return b
 	}
 	b = append(b[:len(b)-1], `,"outcome":{"claim":`...)
-	b = strconv.AppendInt(b, d.Outcome.Claim, 10)
-	b = strconv.AppendInt(append(b, `,"nextClaim":`...), d.Outcome.NextClaim, 10)
+	b = strconv.AppendInt(b, int64(d.Outcome.ClaimNumber), 10)
+	b = strconv.AppendInt(append(b, `,"nextClaim":`...), int64(d.Outcome.NextClaimNumber), 10)
 	b = strconv.AppendInt(append(b, `,"delivery":`...), int64(d.Outcome.Delivery), 10)
 	if d.Outcome.Attempt != nil {
 		b = d.Outcome.Attempt.AppendJSON(append(b, `,"attempt":`...))

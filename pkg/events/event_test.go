@@ -29,7 +29,7 @@ func TestAnEventIsAsReviewed(t *testing.T) {
 	t.Parallel()
 	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
 	m := sample(t)
-	outcome := events.Outcome{Claim: 1, NextClaim: 2, Delivery: 1, Attempt: &message.Attempt{
+	outcome := events.Outcome{ClaimNumber: 1, NextClaimNumber: 2, Delivery: 1, Attempt: &message.Attempt{
 		Number: 1, StartedAt: m.CreatedAt, Duration: 1500 * time.Microsecond, Outcome: message.OutcomeRetry,
 		HTTPStatus: 503, Error: "status 503", Response: "busy",
 	}}
@@ -57,8 +57,8 @@ func TestAnEventIsWhatEncodingJSONWouldWrite(t *testing.T) {
 	composer := events.NewComposer(events.NewTopology("dispatch", 1), true)
 	m := sample(t)
 	for _, outcome := range []events.Outcome{
-		{Claim: 1, NextClaim: 2, Delivery: 3},
-		{Claim: 1, NextClaim: 2, Delivery: 3, Attempt: &message.Attempt{Number: 1, StartedAt: m.CreatedAt, Response: "<busy>"}},
+		{ClaimNumber: 1, NextClaimNumber: 2, Delivery: 3},
+		{ClaimNumber: 1, NextClaimNumber: 2, Delivery: 3, Attempt: &message.Attempt{Number: 1, StartedAt: m.CreatedAt, Response: "<busy>"}},
 	} {
 		entry := composer.Finished(message.EventAttempted, m, outcome)
 		var event events.Event

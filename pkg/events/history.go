@@ -99,7 +99,7 @@ func fetchEvents(ctx context.Context, consumer jetstream.Consumer, n int) ([]jet
 // Emitted is an id on the work queue.
 type Emitted struct {
 	ID          message.ID
-	ClaimNumber int64
+	ClaimNumber message.ClaimNumber
 }
 
 // ReadDeliveries reads the ids that are on the work queue, waiting or in flight.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -44,7 +43,7 @@ func (t Topology) RemoveParked(ctx context.Context, js jetstream.JetStream, m me
 	if err != nil {
 		return fmt.Errorf("look for the schedule of message %s: %w", m.ID, err)
 	}
-	claim, err := strconv.ParseInt(parked.Header.Get(HeaderClaim), 10, 64)
+	claim, err := message.ParseClaimNumber(parked.Header.Get(HeaderClaim))
 	if err == nil && claim > m.ClaimNumber {
 		return nil
 	}

@@ -29,7 +29,7 @@ func TestEverythingThatIsPublishedCarriesTheTrace(t *testing.T) {
 	rejected := rejection()
 	rejected.Headers["Traceparent"], rejected.Headers["Tracestate"] = []string{traceparent}, []string{"a=1"}
 	entries := append(composer.Claimed(events.OriginTick, []message.Message{m}), composer.Parked(m), composer.Rejected(rejected, 1<<20)[1],
-		composer.Finished(message.EventSent, m, events.Outcome{Claim: 1}))
+		composer.Finished(message.EventSent, m, events.Outcome{ClaimNumber: 1}))
 	for _, entry := range entries {
 		if entry.Subject == "dispatch.changed" { // it is about many messages
 			continue

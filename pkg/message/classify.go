@@ -76,7 +76,7 @@ func (a Attempt) OutcomeUnknown() bool {
 // RecordedAttempt is an attempt and the delivery of the id that it was made
 // for.
 type RecordedAttempt struct {
-	ClaimNumber   int64
+	ClaimNumber   ClaimNumber
 	DeliveryCount int // JetStream's count under this claim, from 1
 	Attempt       Attempt
 }
@@ -85,9 +85,9 @@ type RecordedAttempt struct {
 // attempt before the given delivery. recorded lists all attempts that have an
 // outcome. A delivery without one may have ended with its sender, in the
 // middle of a request.
-func EarlierOutcomeUnknown(recorded []RecordedAttempt, claim int64, delivery int) bool {
-	deliveries := map[int64]map[int]bool{}
-	last := map[int64]int{claim: delivery - 1}
+func EarlierOutcomeUnknown(recorded []RecordedAttempt, claim ClaimNumber, delivery int) bool {
+	deliveries := map[ClaimNumber]map[int]bool{}
+	last := map[ClaimNumber]int{claim: delivery - 1}
 	for _, r := range recorded {
 		if r.ClaimNumber > claim || r.ClaimNumber == claim && r.DeliveryCount >= delivery {
 			continue
@@ -101,7 +101,7 @@ func EarlierOutcomeUnknown(recorded []RecordedAttempt, claim int64, delivery int
 		deliveries[r.ClaimNumber][r.DeliveryCount] = true
 		last[r.ClaimNumber] = max(last[r.ClaimNumber], r.DeliveryCount)
 	}
-	for c := int64(1); c <= claim; c++ {
+	for c := ClaimNumber(1); c <= claim; c++ {
 		if c < claim && last[c] == 0 || len(deliveries[c]) < last[c] {
 			return true
 		}

@@ -54,12 +54,12 @@ func TestAnOutcomeIsUnknownIfTheReceiverMayHaveTheMessage(t *testing.T) {
 		gateway = message.Attempt{Outcome: message.OutcomeFailure, HTTPStatus: 504}
 		edge    = message.Attempt{Outcome: message.OutcomeRetry, HTTPStatus: 524}
 	)
-	of := func(claim int64, delivery int, a message.Attempt) message.RecordedAttempt {
+	of := func(claim message.ClaimNumber, delivery int, a message.Attempt) message.RecordedAttempt {
 		return message.RecordedAttempt{ClaimNumber: claim, DeliveryCount: delivery, Attempt: a}
 	}
 	for name, c := range map[string]struct {
 		recorded []message.RecordedAttempt
-		claim    int64
+		claim    message.ClaimNumber
 		delivery int
 		unknown  bool
 	}{

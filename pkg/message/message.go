@@ -51,7 +51,7 @@ type Message struct {
 	Version int64 `json:"-"`
 	// Claim is the fencing token: it rises at every emission and every
 	// parking, and a copy of the id with a lower one is worth nothing.
-	ClaimNumber int64 `json:"-"`
+	ClaimNumber ClaimNumber `json:"-"`
 	// BudgetStart is what Attempts was when the present retry budget began:
 	// at 0, or at a user's retry.
 	BudgetStart int `json:"-"`

@@ -29,30 +29,30 @@ type gateStage struct {
 
 func (s *gateStage) run(ctx context.Context, d *delivery) step {
 	switch {
-	case !d.verified && d.found && (d.row.ClaimNumber != d.Claim || d.row.Status != message.Queued):
+	case !d.verified && d.found && (d.row.ClaimNumber != d.ClaimNumber || d.row.Status != message.Queued):
 		// A first delivery finds its row as the claim left it, so this is none.
 		d.First = false
 		s.unverified <- d
 		return done
-	case d.verified && d.found && d.row.Status == message.Retrying && d.row.ClaimNumber == d.Claim+1:
+	case d.verified && d.found && d.row.Status == message.Retrying && d.row.ClaimNumber == d.ClaimNumber+1:
 		s.supersede(ctx, d)
 		return done
 	case !d.found:
 		s.release.discard(d.Delivery, reasonEnded)
 		return done
-	case d.row.ClaimNumber > d.Claim:
+	case d.row.ClaimNumber > d.ClaimNumber:
 		s.release.discard(d.Delivery, reasonSuperseded)
 		return done
 	case d.row.NextAttemptAt != nil && s.clock.Until(*d.row.NextAttemptAt) > 0:
 		s.release.giveBack(d.Delivery, s.clock.Until(*d.row.NextAttemptAt), reasonNotDue)
 		return done
-	case d.row.ClaimNumber < d.Claim:
+	case d.row.ClaimNumber < d.ClaimNumber:
 		// The event that made this claim is lost: the recorder has passed
 		// everything and does not know it. The delivery itself proves the claim,
 		// and an ended message has no delivery. So it is sent, and its outcome
 		// raises the row to the delivery's claim.
 		s.log.Warn("claim of a delivery was never recorded",
-			zap.Stringer("message", d.ID), zap.Int64("claim", d.Claim), zap.Int64("recorded", d.row.ClaimNumber))
+			zap.Stringer("message", d.ID), zap.Int64("claim", int64(d.ClaimNumber)), zap.Int64("recorded", int64(d.row.ClaimNumber)))
 	}
 	s.inFlight.SetPayload(d.Delivery, len(d.row.Payload))
 	failpoint.At(failpoint.SenderLoaded)

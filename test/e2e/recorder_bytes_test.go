@@ -33,7 +33,7 @@ func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 		m.Content, m.Payload = "", payload
 		m.Status, m.Version, m.Attempts, m.SentAt = message.Sent, m.Version+1, 1, &now
 		w.publish(composer.Finished(message.EventSent, m, events.Outcome{
-			Claim: m.ClaimNumber, NextClaim: m.ClaimNumber, Delivery: 1,
+			ClaimNumber: m.ClaimNumber, NextClaimNumber: m.ClaimNumber, Delivery: 1,
 			Attempt: &message.Attempt{Number: 1, StartedAt: now, Duration: time.Second, Outcome: message.OutcomeSuccess, HTTPStatus: 200},
 		}))
 	}

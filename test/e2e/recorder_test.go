@@ -18,7 +18,7 @@ func (w *world) success(m message.Message, edits ...func(*events.Outcome)) event
 	m.Status, m.SentAt, m.Attempts, m.ExternalID = message.Sent, &now, m.Attempts+1, "x-1"
 	m.Version++
 	outcome := events.Outcome{
-		Claim: claim, NextClaim: claim, Delivery: 1,
+		ClaimNumber: claim, NextClaimNumber: claim, Delivery: 1,
 		Attempt: &message.Attempt{Number: m.Attempts, StartedAt: now, Outcome: message.OutcomeSuccess, HTTPStatus: 202},
 	}
 	for _, edit := range edits {

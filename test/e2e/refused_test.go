@@ -67,7 +67,7 @@ func TestAnEventThatIsTooLargeGoesWithoutItsContent(t *testing.T) {
 	attempt := &message.Attempt{Number: 1, StartedAt: m.UpdatedAt, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: m.LastError, Response: strings.Repeat("<", 1000)}
 	w.publish(
 		composer.Moved(message.EventCreated, []message.Message{content})[0],
-		composer.Finished(message.EventAttempted, m, events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1, Attempt: attempt}),
+		composer.Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1, Attempt: attempt}),
 	)
 
 	read := w.events(m.ID, 2)

@@ -148,7 +148,7 @@ func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 	require.NoError(t, err)
 	taken, err := w.store.TakeOverClaims(t.Context(), claims, db.TakeOverParams{
 		Lease: time.Hour, Unpublished: []db.Delivery{{ID: m.ID, ClaimNumber: 1}},
-		Rewrite: func(batch []byte, raised map[message.ID]int64) db.RewrittenClaim {
+		Rewrite: func(batch []byte, raised map[message.ID]message.ClaimNumber) db.RewrittenClaim {
 			entries, err := events.Decode(batch)
 			require.NoError(t, err)
 			require.True(t, entries[0].IsID())

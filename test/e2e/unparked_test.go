@@ -16,7 +16,7 @@ import (
 func (w *world) deferral(m message.Message, next time.Time) (events.Entry, message.Message) {
 	next = next.UTC().Truncate(time.Microsecond)
 	told := events.Outcome{
-		Claim: m.ClaimNumber, NextClaim: m.ClaimNumber + 1, Delivery: 1,
+		ClaimNumber: m.ClaimNumber, NextClaimNumber: m.ClaimNumber + 1, Delivery: 1,
 		Attempt: &message.Attempt{Number: 1, StartedAt: time.Now(), Outcome: message.OutcomeRetry, HTTPStatus: http.StatusServiceUnavailable, Error: "status 503"},
 	}
 	m.Status, m.Attempts, m.LastError, m.NextAttemptAt = message.Retrying, 1, "status 503", &next

@@ -241,28 +241,28 @@ FROM messages AS m WHERE m.id = ANY($1::uuid[])
 `
 
 type MessagesByIDRow struct {
-	ID             message.ID     `db:"id"`
-	CreatedAt      time.Time      `db:"created_at"`
-	UpdatedAt      time.Time      `db:"updated_at"`
-	DeliverAt      time.Time      `db:"deliver_at"`
-	ExpiresAt      *time.Time     `db:"expires_at"`
-	QueuedAt       *time.Time     `db:"queued_at"`
-	SentAt         *time.Time     `db:"sent_at"`
-	NextAttemptAt  *time.Time     `db:"next_attempt_at"`
-	Version        int64          `db:"version"`
-	Claim          int64          `db:"claim"`
-	Attempts       int32          `db:"attempts"`
-	BudgetStart    int32          `db:"budget_start"`
-	Priority       int16          `db:"priority"`
-	Status         message.Status `db:"status"`
-	Destination    string         `db:"destination"`
-	Recipient      string         `db:"recipient"`
-	Type           *string        `db:"type"`
-	ExternalID     *string        `db:"external_id"`
-	LastError      *string        `db:"last_error"`
-	Scope          *string        `db:"scope"`
-	IdempotencyKey *string        `db:"idempotency_key"`
-	BodyHash       []byte         `db:"body_hash"`
+	ID             message.ID          `db:"id"`
+	CreatedAt      time.Time           `db:"created_at"`
+	UpdatedAt      time.Time           `db:"updated_at"`
+	DeliverAt      time.Time           `db:"deliver_at"`
+	ExpiresAt      *time.Time          `db:"expires_at"`
+	QueuedAt       *time.Time          `db:"queued_at"`
+	SentAt         *time.Time          `db:"sent_at"`
+	NextAttemptAt  *time.Time          `db:"next_attempt_at"`
+	Version        int64               `db:"version"`
+	Claim          message.ClaimNumber `db:"claim"`
+	Attempts       int32               `db:"attempts"`
+	BudgetStart    int32               `db:"budget_start"`
+	Priority       int16               `db:"priority"`
+	Status         message.Status      `db:"status"`
+	Destination    string              `db:"destination"`
+	Recipient      string              `db:"recipient"`
+	Type           *string             `db:"type"`
+	ExternalID     *string             `db:"external_id"`
+	LastError      *string             `db:"last_error"`
+	Scope          *string             `db:"scope"`
+	IdempotencyKey *string             `db:"idempotency_key"`
+	BodyHash       []byte              `db:"body_hash"`
 }
 
 func (q *Queries) MessagesByID(ctx context.Context, ids []message.ID) ([]MessagesByIDRow, error) {
@@ -319,28 +319,28 @@ JOIN (
 `
 
 type MessagesByKeyRow struct {
-	ID             message.ID     `db:"id"`
-	CreatedAt      time.Time      `db:"created_at"`
-	UpdatedAt      time.Time      `db:"updated_at"`
-	DeliverAt      time.Time      `db:"deliver_at"`
-	ExpiresAt      *time.Time     `db:"expires_at"`
-	QueuedAt       *time.Time     `db:"queued_at"`
-	SentAt         *time.Time     `db:"sent_at"`
-	NextAttemptAt  *time.Time     `db:"next_attempt_at"`
-	Version        int64          `db:"version"`
-	Claim          int64          `db:"claim"`
-	Attempts       int32          `db:"attempts"`
-	BudgetStart    int32          `db:"budget_start"`
-	Priority       int16          `db:"priority"`
-	Status         message.Status `db:"status"`
-	Destination    string         `db:"destination"`
-	Recipient      string         `db:"recipient"`
-	Type           *string        `db:"type"`
-	ExternalID     *string        `db:"external_id"`
-	LastError      *string        `db:"last_error"`
-	Scope          *string        `db:"scope"`
-	IdempotencyKey *string        `db:"idempotency_key"`
-	BodyHash       []byte         `db:"body_hash"`
+	ID             message.ID          `db:"id"`
+	CreatedAt      time.Time           `db:"created_at"`
+	UpdatedAt      time.Time           `db:"updated_at"`
+	DeliverAt      time.Time           `db:"deliver_at"`
+	ExpiresAt      *time.Time          `db:"expires_at"`
+	QueuedAt       *time.Time          `db:"queued_at"`
+	SentAt         *time.Time          `db:"sent_at"`
+	NextAttemptAt  *time.Time          `db:"next_attempt_at"`
+	Version        int64               `db:"version"`
+	Claim          message.ClaimNumber `db:"claim"`
+	Attempts       int32               `db:"attempts"`
+	BudgetStart    int32               `db:"budget_start"`
+	Priority       int16               `db:"priority"`
+	Status         message.Status      `db:"status"`
+	Destination    string              `db:"destination"`
+	Recipient      string              `db:"recipient"`
+	Type           *string             `db:"type"`
+	ExternalID     *string             `db:"external_id"`
+	LastError      *string             `db:"last_error"`
+	Scope          *string             `db:"scope"`
+	IdempotencyKey *string             `db:"idempotency_key"`
+	BodyHash       []byte              `db:"body_hash"`
 }
 
 // The first messages under these idempotency keys, without what they carry:

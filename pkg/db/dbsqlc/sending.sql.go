@@ -17,11 +17,11 @@ SELECT claim, delivery, http_status, outcome, unsent FROM attempts WHERE message
 `
 
 type AttemptsOutcomesRow struct {
-	Claim      int64  `db:"claim"`
-	Delivery   int32  `db:"delivery"`
-	HttpStatus *int16 `db:"http_status"`
-	Outcome    string `db:"outcome"`
-	Unsent     bool   `db:"unsent"`
+	Claim      message.ClaimNumber `db:"claim"`
+	Delivery   int32               `db:"delivery"`
+	HttpStatus *int16              `db:"http_status"`
+	Outcome    string              `db:"outcome"`
+	Unsent     bool                `db:"unsent"`
 }
 
 // What is known of a message's attempts. Two of one number are two deliveries.
@@ -170,31 +170,31 @@ FROM open JOIN messages AS m ON m.id = open.id
 `
 
 type LoadQueuedRow struct {
-	ID            message.ID     `db:"id"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
-	DeliverAt     time.Time      `db:"deliver_at"`
-	ExpiresAt     *time.Time     `db:"expires_at"`
-	QueuedAt      *time.Time     `db:"queued_at"`
-	SentAt        *time.Time     `db:"sent_at"`
-	NextAttemptAt *time.Time     `db:"next_attempt_at"`
-	Version       int64          `db:"version"`
-	Claim         int64          `db:"claim"`
-	Attempts      int32          `db:"attempts"`
-	BudgetStart   int32          `db:"budget_start"`
-	Priority      int16          `db:"priority"`
-	Status        message.Status `db:"status"`
-	Destination   string         `db:"destination"`
-	Recipient     string         `db:"recipient"`
-	Type          *string        `db:"type"`
-	ExternalID    *string        `db:"external_id"`
-	LastError     *string        `db:"last_error"`
-	Traceparent   *string        `db:"traceparent"`
-	Tracestate    *string        `db:"tracestate"`
-	Content       string         `db:"content"`
-	Payload       []byte         `db:"payload"`
-	Metadata      []byte         `db:"metadata"`
-	Later         bool           `db:"later"`
+	ID            message.ID          `db:"id"`
+	CreatedAt     time.Time           `db:"created_at"`
+	UpdatedAt     time.Time           `db:"updated_at"`
+	DeliverAt     time.Time           `db:"deliver_at"`
+	ExpiresAt     *time.Time          `db:"expires_at"`
+	QueuedAt      *time.Time          `db:"queued_at"`
+	SentAt        *time.Time          `db:"sent_at"`
+	NextAttemptAt *time.Time          `db:"next_attempt_at"`
+	Version       int64               `db:"version"`
+	Claim         message.ClaimNumber `db:"claim"`
+	Attempts      int32               `db:"attempts"`
+	BudgetStart   int32               `db:"budget_start"`
+	Priority      int16               `db:"priority"`
+	Status        message.Status      `db:"status"`
+	Destination   string              `db:"destination"`
+	Recipient     string              `db:"recipient"`
+	Type          *string             `db:"type"`
+	ExternalID    *string             `db:"external_id"`
+	LastError     *string             `db:"last_error"`
+	Traceparent   *string             `db:"traceparent"`
+	Tracestate    *string             `db:"tracestate"`
+	Content       string              `db:"content"`
+	Payload       []byte              `db:"payload"`
+	Metadata      []byte              `db:"metadata"`
+	Later         bool                `db:"later"`
 }
 
 // The gate: a copy is worth sending only while its row is QUEUED or RETRYING

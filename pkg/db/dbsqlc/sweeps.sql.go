@@ -34,30 +34,30 @@ RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued
 `
 
 type ExpireDueRow struct {
-	ID            message.ID     `db:"id"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
-	DeliverAt     time.Time      `db:"deliver_at"`
-	ExpiresAt     *time.Time     `db:"expires_at"`
-	QueuedAt      *time.Time     `db:"queued_at"`
-	SentAt        *time.Time     `db:"sent_at"`
-	NextAttemptAt *time.Time     `db:"next_attempt_at"`
-	Version       int64          `db:"version"`
-	Claim         int64          `db:"claim"`
-	Attempts      int32          `db:"attempts"`
-	BudgetStart   int32          `db:"budget_start"`
-	Priority      int16          `db:"priority"`
-	Status        message.Status `db:"status"`
-	Destination   string         `db:"destination"`
-	Recipient     string         `db:"recipient"`
-	Type          *string        `db:"type"`
-	ExternalID    *string        `db:"external_id"`
-	LastError     *string        `db:"last_error"`
-	Traceparent   *string        `db:"traceparent"`
-	Tracestate    *string        `db:"tracestate"`
-	Content       string         `db:"content"`
-	Payload       []byte         `db:"payload"`
-	Metadata      []byte         `db:"metadata"`
+	ID            message.ID          `db:"id"`
+	CreatedAt     time.Time           `db:"created_at"`
+	UpdatedAt     time.Time           `db:"updated_at"`
+	DeliverAt     time.Time           `db:"deliver_at"`
+	ExpiresAt     *time.Time          `db:"expires_at"`
+	QueuedAt      *time.Time          `db:"queued_at"`
+	SentAt        *time.Time          `db:"sent_at"`
+	NextAttemptAt *time.Time          `db:"next_attempt_at"`
+	Version       int64               `db:"version"`
+	Claim         message.ClaimNumber `db:"claim"`
+	Attempts      int32               `db:"attempts"`
+	BudgetStart   int32               `db:"budget_start"`
+	Priority      int16               `db:"priority"`
+	Status        message.Status      `db:"status"`
+	Destination   string              `db:"destination"`
+	Recipient     string              `db:"recipient"`
+	Type          *string             `db:"type"`
+	ExternalID    *string             `db:"external_id"`
+	LastError     *string             `db:"last_error"`
+	Traceparent   *string             `db:"traceparent"`
+	Tracestate    *string             `db:"tracestate"`
+	Content       string              `db:"content"`
+	Payload       []byte              `db:"payload"`
+	Metadata      []byte              `db:"metadata"`
 }
 
 func (q *Queries) ExpireDue(ctx context.Context, before []string, batchLimit int32, withContent bool) ([]ExpireDueRow, error) {
@@ -137,30 +137,30 @@ type GiveUpParams struct {
 }
 
 type GiveUpRow struct {
-	ID            message.ID     `db:"id"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
-	DeliverAt     time.Time      `db:"deliver_at"`
-	ExpiresAt     *time.Time     `db:"expires_at"`
-	QueuedAt      *time.Time     `db:"queued_at"`
-	SentAt        *time.Time     `db:"sent_at"`
-	NextAttemptAt *time.Time     `db:"next_attempt_at"`
-	Version       int64          `db:"version"`
-	Claim         int64          `db:"claim"`
-	Attempts      int32          `db:"attempts"`
-	BudgetStart   int32          `db:"budget_start"`
-	Priority      int16          `db:"priority"`
-	Status        message.Status `db:"status"`
-	Destination   string         `db:"destination"`
-	Recipient     string         `db:"recipient"`
-	Type          *string        `db:"type"`
-	ExternalID    *string        `db:"external_id"`
-	LastError     *string        `db:"last_error"`
-	Traceparent   *string        `db:"traceparent"`
-	Tracestate    *string        `db:"tracestate"`
-	Content       string         `db:"content"`
-	Payload       []byte         `db:"payload"`
-	Metadata      []byte         `db:"metadata"`
+	ID            message.ID          `db:"id"`
+	CreatedAt     time.Time           `db:"created_at"`
+	UpdatedAt     time.Time           `db:"updated_at"`
+	DeliverAt     time.Time           `db:"deliver_at"`
+	ExpiresAt     *time.Time          `db:"expires_at"`
+	QueuedAt      *time.Time          `db:"queued_at"`
+	SentAt        *time.Time          `db:"sent_at"`
+	NextAttemptAt *time.Time          `db:"next_attempt_at"`
+	Version       int64               `db:"version"`
+	Claim         message.ClaimNumber `db:"claim"`
+	Attempts      int32               `db:"attempts"`
+	BudgetStart   int32               `db:"budget_start"`
+	Priority      int16               `db:"priority"`
+	Status        message.Status      `db:"status"`
+	Destination   string              `db:"destination"`
+	Recipient     string              `db:"recipient"`
+	Type          *string             `db:"type"`
+	ExternalID    *string             `db:"external_id"`
+	LastError     *string             `db:"last_error"`
+	Traceparent   *string             `db:"traceparent"`
+	Tracestate    *string             `db:"tracestate"`
+	Content       string              `db:"content"`
+	Payload       []byte              `db:"payload"`
+	Metadata      []byte              `db:"metadata"`
 }
 
 // Claimed again and again, and never an outcome. A row that is locked is
@@ -224,12 +224,12 @@ ORDER BY lease_until, id LIMIT $3
 `
 
 type LeasesLostRow struct {
-	ID          message.ID    `db:"id"`
-	Destination string        `db:"destination"`
-	Claim       int64         `db:"claim"`
-	Fruitless   int16         `db:"fruitless"`
-	LeaseUntil  time.Time     `db:"lease_until"`
-	Age         time.Duration `db:"age"`
+	ID          message.ID          `db:"id"`
+	Destination string              `db:"destination"`
+	Claim       message.ClaimNumber `db:"claim"`
+	Fruitless   int16               `db:"fruitless"`
+	LeaseUntil  time.Time           `db:"lease_until"`
+	Age         time.Duration       `db:"age"`
 }
 
 // A batch of a walk along messages_lease. None while commits may be lost: what

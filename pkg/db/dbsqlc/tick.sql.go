@@ -65,30 +65,30 @@ type ClaimDueParams struct {
 }
 
 type ClaimDueRow struct {
-	ID            message.ID     `db:"id"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
-	DeliverAt     time.Time      `db:"deliver_at"`
-	ExpiresAt     *time.Time     `db:"expires_at"`
-	QueuedAt      *time.Time     `db:"queued_at"`
-	SentAt        *time.Time     `db:"sent_at"`
-	NextAttemptAt *time.Time     `db:"next_attempt_at"`
-	Version       int64          `db:"version"`
-	Claim         int64          `db:"claim"`
-	Attempts      int32          `db:"attempts"`
-	BudgetStart   int32          `db:"budget_start"`
-	Priority      int16          `db:"priority"`
-	Status        message.Status `db:"status"`
-	Destination   string         `db:"destination"`
-	Recipient     string         `db:"recipient"`
-	Type          *string        `db:"type"`
-	ExternalID    *string        `db:"external_id"`
-	LastError     *string        `db:"last_error"`
-	Traceparent   *string        `db:"traceparent"`
-	Tracestate    *string        `db:"tracestate"`
-	Content       string         `db:"content"`
-	Payload       []byte         `db:"payload"`
-	Metadata      []byte         `db:"metadata"`
+	ID            message.ID          `db:"id"`
+	CreatedAt     time.Time           `db:"created_at"`
+	UpdatedAt     time.Time           `db:"updated_at"`
+	DeliverAt     time.Time           `db:"deliver_at"`
+	ExpiresAt     *time.Time          `db:"expires_at"`
+	QueuedAt      *time.Time          `db:"queued_at"`
+	SentAt        *time.Time          `db:"sent_at"`
+	NextAttemptAt *time.Time          `db:"next_attempt_at"`
+	Version       int64               `db:"version"`
+	Claim         message.ClaimNumber `db:"claim"`
+	Attempts      int32               `db:"attempts"`
+	BudgetStart   int32               `db:"budget_start"`
+	Priority      int16               `db:"priority"`
+	Status        message.Status      `db:"status"`
+	Destination   string              `db:"destination"`
+	Recipient     string              `db:"recipient"`
+	Type          *string             `db:"type"`
+	ExternalID    *string             `db:"external_id"`
+	LastError     *string             `db:"last_error"`
+	Traceparent   *string             `db:"traceparent"`
+	Tracestate    *string             `db:"tracestate"`
+	Content       string              `db:"content"`
+	Payload       []byte              `db:"payload"`
+	Metadata      []byte              `db:"metadata"`
 }
 
 // The batch of a tick: due, highest priority first, then oldest. Each
@@ -270,13 +270,13 @@ FROM schedule FOR UPDATE SKIP LOCKED
 `
 
 type LockScheduleRow struct {
-	Running      bool          `db:"running"`
-	TickInterval time.Duration `db:"tick_interval"`
-	BatchSize    *int32        `db:"batch_size"`
-	NextTickAt   *time.Time    `db:"next_tick_at"`
-	Wait         time.Duration `db:"wait"`
-	Trusted      bool          `db:"trusted"`
-	ClaimsFrom   int64         `db:"claims_from"`
+	Running      bool                `db:"running"`
+	TickInterval time.Duration       `db:"tick_interval"`
+	BatchSize    *int32              `db:"batch_size"`
+	NextTickAt   *time.Time          `db:"next_tick_at"`
+	Wait         time.Duration       `db:"wait"`
+	Trusted      bool                `db:"trusted"`
+	ClaimsFrom   message.ClaimNumber `db:"claims_from"`
 }
 
 // No row while another dispatcher is in its tick.
@@ -341,8 +341,8 @@ RETURNING m.id, m.claim
 `
 
 type RaiseClaimsRow struct {
-	ID    message.ID `db:"id"`
-	Claim int64      `db:"claim"`
+	ID    message.ID          `db:"id"`
+	Claim message.ClaimNumber `db:"claim"`
 }
 
 // A relay takes a new claim number for ids that were not published. The gate
@@ -405,30 +405,30 @@ type ReclaimParams struct {
 }
 
 type ReclaimRow struct {
-	ID            message.ID     `db:"id"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
-	DeliverAt     time.Time      `db:"deliver_at"`
-	ExpiresAt     *time.Time     `db:"expires_at"`
-	QueuedAt      *time.Time     `db:"queued_at"`
-	SentAt        *time.Time     `db:"sent_at"`
-	NextAttemptAt *time.Time     `db:"next_attempt_at"`
-	Version       int64          `db:"version"`
-	Claim         int64          `db:"claim"`
-	Attempts      int32          `db:"attempts"`
-	BudgetStart   int32          `db:"budget_start"`
-	Priority      int16          `db:"priority"`
-	Status        message.Status `db:"status"`
-	Destination   string         `db:"destination"`
-	Recipient     string         `db:"recipient"`
-	Type          *string        `db:"type"`
-	ExternalID    *string        `db:"external_id"`
-	LastError     *string        `db:"last_error"`
-	Traceparent   *string        `db:"traceparent"`
-	Tracestate    *string        `db:"tracestate"`
-	Content       string         `db:"content"`
-	Payload       []byte         `db:"payload"`
-	Metadata      []byte         `db:"metadata"`
+	ID            message.ID          `db:"id"`
+	CreatedAt     time.Time           `db:"created_at"`
+	UpdatedAt     time.Time           `db:"updated_at"`
+	DeliverAt     time.Time           `db:"deliver_at"`
+	ExpiresAt     *time.Time          `db:"expires_at"`
+	QueuedAt      *time.Time          `db:"queued_at"`
+	SentAt        *time.Time          `db:"sent_at"`
+	NextAttemptAt *time.Time          `db:"next_attempt_at"`
+	Version       int64               `db:"version"`
+	Claim         message.ClaimNumber `db:"claim"`
+	Attempts      int32               `db:"attempts"`
+	BudgetStart   int32               `db:"budget_start"`
+	Priority      int16               `db:"priority"`
+	Status        message.Status      `db:"status"`
+	Destination   string              `db:"destination"`
+	Recipient     string              `db:"recipient"`
+	Type          *string             `db:"type"`
+	ExternalID    *string             `db:"external_id"`
+	LastError     *string             `db:"last_error"`
+	Traceparent   *string             `db:"traceparent"`
+	Tracestate    *string             `db:"tracestate"`
+	Content       string              `db:"content"`
+	Payload       []byte              `db:"payload"`
+	Metadata      []byte              `db:"metadata"`
 }
 
 // Emits anew what lost its lease. The sweep has made sure that no copy and

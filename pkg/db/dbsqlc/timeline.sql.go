@@ -226,30 +226,30 @@ type RestoreClaimsParams struct {
 }
 
 type RestoreClaimsRow struct {
-	ID            message.ID     `db:"id"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
-	DeliverAt     time.Time      `db:"deliver_at"`
-	ExpiresAt     *time.Time     `db:"expires_at"`
-	QueuedAt      *time.Time     `db:"queued_at"`
-	SentAt        *time.Time     `db:"sent_at"`
-	NextAttemptAt *time.Time     `db:"next_attempt_at"`
-	Version       int64          `db:"version"`
-	Claim         int64          `db:"claim"`
-	Attempts      int32          `db:"attempts"`
-	BudgetStart   int32          `db:"budget_start"`
-	Priority      int16          `db:"priority"`
-	Status        message.Status `db:"status"`
-	Destination   string         `db:"destination"`
-	Recipient     string         `db:"recipient"`
-	Type          *string        `db:"type"`
-	ExternalID    *string        `db:"external_id"`
-	LastError     *string        `db:"last_error"`
-	Traceparent   *string        `db:"traceparent"`
-	Tracestate    *string        `db:"tracestate"`
-	Content       string         `db:"content"`
-	Payload       []byte         `db:"payload"`
-	Metadata      []byte         `db:"metadata"`
+	ID            message.ID          `db:"id"`
+	CreatedAt     time.Time           `db:"created_at"`
+	UpdatedAt     time.Time           `db:"updated_at"`
+	DeliverAt     time.Time           `db:"deliver_at"`
+	ExpiresAt     *time.Time          `db:"expires_at"`
+	QueuedAt      *time.Time          `db:"queued_at"`
+	SentAt        *time.Time          `db:"sent_at"`
+	NextAttemptAt *time.Time          `db:"next_attempt_at"`
+	Version       int64               `db:"version"`
+	Claim         message.ClaimNumber `db:"claim"`
+	Attempts      int32               `db:"attempts"`
+	BudgetStart   int32               `db:"budget_start"`
+	Priority      int16               `db:"priority"`
+	Status        message.Status      `db:"status"`
+	Destination   string              `db:"destination"`
+	Recipient     string              `db:"recipient"`
+	Type          *string             `db:"type"`
+	ExternalID    *string             `db:"external_id"`
+	LastError     *string             `db:"last_error"`
+	Traceparent   *string             `db:"traceparent"`
+	Tracestate    *string             `db:"tracestate"`
+	Content       string              `db:"content"`
+	Payload       []byte              `db:"payload"`
+	Metadata      []byte              `db:"metadata"`
 }
 
 // A copy of an id is the proof that its claim was made. A PENDING row with an
@@ -340,9 +340,9 @@ FROM schedule AS s
 `
 
 type TimelineRow struct {
-	Trusted    bool   `db:"trusted"`
-	Server     string `db:"server"`
-	ClaimsFrom int64  `db:"claims_from"`
+	Trusted    bool                `db:"trusted"`
+	Server     string              `db:"server"`
+	ClaimsFrom message.ClaimNumber `db:"claims_from"`
 }
 
 // What a dispatcher compares with what it knows from elsewhere.

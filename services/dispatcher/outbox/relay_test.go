@@ -18,10 +18,10 @@ func composer() events.Composer {
 	return events.NewComposer(events.NewTopology("dispatch", 1), false)
 }
 
-func claimed(claim int64) message.Message {
+func claimed(claim message.ClaimNumber) message.Message {
 	return message.Message{
 		ID: message.NewID(time.Now()), To: "+905551111111", Content: "hello", Destination: message.DefaultDestination,
-		Status: message.Queued, ClaimNumber: claim, Version: 2 * claim,
+		Status: message.Queued, ClaimNumber: claim, Version: 2 * int64(claim),
 	}
 }
 
@@ -36,7 +36,7 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 		last:   map[db.Delivery]uint64{at(fresh): 7, at(held): 9},
 	}
 
-	now := look.rewrite(events.Encode(entries), map[message.ID]int64{fresh.ID: 3})
+	now := look.rewrite(events.Encode(entries), map[message.ID]message.ClaimNumber{fresh.ID: 3})
 
 	assert.Equal(t, 2, now.IDs, "what was published or is over is left out")
 	assert.Equal(t, 4, now.Size)

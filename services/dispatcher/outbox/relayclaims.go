@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -121,8 +120,8 @@ func emissionOf(entry events.Entry) (emission, bool) {
 		return emission{}, false
 	}
 	var body struct {
-		ID    message.ID `json:"id"`
-		Claim int64      `json:"claim"`
+		ID    message.ID          `json:"id"`
+		Claim message.ClaimNumber `json:"claim"`
 	}
 	if json.Unmarshal(entry.Data, &body) != nil {
 		return emission{}, false
@@ -165,7 +164,7 @@ func (l looked) absent(emissions []emission) []db.Delivery {
 // rewrite makes of what a claim was to publish what is to be published now.
 // An id that is neither raised nor occupied is done with: it was published, or
 // its message is over.
-func (l looked) rewrite(batch []byte, raised map[message.ID]int64) db.RewrittenClaim {
+func (l looked) rewrite(batch []byte, raised map[message.ID]message.ClaimNumber) db.RewrittenClaim {
 	entries, err := events.Decode(batch)
 	if err != nil {
 		return db.RewrittenClaim{Batch: batch} // it was read a moment ago
@@ -246,7 +245,7 @@ func (r *Relay) look(ctx context.Context, emissions []emission) (looked, error) 
 // judge says where an emission is, by the last message on its subject. Up to
 // delivered, messages have been given to senders.
 func (e emission) judge(msg *jetstream.RawStreamMsg, delivered uint64) place {
-	claim, err := strconv.ParseInt(msg.Header.Get(events.HeaderClaim), 10, 64)
+	claim, err := message.ParseClaimNumber(msg.Header.Get(events.HeaderClaim))
 	switch {
 	case err == nil && claim >= e.ClaimNumber:
 		return present

@@ -39,10 +39,10 @@ type outcomeEvent struct {
 		ExternalID    string     `json:"externalId"`
 		SentAt        *time.Time `json:"sentAt"`
 		Outcome       *struct {
-			Claim     int64          `json:"claim"`
-			NextClaim int64          `json:"nextClaim"`
-			Delivery  int            `json:"delivery"`
-			Attempt   *attemptRecord `json:"attempt"`
+			Claim     message.ClaimNumber `json:"claim"`
+			NextClaim message.ClaimNumber `json:"nextClaim"`
+			Delivery  int                 `json:"delivery"`
+			Attempt   *attemptRecord      `json:"attempt"`
 		} `json:"outcome"`
 	} `json:"data"`
 }

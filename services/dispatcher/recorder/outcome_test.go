@@ -17,10 +17,10 @@ func composer() events.Composer {
 	return events.NewComposer(events.NewTopology("dispatch", 1), false)
 }
 
-func claimed(claim int64) message.Message {
+func claimed(claim message.ClaimNumber) message.Message {
 	return message.Message{
 		ID: message.NewID(time.Now()), To: "+905551111111", Content: "hello", Destination: message.DefaultDestination,
-		Status: message.Queued, ClaimNumber: claim, Version: 2 * claim,
+		Status: message.Queued, ClaimNumber: claim, Version: 2 * int64(claim),
 	}
 }
 
@@ -31,7 +31,7 @@ func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
 	m := claimed(3)
 	m.Attempts, m.Version, m.UpdatedAt, m.LastError, m.NextAttemptAt, m.ExternalID = 2, 7, ended, "503", &next, "x7"
 	attempt := &message.Attempt{Number: 2, StartedAt: ended.Add(-time.Second), Duration: time.Second, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: "status 503", Response: "<busy>"}
-	entry := composer().Finished(message.EventAttempted, m, events.Outcome{Claim: 3, NextClaim: 4, Delivery: 5, Attempt: attempt})
+	entry := composer().Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 3, NextClaimNumber: 4, Delivery: 5, Attempt: attempt})
 
 	outcome, err := outcomeOf(entry.Data)
 
@@ -47,7 +47,7 @@ func TestWhatIsNoOutcomeIsRefused(t *testing.T) {
 	next := time.Now()
 	m := claimed(1)
 	m.NextAttemptAt = &next
-	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1}).Data)
+	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1}).Data)
 	_, err := outcomeOf([]byte(good))
 	require.NoError(t, err)
 

@@ -309,5 +309,5 @@ func (r *Repairer) finish(ctx context.Context, repair db.Repair) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return r.Store.FinishRepair(ctx, repair, ago, now.UnixMilli())
+	return r.Store.FinishRepair(ctx, repair, ago, message.ClaimNumber(now.UnixMilli()))
 }

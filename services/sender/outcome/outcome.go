@@ -91,7 +91,7 @@ func (d *Decider) Attempted(delivery *events.Copy, row message.Message, r Result
 		out.Disposition = d.dispositionOf(delivery, d.clock.Until(next))
 		if out.Disposition == Reschedule {
 			out.Message.ClaimNumber++
-			out.Report.NextClaim++
+			out.Report.NextClaimNumber++
 		}
 	}
 	if r.Class != message.Delivered {
@@ -108,13 +108,13 @@ func (d *Decider) Attempted(delivery *events.Copy, row message.Message, r Result
 func transition(delivery *events.Copy, row message.Message, to message.Transition, at time.Time) Outcome {
 	m := row
 	m.Version++
-	m.ClaimNumber = delivery.Claim // the same as the row's, or what the row has yet to learn
+	m.ClaimNumber = delivery.ClaimNumber // the same as the row's, or what the row has yet to learn
 	m.Status = to.To
 	m.NextAttemptAt = nil
 	m.UpdatedAt = micros(at)
 	return Outcome{
 		Event: to.Event, Message: m,
-		Report: events.Outcome{Claim: row.ClaimNumber, NextClaim: m.ClaimNumber, Delivery: delivery.Delivery},
+		Report: events.Outcome{ClaimNumber: row.ClaimNumber, NextClaimNumber: m.ClaimNumber, Delivery: delivery.Delivery},
 	}
 }
 

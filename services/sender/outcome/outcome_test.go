@@ -24,7 +24,7 @@ func deciding(t *testing.T, edits ...func(*message.Message)) (*Decider, *events.
 	naks := backpressure.NewNakBudget(idle{})
 	naks.Ask(t.Context())
 	d := NewDecider(message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}, new(events.Skew), naks)
-	delivery := &events.Copy{ID: message.NewID(time.Now()), Claim: 7, Delivery: 1, First: true}
+	delivery := &events.Copy{ID: message.NewID(time.Now()), ClaimNumber: 7, Delivery: 1, First: true}
 	row := message.Message{ID: delivery.ID, To: "+905551111111", Content: "x", ClaimNumber: 7, Version: 4, Status: message.Queued}
 	for _, edit := range edits {
 		edit(&row)
@@ -60,7 +60,7 @@ func TestAnOutcomeIsTheRowAsItLeavesIt(t *testing.T) {
 	require.Equal(t, message.EventAttempted, out.Event)
 	require.Equal(t, message.Retrying, out.Message.Status)
 	require.Equal(t, Nak, out.Disposition)
-	require.Equal(t, delivery.Claim, out.Report.NextClaim, "a nak keeps the claim")
+	require.Equal(t, delivery.ClaimNumber, out.Report.NextClaimNumber, "a nak keeps the claim")
 	require.Equal(t, "status 503", out.Message.LastError)
 
 	out = d.Attempted(delivery, row, result(2, failed))
@@ -69,9 +69,9 @@ func TestAnOutcomeIsTheRowAsItLeavesIt(t *testing.T) {
 	failed.RetryAfter = 30 * time.Second
 	out = d.Attempted(delivery, row, result(1, failed))
 	require.Equal(t, Reschedule, out.Disposition)
-	require.Equal(t, delivery.Claim+1, out.Report.NextClaim, "a schedule has the next")
-	require.Equal(t, delivery.Claim+1, out.Message.ClaimNumber)
-	require.Equal(t, delivery.Claim, out.Report.Claim)
+	require.Equal(t, delivery.ClaimNumber+1, out.Report.NextClaimNumber, "a schedule has the next")
+	require.Equal(t, delivery.ClaimNumber+1, out.Message.ClaimNumber)
+	require.Equal(t, delivery.ClaimNumber, out.Report.ClaimNumber)
 
 	out = d.Attempted(delivery, row, result(3, failed))
 	require.Equal(t, message.EventFailed, out.Event, "the budget is used up")
@@ -110,6 +110,6 @@ func TestAClaimThatTheRowDoesNotKnowIsReported(t *testing.T) {
 		Judgement: destination.Judgement{Class: message.Retryable, Text: "status 500"},
 	}
 	out := d.Attempted(delivery, row, failed)
-	require.Equal(t, row.ClaimNumber, out.Report.Claim, "the recorder's guard")
-	require.Equal(t, delivery.Claim, out.Report.NextClaim)
+	require.Equal(t, row.ClaimNumber, out.Report.ClaimNumber, "the recorder's guard")
+	require.Equal(t, delivery.ClaimNumber, out.Report.NextClaimNumber)
 }
