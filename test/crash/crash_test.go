@@ -1,9 +1,7 @@
 package crash_test
 
 import (
-	"flag"
 	"maps"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,7 +15,7 @@ import (
 
 // together is how many installations there are at a time. They spend their
 // time waiting: for leases, ack waits, and the age of outbox rows.
-const together = "16"
+const together = 16
 
 const (
 	// maxRounds bounds how often something new is begun that passes the point.
@@ -26,13 +24,7 @@ const (
 	shortQuiet = 500 * time.Millisecond
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if err := flag.Set("test.parallel", together); err != nil {
-		panic(err)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { testenv.Main(m, together) }
 
 // scenario is a way by which a process passes a failpoint.
 type scenario struct {

@@ -62,7 +62,7 @@ func TestATickThatIsTooFarAwayIsPulledBack(t *testing.T) {
 
 func TestADispatcherStopsAlthoughEverythingIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, "SHUTDOWN_TIMEOUT", "75s") // as it is by default
 	w.withRedis()
 	postgres, redis := w.behind("DATABASE_URL"), w.behind("REDIS_URL")
 	running := w.runDispatcher("DATABASE_URL", postgres.URL, "REDIS_URL", redis.URL)

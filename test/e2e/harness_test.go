@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
@@ -30,6 +31,8 @@ import (
 	"github.com/message-dispatcher/dispatch/services/sender"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m, 8) }
 
 // patience bounds every wait of a test: far above what a loaded machine
 // takes, so that it is reached only when something is broken.
@@ -166,9 +169,9 @@ func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, set
 		cancel()
 		select {
 		case err := <-ended:
-			require.NoError(w.t, err)
+			assert.NoError(w.t, err)
 		case <-time.After(patience):
-			require.FailNow(w.t, "the service does not stop")
+			assert.Fail(w.t, "the service does not stop")
 		}
 	})
 	w.t.Cleanup(r.stop)

@@ -8,13 +8,15 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // ownMounts is set in the process that may mount without anybody else seeing it.
 const ownMounts = "OVERLOAD_OWN_MOUNTS"
 
 // atOnce is how many tests run beside each other: they wait more than they work.
-const atOnce = "4"
+const atOnce = 4
 
 // proof leaves a test out of make test: what it shows is close to what others
 // show, and make proof runs it.
@@ -30,7 +32,7 @@ func proof(t *testing.T) {
 // the last of them, whatever the tests die of.
 func TestMain(m *testing.M) {
 	if os.Getenv(ownMounts) != "" {
-		os.Exit(m.Run())
+		testenv.Main(m, atOnce)
 	}
 	code, err := runInOwnNamespace()
 	if err != nil {
@@ -42,7 +44,7 @@ func TestMain(m *testing.M) {
 func runInOwnNamespace() (code int, err error) {
 	const capSysAdmin = 21
 	runtime.LockOSThread() // Pdeathsig is about the thread that starts the child
-	cmd := exec.Command("/proc/self/exe", append(os.Args[1:], "-test.parallel="+atOnce)...)
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), ownMounts+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}

@@ -15,9 +15,9 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// Patience bounds every wait: far above what a loaded machine takes, so that
-// it is reached only when something is broken.
-const Patience = 60 * time.Second
+// Patience bounds every wait. It is far above what a loaded machine takes, so
+// that it is reached only when something is broken.
+const Patience = 2 * time.Minute
 
 // server is what runs: a child process, or one that pkg/embedded looks after.
 type server interface {
