@@ -20,6 +20,7 @@ import (
 // Behaviour is what a receiver does with a request that it has read.
 type Behaviour int
 
+// What a receiver may do.
 const (
 	Accepts  Behaviour = iota // responds with success and the body Accepted
 	Rejects                   // responds with an error status and the body Rejected
@@ -29,9 +30,10 @@ const (
 	Stalls                    // responds with success and the body Accepted, but does not end it
 )
 
+// The bodies of the responses.
 const (
-	Accepted = "accepted" // the body of a success
-	Rejected = "rejected" // the body of a rejection
+	Accepted = "accepted" // of a success
+	Rejected = "rejected" // of a rejection
 )
 
 // Secret is in the URL or the header of every request that a Harness makes.
@@ -47,6 +49,8 @@ type Harness interface {
 	Set(b Behaviour)
 	// Bodies returns the bodies of the requests that the receiver has read.
 	Bodies() []string
+	// Arrived has a value for each of these requests.
+	Arrived() <-chan struct{}
 	// DropIdle closes the connections that carry no request, on the receiver's
 	// side. It returns false if the transport can't know of that before it sends:
 	// such an attempt may fail, but still leaves once.
@@ -58,8 +62,9 @@ type Harness interface {
 // timeout is long enough for a request that succeeds.
 const timeout = 30 * time.Second
 
-// Run runs the suite. New makes a harness whose receiver accepts everything.
-func Run(t *testing.T, New func(t *testing.T) Harness) {
+// Run runs the suite. newHarness makes a harness whose receiver accepts
+// everything.
+func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, Harness){
 		"a response is returned whatever its status":        responses,
@@ -75,7 +80,7 @@ func Run(t *testing.T, New func(t *testing.T) Harness) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, New(t))
+			test(t, newHarness(t))
 		})
 	}
 }
@@ -155,12 +160,7 @@ func silent(t *testing.T, h Harness) {
 func cancelled(t *testing.T, h Harness) {
 	h.Set(IsSilent)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		for len(h.Bodies()) == 0 && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond) // the receiver has no signal that every harness could give
-		}
-		cancel()
-	}()
+	go func() { <-h.Arrived(); cancel() }()
 	_, err := sendWithin(ctx, h, "a", time.Hour)
 	require.NotNil(t, err)
 	require.False(t, err.NotSent)

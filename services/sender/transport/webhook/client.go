@@ -35,7 +35,10 @@ type Client struct {
 // NewClient reads the files of the certificates. It uses the proxies that the
 // environment names. A mistake in the files is a service.SettingError.
 func NewClient(o Options) (*Client, error) {
-	return newClient(o, connOptions{maxIdleConns: o.MaxIdleConns, idleTimeout: idleTimeout, proxy: http.ProxyFromEnvironment, dialer: newDialer()})
+	return newClient(o, connOptions{
+		maxIdleConns: o.MaxIdleConns, idleTimeout: idleTimeout, bodyTimeout: transport.BodyTimeout,
+		proxy: http.ProxyFromEnvironment, dialer: newDialer(),
+	})
 }
 
 func newClient(o Options, conns connOptions) (*Client, error) {

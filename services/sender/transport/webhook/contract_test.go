@@ -21,7 +21,7 @@ func TestTheClientKeepsTheContractOfATransport(t *testing.T) {
 			t.Parallel()
 			transporttest.Run(t, func(t *testing.T) transporttest.Harness {
 				t.Helper()
-				h := &harness{release: make(chan struct{})}
+				h := &harness{release: make(chan struct{}), arrived: make(chan struct{}, 1000)}
 				h.server = httptest.NewUnstartedServer(h)
 				h.server.EnableHTTP2 = kind.http2
 				if kind.secure {
@@ -33,7 +33,7 @@ func TestTheClientKeepsTheContractOfATransport(t *testing.T) {
 				}
 				t.Cleanup(h.server.Close)
 				t.Cleanup(func() { close(h.release) })
-				h.target = newTarget(t, h.server.URL+"/hook?key="+transporttest.Secret, trusting)
+				h.target = newTarget(t, h.server.URL+"/hook?key="+transporttest.Secret, trusting, briefly)
 				if kind.standard {
 					h.useStandard()
 				}
@@ -48,6 +48,7 @@ type harness struct {
 	*target
 	server  *httptest.Server
 	release chan struct{} // closed at the end
+	arrived chan struct{}
 
 	mu        sync.Mutex
 	behaviour transporttest.Behaviour
@@ -73,6 +74,8 @@ func (h *harness) Bodies() []string {
 	return append([]string(nil), h.bodies...)
 }
 
+func (h *harness) Arrived() <-chan struct{} { return h.arrived }
+
 // DropIdle is of no use with HTTP/2: the goroutine of net/http that reads may
 // not have noticed the end of the connection when the next request is written.
 func (h *harness) DropIdle() bool {
@@ -91,6 +94,7 @@ func (h *harness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.bodies = append(h.bodies, string(body))
 	behaviour := h.behaviour
 	h.mu.Unlock()
+	h.arrived <- struct{}{}
 	flush := func() { _ = http.NewResponseController(rw).Flush() }
 	switch behaviour {
 	case transporttest.Accepts:

@@ -31,6 +31,8 @@ type http1Client struct {
 	secure  bool        // by TLS
 	http2   atomic.Bool // the host prefers HTTP/2
 	idle    pool
+
+	bodyTimeout time.Duration
 }
 
 func newHTTP1Client(u *url.URL, o connOptions) *http1Client {
@@ -42,7 +44,7 @@ func newHTTP1Client(u *url.URL, o connOptions) *http1Client {
 	return &http1Client{
 		dialer: dialer{o.dialer, o.tls}, secure: secure,
 		address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)),
-		idle:    pool{max: o.maxIdleConns, timeout: o.idleTimeout},
+		idle:    pool{max: o.maxIdleConns, timeout: o.idleTimeout}, bodyTimeout: o.bodyTimeout,
 	}
 }
 
@@ -70,7 +72,7 @@ func (c *http1Client) roundTrip(request *http.Request, deadline time.Time) (*htt
 		}
 		return nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(transport.BodyTimeout)) // if it fails, reading does too
+	_ = conn.SetDeadline(time.Now().Add(c.bodyTimeout)) // if it fails, reading does too
 	response.Body = &http1Body{Reader: response.Body, pool: &c.idle, conn: conn, stop: stop}
 	return response, nil
 }
@@ -136,8 +138,8 @@ func newHTTP1Conn(checked *checkedConn) *http1Conn {
 
 // prepare makes the connection ready for the next request. It returns an error
 // if the connection can't carry one.
-func (c *http1Conn) prepare(deadline time.Time) (err error) {
-	if err = c.SetDeadline(deadline); err != nil {
+func (c *http1Conn) prepare(deadline time.Time) error {
+	if err := c.SetDeadline(deadline); err != nil {
 		return err
 	}
 	var ok bool

@@ -21,6 +21,7 @@ const maxHTTP1Body = 16 << 10
 type connOptions struct {
 	maxIdleConns int // per host
 	idleTimeout  time.Duration
+	bodyTimeout  time.Duration // for reading a response after its header
 	proxy        func(*http.Request) (*url.URL, error)
 	dialer       net.Dialer
 	tls          *tls.Config // nil for the defaults
@@ -46,7 +47,7 @@ func newPaths(o connOptions) *paths {
 
 // roundTrip sends a request and returns the response's header. It returns
 // errTimeout if there is none at the deadline. The body breaks off after
-// transport.BodyTimeout, and at the end of the request's context.
+// bodyTimeout, and at the end of the request's context.
 func (p *paths) roundTrip(request *http.Request, deadline time.Time) (*http.Response, error) {
 	if request.ContentLength <= maxHTTP1Body {
 		if client := p.http1(request.URL); client != nil && !client.http2.Load() {

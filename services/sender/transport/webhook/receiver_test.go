@@ -133,7 +133,9 @@ func newTarget(t testing.TB, at string, settings ...setting) *target {
 	t.Helper()
 	to, err := url.Parse(at)
 	require.NoError(t, err)
-	conns := connOptions{maxIdleConns: 8, idleTimeout: idleTimeout, proxy: http.ProxyURL(nil), dialer: newDialer()}
+	conns := connOptions{
+		maxIdleConns: 8, idleTimeout: idleTimeout, bodyTimeout: transport.BodyTimeout, proxy: http.ProxyURL(nil), dialer: newDialer(),
+	}
 	for _, set := range settings {
 		set(&conns)
 	}
@@ -142,6 +144,9 @@ func newTarget(t testing.TB, at string, settings ...setting) *target {
 	t.Cleanup(client.Close)
 	return &target{client: client, to: to, timeout: 5 * time.Second, header: http.Header{"Idempotency-Key": {"1"}}}
 }
+
+// briefly cuts the bodies of responses off soon.
+func briefly(o *connOptions) { o.bodyTimeout = 100 * time.Millisecond }
 
 func trusting(o *connOptions) { _, o.tls = certificate() }
 
@@ -204,12 +209,12 @@ func overEachPath(t *testing.T, test func(t *testing.T, receiving func(serving) 
 }
 
 // overEachServer is overEachPath for receivers that are an HTTP server.
-func overEachServer(t *testing.T, test func(t *testing.T, handling func(http.HandlerFunc) *target)) {
+func overEachServer(t *testing.T, test func(t *testing.T, handling func(http.HandlerFunc, ...setting) *target)) {
 	t.Helper()
 	for name, path := range eachPath {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, func(handle http.HandlerFunc) *target {
+			test(t, func(handle http.HandlerFunc, settings ...setting) *target {
 				server := httptest.NewUnstartedServer(handle)
 				if server.TLS, _ = certificate(); path.secure {
 					server.TLS = server.TLS.Clone()
@@ -218,7 +223,7 @@ func overEachServer(t *testing.T, test func(t *testing.T, handling func(http.Han
 					server.Start()
 				}
 				t.Cleanup(server.Close)
-				c := newTarget(t, server.URL+"/hook?key=1", trusting)
+				c := newTarget(t, server.URL+"/hook?key=1", append(settings, trusting)...)
 				if path.standard {
 					c.useStandard()
 				}

@@ -20,12 +20,13 @@ type standardClient struct {
 	*http.Transport
 	// noReuse is set once a response that breaks the rules has come over a
 	// connection that can't be checked: TLS through a proxy.
-	noReuse *atomic.Bool
+	noReuse     *atomic.Bool
+	bodyTimeout time.Duration
 }
 
 func newStandardClient(o connOptions) standardClient {
 	d := dialer{o.dialer, o.tls}
-	return standardClient{noReuse: new(atomic.Bool), Transport: &http.Transport{
+	return standardClient{noReuse: new(atomic.Bool), bodyTimeout: o.bodyTimeout, Transport: &http.Transport{
 		Proxy: o.proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return asConn(d.dialPlain(ctx, network, address))
@@ -67,7 +68,7 @@ func (c standardClient) roundTrip(request *http.Request, deadline time.Time) (*h
 		used := new(usedConn)
 		response, err := c.try(request.WithContext(httptrace.WithClientTrace(ctx, used.trace())))
 		if err == nil {
-			limit.Reset(transport.BodyTimeout)
+			limit.Reset(c.bodyTimeout)
 			end := func() { limit.Stop(); cancel(nil) }
 			response.Body = timedBody{response.Body, sync.OnceFunc(func() { c.release(used, response); end() })}
 			return response, nil
