@@ -86,25 +86,25 @@ type Transition struct {
 	By    string    // who makes it
 }
 
-// The moves. A 2xx that was recorded wins over every other state, so Succeed
+// The transitions. A recorded 2xx wins over every other state, so Succeed
 // leads from all of them.
 var (
-	Emit           = Transition{"emit", []Status{Pending}, Queued, EventQueued, "a tick of the dispatcher; in the continuous mode also ingest, as it arrives"}
+	Emit           = Transition{"emit", []Status{Pending}, Queued, EventQueued, "a tick of the dispatcher; in continuous mode also ingest, on the fast path"}
 	Succeed        = Transition{"succeed", []Status{Pending, Queued, Retrying, Failed, Cancelled, Expired}, Sent, EventSent, "the recorder, for a 2xx"}
 	Reschedule     = Transition{"reschedule", []Status{Queued, Retrying}, Retrying, EventAttempted, "the recorder, for a failed attempt with retries left"}
-	Fail           = Transition{"fail", []Status{Queued, Retrying}, Failed, EventFailed, "the recorder, for a refusal or a used-up budget; the lease sweep after 20 claims without an outcome"}
+	Fail           = Transition{"fail", []Status{Queued, Retrying}, Failed, EventFailed, "the recorder, for a refusal or when no retries are left; the lease sweep after 20 claims without an outcome"}
 	ExpireInFlight = Transition{"expire in flight", []Status{Queued, Retrying}, Expired, EventExpired, "the recorder, when expiresAt comes before the next attempt"}
-	Expire         = Transition{"expire", []Status{Pending}, Expired, EventExpired, "the expiry sweep"}
+	Expire         = Transition{"expire", []Status{Pending}, Expired, EventExpired, "the expirer"}
 	Cancel         = Transition{"cancel", []Status{Pending, Retrying}, Cancelled, EventCancelled, "a user; from RETRYING only while the next attempt is 5 s or more ahead"}
 	Redrive        = Transition{"redrive", []Status{Failed, Cancelled, Expired}, Pending, "", "a user"}
 )
 
-// Transitions lists every move.
+// Transitions lists every transition.
 func Transitions() []Transition {
 	return []Transition{Emit, Succeed, Reschedule, Fail, ExpireInFlight, Expire, Cancel, Redrive}
 }
 
-// Allows reports whether the move leads on from s.
+// Allows reports whether the transition leads on from s.
 func (m Transition) Allows(s Status) bool {
 	return slices.Contains(m.From, s)
 }

@@ -42,7 +42,7 @@ func TestTheStateMachine(t *testing.T) {
 	assert.Len(t, allowed, len(Statuses()))
 	for status, want := range allowed {
 		var names []string
-		for _, move := range movesFrom(status) {
+		for _, move := range transitionsFrom(status) {
 			names = append(names, move.Name)
 		}
 		assert.Equal(t, want, names, status)
@@ -63,11 +63,11 @@ func TestFinalStates(t *testing.T) {
 		if !status.Final() {
 			continue
 		}
-		for _, move := range movesFrom(status) {
+		for _, move := range transitionsFrom(status) {
 			assert.Contains(t, []string{Succeed.Name, Redrive.Name}, move.Name, status)
 		}
 	}
-	assert.Empty(t, movesFrom(Sent))
+	assert.Empty(t, transitionsFrom(Sent))
 	assert.Equal(t, Pending, Redrive.To)
 }
 
@@ -84,7 +84,7 @@ func TestEveryStateCanBeReachedAndCanEnd(t *testing.T) {
 	for _, status := range Statuses() {
 		assert.True(t, reached[status], status)
 		ends := status.Final()
-		for _, move := range movesFrom(status) {
+		for _, move := range transitionsFrom(status) {
 			ends = ends || move.To.Final()
 		}
 		assert.True(t, ends, status)
