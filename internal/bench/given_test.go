@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/shirou/gopsutil/v4/process"
 	"github.com/stretchr/testify/require"
 
@@ -151,11 +151,11 @@ func TestServersThatAreInTheWayAreNamed(t *testing.T) {
 	require.NotContains(t, err.Error(), "left behind")
 
 	other := giveServers(t)
-	_, err = other.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "GREEDY", Subjects: []string{"*.rejected.>"}, NoAck: true})
+	_, err = other.js.CreateStream(t.Context(), natsjs.StreamConfig{Name: "GREEDY", Subjects: []string{"*.rejected.>"}, NoAck: true})
 	require.NoError(t, err)
 	err = open(with("NATS_URL", other.env["NATS_URL"]))
 	require.ErrorContains(t, err, "create streams in NATS")
-	var refused *jetstream.APIError
+	var refused *natsjs.APIError
 	require.ErrorAs(t, err, &refused, "it says what NATS says")
 	require.ElementsMatch(t, []string{"DISPATCH_EVENTS", "GREEDY"}, other.streams(t))
 }

@@ -8,9 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -153,18 +152,18 @@ func (r *run) put(client client, p portion) error {
 
 // publish puts messages into the intake stream.
 func (r *run) publish(ctx context.Context, all portion, times *timetable) error {
-	js, err := r.bench.connect()
+	js, err := r.bench.connect(r.topology)
 	if err != nil {
 		return err
 	}
-	defer events.Close(js)
+	defer js.Close()
 	subject := r.topology.Intake(message.DefaultDestination)
-	acks := make([]jetstream.PubAckFuture, all.count)
+	acks := make([]natsjs.PubAckFuture, all.count)
 	for i := range acks {
 		if err := times.wait(ctx, i, 1); err != nil {
 			return err
 		}
-		if acks[i], err = js.PublishAsync(subject, []byte(body(all.first+i)), jetstream.WithStallWait(answerLimit)); err != nil {
+		if acks[i], err = js.PublishAsync(subject, []byte(body(all.first+i)), natsjs.WithStallWait(answerLimit)); err != nil {
 			return fmt.Errorf("publish intake: %w", err)
 		}
 	}

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -30,30 +32,30 @@ const answerLimit = 15 * time.Second
 
 // connect connects for the load, and for making and removing streams. Unlike
 // a service it gives up at once.
-func (b *Bench) connect() (jetstream.JetStream, error) {
+func (b *Bench) connect(topology events.Topology) (*jetstream.Client, error) {
 	nc, err := nats.Connect(b.stack.NATSURL, nats.Name("dispatch-bench"))
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	js, err := natsjs.New(nc, natsjs.WithPublishAsyncMaxPending(4096))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return js, nil
+	return jetstream.NewClient(js, topology), nil
 }
 
 // createStreams makes the streams of a topology. A service would wait until
 // somebody has put right what is in the way; here the reason is told at once.
 func (b *Bench) createStreams(ctx context.Context, topology events.Topology) error {
-	js, err := b.connect()
+	js, err := b.connect(topology)
 	if err != nil {
 		return err
 	}
-	defer events.Close(js)
+	defer js.Close()
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	if err := topology.Provision(ctx, js, []string{message.DefaultDestination}); err != nil {
+	if err := streams.Provision(ctx, js, []string{message.DefaultDestination}); err != nil {
 		return fmt.Errorf("create streams in NATS: %w", err)
 	}
 	return nil
@@ -61,14 +63,14 @@ func (b *Bench) createStreams(ctx context.Context, topology events.Topology) err
 
 // removeStreams removes the streams of a topology, as far as they are there.
 func (b *Bench) removeStreams(ctx context.Context, topology events.Topology) error {
-	js, err := b.connect()
+	js, err := b.connect(topology)
 	if err != nil {
 		return fmt.Errorf("left behind: streams %s_*: %w", strings.ToUpper(topology.Prefix()), err)
 	}
-	defer events.Close(js)
+	defer js.Close()
 	var errs []error
 	for _, stream := range topology.Streams() {
-		if err := js.DeleteStream(ctx, stream.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := js.DeleteStream(ctx, stream.Name); err != nil && !errors.Is(err, natsjs.ErrStreamNotFound) {
 			errs = append(errs, fmt.Errorf("left behind: stream %s: %w", stream.Name, err))
 		}
 	}

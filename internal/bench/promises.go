@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -16,12 +16,12 @@ import (
 // be tried again. Events tell it, and keep it, so that nobody need listen
 // while the run goes on.
 func (r *run) promises(ctx context.Context) (map[string]time.Time, error) {
-	js, err := r.bench.connect()
+	js, err := r.bench.connect(r.topology)
 	if err != nil {
 		return nil, err
 	}
-	defer events.Close(js)
-	consumer, err := js.OrderedConsumer(ctx, r.topology.EventsStream(), jetstream.OrderedConsumerConfig{
+	defer js.Close()
+	consumer, err := js.OrderedConsumer(ctx, r.topology.EventsStream(), natsjs.OrderedConsumerConfig{
 		FilterSubjects: []string{r.topology.Events(message.EventAttempted)},
 	})
 	if err != nil {
@@ -33,7 +33,7 @@ func (r *run) promises(ctx context.Context) (map[string]time.Time, error) {
 	}
 	promised := make(map[string]time.Time, info.NumPending)
 	for left := int(info.NumPending); left > 0; {
-		batch, err := consumer.Fetch(min(left, 1000), jetstream.FetchMaxWait(answerLimit))
+		batch, err := consumer.Fetch(min(left, 1000), natsjs.FetchMaxWait(answerLimit))
 		if err != nil {
 			return nil, fmt.Errorf("read events: %w", err)
 		}

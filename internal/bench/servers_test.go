@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -66,7 +66,7 @@ func base(t testing.TB) bench.Options {
 // given are a user's servers, with something of the user's on each.
 type given struct {
 	postgres string
-	js       jetstream.JetStream
+	js       natsjs.JetStream
 	redis    *redis.Client
 	env      service.Environment
 }
@@ -79,9 +79,9 @@ func giveServers(t *testing.T) *given {
 	nc, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := natsjs.New(nc)
 	require.NoError(t, err)
-	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "DISPATCH_EVENTS", Subjects: []string{"dispatch.events.>"}})
+	_, err = js.CreateStream(t.Context(), natsjs.StreamConfig{Name: "DISPATCH_EVENTS", Subjects: []string{"dispatch.events.>"}})
 	require.NoError(t, err)
 
 	cache, err := embeddedredis.Start(t.Context(), embeddedredis.Config{Ephemeral: true, Dir: embeddedtest.Dir(t)})

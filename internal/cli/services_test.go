@@ -14,6 +14,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -29,10 +31,10 @@ func TestProvision(t *testing.T) {
 	require.Equal(t, "up to date", clitest.Field(dispatch(t, "migrate", "status").OK(t), "state"))
 	cfg, err := service.Parse[provision.Config](service.Environment{"DATABASE_URL": "postgres://x/x", "NATS_URL": "nats://" + nats})
 	require.NoError(t, err)
-	js, err := connect.NATS(events.Access{URL: cfg.NATS.URL})
+	js, err := connect.NATS(jetstream.Access{URL: cfg.NATS.URL}, events.NewTopology("dispatch", 1))
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	require.NoError(t, events.NewTopology("dispatch", 1).Check(t.Context(), js))
+	require.NoError(t, streams.Check(t.Context(), js))
 }
 
 func TestUpAndTheServicesTellMistakesInTheirConfiguration(t *testing.T) {

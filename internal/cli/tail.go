@@ -12,7 +12,7 @@ import (
 
 	"github.com/fatih/color"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
@@ -20,6 +20,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -61,7 +62,8 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		if err != nil {
 			return err
 		}
-		js, err := connect.NATS(events.Access(cfg.NATS.NATSAccess),
+		topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+		js, err := connect.NATS(jetstream.Access(cfg.NATS.NATSAccess), topology,
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 				if err != nil { // without one it is our own farewell
 					fmt.Fprintln(cmd.ErrOrStderr(), "NATS is away; waiting for it")
@@ -71,8 +73,8 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		if err != nil {
 			return err
 		}
-		defer events.Close(js)
-		return follow(cmd, js, events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas), flags)
+		defer js.Close()
+		return follow(cmd, js, flags)
 	}
 	return cmd
 }
@@ -117,39 +119,39 @@ func (flags *tailFlags) subjects(topology events.Topology) []string {
 }
 
 // follow shows events until ctx ends, or as many as were asked for.
-func follow(cmd *cobra.Command, js jetstream.JetStream, topology events.Topology, flags tailFlags) error {
+func follow(cmd *cobra.Command, js *jetstream.Client, flags tailFlags) error {
 	ctx := cmd.Context()
-	config := jetstream.OrderedConsumerConfig{FilterSubjects: flags.subjects(topology), DeliverPolicy: jetstream.DeliverNewPolicy}
+	config := natsjs.OrderedConsumerConfig{FilterSubjects: flags.subjects(js.Topology), DeliverPolicy: natsjs.DeliverNewPolicy}
 	if flags.since > 0 {
 		from := time.Now().Add(-flags.since)
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
+		config.DeliverPolicy, config.OptStartTime = natsjs.DeliverByStartTimePolicy, &from
 	}
 	bounded, cancel := context.WithTimeout(ctx, connect.Patience)
 	defer cancel()
-	consumer, err := js.OrderedConsumer(bounded, topology.EventsStream(), config)
+	consumer, err := js.OrderedConsumer(bounded, js.EventsStream(), config)
 	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fmt.Errorf("there is no stream %s: PREFIX names another installation, or run: dispatch provision", topology.EventsStream())
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, natsjs.ErrStreamNotFound):
+		return fmt.Errorf("there is no stream %s: PREFIX names another installation, or run: dispatch provision", js.EventsStream())
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, natsjs.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
 		return exit.Unreachable(fmt.Errorf("JetStream does not answer: %w", err))
 	case err != nil:
-		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
+		return fmt.Errorf("read stream %s: %w", js.EventsStream(), err)
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(tailAhead, tailAheadBytes))
+	messages, err := consumer.Messages(natsjs.PullMaxMessagesWithBytesLimit(tailAhead, tailAheadBytes))
 	if err != nil {
-		return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
+		return fmt.Errorf("read stream %s: %w", js.EventsStream(), err)
 	}
 	defer messages.Stop()
 	if output.IsTerminal(cmd.ErrOrStderr()) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "Watching %s; Ctrl-C ends it\n", strings.Join(config.FilterSubjects, " "))
 	}
 	for shown := 0; flags.count == 0 || shown < flags.count; {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+		msg, err := messages.Next(natsjs.NextContext(ctx))
 		if ctx.Err() != nil {
 			return nil // Ctrl-C is how it ends
 		}
 		if err != nil {
-			return fmt.Errorf("read stream %s: %w", topology.EventsStream(), err)
+			return fmt.Errorf("read stream %s: %w", js.EventsStream(), err)
 		}
 		printed, err := printEvent(cmd.OutOrStdout(), msg.Data(), flags)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/redis"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
 func TestDoctorFindsNothingWrong(t *testing.T) {
@@ -44,10 +45,10 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 	t.Setenv("NATS_URL", i.NATS)
 	t.Setenv("NATS_REPLICAS", "3")
 	t.Setenv("BATCH_SIZE", "-1")
-	js, err := connect.NATS(events.Access{URL: i.NATS})
+	topology := events.NewTopology("dispatch", 1)
+	js, err := connect.NATS(jetstream.Access{URL: i.NATS}, topology)
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	topology := events.NewTopology("dispatch", 1)
 	require.NoError(t, js.DeleteConsumer(t.Context(), topology.ChangesStream(), events.CacheConsumer))
 
 	i.Dispatch(t, "stop").OK(t)

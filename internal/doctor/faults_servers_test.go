@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/clitest"
@@ -15,6 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -89,15 +90,15 @@ func otherEncoding(t *testing.T, _ *sickroom) service.Environment {
 }
 
 // withStreams makes a fault of streams that are changed.
-func withStreams(change func(t *testing.T, js jetstream.JetStream, topology events.Topology)) func(*testing.T, *sickroom) service.Environment {
+func withStreams(change func(t *testing.T, js *jetstream.Client, topology events.Topology)) func(*testing.T, *sickroom) service.Environment {
 	return func(t *testing.T, s *sickroom) service.Environment {
-		return s.provisioned(t, func(js jetstream.JetStream, topology events.Topology) { change(t, js, topology) })
+		return s.provisioned(t, func(js *jetstream.Client, topology events.Topology) { change(t, js, topology) })
 	}
 }
 
 // remade makes a stream anew with another configuration.
-func remade(name func(events.Topology) string, change func(*jetstream.StreamConfig)) func(*testing.T, *sickroom) service.Environment {
-	return withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+func remade(name func(events.Topology) string, change func(*natsjs.StreamConfig)) func(*testing.T, *sickroom) service.Environment {
+	return withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
 		require.NoError(t, js.DeleteStream(t.Context(), name(topology)))
 		for _, config := range topology.Streams() {
 			if config.Name != name(topology) {
@@ -166,34 +167,34 @@ var natsFaults = map[string]fault{
 	"streams: none": {func(_ *testing.T, s *sickroom) service.Environment {
 		return clitest.Settings("NATS_URL", s.nats("full"), "PREFIX", "nobody")
 	}, noStreams, doctor.Wrong},
-	"streams: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+	"streams: one is missing": {withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
 		require.NoError(t, js.DeleteStream(t.Context(), topology.RejectedStream()))
 	}), []string{"stream: _REJECTED is missing → dispatch provision"}, doctor.Wrong},
-	"streams: another retention": {remade(events.Topology.IntakeStream, func(c *jetstream.StreamConfig) {
-		c.Retention, c.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+	"streams: another retention": {remade(events.Topology.IntakeStream, func(c *natsjs.StreamConfig) {
+		c.Retention, c.Discard = natsjs.LimitsPolicy, natsjs.DiscardOld
 	}), []string{"stream: retention is Limits, not WorkQueue; discard is DiscardOld → dispatch provision"}, doctor.Wrong},
-	"streams: no schedules, no room": {remade(events.Topology.DeliveriesStream, func(c *jetstream.StreamConfig) {
+	"streams: no schedules, no room": {remade(events.Topology.DeliveriesStream, func(c *natsjs.StreamConfig) {
 		c.AllowMsgSchedules, c.MaxMsgsPerSubject, c.MaxMsgs, c.Duplicates = false, 5, 1000, time.Second
 	}), []string{"stream: max_msgs is 1000, not -1; max_msgs_per_subject is 5, not 1; duplicate_window is 1s, not 30s; allow_msg_schedules is false, not true → provision"}, doctor.Wrong},
-	"streams: in memory, and short": {remade(events.Topology.RejectedStream, func(c *jetstream.StreamConfig) {
-		c.Storage, c.MaxAge = jetstream.MemoryStorage, time.Hour
+	"streams: in memory, and short": {remade(events.Topology.RejectedStream, func(c *natsjs.StreamConfig) {
+		c.Storage, c.MaxAge = natsjs.MemoryStorage, time.Hour
 	}), []string{"stream: max_age is 1h0m0s, not 720h0m0s; storage is Memory → provision"}, doctor.Wrong},
 	"streams: more copies wanted": {func(t *testing.T, s *sickroom) service.Environment {
 		env := s.provisioned(t, nil)
 		env["NATS_REPLICAS"] = "3"
 		return env
 	}, []string{"stream: _INTAKE: num_replicas is 1, not 3 → NATS_REPLICAS", "stream: _REJECTED: num_replicas → provision", "stream: _DELIVERIES: num_replicas → provision", "stream: _EVENTS: num_replicas → provision", "stream: _CHANGES: num_replicas → provision"}, doctor.Wrong},
-	"consumers: one is missing": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+	"consumers: one is missing": {withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
 		require.NoError(t, js.DeleteConsumer(t.Context(), topology.EventsStream(), events.RecorderConsumer))
 	}), []string{"consumer: recorder of → dispatch provision"}, doctor.Wrong},
-	"consumers: another ack wait": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+	"consumers: another ack wait": {withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
 		consumers := topology.Consumers([]string{"default"})
 		deliveries := consumers[len(consumers)-1]
 		deliveries.Config.AckWait = time.Minute
 		_, err := js.UpdateConsumer(t.Context(), deliveries.Stream, deliveries.Config)
 		require.NoError(t, err)
 	}), []string{"consumer: _DELIVERIES: ack_wait is 1m0s, not 1m30s → dispatch provision"}, doctor.Wrong},
-	"consumers: paused": {withStreams(func(t *testing.T, js jetstream.JetStream, topology events.Topology) {
+	"consumers: paused": {withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
 		_, err := js.PauseConsumer(t.Context(), topology.IntakeStream(), events.IntakeConsumer, time.Now().Add(time.Hour))
 		require.NoError(t, err)
 	}), []string{"consumer: is paused → nats consumer resume"}, doctor.Wrong},

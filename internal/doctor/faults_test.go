@@ -21,6 +21,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -206,10 +207,10 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 	i := startUp(t, "NATS_URL", s.nats("listed"), "DATABASE_URL", role)
 	id := i.Send(t, "+905551111111", "hello")
 	require.Eventually(t, func() bool { return clitest.Field(i.Dispatch(t, "get", id).OK(t), "status") == "SENT" }, patience, patience/1000)
-	js, err := connect.NATS(events.Access{URL: s.nats("full")})
+	js, err := connect.NATS(jetstream.Access{URL: s.nats("full")}, events.NewTopology("dispatch", 1))
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	stream, err := js.Stream(t.Context(), events.NewTopology("dispatch", 1).DeliveriesStream())
+	stream, err := js.Stream(t.Context(), js.DeliveriesStream())
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		info, err := stream.Info(t.Context())

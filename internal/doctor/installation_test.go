@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go/jetstream"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -27,6 +26,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/redis"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -153,14 +154,14 @@ func (s *sickroom) examine(t *testing.T, changed service.Environment) (findings 
 
 // provisioned makes the streams of an installation of its own on the other
 // server and returns what leads to them. change may be nil.
-func (s *sickroom) provisioned(t *testing.T, change func(js jetstream.JetStream, topology events.Topology)) service.Environment {
+func (s *sickroom) provisioned(t *testing.T, change func(js *jetstream.Client, topology events.Topology)) service.Environment {
 	t.Helper()
 	prefix := strings.ToLower(rand.Text())
-	js, err := connect.NATS(events.Access{URL: s.nats("full")})
+	topology := events.NewTopology(prefix, 1)
+	js, err := connect.NATS(jetstream.Access{URL: s.nats("full")}, topology)
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	topology := events.NewTopology(prefix, 1)
-	require.NoError(t, topology.Provision(t.Context(), js, []string{message.DefaultDestination}))
+	require.NoError(t, streams.Provision(t.Context(), js, []string{message.DefaultDestination}))
 	if change != nil {
 		change(js, topology)
 	}

@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -22,7 +24,7 @@ func (d *doctor) nats(ctx context.Context) {
 	const check = "nats"
 	cfg := d.cfg.Provision.NATS
 	var refusals refusals
-	js, err := connect.NATS(events.Access(cfg.NATSAccess), nats.ErrorHandler(refusals.hear))
+	js, err := connect.NATS(jetstream.Access(cfg.NATSAccess), d.cfg.Provision.Topology(), nats.ErrorHandler(refusals.hear))
 	switch {
 	case errors.Is(err, connect.ErrRefused):
 		d.away(check, err, natsRemedy(err))
@@ -31,14 +33,14 @@ func (d *doctor) nats(ctx context.Context) {
 		d.away(check, err, "see that it runs, that this machine may connect, and that NATS_URL is right")
 		return
 	}
-	defer events.Close(js)
+	defer js.Close()
 	version := js.Conn().ConnectedServerVersion()
-	if events.CheckVersion(version) != nil {
+	if jetstream.CheckVersion(version) != nil {
 		d.wrong(check, "reachable, version "+version, upgradeNATS)
 	} else {
 		d.good(check, "reachable, version "+version)
 	}
-	d.maxPayload(js.Conn().MaxPayload(), events.PayloadNeeds{
+	d.maxPayload(js.Conn().MaxPayload(), jetstream.PayloadNeeds{
 		MaxPayloadBytes: d.cfg.Ingest.MaxPayloadBytes, FullContent: d.cfg.Ingest.EventContent == "full",
 	}.Missing(js.Conn()))
 	bounded, cancel := context.WithTimeout(ctx, 2*connect.Patience)
@@ -54,29 +56,28 @@ func (d *doctor) nats(ctx context.Context) {
 		return
 	}
 	d.good(check, fmt.Sprintf("JetStream is on, with %d streams", account.Streams))
-	topology := d.cfg.Provision.Topology()
 	sent := time.Now()
-	stream, err := js.Stream(bounded, topology.EventsStream())
+	stream, err := js.Stream(bounded, js.EventsStream())
 	if err == nil { // if not, there is more to say about it below
 		d.clock(check, stream.CachedInfo().TimeStamp, sent, time.Now())
 	}
-	for _, wanted := range topology.Streams() {
+	for _, wanted := range js.Streams() {
 		d.stream(bounded, js, wanted)
 	}
-	for _, wanted := range topology.Consumers([]string{message.DefaultDestination}) {
+	for _, wanted := range js.Consumers([]string{message.DefaultDestination}) {
 		d.consumer(bounded, js, wanted)
 	}
 }
 
-var upgradeNATS = fmt.Sprintf("upgrade it to version %d.%d or later", events.OldestNATS[0], events.OldestNATS[1])
+var upgradeNATS = fmt.Sprintf("upgrade it to version %d.%d or later", jetstream.OldestNATS[0], jetstream.OldestNATS[1])
 
 // maxPayload looks at the largest message that the server takes.
 func (d *doctor) maxPayload(limit int64, missing string) {
 	const check = "nats"
 	remedy := "raise max_payload in the configuration of the NATS server"
 	switch {
-	case limit < events.LeastMaxPayload:
-		d.wrong(check, fmt.Sprintf("max_payload is %d bytes, and has to be at least %d", limit, events.LeastMaxPayload), remedy)
+	case limit < jetstream.LeastMaxPayload:
+		d.wrong(check, fmt.Sprintf("max_payload is %d bytes, and has to be at least %d", limit, jetstream.LeastMaxPayload), remedy)
 	case missing != "":
 		d.wrong(check, missing, remedy+", or lower MAX_PAYLOAD_BYTES")
 	}
@@ -106,35 +107,35 @@ func natsRemedy(err error) string {
 
 const provisionStreams = "run: dispatch provision, with the environment of the services (PREFIX, NATS_REPLICAS); what it can't change it says"
 
-func (d *doctor) stream(ctx context.Context, js jetstream.JetStream, wanted jetstream.StreamConfig) {
+func (d *doctor) stream(ctx context.Context, js *jetstream.Client, wanted natsjs.StreamConfig) {
 	const check = "stream"
 	stream, err := js.Stream(ctx, wanted.Name)
 	if err != nil {
-		d.missing(check, wanted.Name, err, jetstream.ErrStreamNotFound)
+		d.missing(check, wanted.Name, err, natsjs.ErrStreamNotFound)
 		return
 	}
 	info := stream.CachedInfo()
 	actual := info.Config
-	if err := events.CheckVersion(actual.Metadata["_nats.ver"]); err != nil { // in a cluster, or at the hub
+	if err := jetstream.CheckVersion(actual.Metadata["_nats.ver"]); err != nil { // in a cluster, or at the hub
 		d.wrong(check, fmt.Sprintf("%s is on another server: %s", wanted.Name, err), upgradeNATS)
 	}
-	if differ := events.StreamDifferences(wanted, actual); len(differ) > 0 {
+	if differ := streams.StreamDifferences(wanted, actual); len(differ) > 0 {
 		d.wrong(check, wanted.Name+": "+strings.Join(differ, "; "), provisionStreams)
 		return
 	}
 	d.good(check, fmt.Sprintf("%s is as it should be, %d messages", wanted.Name, info.State.Msgs))
 }
 
-func (d *doctor) consumer(ctx context.Context, js jetstream.JetStream, wanted events.Consumer) {
+func (d *doctor) consumer(ctx context.Context, js *jetstream.Client, wanted events.Consumer) {
 	const check = "consumer"
 	name := wanted.Config.Durable + " of " + wanted.Stream
 	consumer, err := js.Consumer(ctx, wanted.Stream, wanted.Config.Durable)
 	if err != nil {
-		d.missing(check, name, err, jetstream.ErrConsumerNotFound, jetstream.ErrStreamNotFound)
+		d.missing(check, name, err, natsjs.ErrConsumerNotFound, natsjs.ErrStreamNotFound)
 		return
 	}
 	info := consumer.CachedInfo()
-	differ := events.ConsumerDifferences(wanted.Config, info.Config)
+	differ := streams.ConsumerDifferences(wanted.Config, info.Config)
 	switch {
 	case len(differ) > 0:
 		d.wrong(check, name+": "+strings.Join(differ, "; "), provisionStreams)

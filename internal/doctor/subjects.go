@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -115,7 +116,7 @@ func (d *doctor) natsPermissions(ctx context.Context, nc *nats.Conn, refused *re
 		d.skip(check, "what this user may do is not to be seen: it may not ask ($SYS.REQ.USER.INFO)", "")
 		return
 	}
-	publish, subscribe := neededSubjects(d.cfg.Provision.NATS.Prefix, events.APIPrefix(d.cfg.Provision.NATS.Domain))
+	publish, subscribe := neededSubjects(d.cfg.Provision.NATS.Prefix, jetstream.APIPrefix(d.cfg.Provision.NATS.Domain))
 	var missing []string
 	for _, subject := range publish {
 		if !info.Data.Permissions.Publish.allow(subject) {

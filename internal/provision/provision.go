@@ -8,12 +8,13 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -34,8 +35,8 @@ type Config struct {
 }
 
 // payloadNeeds are what NATS' max_payload is compared with.
-func (c Config) payloadNeeds() events.PayloadNeeds {
-	return events.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == service.EventContentFull}
+func (c Config) payloadNeeds() jetstream.PayloadNeeds {
+	return jetstream.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == service.EventContentFull}
 }
 
 // StreamSizes are how much each stream may hold. JetStream reserves it.
@@ -102,14 +103,14 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	failpoint.At(failpoint.ProvisionScheduled)
-	js, err := events.Open(events.Access(cfg.NATS.NATSAccess), "dispatch-provision")
+	js, err := jetstream.Connect(jetstream.Access(cfg.NATS.NATSAccess), cfg.Topology(), "dispatch-provision")
 	if err != nil {
 		return err
 	}
-	defer events.Close(js)
+	defer js.Close()
 	return service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
 		err := provisionStreams(ctx, cfg, js, log)
-		if events.Final(err) {
+		if jetstream.Final(err) {
 			return backoff.Permanent(err)
 		}
 		return err
@@ -117,17 +118,16 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 }
 
 // provisionStreams says which streams change their size.
-func provisionStreams(ctx context.Context, cfg Config, js jetstream.JetStream, log *zap.Logger) error {
+func provisionStreams(ctx context.Context, cfg Config, js *jetstream.Client, log *zap.Logger) error {
 	if missing := cfg.payloadNeeds().Missing(js.Conn()); missing != "" {
 		log.Warn(missing)
 	}
-	topology := cfg.Topology()
-	resizes, err := topology.Resizes(ctx, js)
+	resizes, err := streams.Resizes(ctx, js)
 	if err != nil {
 		return err
 	}
-	err = topology.Provision(ctx, js, []string{message.DefaultDestination})
-	if err != nil && !errors.Is(err, events.ErrHoldsMore) {
+	err = streams.Provision(ctx, js, []string{message.DefaultDestination})
+	if err != nil && !errors.Is(err, jetstream.ErrHoldsMore) {
 		return err
 	}
 	for _, r := range resizes {

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 )
 
 // TestProvisionSaysWhatRoomItNeeds is on a server whose account is too small.
@@ -22,9 +24,9 @@ func TestProvisionSaysWhatRoomItNeeds(t *testing.T) {
 	t.Cleanup(func() { nats.Shutdown(); nats.WaitForShutdown() })
 	require.True(t, nats.ReadyForConnections(time.Minute))
 
-	js, err := events.Open(events.Access{URL: nats.ClientURL()}, "test")
+	js, err := jetstream.Connect(jetstream.Access{URL: nats.ClientURL()}, events.NewTopology("dispatch", 1), "test")
 	require.NoError(t, err)
-	t.Cleanup(func() { events.Close(js) })
-	err = events.NewTopology("dispatch", 1).Provision(t.Context(), js, nil)
+	t.Cleanup(js.Close)
+	err = streams.Provision(t.Context(), js, nil)
 	require.ErrorContains(t, err, "all streams 1216 MiB together, on each of 1 servers; make streams smaller")
 }

@@ -2,14 +2,12 @@ package events
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"strconv"
 
 	"github.com/klauspost/compress/s2"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
 // Entry is one message to publish.
@@ -22,7 +20,7 @@ type Entry struct {
 
 // IsID reports whether the entry puts an id on the work queue.
 func (e Entry) IsID() bool {
-	return e.Headers[HeaderClaim] != "" && e.Headers[jetstream.ScheduleHeader] == ""
+	return e.Headers[HeaderClaim] != "" && e.Headers[natsjs.ScheduleHeader] == ""
 }
 
 // After has the entry refused unless the last message on its subject is the one
@@ -32,25 +30,13 @@ func (e Entry) After(sequence uint64) Entry {
 	if e.Headers == nil {
 		e.Headers = map[string]string{}
 	}
-	e.Headers[jetstream.ExpectedLastSubjSeqHeader] = strconv.FormatUint(sequence, 10)
+	e.Headers[natsjs.ExpectedLastSubjSeqHeader] = strconv.FormatUint(sequence, 10)
 	return e
-}
-
-func (e Entry) msg() *nats.Msg {
-	header := make(nats.Header, len(e.Headers)+1)
-	header[nats.MsgIdHdr] = []string{e.MsgID}
-	for name, value := range e.Headers {
-		header[name] = []string{value}
-	}
-	return &nats.Msg{Subject: e.Subject, Header: header, Data: e.Data}
 }
 
 // batchFormat is the first byte of an unpacked batch. A later form gets
 // another, so that rows which an older release has left can still be read.
 const batchFormat = 1
-
-// errBatch means that what the outbox holds is not what Encode wrote.
-var errBatch = errors.New("not a batch of entries")
 
 // Encode packs entries for the outbox: each one's texts, with their lengths
 // before them, and the whole compressed. A batch's events resemble each

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -128,7 +128,7 @@ func (c Composer) Delivery(origin string, m message.Message) Entry {
 		// Nothing can be there before it. If something is, it is a relay's
 		// delivery, and this one comes late: it would take that one's place on
 		// the queue, and be dropped at the gate.
-		entry.Headers[jetstream.ExpectedLastSubjSeqHeader] = "0"
+		entry.Headers[natsjs.ExpectedLastSubjSeqHeader] = "0"
 	}
 	return entry
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// weight is how much of an event is published.
-type weight int
+// Weight is how much of an event is published.
+type Weight int
 
 const (
-	whole weight = iota
+	whole Weight = iota
 	// withoutContent is without content, payload and metadata.
 	withoutContent
 	// lightest is also without the response of the webhook, with errors cut
 	// short, and without the problem of a rejection. What is recorded stays.
-	lightest
+	Lightest
 )
 
 // longestText is what is left of an error in the lightest event.
 const longestText = 200
 
-// size is what NATS holds against max_payload: the data and the headers.
-func (e Entry) size() int64 {
+// Size is what NATS holds against max_payload: the data and the headers.
+func (e Entry) Size() int64 {
 	const frame = len("NATS/1.0\r\n\r\n")
 	size := frame + header(nats.MsgIdHdr, e.MsgID) + len(e.Data)
 	for name, value := range e.Headers {
@@ -36,10 +36,10 @@ func (e Entry) size() int64 {
 
 func header(name, value string) int { return len(name) + len(": \r\n") + len(value) }
 
-// lighter returns an event with less in it, and says so in its data: an event
+// Lighter returns an event with less in it, and says so in its data: an event
 // that is too large for NATS must not be missing, since outcomes are recorded
 // from events. Everything else is returned as it is.
-func (e Entry) lighter(w weight) Entry {
+func (e Entry) Lighter(w Weight) Entry {
 	if w == whole || e.IsID() {
 		return e
 	}

@@ -165,3 +165,8 @@ func (c Composer) rejectedEvent(r Rejection, id, destination string) Entry {
 	}{envelope, data{destination, r.Code, r.Problem, r.Sequence}})
 	return Entry{Subject: c.topology.Event(message.EventRejected, destination), MsgID: envelope.ID, Headers: withTrace(nil, trace), Data: body}
 }
+
+// oneLine makes text fit for a header.
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(text), " ")
+}

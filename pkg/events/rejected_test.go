@@ -104,13 +104,3 @@ func TestARejectionFitsBesideTheLongestHeaders(t *testing.T) {
 		require.Equal(t, "2", kept.Headers[events.HeaderHeadersOmitted])
 	}
 }
-
-func TestMicroTakesEveryVersion(t *testing.T) {
-	t.Parallel()
-	for version, want := range map[string]string{
-		"1.2.3": "1.2.3", "v1.2.3-rc.1": "1.2.3-rc.1", "dev": "0.0.0+dev", "0123456789ab+dirty": "0.0.0+0123456789ab.dirty",
-		"v0.0.0-20260102-abc+dirty": "0.0.0-20260102-abc+dirty",
-	} {
-		require.Equal(t, want, events.ServiceVersion(version))
-	}
-}

@@ -1,12 +1,14 @@
-// Package events is everything NATS: which subjects, streams and consumers
-// there are, what is published on them, and how.
+// Package events holds the names and payloads of what is published: subjects,
+// streams, consumers and their limits, events, deliveries and their headers. Each
+// payload is written and read by one type. The package does no I/O; pkg/jetstream
+// does.
 package events
 
 import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -83,6 +85,9 @@ type Topology struct {
 func NewTopology(prefix string, replicas int) Topology {
 	return Topology{prefix: prefix, replicas: max(replicas, 1), sizes: DefaultSizes}
 }
+
+// Replicas returns on how many servers each stream is stored.
+func (t Topology) Replicas() int { return t.replicas }
 
 // Prefix returns the first token of every subject.
 func (t Topology) Prefix() string { return t.prefix }
@@ -168,16 +173,16 @@ func (t Topology) Messages(verb string) string { return t.prefix + ".messages." 
 func (t Topology) SenderConsumer(destination string) string { return "sender-" + destination }
 
 // Streams lists the configuration of every stream.
-func (t Topology) Streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{
+func (t Topology) Streams() []natsjs.StreamConfig {
+	return []natsjs.StreamConfig{
 		{
 			Name:        t.IntakeStream(),
 			Description: "Messages published by other systems, until they are stored in Postgres",
 			Subjects:    []string{t.prefix + ".intake.>"},
-			Retention:   jetstream.WorkQueuePolicy,
-			Storage:     jetstream.FileStorage,
+			Retention:   natsjs.WorkQueuePolicy,
+			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
-			Discard:     jetstream.DiscardNew, // a full stream refuses with an error; it drops nothing
+			Discard:     natsjs.DiscardNew, // a full stream refuses with an error; it drops nothing
 			MaxBytes:    t.sizes.Intake,
 			Duplicates:  IntakeWindow,
 		},
@@ -185,11 +190,11 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Name:        t.RejectedStream(),
 			Description: "Intake that did not validate, with the problem in its headers",
 			Subjects:    []string{t.prefix + ".rejected.>"},
-			Storage:     jetstream.FileStorage,
+			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      RejectedMaxAge,
 			MaxBytes:    t.sizes.Rejected,
-			Discard:     jetstream.DiscardOld, // else one that can't be rejected would stay in the intake for ever
+			Discard:     natsjs.DiscardOld, // else one that can't be rejected would stay in the intake for ever
 		},
 		{
 			// With schedules the server can't refuse new messages, it drops
@@ -198,8 +203,8 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Name:              t.DeliveriesStream(),
 			Description:       "Emitted ids, a subject each, and the schedules of their retries",
 			Subjects:          []string{t.prefix + ".deliver.*.*", t.prefix + ".retry.*.*"},
-			Retention:         jetstream.WorkQueuePolicy,
-			Storage:           jetstream.FileStorage,
+			Retention:         natsjs.WorkQueuePolicy,
+			Storage:           natsjs.FileStorage,
 			Replicas:          t.replicas,
 			MaxBytes:          t.sizes.Deliveries,
 			MaxMsgsPerSubject: 1, // a newer copy of an id replaces the older
@@ -210,29 +215,29 @@ func (t Topology) Streams() []jetstream.StreamConfig {
 			Name:        t.EventsStream(),
 			Description: "What happened to every message, as CloudEvents",
 			Subjects:    []string{t.prefix + ".events.>"},
-			Storage:     jetstream.FileStorage,
+			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
 			MaxBytes:    t.sizes.Events,
-			Discard:     jetstream.DiscardNew, // TrimEvents makes room, of what is recorded alone
+			Discard:     natsjs.DiscardNew, // TrimEvents makes room, of what is recorded alone
 			Duplicates:  EventsWindow,
 		},
 		{
 			Name:        t.ChangesStream(),
 			Description: "Which messages have changed, a note for all that changed together, for the copy in Redis",
 			Subjects:    []string{t.Changed()},
-			Storage:     jetstream.FileStorage,
+			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
 			MaxBytes:    t.sizes.Changes,
-			Discard:     jetstream.DiscardOld, // Redis may know less of what is long ago; nothing else may wait for it
+			Discard:     natsjs.DiscardOld, // Redis may know less of what is long ago; nothing else may wait for it
 			Duplicates:  EventsWindow,
 		},
 	}
 }
 
-// outcomes are the subjects of the events that can tell of a sender's outcome.
-func (t Topology) outcomes() []string {
+// Outcomes are the subjects of the events that can tell of a sender's outcome.
+func (t Topology) Outcomes() []string {
 	return []string{
 		t.Events(message.EventAttempted), t.Events(message.EventSent), t.Events(message.EventFailed), t.Events(message.EventExpired),
 	}
@@ -241,44 +246,44 @@ func (t Topology) outcomes() []string {
 // Consumer pairs a consumer's configuration with its stream.
 type Consumer struct {
 	Stream string
-	Config jetstream.ConsumerConfig
+	Config natsjs.ConsumerConfig
 }
 
 // Consumers lists every durable consumer for the given destinations.
 func (t Topology) Consumers(destinations []string) []Consumer {
 	consumers := []Consumer{
-		{t.IntakeStream(), jetstream.ConsumerConfig{
+		{t.IntakeStream(), natsjs.ConsumerConfig{
 			Durable:       IntakeConsumer,
 			Description:   "Stores intake in Postgres",
-			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckPolicy:     natsjs.AckExplicitPolicy,
 			AckWait:       intakeAckWait,
 			MaxDeliver:    -1,
 			MaxAckPending: maxAckPending,
 		}},
-		{t.EventsStream(), jetstream.ConsumerConfig{
+		{t.EventsStream(), natsjs.ConsumerConfig{
 			Durable:        RecorderConsumer,
 			Description:    "Writes the senders' outcomes to Postgres",
-			FilterSubjects: t.outcomes(),
-			AckPolicy:      jetstream.AckExplicitPolicy,
+			FilterSubjects: t.Outcomes(),
+			AckPolicy:      natsjs.AckExplicitPolicy,
 			AckWait:        recorderAckWait,
 			MaxDeliver:     -1,
 			MaxAckPending:  maxAckPending,
 		}},
-		{t.ChangesStream(), jetstream.ConsumerConfig{
+		{t.ChangesStream(), natsjs.ConsumerConfig{
 			Durable:       CacheConsumer,
 			Description:   "Copies states to Redis",
-			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckPolicy:     natsjs.AckExplicitPolicy,
 			AckWait:       recorderAckWait,
 			MaxDeliver:    -1,
 			MaxAckPending: maxAckPending,
 		}},
 	}
 	for _, destination := range destinations {
-		consumers = append(consumers, Consumer{t.DeliveriesStream(), jetstream.ConsumerConfig{
+		consumers = append(consumers, Consumer{t.DeliveriesStream(), natsjs.ConsumerConfig{
 			Durable:       t.SenderConsumer(destination),
 			Description:   "Delivers to the webhook of " + destination,
 			FilterSubject: t.DeliverAll(destination),
-			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckPolicy:     natsjs.AckExplicitPolicy,
 			AckWait:       SenderAckWait,
 			MaxDeliver:    -1, // endings are ours: past MaxDeliver a message would lie in the stream for ever
 			MaxAckPending: maxAckPending,

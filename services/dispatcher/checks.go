@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-func checkNATS(js jetstream.JetStream) service.Check {
+func checkNATS(js *jetstream.Client) service.Check {
 	return func(context.Context) service.Status {
-		if err := events.CheckServer(js.Conn()); err != nil {
-			return service.Down(events.Reason(err))
+		if err := jetstream.CheckServer(js.Conn()); err != nil {
+			return service.Down(jetstream.Reason(err))
 		}
 		return service.OK()
 	}
@@ -29,10 +29,10 @@ func checkProvisioned(check func(context.Context) error) service.Check {
 		switch {
 		case err == nil:
 			return service.OK()
-		case errors.Is(err, db.ErrNotMigrated), errors.Is(err, db.ErrNotProvisioned), errors.Is(err, events.ErrNotProvisioned):
+		case errors.Is(err, db.ErrNotMigrated), errors.Is(err, db.ErrNotProvisioned), errors.Is(err, jetstream.ErrNotProvisioned):
 			return service.Down("run: dispatch provision")
-		case events.Final(err):
-			return service.Down(events.Reason(err))
+		case jetstream.Final(err):
+			return service.Down(jetstream.Reason(err))
 		}
 		return service.Down("can't be looked up")
 	}
@@ -49,9 +49,9 @@ func checkRedis(redis *cache.Cache) service.Check {
 
 // checkQueue says when so much waits on the work queue, mostly parked retries,
 // that nothing more is emitted; that NATS is away another check tells.
-func checkQueue(js jetstream.JetStream, topology events.Topology) service.Check {
+func checkQueue(js *jetstream.Client, topology events.Topology) service.Check {
 	return func(ctx context.Context) service.Status {
-		filling, err := topology.DeliveriesFilling(ctx, js)
+		filling, err := deliveries.DeliveriesFilling(ctx, js)
 		switch {
 		case err != nil:
 			return service.OK()

@@ -3,12 +3,14 @@ package dispatcher
 import (
 	"context"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/maintenance"
@@ -47,13 +49,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 	store := db.NewStore(pool).WithContent(cfg.EventContent == service.EventContentFull)
 
-	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-dispatcher", log)
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	js, denied, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-dispatcher", log)
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
-	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", roamer(js, topology, log).Run)
 	health.Add("nats", service.StateDown, checkNATS(js))
 	health.Add("queue", service.StateDown, checkQueue(js, topology))
@@ -69,7 +71,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		if err := store.CheckSchedule(ctx); err != nil {
 			return err
 		}
-		return topology.Check(ctx, js)
+		return streams.Check(ctx, js)
 	}
 	health.Add("provisioned", service.StateDown, checkProvisioned(provisioned))
 	err = service.WaitFor(ctx, log, "postgres, NATS, the schema and the streams (missing ones: run: dispatch provision)", provisioned)
@@ -82,8 +84,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	start(group, cfg, redis, component.Base{
 		Store: store, JS: js, Topology: topology,
 		Composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
-		Publisher: events.NewPublisher(js),
-		Positions: events.NewPositions(js, topology),
+		Publisher: jetstream.NewPublisher(js),
+		Positions: jetstream.NewPositions(js),
 		Lease:     cfg.Lease, Log: log, Health: health, Registry: registry,
 	})
 	return group.Wait(ctx)
@@ -92,7 +94,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 // start starts every component; they are stopped in the reverse order. redis is
 // nil where there is none.
 func start(group *service.Group, cfg Config, redis *cache.Cache, base component.Base) {
-	instances := events.NewInstances(base.JS.Conn(), base.Topology)
+	instances := rpc.NewInstances(base.JS)
 	group.Go("instances", instances.Run)
 	group.Go("consumer repair", maintenance.NewConsumerRepair(base).Run)
 	group.Go("trimmer", maintenance.NewTrimmer(base).Run)
@@ -136,8 +138,8 @@ func openCache(cfg Config, topology events.Topology, group *service.Group, healt
 }
 
 // roamer leaves a NATS server that does not reach every stream.
-func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
-	return events.NewRoamer(js, topology, func(server string) {
+func roamer(js *jetstream.Client, topology events.Topology, log *zap.Logger) jetstream.Roamer {
+	return jetstream.NewRoamer(js, func(server string) {
 		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
 	})
 }

@@ -4,31 +4,31 @@ import (
 	"context"
 	"errors"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
 // checkNATS looks at the connection and the streams. Nothing of ingest's
 // promises needs them, so the worst is degraded.
-func checkNATS(js jetstream.JetStream, topology events.Topology) service.Check {
+func checkNATS(js *jetstream.Client, topology events.Topology) service.Check {
 	return func(ctx context.Context) service.Status {
-		err := topology.Check(ctx, js)
+		err := streams.Check(ctx, js)
 		switch {
 		case err == nil:
 			return service.OK()
-		case errors.Is(err, events.ErrUnavailable):
-			return service.Degraded(events.Reason(err) + ": messages are taken over HTTP and announced later")
+		case errors.Is(err, jetstream.ErrUnavailable):
+			return service.Degraded(jetstream.Reason(err) + ": messages are taken over HTTP and announced later")
 		}
-		return service.Degraded(events.Reason(err))
+		return service.Degraded(jetstream.Reason(err))
 	}
 }
 
 // checkPayload says what is too large for NATS.
-func checkPayload(js jetstream.JetStream, needs events.PayloadNeeds) service.Check {
+func checkPayload(js *jetstream.Client, needs jetstream.PayloadNeeds) service.Check {
 	return func(context.Context) service.Status {
 		if missing := needs.Missing(js.Conn()); missing != "" {
 			return service.Degraded(missing)

@@ -3,12 +3,12 @@ package ingest
 import (
 	"context"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -17,7 +17,7 @@ import (
 type servers struct {
 	store    *db.Store
 	schema   func(context.Context) error // reports what is missing in Postgres
-	js       jetstream.JetStream
+	js       *jetstream.Client
 	topology events.Topology
 	cache    *cache.Cache // nil when there is no Redis
 }
@@ -31,15 +31,15 @@ func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Gr
 	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 
-	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-ingest", log)
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	js, denied, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-ingest", log)
 	if err != nil {
 		return servers{}, err
 	}
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
-	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
-	needs := events.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == service.EventContentFull}
+	needs := jetstream.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == service.EventContentFull}
 	health.Add("max_payload", service.StateDegraded, checkPayload(js, needs))
 	group.Go("max_payload", needs.Watch(js.Conn(), func(missing string) { log.Warn(missing) }))
 	store := db.NewStore(pool)
@@ -70,8 +70,8 @@ func openCache(cfg Config, prefix string, group *service.Group, health *service.
 }
 
 // roamer leaves a NATS server that does not reach every stream.
-func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
-	return events.NewRoamer(js, topology, func(server string) {
+func roamer(js *jetstream.Client, topology events.Topology, log *zap.Logger) jetstream.Roamer {
+	return jetstream.NewRoamer(js, func(server string) {
 		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
 	})
 }

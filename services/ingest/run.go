@@ -9,6 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/ingest/accept"
 	"github.com/message-dispatcher/dispatch/services/ingest/control"
@@ -54,7 +56,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	// What is stored is stopped last: it is registered before all that calls it.
 	counts := metrics.New(registry)
 	composer := events.NewComposer(topology, cfg.EventContent == service.EventContentFull)
-	announcer := outbox.NewPublisher(events.NewPublisher(js), store, counts.Relayed, log)
+	announcer := outbox.NewPublisher(jetstream.NewPublisher(js), store, counts.Relayed, log)
 	health.Watch("announcements", service.StateDegraded, announcer.Trouble())
 	group.Go("announcer", announcer.Run)
 	arrivals := accept.NewFastPath(js, topology, announcer)
@@ -65,7 +67,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	})
 	health.Watch("storing", service.StateDown, commit.Trouble())
 	group.Go("committer", commit.Run)
-	instances := events.NewInstances(js.Conn(), topology)
+	instances := rpc.NewInstances(js)
 	group.Go("instances", instances.Run)
 
 	rules := cfg.rules()

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/sender/destination"
 	"github.com/message-dispatcher/dispatch/services/sender/inflight"
@@ -43,7 +43,7 @@ func BenchmarkAttempt(b *testing.B) {
 				&classifyStage{destination: to},
 			}
 			d := &delivery{
-				Delivery: inflight.NewSet(1).Add(&events.Copy{ID: message.NewID(time.Now())}),
+				Delivery: inflight.NewSet(1).Add(&deliveries.Copy{ID: message.NewID(time.Now())}),
 				row:      message.Message{ID: message.NewID(time.Now()), To: "+905551111111", Content: "<ol\u00e1> & \"co\""},
 			}
 			b.ReportAllocs()

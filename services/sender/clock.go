@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -19,9 +20,9 @@ const (
 // whether a message has expired. Its own clock may be minutes off, and other
 // senders use those times too.
 type clock struct {
-	events.Skew // of Postgres
-	store       *db.Store
-	queue       *events.Queue
+	jetstream.Skew // of Postgres
+	store          *db.Store
+	queue          *deliveries.Queue
 }
 
 // run asks for the time again and again until ctx ends.

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/sender/inflight"
@@ -20,7 +20,7 @@ import (
 type gateStage struct {
 	log        *zap.Logger
 	clock      *clock
-	queue      *events.Queue
+	queue      *deliveries.Queue
 	inFlight   *inflight.Set
 	release    releaser
 	settle     *settleStage

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
@@ -57,7 +57,7 @@ type stage interface {
 
 // pipeline is the main flow of a sender.
 type pipeline struct {
-	queue    *events.Queue
+	queue    *deliveries.Queue
 	inFlight *inflight.Set
 	state    *conditions
 	workers  int

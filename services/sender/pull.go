@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/sender/transport"
 )
@@ -28,7 +28,7 @@ func (p *pipeline) pull(ctx context.Context) {
 		}
 		err := p.checkAckWait()
 		if err == nil {
-			err = p.queue.Fetch(ctx, reserved, func(c *events.Copy) { reserved--; p.arrive(c) })
+			err = p.queue.Fetch(ctx, reserved, func(c *deliveries.Copy) { reserved--; p.arrive(c) })
 		}
 		p.inFlight.Unreserve(reserved)
 		if ctx.Err() == nil {
@@ -52,7 +52,7 @@ func (p *pipeline) checkAckWait() error {
 
 // arrive sorts a delivery. The channels have space for all that are held, so
 // sending never waits.
-func (p *pipeline) arrive(c *events.Copy) {
+func (p *pipeline) arrive(c *deliveries.Copy) {
 	d := &delivery{Delivery: p.inFlight.Add(c)}
 	failpoint.At(failpoint.SenderPulled)
 	if d.Unverified() {

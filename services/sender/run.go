@@ -7,12 +7,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
@@ -41,8 +44,8 @@ type parts struct {
 	transport   transport.Transport
 
 	store     *db.Store
-	queue     *events.Queue
-	recorder  events.Positions
+	queue     *deliveries.Queue
+	recorder  jetstream.Positions
 	composer  events.Composer
 	publisher *outcome.Publisher
 	clock     *clock
@@ -79,28 +82,28 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 		return err
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
-	js, denied, err := events.ConnectService(events.Access(cfg.NATS.NATSAccess), "dispatch-sender", log)
+	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
+	js, denied, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-sender", log)
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
-	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	group.Go("roamer", roamer(js, topology, log).Run)
 	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
-	streams := func(ctx context.Context) error { return hint(topology.Check(ctx, js)) }
+	streams := func(ctx context.Context) error { return hint(streams.Check(ctx, js)) }
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
-	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(events.CheckServer(js.Conn())) })
+	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(jetstream.CheckServer(js.Conn())) })
 	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
 		return provisioned(errors.Join(schema(ctx), streams(ctx)))
 	})
 	state.showIn(health)
 
-	var queue *events.Queue
+	var queue *deliveries.Queue
 	err = service.WaitFor(ctx, log, "schema", schema)
 	if err == nil {
 		err = service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
-			queue, err = events.OpenQueue(ctx, js, topology, message.DefaultDestination)
+			queue, err = deliveries.OpenQueue(ctx, js, message.DefaultDestination)
 			return errors.Join(hint(err), streams(ctx))
 		})
 	}
@@ -110,7 +113,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	if err != nil {
 		return err
 	}
-	stop, err := events.Announce(js, topology, events.SenderService, events.ServiceVersion(service.Version()), "Delivers messages to the webhook")
+	stop, err := rpc.Announce(js, events.SenderService, rpc.ServiceVersion(service.Version()), "Delivers messages to the webhook")
 	if err != nil {
 		return err
 	}
@@ -119,9 +122,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	s := newSender(parts{
 		cfg: cfg, log: log, state: state, inFlight: inFlight, destination: to, transport: client,
 		metrics: meters,
-		store:   store, queue: queue, recorder: events.NewPositions(js, topology),
+		store:   store, queue: queue, recorder: jetstream.NewPositions(js),
 		composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
-		publisher: outcome.NewPublisher(events.NewPublisher(js), cfg.Concurrency),
+		publisher: outcome.NewPublisher(jetstream.NewPublisher(js), cfg.Concurrency),
 		clock:     &clock{store: store, queue: queue}, naks: backpressure.NewNakBudget(queue),
 	})
 	group.Go("sender", s.run)
@@ -132,7 +135,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 type sender struct {
 	log       *zap.Logger
 	pipeline  *pipeline
-	queue     *events.Queue
+	queue     *deliveries.Queue
 	publisher *outcome.Publisher
 	clock     *clock
 	naks      *backpressure.NakBudget
@@ -174,7 +177,7 @@ const provisionHint = "run: dispatch provision"
 
 // hint adds what to do about what is not provisioned.
 func hint(err error) error {
-	if errors.Is(err, db.ErrNotMigrated) || errors.Is(err, events.ErrNotProvisioned) {
+	if errors.Is(err, db.ErrNotMigrated) || errors.Is(err, jetstream.ErrNotProvisioned) {
 		return fmt.Errorf("%w; %s", err, provisionHint)
 	}
 	return err
@@ -184,24 +187,24 @@ func connected(err error) service.Status {
 	if err == nil {
 		return service.OK()
 	}
-	return service.Down(events.Reason(err))
+	return service.Down(jetstream.Reason(err))
 }
 
 func provisioned(err error) service.Status {
 	switch {
 	case err == nil:
 		return service.OK()
-	case errors.Is(err, db.ErrNotMigrated), errors.Is(err, events.ErrNotProvisioned):
+	case errors.Is(err, db.ErrNotMigrated), errors.Is(err, jetstream.ErrNotProvisioned):
 		return service.Down(provisionHint)
-	case events.Final(err):
-		return service.Down(events.Reason(err))
+	case jetstream.Final(err):
+		return service.Down(jetstream.Reason(err))
 	}
 	return service.Down("not known")
 }
 
 // roamer leaves a NATS server that does not reach every stream.
-func roamer(js jetstream.JetStream, topology events.Topology, log *zap.Logger) events.Roamer {
-	return events.NewRoamer(js, topology, func(server string) {
+func roamer(js *jetstream.Client, topology events.Topology, log *zap.Logger) jetstream.Roamer {
+	return jetstream.NewRoamer(js, func(server string) {
 		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
@@ -26,7 +27,7 @@ const (
 // there.
 type settleStage struct {
 	log       *zap.Logger
-	queue     *events.Queue
+	queue     *deliveries.Queue
 	publisher *outcome.Publisher
 	events    events.Composer
 	decider   *outcome.Decider
@@ -81,7 +82,7 @@ func (s *settleStage) publish(ctx context.Context, event events.Entry) bool {
 }
 
 // reschedule publishes a retry's schedule until it is acknowledged. It returns
-// an error if ctx ends first, and events.ErrNotHeld if another sender has the
+// an error if ctx ends first, and deliveries.ErrNotHeld if another sender has the
 // delivery: that one finds the retry on record and makes the schedule.
 func (s *settleStage) reschedule(ctx context.Context, d *delivery, m message.Message) error {
 	next := *m.NextAttemptAt
@@ -99,7 +100,7 @@ func (s *settleStage) untilPublished(ctx context.Context, publish func(context.C
 	defer s.metrics.unpublished.Dec()
 	for away := false; ; {
 		err := publish(ctx)
-		if err == nil || errors.Is(err, events.ErrNotHeld) {
+		if err == nil || errors.Is(err, deliveries.ErrNotHeld) {
 			if away && s.away.End() {
 				s.log.Info("events are published again")
 			}

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -19,7 +19,7 @@ const recorderWait = 2 * time.Second
 // another sender may have had before.
 type verifyStage struct {
 	log        *zap.Logger
-	recorder   events.Positions
+	recorder   jetstream.Positions
 	release    releaser
 	unverified chan *delivery
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/test/checker"
 )
@@ -19,7 +19,7 @@ import (
 type clients struct {
 	book  *checker.Book
 	apis  []string // of the ingests
-	js    jetstream.JetStream
+	js    natsjs.JetStream
 	http  *http.Client
 	draw  uint64 // of it follow what is handed in and asked for, and when it is due
 	plain bool   // single messages alone, due at once
@@ -35,7 +35,7 @@ func newClients(book *checker.Book, apis []string, natsURL string) (*clients, er
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(conn)
+	js, err := natsjs.New(conn)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
 // What a client knows of a message after a try.
@@ -92,7 +92,7 @@ func (c *clients) publish(d draft, _ int) answer {
 	ctx, cancel := context.WithTimeout(context.Background(), tryWithin)
 	defer cancel()
 	msg := &nats.Msg{Subject: "dispatch.intake.default", Data: d.body, Header: nats.Header{}}
-	if _, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(d.key), jetstream.WithRetryAttempts(0)); err != nil {
+	if _, err := c.js.PublishMsg(ctx, msg, natsjs.WithMsgID(d.key), natsjs.WithRetryAttempts(0)); err != nil {
 		return answer{}
 	}
 	return answer{fate: accepted}

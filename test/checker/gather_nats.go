@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
 func (r *Record) gatherNATS(ctx context.Context, at Places) error {
@@ -18,7 +18,7 @@ func (r *Record) gatherNATS(ctx context.Context, at Places) error {
 		return err
 	}
 	defer conn.Close()
-	js, err := jetstream.New(conn)
+	js, err := natsjs.New(conn)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (r *Record) gatherNATS(ctx context.Context, at Places) error {
 		}
 		r.Left = append(r.Left, left...)
 	}
-	err = readAll(ctx, js, prefix+"_REJECTED", func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	err = readAll(ctx, js, prefix+"_REJECTED", func(msg natsjs.Msg, meta *natsjs.MsgMetadata) error {
 		header := msg.Headers()
 		r.Rejected = append(r.Rejected, Rejected{
 			ID: header.Get("Nats-Msg-Id"), Key: header.Get("Dispatch-Msg-Id"), Code: header.Get("Dispatch-Problem-Code"), Stored: meta.Timestamp,
@@ -40,7 +40,7 @@ func (r *Record) gatherNATS(ctx context.Context, at Places) error {
 	if err != nil {
 		return err
 	}
-	return readAll(ctx, js, prefix+"_EVENTS", func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	return readAll(ctx, js, prefix+"_EVENTS", func(msg natsjs.Msg, meta *natsjs.MsgMetadata) error {
 		event, err := readEvent(msg, meta)
 		r.Events = append(r.Events, event)
 		return err
@@ -48,7 +48,7 @@ func (r *Record) gatherNATS(ctx context.Context, at Places) error {
 }
 
 // remains lists what is in a stream that should be empty.
-func remains(ctx context.Context, js jetstream.JetStream, name string) ([]Left, error) {
+func remains(ctx context.Context, js natsjs.JetStream, name string) ([]Left, error) {
 	const most = 10
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
@@ -58,7 +58,7 @@ func remains(ctx context.Context, js jetstream.JetStream, name string) ([]Left, 
 	state := stream.CachedInfo().State
 	for sequence := state.FirstSeq; sequence <= state.LastSeq && state.Msgs > 0 && len(list) < most; sequence++ {
 		msg, err := stream.GetMsg(ctx, sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
+		if errors.Is(err, natsjs.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
@@ -83,7 +83,7 @@ type cloudEvent struct {
 }
 
 // readAll hands over what a stream holds now, one by one.
-func readAll(ctx context.Context, js jetstream.JetStream, name string, each func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+func readAll(ctx context.Context, js natsjs.JetStream, name string, each func(natsjs.Msg, *natsjs.MsgMetadata) error) error {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -92,7 +92,7 @@ func readAll(ctx context.Context, js jetstream.JetStream, name string, each func
 	if stream.CachedInfo().State.Msgs == 0 {
 		return nil
 	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	consumer, err := stream.OrderedConsumer(ctx, natsjs.OrderedConsumerConfig{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -102,7 +102,7 @@ func readAll(ctx context.Context, js jetstream.JetStream, name string, each func
 	}
 	defer messages.Stop()
 	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+		msg, err := messages.Next(natsjs.NextContext(ctx))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -119,7 +119,7 @@ func readAll(ctx context.Context, js jetstream.JetStream, name string, each func
 	}
 }
 
-func readEvent(msg jetstream.Msg, meta *jetstream.MsgMetadata) (Event, error) {
+func readEvent(msg natsjs.Msg, meta *natsjs.MsgMetadata) (Event, error) {
 	var told cloudEvent
 	if err := json.Unmarshal(msg.Data(), &told); err != nil {
 		return Event{}, err

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -46,7 +46,7 @@ func unsettledNATS(ctx context.Context, at Places) ([]string, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	js, err := jetstream.New(conn)
+	js, err := natsjs.New(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func unsettledNATS(ctx context.Context, at Places) ([]string, error) {
 	}
 	for name, stream := range readers {
 		consumer, err := js.Consumer(ctx, prefix+"_"+stream, name)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if errors.Is(err, natsjs.ErrConsumerNotFound) {
 			waits = append(waits, "no "+name)
 			continue
 		}

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/test/checker"
@@ -56,7 +56,7 @@ type installation struct {
 	webhook *testenv.Webhook
 	pool    *pgxpool.Pool
 	store   *db.Store
-	js      jetstream.JetStream
+	js      *jetstream.Client
 	top     events.Topology
 	nats    *testenv.NATS // only where a test breaks it
 
@@ -101,10 +101,10 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	i.pool, i.store = pool, db.NewStore(pool)
-	i.js, err = events.Connect(i.env["NATS_URL"], "test")
+	i.top = events.NewTopology(prefix, 1)
+	i.js, err = jetstream.Connect(jetstream.Access{URL: i.env["NATS_URL"]}, i.top, "test")
 	require.NoError(t, err)
 	t.Cleanup(i.js.Conn().Close)
-	i.top = events.NewTopology(prefix, 1)
 	i.provision()
 	t.Cleanup(i.unprovision)
 	i.ingest, i.dispatcher, i.sender = i.mortal("ingest"), i.mortal("dispatcher"), i.mortal("sender")

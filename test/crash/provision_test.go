@@ -11,6 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/test/testenv"
@@ -54,10 +55,10 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 				overview, err := db.NewStore(pool).Overview(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, message.Duration(30*time.Second), overview.Interval)
-				js, err := events.Connect(nats, "test")
+				top := events.NewTopology(env["PREFIX"], 1)
+				js, err := jetstream.Connect(jetstream.Access{URL: nats}, top, "test")
 				require.NoError(t, err)
 				t.Cleanup(js.Conn().Close)
-				top := events.NewTopology(env["PREFIX"], 1)
 				for _, consumer := range top.Consumers([]string{message.DefaultDestination}) {
 					_, err := js.Consumer(t.Context(), consumer.Stream, consumer.Config.Durable)
 					require.NoError(t, err)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
@@ -160,7 +160,7 @@ func published(i *installation) {
 }
 
 func (i *installation) publish(name, text string) {
-	_, err := i.js.Publish(i.t.Context(), i.top.Intake(message.DefaultDestination), []byte(text), jetstream.WithMsgID(name))
+	_, err := i.js.Publish(i.t.Context(), i.top.Intake(message.DefaultDestination), []byte(text), natsjs.WithMsgID(name))
 	require.NoError(i.t, err)
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -123,7 +123,7 @@ func (i *installation) lose(p *promise) {
 		return err == nil
 	})
 	i.await(p, message.Queued)
-	require.NoError(i.t, stream.Purge(i.t.Context(), jetstream.WithPurgeSubject(subject)))
+	require.NoError(i.t, stream.Purge(i.t.Context(), natsjs.WithPurgeSubject(subject)))
 }
 
 // inSeconds is a field with a time from now.

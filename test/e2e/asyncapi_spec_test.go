@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -112,7 +112,7 @@ func TestTheSubjectsAndStreamsAreAsDescribed(t *testing.T) {
 }
 
 // describeStream writes a stream's configuration as the description has it.
-func describeStream(t *testing.T, config jetstream.StreamConfig, top events.Topology) map[string]any {
+func describeStream(t *testing.T, config natsjs.StreamConfig, top events.Topology) map[string]any {
 	t.Helper()
 	encoded, err := json.Marshal(config)
 	require.NoError(t, err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -90,7 +90,7 @@ func (i *installation) awaitReplicas(n int) {
 				behind = fmt.Sprint(c.Config.Durable, err)
 				return false
 			}
-			for name, cluster := range map[string]*jetstream.ClusterInfo{
+			for name, cluster := range map[string]*natsjs.ClusterInfo{
 				c.Stream: stream.CachedInfo().Cluster, c.Config.Durable: consumer.CachedInfo().Cluster,
 			} {
 				if !current(cluster, n) {
@@ -103,7 +103,7 @@ func (i *installation) awaitReplicas(n int) {
 	}, 2*patience, 100*time.Millisecond, "the replicas are not up to date: %s", behind)
 }
 
-func current(cluster *jetstream.ClusterInfo, n int) bool {
+func current(cluster *natsjs.ClusterInfo, n int) bool {
 	if cluster == nil || cluster.Leader == "" || len(cluster.Replicas) != n-1 {
 		return false
 	}
@@ -154,7 +154,7 @@ func (i *installation) startPublishing() *load {
 func (i *installation) publishOnce(key message.ID) bool {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(i.t.Context()), 2*time.Second)
-		_, err := i.js.Publish(ctx, i.top.Intake(message.DefaultDestination), []byte(hello), jetstream.WithMsgID(key.String()))
+		_, err := i.js.Publish(ctx, i.top.Intake(message.DefaultDestination), []byte(hello), natsjs.WithMsgID(key.String()))
 		cancel()
 		if err == nil {
 			return true

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -17,7 +17,7 @@ func (w *world) control(verb, body string) (message.Overview, error) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	answer, err := events.Ask(ctx, w.js.Conn(), w.top.Control(verb), []byte(body))
+	answer, err := rpc.Ask(ctx, w.js.Conn(), w.top.Control(verb), []byte(body))
 	if err != nil {
 		return message.Overview{}, err
 	}
@@ -32,7 +32,7 @@ func (w *world) awaitControl() {
 	require.Eventually(w.t, func() bool {
 		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 		defer cancel()
-		_, err := events.Ask(ctx, w.js.Conn(), w.top.Control("status"), nil)
+		_, err := rpc.Ask(ctx, w.js.Conn(), w.top.Control("status"), nil)
 		return err == nil
 	}, patience, 10*time.Millisecond)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -125,7 +125,7 @@ func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
 	require.NoError(t, err)
 	for _, id := range ids[:2] {
-		require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeSubject(w.top.Deliver(message.DefaultDestination, id))))
+		require.NoError(t, stream.Purge(t.Context(), natsjs.WithPurgeSubject(w.top.Deliver(message.DefaultDestination, id))))
 	}
 	fresh := w.insert(drafts(2)...)
 

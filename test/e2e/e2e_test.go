@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/embedded/redis"
@@ -256,11 +256,11 @@ func TestStopOutlivesARestartOfEverything(t *testing.T) {
 // there are so many.
 func (w *world) events(id message.ID, count int) []events.Event {
 	w.t.Helper()
-	consumer, err := w.js.OrderedConsumer(w.t.Context(), w.top.EventsStream(), jetstream.OrderedConsumerConfig{})
+	consumer, err := w.js.OrderedConsumer(w.t.Context(), w.top.EventsStream(), natsjs.OrderedConsumerConfig{})
 	require.NoError(w.t, err)
 	var told []events.Event
 	for len(told) < count {
-		msg, err := consumer.Next(jetstream.FetchMaxWait(patience))
+		msg, err := consumer.Next(natsjs.FetchMaxWait(patience))
 		require.NoError(w.t, err)
 		var event events.Event
 		require.NoError(w.t, json.Unmarshal(msg.Data(), &event))

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -57,7 +57,7 @@ func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
 	_, err := other.Exec(t.Context(), `INSERT INTO messages (id, created_at, updated_at, deliver_at, destination, recipient, content, scope, idempotency_key)
 		VALUES ($1, now(), now(), now(), 'default', '+905551111111', 'x', 'nats:dispatch', 'theirs')`, message.NewID(time.Now()))
 	require.NoError(t, err)
-	_, err = w.js.Publish(t.Context(), w.top.Intake("default"), []byte(`{"to":"+905552222222","content":"hello"}`), jetstream.WithMsgID("theirs"))
+	_, err = w.js.Publish(t.Context(), w.top.Intake("default"), []byte(`{"to":"+905552222222","content":"hello"}`), natsjs.WithMsgID("theirs"))
 	require.NoError(t, err)
 	require.Eventually(t, func() (waits bool) {
 		return w.query(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits) == nil && waits

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -188,7 +189,7 @@ func TestARequestInFlightLeavesNothing(t *testing.T) {
 
 	// The outcome is told; once the recorder has passed it, nothing is there.
 	require.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 }, patience, 10*time.Millisecond)
-	positions := events.NewPositions(w.js, w.top)
+	positions := jetstream.NewPositions(w.js)
 	last, err := positions.Last(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, positions.AwaitRecorded(t.Context(), last))
@@ -230,9 +231,9 @@ func (w *world) contents(name string) []string {
 	require.NoError(w.t, err)
 	held := []string{}
 	for sequence := uint64(1); ; sequence++ {
-		msg, err := stream.GetMsg(w.t.Context(), sequence, jetstream.WithGetMsgSubject(">"))
+		msg, err := stream.GetMsg(w.t.Context(), sequence, natsjs.WithGetMsgSubject(">"))
 		if err != nil {
-			require.ErrorIs(w.t, err, jetstream.ErrMsgNotFound)
+			require.ErrorIs(w.t, err, natsjs.ErrMsgNotFound)
 			return held
 		}
 		held, sequence = append(held, string(msg.Data)), msg.Sequence

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 )
 
 // TestAWalkGoesOnWhereTheLastOneEnded: a stream that can't be walked within
@@ -19,7 +19,7 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	w := newBareWorld(t)
 	const name, subject = "LONG", "long"
 	made := func() {
-		_, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{subject}})
+		_, err := w.js.CreateStream(t.Context(), natsjs.StreamConfig{Name: name, Subjects: []string{subject}})
 		require.NoError(t, err)
 	}
 	made()
@@ -36,12 +36,12 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	}
 
 	var seen []string
-	var walked events.Walked
+	var walked streams.Walked
 	calls := 0
 	for ; ; calls++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		left := within
-		walked, err = events.Remove(ctx, w.js, events.Walk{Stream: name, From: walked.Next, Matches: func(h events.Held) bool {
+		walked, err = streams.Remove(ctx, w.js, streams.Walk{Stream: name, From: walked.Next, Matches: func(h streams.Held) bool {
 			seen = append(seen, string(h.Data))
 			if left--; left == 0 {
 				cancel()
@@ -72,7 +72,7 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	made()
 	_, err = w.js.Publish(t.Context(), subject, []byte("new"))
 	require.NoError(t, err)
-	walked, err = events.Remove(t.Context(), w.js, events.Walk{Stream: name, From: walked.Next, Matches: func(events.Held) bool { return true }})
+	walked, err = streams.Remove(t.Context(), w.js, streams.Walk{Stream: name, From: walked.Next, Matches: func(streams.Held) bool { return true }})
 	require.NoError(t, err)
-	require.Equal(t, events.Walked{Matched: 1, Next: 2}, walked)
+	require.Equal(t, streams.Walked{Matched: 1, Next: 2}, walked)
 }

@@ -6,10 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
@@ -30,11 +33,11 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 		t.Run(one.prefix, func(t *testing.T) {
 			ctx := t.Context()
 			top := events.NewTopology(one.prefix, one.replicas)
-			first := connectTo(t, nodes...)
+			first := connectTo(t, top, nodes...)
 			require.Eventually(t, func() bool {
 				ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 				defer cancel()
-				return top.Provision(ctx, first, []string{message.DefaultDestination}) == nil
+				return streams.Provision(ctx, first, []string{message.DefaultDestination}) == nil
 			}, 2*patience, 100*time.Millisecond)
 			testenv.ShortenAckWait(t, first.Conn().ConnectedUrl(), one.prefix, 3*time.Second)
 			consumer, err := first.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
@@ -45,17 +48,17 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 					counting = n
 				}
 			}
-			other := connectTo(t, nodes[(counting+1)%3])
-			queue, err := events.OpenQueue(ctx, other, top, message.DefaultDestination)
+			other := connectTo(t, top, nodes[(counting+1)%3])
+			queue, err := deliveries.OpenQueue(ctx, other, message.DefaultDestination)
 			require.NoError(t, err)
-			require.NoError(t, queue.Fetch(ctx, 1, func(*events.Copy) {})) // notes what is stored by now
+			require.NoError(t, queue.Fetch(ctx, 1, func(*deliveries.Copy) {})) // notes what is stored by now
 
 			composer := events.NewComposer(top, false)
 			for range 2 { // the second within the tenth of a second in which nothing is written down
 				m := draft()
 				m.ClaimNumber = 1
-				require.NoError(t, events.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, m)}))
-				batch, err := consumer.Fetch(1, jetstream.FetchMaxWait(patience))
+				require.NoError(t, jetstream.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, m)}))
+				batch, err := consumer.Fetch(1, natsjs.FetchMaxWait(patience))
 				require.NoError(t, err)
 				require.NotNil(t, <-batch.Messages())
 			}
@@ -64,9 +67,9 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 				nodes[counting].Start()
 			}
 
-			var again []*events.Copy
+			var again []*deliveries.Copy
 			require.Eventually(t, func() bool {
-				_ = queue.Fetch(ctx, 2, func(c *events.Copy) { again = append(again, c) })
+				_ = queue.Fetch(ctx, 2, func(c *deliveries.Copy) { again = append(again, c) })
 				return len(again) >= 2
 			}, 2*patience, time.Millisecond)
 			for _, c := range again {
@@ -78,11 +81,11 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 			fresh := draft()
 			fresh.ClaimNumber = 1
 			require.Eventually(t, func() bool {
-				return events.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, fresh)}) == nil
+				return jetstream.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, fresh)}) == nil
 			}, patience, 100*time.Millisecond)
-			var next *events.Copy
+			var next *deliveries.Copy
 			require.Eventually(t, func() bool {
-				_ = queue.Fetch(ctx, 1, func(c *events.Copy) {
+				_ = queue.Fetch(ctx, 1, func(c *deliveries.Copy) {
 					if c.ID == fresh.ID {
 						next = c
 					}
@@ -94,13 +97,13 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 	}
 }
 
-func connectTo(t *testing.T, nodes ...*testenv.NATS) jetstream.JetStream {
+func connectTo(t *testing.T, top events.Topology, nodes ...*testenv.NATS) *jetstream.Client {
 	t.Helper()
 	urls := make([]string, len(nodes))
 	for i, node := range nodes {
 		urls[i] = node.URL
 	}
-	js, err := events.Connect(strings.Join(urls, ","), "test")
+	js, err := jetstream.Connect(jetstream.Access{URL: strings.Join(urls, ",")}, top, "test")
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)

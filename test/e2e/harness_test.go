@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -24,6 +23,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher"
@@ -45,7 +45,7 @@ type world struct {
 	env     service.Environment
 	nats    *natsd.Server
 	natsDir string
-	js      jetstream.JetStream
+	js      *jetstream.Client
 	top     events.Topology
 	store   *db.Store
 	webhook *webhook
@@ -121,9 +121,9 @@ func (w *world) stopNATS() {
 }
 
 // connect returns a JetStream of the test's own.
-func (w *world) connect() jetstream.JetStream {
+func (w *world) connect() *jetstream.Client {
 	w.t.Helper()
-	js, err := events.Connect(w.env["NATS_URL"], "test")
+	js, err := jetstream.Connect(jetstream.Access{URL: w.env["NATS_URL"]}, w.top, "test")
 	require.NoError(w.t, err)
 	w.t.Cleanup(js.Conn().Close)
 	require.Eventually(w.t, js.Conn().IsConnected, patience, time.Millisecond)

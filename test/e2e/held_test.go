@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -31,19 +32,19 @@ func (w *world) setAckWait(wait time.Duration) {
 	require.NoError(w.t, err)
 }
 
-func (w *world) openQueue() *events.Queue {
+func (w *world) openQueue() *deliveries.Queue {
 	w.t.Helper()
-	queue, err := events.OpenQueue(w.t.Context(), w.js, w.top, message.DefaultDestination)
+	queue, err := deliveries.OpenQueue(w.t.Context(), w.js, message.DefaultDestination)
 	require.NoError(w.t, err)
 	return queue
 }
 
 // hold waits for the next copy and takes it.
-func (w *world) hold(queue *events.Queue) *events.Copy {
+func (w *world) hold(queue *deliveries.Queue) *deliveries.Copy {
 	w.t.Helper()
-	var held *events.Copy
+	var held *deliveries.Copy
 	require.Eventually(w.t, func() bool {
-		_ = queue.Fetch(w.t.Context(), 1, func(c *events.Copy) { held = c })
+		_ = queue.Fetch(w.t.Context(), 1, func(c *deliveries.Copy) { held = c })
 		return held != nil
 	}, patience, time.Millisecond)
 	return held
@@ -82,13 +83,13 @@ func TestOnlyTheHolderOfADeliveryParksItsRetry(t *testing.T) {
 		require.Equal(t, "2", w.awaitOn(w.top.Park(m.Destination, m.ID)).Header.Get(events.HeaderClaim))
 		require.NoError(t, held.DoubleAck(ctx))
 	})
-	requireRefused := func(t *testing.T, m message.Message, held *events.Copy) {
+	requireRefused := func(t *testing.T, m message.Message, held *deliveries.Copy) {
 		t.Helper()
-		require.ErrorIs(t, queue.Park(ctx, held, parkedLater(w, m)), events.ErrNotHeld)
+		require.ErrorIs(t, queue.Park(ctx, held, parkedLater(w, m)), deliveries.ErrNotHeld)
 		stream, err := w.js.Stream(ctx, w.top.DeliveriesStream())
 		require.NoError(t, err)
 		_, err = stream.GetLastMsgForSubject(ctx, w.top.Park(m.Destination, m.ID))
-		require.ErrorIs(t, err, jetstream.ErrMsgNotFound)
+		require.ErrorIs(t, err, natsjs.ErrMsgNotFound)
 	}
 	t.Run("a newer one has replaced it", func(t *testing.T) {
 		m := w.emitOne()
@@ -121,13 +122,13 @@ func TestADeliveryIsEndedByItsHolderAlone(t *testing.T) {
 	w.setAckWait(time.Second)
 	ctx, queue := t.Context(), w.openQueue()
 	naks := w.naks()
-	ends := []func(*events.Copy) error{
-		func(c *events.Copy) error { return c.Ack() },
-		func(c *events.Copy) error { return c.DoubleAck(ctx) },
-		func(c *events.Copy) error { return c.Nak(0) },
-		func(c *events.Copy) error { return c.Nak(time.Millisecond) },
+	ends := []func(*deliveries.Copy) error{
+		func(c *deliveries.Copy) error { return c.Ack() },
+		func(c *deliveries.Copy) error { return c.DoubleAck(ctx) },
+		func(c *deliveries.Copy) error { return c.Nak(0) },
+		func(c *deliveries.Copy) error { return c.Nak(time.Millisecond) },
 	}
-	first := make([]*events.Copy, len(ends))
+	first := make([]*deliveries.Copy, len(ends))
 	for i := range first {
 		w.emitOne()
 		first[i] = w.hold(queue)

@@ -5,11 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
@@ -18,7 +19,7 @@ import (
 type installation struct {
 	*testenv.Rig
 	t     *testing.T
-	js    jetstream.JetStream
+	js    *jetstream.Client
 	top   events.Topology
 	store *db.Store
 }
@@ -26,7 +27,7 @@ type installation struct {
 func newInstallation(t *testing.T, o testenv.Options) *installation {
 	t.Helper()
 	i := &installation{Rig: testenv.New(t, o), t: t, top: events.NewTopology("dispatch", 1)}
-	js, err := events.Connect(i.Env["NATS_URL"], "test")
+	js, err := jetstream.Connect(jetstream.Access{URL: i.Env["NATS_URL"]}, i.top, "test")
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
@@ -49,11 +50,11 @@ func (i *installation) insert(messages ...message.Message) {
 }
 
 // emitted lists what is on the work queue, in the order of emission.
-func (i *installation) emitted() []*jetstream.RawStreamMsg {
+func (i *installation) emitted() []*natsjs.RawStreamMsg {
 	i.t.Helper()
 	stream, err := i.js.Stream(i.t.Context(), i.top.DeliveriesStream())
 	require.NoError(i.t, err)
-	var list []*jetstream.RawStreamMsg
+	var list []*natsjs.RawStreamMsg
 	for sequence := uint64(1); sequence <= stream.CachedInfo().State.LastSeq; sequence++ {
 		if msg, err := stream.GetMsg(i.t.Context(), sequence); err == nil {
 			list = append(list, msg)

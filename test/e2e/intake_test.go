@@ -13,17 +13,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // publishIntake puts a message into the intake, as another system does.
-func (w *world) publishIntake(subject, body string, headers ...string) *jetstream.PubAck {
+func (w *world) publishIntake(subject, body string, headers ...string) *natsjs.PubAck {
 	w.t.Helper()
 	msg := &nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{}}
 	for i := 0; i < len(headers); i += 2 {
@@ -44,21 +45,21 @@ func (w *world) awaitIntakeEmpty() {
 }
 
 // rejectedMessages returns what lies in the REJECTED stream.
-func (w *world) rejectedMessages() []jetstream.Msg {
+func (w *world) rejectedMessages() []natsjs.Msg {
 	w.t.Helper()
 	return w.everythingIn(w.top.RejectedStream())
 }
 
 // everythingIn returns everything that a stream holds.
-func (w *world) everythingIn(name string) []jetstream.Msg {
+func (w *world) everythingIn(name string) []natsjs.Msg {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
-	consumer, err := w.js.OrderedConsumer(w.t.Context(), name, jetstream.OrderedConsumerConfig{})
+	consumer, err := w.js.OrderedConsumer(w.t.Context(), name, natsjs.OrderedConsumerConfig{})
 	require.NoError(w.t, err)
-	var msgs []jetstream.Msg
+	var msgs []natsjs.Msg
 	for range stream.CachedInfo().State.Msgs {
-		msg, err := consumer.Next(jetstream.FetchMaxWait(patience))
+		msg, err := consumer.Next(natsjs.FetchMaxWait(patience))
 		require.NoError(w.t, err)
 		msgs = append(msgs, msg)
 	}
@@ -174,7 +175,7 @@ func TestWhatDoesNotValidateIsNotLost(t *testing.T) {
 }
 
 // unpacked returns a rejected message's data as it came.
-func unpacked(t *testing.T, msg jetstream.Msg) []byte {
+func unpacked(t *testing.T, msg natsjs.Msg) []byte {
 	t.Helper()
 	if msg.Headers().Get("Content-Encoding") != "gzip" {
 		return msg.Data()
@@ -278,7 +279,7 @@ func TestIngestsShareTheIntakeAndAnEndLosesNothing(t *testing.T) {
 			Data: fmt.Appendf(nil, `{"to":"+905551111111","content":"message %d"}`, n),
 		}
 	}
-	publisher := events.NewPublisher(w.js)
+	publisher := jetstream.NewPublisher(w.js)
 	require.NoError(t, publisher.Publish(t.Context(), published[:total/2]))
 	ended := make(chan struct{})
 	go func() { defer close(ended); first.stop() }()

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -62,9 +62,9 @@ func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
 }
 
 // emitted lists what is on the work queue, in the order of emission.
-func (w *world) emitted() []*jetstream.RawStreamMsg {
+func (w *world) emitted() []*natsjs.RawStreamMsg {
 	w.t.Helper()
-	var list []*jetstream.RawStreamMsg
+	var list []*natsjs.RawStreamMsg
 	stream, err := w.js.Stream(w.t.Context(), w.top.DeliveriesStream())
 	require.NoError(w.t, err)
 	for sequence := uint64(1); sequence <= stream.CachedInfo().State.LastSeq; sequence++ {
@@ -75,7 +75,7 @@ func (w *world) emitted() []*jetstream.RawStreamMsg {
 	return list
 }
 
-func (w *world) deliveries() *jetstream.StreamInfo {
+func (w *world) deliveries() *natsjs.StreamInfo {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), w.top.DeliveriesStream())
 	require.NoError(w.t, err)

@@ -7,6 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
@@ -22,16 +25,16 @@ func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
 	config.AckWait = 2 * time.Second
 	_, err := w.js.UpdateConsumer(ctx, w.top.DeliveriesStream(), config)
 	require.NoError(t, err)
-	queue, err := events.OpenQueue(ctx, w.js, w.top, message.DefaultDestination)
+	queue, err := deliveries.OpenQueue(ctx, w.js, message.DefaultDestination)
 	require.NoError(t, err)
 	w.emit(events.OriginTick, w.claimed(draft())[0])
-	var held *events.Copy
-	require.NoError(t, queue.Fetch(ctx, 1, func(c *events.Copy) { held = c }))
-	require.NoError(t, queue.Keep(ctx, []*events.Copy{held}))
+	var held *deliveries.Copy
+	require.NoError(t, queue.Fetch(ctx, 1, func(c *deliveries.Copy) { held = c }))
+	require.NoError(t, queue.Keep(ctx, []*deliveries.Copy{held}))
 	require.False(t, held.Lapsed())
 	require.Eventually(t, held.Lapsed, patience, time.Millisecond)
 
-	require.NoError(t, queue.Keep(ctx, []*events.Copy{held}))
+	require.NoError(t, queue.Keep(ctx, []*deliveries.Copy{held}))
 
 	require.True(t, held.Lapsed())
 }
@@ -45,28 +48,28 @@ func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
 	ctx := t.Context()
 	const ackWait = 12 * time.Second
 	server := testenv.StartNATS(t, 1, nil)[0]
-	js, err := events.Connect(server.URL, "test")
+	top := events.NewTopology("dispatch", 1)
+	js, err := jetstream.Connect(jetstream.Access{URL: server.URL}, top, "test")
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
 	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
-	top := events.NewTopology("dispatch", 1)
-	require.NoError(t, top.Provision(ctx, js, []string{message.DefaultDestination}))
+	require.NoError(t, streams.Provision(ctx, js, []string{message.DefaultDestination}))
 	consumer, err := js.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
 	require.NoError(t, err)
 	config := consumer.CachedInfo().Config
 	config.AckWait = ackWait
 	_, err = js.UpdateConsumer(ctx, top.DeliveriesStream(), config)
 	require.NoError(t, err)
-	queue, err := events.OpenQueue(ctx, js, top, message.DefaultDestination)
+	queue, err := deliveries.OpenQueue(ctx, js, message.DefaultDestination)
 	require.NoError(t, err)
 	m := draft()
 	m.ClaimNumber = 1
 	delivery := events.NewComposer(top, false).Delivery(events.OriginTick, m)
-	require.NoError(t, events.NewPublisher(js).Publish(ctx, []events.Entry{delivery}))
+	require.NoError(t, jetstream.NewPublisher(js).Publish(ctx, []events.Entry{delivery}))
 	<-time.After(ackWait + time.Second)
 
 	taken := 0
-	take := func(*events.Copy) { taken++ }
+	take := func(*deliveries.Copy) { taken++ }
 	require.NoError(t, queue.Fetch(ctx, 1, take))
 	require.Equal(t, 1, taken)
 	<-time.After(500 * time.Millisecond) // it writes every 100 ms

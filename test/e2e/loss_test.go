@@ -10,6 +10,8 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -51,7 +53,7 @@ func (w *world) awaitNoted(event uint64) {
 
 func (w *world) lastEvent() uint64 {
 	w.t.Helper()
-	last, err := events.NewPositions(w.js, w.top).Last(w.t.Context())
+	last, err := jetstream.NewPositions(w.js).Last(w.t.Context())
 	require.NoError(w.t, err)
 	return last
 }
@@ -323,7 +325,7 @@ func TestEventsAreFoundByTheServersClock(t *testing.T) {
 	info, err := stream.Info(t.Context())
 	require.NoError(t, err)
 	for span, want := range map[time.Duration]uint64{time.Hour: 1, info.TimeStamp.Sub(second.Time) + time.Hour: 1, -time.Hour: 4} {
-		first, err := w.top.FirstWithin(t.Context(), w.js, w.top.EventsStream(), span)
+		first, err := streams.FirstWithin(t.Context(), w.js, w.top.EventsStream(), span)
 		require.NoError(t, err)
 		require.Equal(t, want, first, "stored within the last %s", span)
 	}

@@ -11,12 +11,14 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -165,15 +167,15 @@ func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 
 			cfg, err := service.Parse[struct{ NATS service.NATS }](w.env)
 			require.NoError(t, err)
-			js, err := events.Open(events.Access(cfg.NATS.NATSAccess), "test")
+			js, err := jetstream.Connect(jetstream.Access(cfg.NATS.NATSAccess), w.top, "test")
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
 			require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
-			require.True(t, events.NewRoamer(js, w.top, nil).Reaches(t.Context()))
+			require.True(t, jetstream.NewRoamer(js, nil).Reaches(t.Context()))
 			if cfg.NATS.Domain == "" {
 				return
 			}
-			edge, err := jetstream.New(js.Conn())
+			edge, err := natsjs.New(js.Conn())
 			require.NoError(t, err)
 			account, err := edge.AccountInfo(t.Context())
 			require.NoError(t, err)
@@ -193,37 +195,37 @@ func TestARefusalByNATSIsSaidWithItsReason(t *testing.T) {
 	plain := natsServer(t, `listen: "127.0.0.1:-1"`).ClientURL()
 	unknownKey, _ := seed(t)
 	refusals := map[string]struct {
-		access     events.Access
+		access     jetstream.Access
 		log, state string
 	}{
-		"no credentials":     {events.Access{URL: jwtURL}, "authorization violation", "does not take our user"},
-		"another operator's": {events.Access{URL: jwtURL, Creds: strange(time.Hour)}, "authorization violation", "does not take our user"},
-		"expired":            {events.Access{URL: jwtURL, Creds: credentials(-time.Hour)}, "nats: ", "credentials"},
-		"an unknown nkey":    {events.Access{URL: jwtURL, NKey: unknownKey}, "authorization violation", "does not take our user"},
-		"unknown authority":  {events.Access{URL: withTLS}, "unknown authority", "unknown authority"},
-		"another authority":  {events.Access{URL: withTLS, CA: others.CA}, "unknown authority", "unknown authority"},
-		"no certificate":     {events.Access{URL: withTLS, CA: files.CA}, "tls", "lacks one"},
+		"no credentials":     {jetstream.Access{URL: jwtURL}, "authorization violation", "does not take our user"},
+		"another operator's": {jetstream.Access{URL: jwtURL, Creds: strange(time.Hour)}, "authorization violation", "does not take our user"},
+		"expired":            {jetstream.Access{URL: jwtURL, Creds: credentials(-time.Hour)}, "nats: ", "credentials"},
+		"an unknown nkey":    {jetstream.Access{URL: jwtURL, NKey: unknownKey}, "authorization violation", "does not take our user"},
+		"unknown authority":  {jetstream.Access{URL: withTLS}, "unknown authority", "unknown authority"},
+		"another authority":  {jetstream.Access{URL: withTLS, CA: others.CA}, "unknown authority", "unknown authority"},
+		"no certificate":     {jetstream.Access{URL: withTLS, CA: files.CA}, "tls", "lacks one"},
 		"another's certificate": {
-			events.Access{URL: withTLS, CA: files.CA, Cert: others.ClientCert, Key: others.ClientKey}, "tls", "does not take our certificate",
+			jetstream.Access{URL: withTLS, CA: files.CA, Cert: others.ClientCert, Key: others.ClientKey}, "tls", "does not take our certificate",
 		},
-		"no TLS": {events.Access{URL: plain, CA: files.CA}, "secure connection not available", "does not speak TLS"},
+		"no TLS": {jetstream.Access{URL: plain, CA: files.CA}, "secure connection not available", "does not speak TLS"},
 	}
 	for name, r := range refusals {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			js, err := events.Open(r.access, "test")
+			js, err := jetstream.Connect(r.access, events.NewTopology("dispatch", 1), "test")
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
-			require.Eventually(t, func() bool { return events.Refused(events.Connected(js.Conn())) }, patience, time.Millisecond,
+			require.Eventually(t, func() bool { return jetstream.Refused(jetstream.Connected(js.Conn())) }, patience, time.Millisecond,
 				"%v", js.Conn().LastError())
 			var refusal error
 			require.Eventually(t, func() bool {
-				refusal = events.NewTopology("dispatch", 1).Check(t.Context(), js)
-				return events.Refused(refusal) // between two tries there is none
+				refusal = streams.Check(t.Context(), js)
+				return jetstream.Refused(refusal) // between two tries there is none
 			}, patience, time.Millisecond)
-			require.ErrorIs(t, refusal, events.ErrUnavailable)
+			require.ErrorIs(t, refusal, jetstream.ErrUnavailable)
 			require.Contains(t, strings.ToLower(refusal.Error()), r.log)
-			require.Contains(t, events.Reason(refusal), r.state)
+			require.Contains(t, jetstream.Reason(refusal), r.state)
 		})
 	}
 }

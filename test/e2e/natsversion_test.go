@@ -12,11 +12,12 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/internal/provision"
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
@@ -77,7 +78,7 @@ func TestAnOldNATSIsRefusedWithItsVersion(t *testing.T) {
 	cfg, err := service.Parse[provision.Config](w.env)
 	require.NoError(t, err)
 	err = provision.Run(t.Context(), cfg, w.log())
-	require.ErrorIs(t, err, events.ErrTooOld)
+	require.ErrorIs(t, err, jetstream.ErrTooOld)
 	require.ErrorContains(t, err, "NATS 2.11.9: older than version 2.14, which is needed")
 
 	for _, start := range []func(settings ...string) *running{w.runDispatcher, w.runSender} {
@@ -110,13 +111,13 @@ func TestVersionsOfNATSAreCompared(t *testing.T) {
 	for version, old := range map[string]bool{
 		"2.13.9": true, "1.99.0": true, "2.9.25": true, "2.14.0": false, "2.15.2-RC.1": false, "3.0.0": false, "custom": false, "": false,
 	} {
-		require.Equal(t, old, events.CheckVersion(version) != nil, version)
+		require.Equal(t, old, jetstream.CheckVersion(version) != nil, version)
 	}
 }
 
 // passesOver answers JetStream's API as a server does that does not know some
 // settings: it passes over them and reports success.
-func passesOver(t *testing.T, w *world, settings ...string) jetstream.JetStream {
+func passesOver(t *testing.T, w *world, settings ...string) *jetstream.Client {
 	t.Helper()
 	prefix := "old" + settings[0]
 	direct := w.connect().Conn()
@@ -139,9 +140,9 @@ func passesOver(t *testing.T, w *world, settings ...string) jetstream.JetStream 
 	})
 	require.NoError(t, err)
 	require.NoError(t, direct.Flush())
-	js, err := jetstream.NewWithAPIPrefix(w.connect().Conn(), prefix)
+	js, err := natsjs.NewWithAPIPrefix(w.connect().Conn(), prefix)
 	require.NoError(t, err)
-	return js
+	return jetstream.NewClient(js, w.top)
 }
 
 // TestWhatAServerPassesOverIsAnError asks for what it does not do although it
@@ -149,21 +150,21 @@ func passesOver(t *testing.T, w *world, settings ...string) jetstream.JetStream 
 func TestWhatAServerPassesOverIsAnError(t *testing.T) {
 	t.Parallel()
 	w := newBareWorld(t)
-	provision := func(js jetstream.JetStream) error {
-		return w.top.Provision(t.Context(), js, []string{message.DefaultDestination})
+	provision := func(js *jetstream.Client) error {
+		return streams.Provision(t.Context(), js, []string{message.DefaultDestination})
 	}
 	err := provision(passesOver(t, w, "allow_msg_schedules", "max_msgs_per_subject"))
-	require.ErrorIs(t, err, events.ErrNotAsRequested)
+	require.ErrorIs(t, err, jetstream.ErrNotAsRequested)
 	require.ErrorContains(t, err, "stream DISPATCH_DELIVERIES: not as requested: max_msgs_per_subject is -1, not 1; allow_msg_schedules is false, not true")
-	err = w.top.Check(t.Context(), w.js)
-	require.ErrorIs(t, err, events.ErrNotAsRequested, "nor does a service work with it: %v", err)
+	err = streams.Check(t.Context(), w.js)
+	require.ErrorIs(t, err, jetstream.ErrNotAsRequested, "nor does a service work with it: %v", err)
 	for name := range w.js.StreamNames(t.Context()).Name() {
 		require.NoError(t, w.js.DeleteStream(t.Context(), name))
 	}
 
 	err = provision(passesOver(t, w, "max_ack_pending"))
-	require.ErrorIs(t, err, events.ErrNotAsRequested)
+	require.ErrorIs(t, err, jetstream.ErrNotAsRequested)
 	require.ErrorContains(t, err, "consumer ingest of DISPATCH_INTAKE: not as requested: max_ack_pending is 1000, not 20000")
 	require.NoError(t, provision(w.js), "another server makes it as requested")
-	require.NoError(t, w.top.Check(t.Context(), w.js))
+	require.NoError(t, streams.Check(t.Context(), w.js))
 }

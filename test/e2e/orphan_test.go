@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -25,7 +26,7 @@ func TestACopyThatNobodyIsGivenIsTakenOffTheQueue(t *testing.T) {
 	dispatcher.stop()
 
 	m.ClaimNumber++
-	require.NoError(t, events.NewPublisher(w.js).Publish(t.Context(), events.NewComposer(w.top, false).Claimed(events.OriginTick, []message.Message{m})[:1]))
+	require.NoError(t, jetstream.NewPublisher(w.js).Publish(t.Context(), events.NewComposer(w.top, false).Claimed(events.OriginTick, []message.Message{m})[:1]))
 	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
 	require.NoError(t, err)
 	state := stream.CachedInfo().State

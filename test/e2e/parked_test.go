@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -53,7 +53,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	for i := range took {
 		began := time.Now()
 		id := w.insert(draft())[0]
-		events.Wake(w.js, w.top) // as an ingest does
+		jetstream.Wake(w.js) // as an ingest does
 		require.Eventually(t, func() bool { return len(w.webhook.received(id.String())) == 1 }, patience, time.Millisecond)
 		took[i] = time.Since(began)
 	}

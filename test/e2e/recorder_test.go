@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -32,7 +33,7 @@ func (w *world) awaitRecorded() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	positions := events.NewPositions(w.js, w.top)
+	positions := jetstream.NewPositions(w.js)
 	last, err := positions.Last(ctx)
 	require.NoError(w.t, err)
 	require.NoError(w.t, positions.AwaitRecorded(ctx, last))
@@ -69,7 +70,7 @@ func TestOnlyOutcomesAreWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	w.heard.ignore()
 	m := w.claimed(draft())[0]
-	composer, positions := events.NewComposer(w.top, false), events.NewPositions(w.js, w.top)
+	composer, positions := events.NewComposer(w.top, false), jetstream.NewPositions(w.js)
 	others := func() {
 		for _, kind := range []message.EventType{message.EventCreated, message.EventQueued, message.EventCancelled} {
 			w.publish(composer.Moved(kind, []message.Message{m})...)

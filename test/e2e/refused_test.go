@@ -12,6 +12,8 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/test/testenv"
@@ -29,9 +31,9 @@ func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	nowhere := events.Entry{Subject: "no such subject", MsgID: "nowhere", Data: []byte("{}")}
 	all := []events.Entry{large, nowhere, id, event("small", "{}")}
 
-	missing, err := events.NewPublisher(w.js).PublishSome(t.Context(), all)
+	missing, err := jetstream.NewPublisher(w.js).PublishSome(t.Context(), all)
 
-	require.ErrorIs(t, err, events.ErrRefused, "and at once: repeating it is of no use")
+	require.ErrorIs(t, err, jetstream.ErrRefused, "and at once: repeating it is of no use")
 	require.Equal(t, all[:2], missing)
 	require.EqualValues(t, 1, w.deliveries().State.Msgs)
 }
@@ -42,9 +44,9 @@ func TestIdsDoNotWaitForAStreamThatIsAway(t *testing.T) {
 	require.NoError(t, w.js.DeleteStream(t.Context(), w.top.EventsStream()))
 	all := events.NewComposer(w.top, false).Claimed(events.OriginTick, w.claimed(draft()))
 
-	missing, err := events.NewPublisher(w.js).PublishIDs(t.Context(), all)
+	missing, err := jetstream.NewPublisher(w.js).PublishIDs(t.Context(), all)
 
-	require.ErrorIs(t, err, events.ErrUnavailable)
+	require.ErrorIs(t, err, jetstream.ErrUnavailable)
 	require.NotEmpty(t, missing)
 	require.Equal(t, w.top.Event(message.EventQueued, message.DefaultDestination), missing[0].Subject)
 	for _, entry := range missing { // a note that was not yet acknowledged is not waited for either
@@ -215,7 +217,7 @@ func TestASmallMaxPayloadIsReported(t *testing.T) {
 	w.env["NATS_URL"] = small.URL
 	cfg, err := service.Parse[provision.Config](w.env)
 	require.NoError(t, err)
-	require.ErrorIs(t, provision.Run(t.Context(), cfg, w.log()), events.ErrMaxPayload)
+	require.ErrorIs(t, provision.Run(t.Context(), cfg, w.log()), jetstream.ErrMaxPayload)
 	w.js = w.connect()
-	require.ErrorIs(t, w.top.Check(t.Context(), w.js), events.ErrMaxPayload)
+	require.ErrorIs(t, streams.Check(t.Context(), w.js), jetstream.ErrMaxPayload)
 }

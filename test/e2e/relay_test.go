@@ -11,6 +11,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -107,7 +108,7 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 			late := events.NewComposer(w.top, false).Delivery(events.OriginTick, m)
 			ctx, cancel := context.WithTimeout(t.Context(), moment)
 			defer cancel()
-			err := events.NewPublisher(w.js).Publish(ctx, []events.Entry{late})
+			err := jetstream.NewPublisher(w.js).Publish(ctx, []events.Entry{late})
 			if claims == 0 {
 				require.Error(t, err, "it does not take the place of the delivery that is in flight")
 			} else {

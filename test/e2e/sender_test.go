@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -130,7 +130,7 @@ func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 	m := w.await(id, message.Retrying)
 	require.EqualValues(t, 2, m.ClaimNumber, "parking raises the claim")
 	parked := w.awaitOn(w.top.Park(message.DefaultDestination, id))
-	at, err := time.Parse("@at "+time.RFC3339Nano, parked.Header.Get(jetstream.ScheduleHeader))
+	at, err := time.Parse("@at "+time.RFC3339Nano, parked.Header.Get(natsjs.ScheduleHeader))
 	require.NoError(t, err)
 	require.WithinDuration(t, *m.NextAttemptAt, at, 5*time.Second, "by NATS' clock what Postgres has by its own")
 	require.Equal(t, "2", parked.Header.Get(events.HeaderClaim))

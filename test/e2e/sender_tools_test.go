@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
@@ -51,13 +52,13 @@ func (w *world) emit(origin string, m message.Message) {
 	w.t.Helper()
 	copied := events.NewComposer(w.top, false).Delivery(origin, m)
 	copied.MsgID += "." + message.NewID(time.Now()).String()
-	delete(copied.Headers, jetstream.ExpectedLastSubjSeqHeader)
+	delete(copied.Headers, natsjs.ExpectedLastSubjSeqHeader)
 	w.publish(copied)
 }
 
 func (w *world) publish(entries ...events.Entry) {
 	w.t.Helper()
-	require.NoError(w.t, events.NewPublisher(w.js).Publish(w.t.Context(), entries))
+	require.NoError(w.t, jetstream.NewPublisher(w.js).Publish(w.t.Context(), entries))
 }
 
 // tellSomething puts an event into EVENTS that the recorder has yet to pass:
@@ -68,7 +69,7 @@ func (w *world) tellSomething(m message.Message) {
 	w.publish(events.NewComposer(w.top, false).Moved(message.EventFailed, []message.Message{m})...)
 }
 
-func (w *world) consumer() *jetstream.ConsumerInfo {
+func (w *world) consumer() *natsjs.ConsumerInfo {
 	w.t.Helper()
 	consumer, err := w.js.Consumer(w.t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination))
 	require.NoError(w.t, err)
@@ -100,17 +101,17 @@ func awaitCount(t testing.TB, n int, count func() int) {
 }
 
 // awaitOn waits for a message on a subject of DELIVERIES.
-func (w *world) awaitOn(subject string) *jetstream.RawStreamMsg {
+func (w *world) awaitOn(subject string) *natsjs.RawStreamMsg {
 	w.t.Helper()
 	return w.awaitIn(w.top.DeliveriesStream(), subject)
 }
 
 // awaitIn waits for a message on a subject of a stream.
-func (w *world) awaitIn(name, subject string) *jetstream.RawStreamMsg {
+func (w *world) awaitIn(name, subject string) *natsjs.RawStreamMsg {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
-	var msg *jetstream.RawStreamMsg
+	var msg *natsjs.RawStreamMsg
 	require.Eventually(w.t, func() bool {
 		msg, err = stream.GetLastMsgForSubject(w.t.Context(), subject)
 		return err == nil

@@ -12,11 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/test/testenv"
@@ -36,19 +38,19 @@ func TestAnAccountOf5GBThatDemandsSizesIsEnough(t *testing.T) {
 				}
 				system_account: SYS`
 			})
-			js, err := events.Connect(strings.Replace(cluster[0].URL, "nats://", "nats://a:a@", 1), "test")
+			top := events.NewTopology("dispatch", servers)
+			js, err := jetstream.Connect(jetstream.Access{URL: strings.Replace(cluster[0].URL, "nats://", "nats://a:a@", 1)}, top, "test")
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
-			top := events.NewTopology("dispatch", servers)
 			require.Eventually(t, func() bool { // a cluster has to find its leader first
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				err = top.Provision(ctx, js, []string{message.DefaultDestination})
-				var refused *jetstream.APIError
-				require.False(t, errors.As(err, &refused) && slices.Contains([]jetstream.ErrorCode{10047, 10113}, refused.ErrorCode), "%v", err)
+				err = streams.Provision(ctx, js, []string{message.DefaultDestination})
+				var refused *natsjs.APIError
+				require.False(t, errors.As(err, &refused) && slices.Contains([]natsjs.ErrorCode{10047, 10113}, refused.ErrorCode), "%v", err)
 				return err == nil
 			}, patience, 50*time.Millisecond)
-			require.NoError(t, top.Provision(t.Context(), js, []string{message.DefaultDestination}), "and once more")
+			require.NoError(t, streams.Provision(t.Context(), js, []string{message.DefaultDestination}), "and once more")
 		})
 	}
 }
@@ -86,7 +88,7 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 
 	err := provision("INTAKE_MAX_BYTES", "64MiB", "EVENTS_MAX_BYTES", "16MiB", "REJECTED_MAX_BYTES", "16MiB")
 
-	require.ErrorIs(t, err, events.ErrHoldsMore)
+	require.ErrorIs(t, err, jetstream.ErrHoldsMore)
 	require.ErrorContains(t, err, "DISPATCH_REJECTED is to hold at most 16 MiB and has 19 MiB")
 	require.Equal(t, "64MiB", size(w.top.IntakeStream()))
 	require.Equal(t, "16MiB", size(w.top.EventsStream()), "the others are as they should be")

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -86,11 +87,11 @@ func TestALateCancelLeavesTheScheduleOfALaterClaim(t *testing.T) {
 	w.publish(schedule)
 	again := w.awaitOn(schedule.Subject)
 
-	require.NoError(t, w.top.RemoveParked(t.Context(), w.js, m), "of the claim before")
+	require.NoError(t, deliveries.RemoveParked(t.Context(), w.js, m), "of the claim before")
 	require.Equal(t, again.Sequence, w.awaitOn(schedule.Subject).Sequence)
 
 	for range 2 { // the second finds none
-		require.NoError(t, w.top.RemoveParked(t.Context(), w.js, parked))
+		require.NoError(t, deliveries.RemoveParked(t.Context(), w.js, parked))
 		require.Zero(t, w.parked())
 	}
 }

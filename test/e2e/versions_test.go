@@ -11,7 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
 // TestTheOldestVersionsAreTheSameEverywhere compares what the services check
@@ -19,7 +19,7 @@ import (
 func TestTheOldestVersionsAreTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, db.OldestPostgres, postgres.Oldest)
-	said := fmt.Sprintf("PostgreSQL %d, NATS %d.%d and Redis %d", db.OldestPostgres, events.OldestNATS[0], events.OldestNATS[1], cache.OldestRedis)
+	said := fmt.Sprintf("PostgreSQL %d, NATS %d.%d and Redis %d", db.OldestPostgres, jetstream.OldestNATS[0], jetstream.OldestNATS[1], cache.OldestRedis)
 	for path, want := range map[string]string{
 		"../../README.md":          said,
 		"../../docs/OPERATIONS.md": said,
@@ -33,7 +33,7 @@ func TestTheOldestVersionsAreTheSameEverywhere(t *testing.T) {
 	require.NoError(t, err)
 	images := regexp.MustCompile(`image: (postgres|nats|redis):(\d+)`).FindAllStringSubmatch(string(text), -1)
 	require.NotEmpty(t, images)
-	oldest := map[string]int{"postgres": db.OldestPostgres, "nats": events.OldestNATS[0], "redis": cache.OldestRedis}
+	oldest := map[string]int{"postgres": db.OldestPostgres, "nats": jetstream.OldestNATS[0], "redis": cache.OldestRedis}
 	for _, image := range images {
 		var major int
 		_, err := fmt.Sscan(image[2], &major)

@@ -10,11 +10,11 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
 // thoroughly is how many messages of a channel are checked: a test with a
@@ -63,7 +63,7 @@ func (a *asyncAPI) told() []string {
 
 // watch listens to subjects until the test's end, and fails the test then if
 // something was not as described. NATS may stop and start meanwhile.
-func watch(t testing.TB, js jetstream.JetStream, spec *asyncAPI, subjects ...string) *wire {
+func watch(t testing.TB, js *jetstream.Client, spec *asyncAPI, subjects ...string) *wire {
 	t.Helper()
 	x := &wire{t: t, spec: spec, nc: js.Conn(), asked: map[string]question{}}
 	for _, subject := range subjects {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 )
 
@@ -128,7 +128,7 @@ func (i *installation) publish(a *answers, key, more string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	msg := &nats.Msg{Subject: "dispatch.intake.default", Data: []byte(body(key, more)), Header: nats.Header{}}
-	_, err := i.js.PublishMsg(ctx, msg, jetstream.WithMsgID(key), jetstream.WithRetryAttempts(0))
+	_, err := i.js.PublishMsg(ctx, msg, natsjs.WithMsgID(key), natsjs.WithRetryAttempts(0))
 	a.ack(err)
 	if err != nil {
 		return false

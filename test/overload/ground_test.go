@@ -11,7 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/test/testenv"
@@ -90,7 +90,7 @@ func (i *installation) deleteStream(stream string) func() {
 
 // deleteEmptyIntake takes care that nothing that was acknowledged goes with it.
 func (i *installation) deleteEmptyIntake() {
-	i.limit("DISPATCH_INTAKE", func(c *jetstream.StreamConfig) { c.Subjects = []string{"nobody.publishes.here"} })
+	i.limit("DISPATCH_INTAKE", func(c *natsjs.StreamConfig) { c.Subjects = []string{"nobody.publishes.here"} })
 	i.eventually("the intake is empty", func() bool { return i.stream("DISPATCH_INTAKE").Msgs == 0 })
 	i.deleteStream("DISPATCH_INTAKE")()
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/test/checker"
@@ -33,7 +33,7 @@ type installation struct {
 	*testenv.Rig
 	t    *testing.T
 	book *checker.Book
-	js   jetstream.JetStream // of a client
+	js   natsjs.JetStream // of a client
 
 	promises checker.Promises
 }
@@ -48,7 +48,7 @@ func install(t *testing.T, o testenv.Options) *installation {
 	conn, err := nats.Connect(i.NATS[0].URL, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.IgnoreAuthErrorAbort())
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	i.js, err = jetstream.New(conn)
+	i.js, err = natsjs.New(conn)
 	require.NoError(t, err)
 	return i
 }

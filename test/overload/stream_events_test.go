@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // limit changes a stream as somebody with the nats tool might.
-func (i *installation) limit(stream string, change func(*jetstream.StreamConfig)) {
+func (i *installation) limit(stream string, change func(*natsjs.StreamConfig)) {
 	i.t.Helper()
 	s, err := i.js.Stream(i.t.Context(), stream)
 	require.NoError(i.t, err)
@@ -26,7 +26,7 @@ func (i *installation) limit(stream string, change func(*jetstream.StreamConfig)
 	require.NoError(i.t, err)
 }
 
-func (i *installation) stream(name string) jetstream.StreamState {
+func (i *installation) stream(name string) natsjs.StreamState {
 	i.t.Helper()
 	s, err := i.js.Stream(i.t.Context(), name)
 	require.NoError(i.t, err)
@@ -58,7 +58,7 @@ func TestEventsThatAreNotRecordedAreKept(t *testing.T) {
 		}
 	})
 	const room = 128 << 10
-	i.limit("DISPATCH_EVENTS", func(c *jetstream.StreamConfig) { c.MaxBytes = room })
+	i.limit("DISPATCH_EVENTS", func(c *natsjs.StreamConfig) { c.MaxBytes = room })
 	i.Start()
 	a := newAnswers()
 	for n := range messages {
@@ -101,7 +101,7 @@ func TestEventsWithoutOutcomesMakeRoom(t *testing.T) {
 	i := install(t, testenv.Options{Settings: map[string]string{"PROCESSING_INTERVAL": "1h"}})
 	i.promises.NoEvents = true // the stream holds but the last of them
 	const room = 128 << 10
-	i.limit("DISPATCH_EVENTS", func(c *jetstream.StreamConfig) { c.MaxBytes = room })
+	i.limit("DISPATCH_EVENTS", func(c *natsjs.StreamConfig) { c.MaxBytes = room })
 	i.Start()
 	a := newAnswers()
 	for n := range 4 * room / 500 { // an event has more than 500 bytes

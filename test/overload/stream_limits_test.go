@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/test/testenv"
@@ -22,7 +22,7 @@ func TestAFullIntake(t *testing.T) {
 	proof(t)
 	i := install(t, testenv.Options{})
 	i.Start()
-	i.limit("DISPATCH_INTAKE", func(c *jetstream.StreamConfig) { c.MaxBytes = 64 << 10 })
+	i.limit("DISPATCH_INTAKE", func(c *natsjs.StreamConfig) { c.MaxBytes = 64 << 10 })
 	require.NoError(t, i.ingest().Terminate())
 	a := newAnswers()
 	n := 0
@@ -48,7 +48,7 @@ func TestNATSHasNoStorageLeft(t *testing.T) {
 	}})
 	i.Webhook.Answers(testenv.Slowly(time.Second))
 	for _, stream := range []string{"DISPATCH_EVENTS", "DISPATCH_INTAKE"} { // else they reserve it
-		i.limit(stream, func(c *jetstream.StreamConfig) { c.MaxBytes = -1 })
+		i.limit(stream, func(c *natsjs.StreamConfig) { c.MaxBytes = -1 })
 	}
 	again := func(size string) {
 		storage = size

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
 // AckWait is how long NATS waits in a test for a sender that was killed: a few
@@ -24,7 +24,7 @@ func ShortenAckWait(t testing.TB, natsURL, prefix string, wait time.Duration) {
 		t.Fatalf("shorten ack wait: %v", err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := natsjs.New(nc)
 	if err != nil {
 		t.Fatalf("shorten ack wait: %v", err)
 	}

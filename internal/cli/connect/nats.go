@@ -4,18 +4,18 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
 // NATS connects, and gives up at once when nobody is there.
-func NATS(access events.Access, options ...nats.Option) (jetstream.JetStream, error) {
+func NATS(access jetstream.Access, topology events.Topology, options ...nats.Option) (*jetstream.Client, error) {
 	options = append(options, nats.RetryOnFailedConnect(false), nats.Timeout(Patience))
-	js, err := events.Open(access, "dispatch-cli", options...)
+	js, err := jetstream.Connect(access, topology, "dispatch-cli", options...)
 	switch {
-	case events.Refused(err):
+	case jetstream.Refused(err):
 		return nil, fmt.Errorf("NATS %w: %w", ErrRefused, err)
 	case err != nil:
 		return nil, exit.Unreachable(fmt.Errorf("no answer from NATS: %w\n  NATS_URL says where it is", err))

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
@@ -32,7 +32,7 @@ func BenchmarkPublish(b *testing.B) {
 			require.NoError(b, err)
 			b.Cleanup(server.Stop)
 			js := connect(b, server)
-			_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
+			_, err = js.CreateStream(b.Context(), natsjs.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
 			require.NoError(b, err)
 			b.ResetTimer()
 			var workers sync.WaitGroup
@@ -62,15 +62,15 @@ func BenchmarkLife(b *testing.B) {
 	require.NoError(b, err)
 	b.Cleanup(server.Stop)
 	js := connect(b, server)
-	consume := func(config jetstream.StreamConfig, filter string) (done <-chan struct{}) {
+	consume := func(config natsjs.StreamConfig, filter string) (done <-chan struct{}) {
 		stream, err := js.CreateStream(b.Context(), config)
 		require.NoError(b, err)
-		consumer, err := stream.CreateConsumer(b.Context(), jetstream.ConsumerConfig{
-			FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: inFlight,
+		consumer, err := stream.CreateConsumer(b.Context(), natsjs.ConsumerConfig{
+			FilterSubject: filter, AckPolicy: natsjs.AckExplicitPolicy, MaxAckPending: inFlight,
 		})
 		require.NoError(b, err)
 		all, left := make(chan struct{}), b.N // handlers of one consumer run one after another
-		consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+		consuming, err := consumer.Consume(func(msg natsjs.Msg) {
 			if err := msg.Ack(); err != nil {
 				b.Error(err)
 			}
@@ -82,13 +82,13 @@ func BenchmarkLife(b *testing.B) {
 		b.Cleanup(consuming.Stop)
 		return all
 	}
-	delivered := consume(jetstream.StreamConfig{
-		Name: "DELIVERIES", Subjects: []string{"deliver.*"}, Retention: jetstream.WorkQueuePolicy, MaxMsgsPerSubject: 1,
+	delivered := consume(natsjs.StreamConfig{
+		Name: "DELIVERIES", Subjects: []string{"deliver.*"}, Retention: natsjs.WorkQueuePolicy, MaxMsgsPerSubject: 1,
 	}, "deliver.*")
-	recorded := consume(jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.*"}, Duplicates: 5 * time.Second}, "events.sent")
+	recorded := consume(natsjs.StreamConfig{Name: "EVENTS", Subjects: []string{"events.*"}, Duplicates: 5 * time.Second}, "events.sent")
 	publish := func(subject string, n, size int) {
 		_, err := js.PublishAsync(subject, make([]byte, size),
-			jetstream.WithMsgID(subject+strconv.Itoa(n)), jetstream.WithStallWait(time.Minute))
+			natsjs.WithMsgID(subject+strconv.Itoa(n)), natsjs.WithStallWait(time.Minute))
 		require.NoError(b, err)
 	}
 	b.ReportAllocs()

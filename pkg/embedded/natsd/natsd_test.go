@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -22,7 +22,7 @@ func TestKeepsItsStreamsOverARestart(t *testing.T) {
 		cfg := natsd.Config{Listen: free, Dir: filepath.Join(t.TempDir(), "nats"), SyncAlways: syncAlways}
 		first := start(t, cfg)
 		js := connect(t, first)
-		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
+		_, err := js.CreateStream(t.Context(), natsjs.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
 		require.NoError(t, err)
 		_, err = js.Publish(t.Context(), "kept", []byte("42"))
 		require.NoError(t, err)
@@ -88,12 +88,12 @@ func start(t *testing.T, cfg natsd.Config) *natsd.Server {
 	return server
 }
 
-func connect(t testing.TB, server *natsd.Server) jetstream.JetStream {
+func connect(t testing.TB, server *natsd.Server) natsjs.JetStream {
 	t.Helper()
 	conn, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
+	js, err := natsjs.New(conn)
 	require.NoError(t, err)
 	return js
 }

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
 
@@ -32,8 +33,8 @@ type Consumer struct {
 	component.Base
 	stream   string
 	durable  string
-	most     int                // taken at once
-	consumer jetstream.Consumer // nil: to be looked up
+	most     int             // taken at once
+	consumer natsjs.Consumer // nil: to be looked up
 
 	// The message that came last, by which a stream is known to be the same
 	// after the connection was lost.
@@ -54,7 +55,7 @@ func (f *Consumer) Renew() { f.consumer = nil }
 // Next returns what there is, up to the most; when there is none it
 // waits for the first. It returns none when nothing came for a while. What
 // comes with an error counts all the same.
-func (f *Consumer) Next(ctx context.Context) ([]jetstream.Msg, error) {
+func (f *Consumer) Next(ctx context.Context) ([]natsjs.Msg, error) {
 	batch, err := f.next(ctx)
 	f.remember(batch)
 	if err != nil {
@@ -64,8 +65,8 @@ func (f *Consumer) Next(ctx context.Context) ([]jetstream.Msg, error) {
 	return batch, nil
 }
 
-func (f *Consumer) next(ctx context.Context) ([]jetstream.Msg, error) {
-	if err := events.Connected(f.JS.Conn()); err != nil {
+func (f *Consumer) next(ctx context.Context) ([]natsjs.Msg, error) {
+	if err := jetstream.Connected(f.JS.Conn()); err != nil {
 		return nil, err
 	}
 	if err := f.recognise(ctx); err != nil {
@@ -86,7 +87,7 @@ func (f *Consumer) next(ctx context.Context) ([]jetstream.Msg, error) {
 	}
 	wait, cancel := context.WithTimeout(ctx, feedWait)
 	defer cancel()
-	answer, err := f.consumer.Fetch(1, jetstream.FetchContext(wait))
+	answer, err := f.consumer.Fetch(1, natsjs.FetchContext(wait))
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +103,10 @@ func (f *Consumer) next(ctx context.Context) ([]jetstream.Msg, error) {
 }
 
 // remember notes the last message of a batch.
-func (f *Consumer) remember(batch []jetstream.Msg) {
+func (f *Consumer) remember(batch []natsjs.Msg) {
 	for _, msg := range batch {
 		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream > f.last {
-			f.last, f.lastID = meta.Sequence.Stream, msg.Headers().Get(jetstream.MsgIDHeader)
+			f.last, f.lastID = meta.Sequence.Stream, msg.Headers().Get(natsjs.MsgIDHeader)
 		}
 	}
 }
@@ -127,12 +128,12 @@ func (f *Consumer) recognise(ctx context.Context) error {
 	}
 	msg, err := stream.GetMsg(ctx, f.last)
 	switch {
-	case err == nil && msg.Header.Get(jetstream.MsgIDHeader) == f.lastID:
-	case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
+	case err == nil && msg.Header.Get(natsjs.MsgIDHeader) == f.lastID:
+	case err != nil && !errors.Is(err, natsjs.ErrMsgNotFound):
 		return err
 	case err != nil && stream.CachedInfo().State.FirstSeq > f.last: // it is too old to be kept
 	default:
-		if _, err := f.Topology.Realign(ctx, f.JS, f.stream, f.durable); err != nil {
+		if _, err := streams.Realign(ctx, f.JS, f.stream, f.durable); err != nil {
 			return err
 		}
 		f.last, f.lastID = 0, ""
@@ -144,27 +145,27 @@ func (f *Consumer) recognise(ctx context.Context) error {
 // take returns what is there at this moment, up to so many messages or
 // feedBytes. What is larger than that by itself is not among it; next asks for
 // one message whatever its size.
-func (f *Consumer) take(limit int) ([]jetstream.Msg, error) {
-	answer, err := f.consumer.Fetch(limit, jetstream.FetchMaxBytes(feedBytes), jetstream.FetchMaxWait(feedSoon))
+func (f *Consumer) take(limit int) ([]natsjs.Msg, error) {
+	answer, err := f.consumer.Fetch(limit, natsjs.FetchMaxBytes(feedBytes), natsjs.FetchMaxWait(feedSoon))
 	if err != nil {
 		return nil, err
 	}
 	return collect(answer)
 }
 
-func collect(answer jetstream.MessageBatch) ([]jetstream.Msg, error) {
-	var batch []jetstream.Msg
+func collect(answer natsjs.MessageBatch) ([]natsjs.Msg, error) {
+	var batch []natsjs.Msg
 	for msg := range answer.Messages() {
 		batch = append(batch, msg)
 	}
-	if err := answer.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
+	if err := answer.Error(); err != nil && !errors.Is(err, natsjs.ErrNoMessages) {
 		return batch, err
 	}
 	return batch, nil
 }
 
 // Hold keeps messages from being handed out again, until release is called.
-func Hold(batch []jetstream.Msg) (release func()) {
+func Hold(batch []natsjs.Msg) (release func()) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -186,4 +187,4 @@ func Hold(batch []jetstream.Msg) (release func()) {
 
 // Ack ends a message that is done with. One whose end gets lost comes
 // again, and changes nothing then.
-func Ack(msg jetstream.Msg) { _ = msg.Ack() }
+func Ack(msg natsjs.Msg) { _ = msg.Ack() }

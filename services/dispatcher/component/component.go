@@ -4,13 +4,13 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -34,11 +34,11 @@ const MaxQueued = 10_000
 // Base is what every component of a dispatcher is made from.
 type Base struct {
 	Store     *db.Store
-	JS        jetstream.JetStream
+	JS        *jetstream.Client
 	Topology  events.Topology
 	Composer  events.Composer
-	Publisher events.Publisher
-	Positions events.Positions
+	Publisher jetstream.Publisher
+	Positions jetstream.Positions
 	Lease     time.Duration
 	Log       *zap.Logger
 	Health    *service.Health
@@ -77,7 +77,7 @@ func (b Base) CounterVec(name, help, label string, values ...string) *prometheus
 
 // AwaitAllRecorded returns once the recorder has passed everything that EVENTS
 // holds now.
-func AwaitAllRecorded(ctx context.Context, positions events.Positions) error {
+func AwaitAllRecorded(ctx context.Context, positions jetstream.Positions) error {
 	last, err := positions.Last(ctx)
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
@@ -67,7 +69,7 @@ func (a *ConsumerRepair) Run(ctx context.Context) error {
 func (a *ConsumerRepair) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
 	defer cancel()
-	list, err := a.Topology.Orphans(ctx, a.JS, message.DefaultDestination)
+	list, err := deliveries.Orphans(ctx, a.JS, message.DefaultDestination)
 	if err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (a *ConsumerRepair) clear(ctx context.Context) error {
 			seen[sequence] = struct{}{}
 			continue
 		}
-		if err := a.Topology.RemoveOrphan(ctx, a.JS, sequence); err != nil {
+		if err := deliveries.RemoveOrphan(ctx, a.JS, sequence); err != nil {
 			return err
 		}
 		a.Log.Warn("took a copy off the queue that nobody is given", zap.Uint64("sequence", sequence))
@@ -91,7 +93,7 @@ func (a *ConsumerRepair) clear(ctx context.Context) error {
 func (a *ConsumerRepair) compare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
 	defer cancel()
-	list, err := a.Topology.Misaligned(ctx, a.JS, []string{message.DefaultDestination})
+	list, err := streams.FindMisaligned(ctx, a.JS, []string{message.DefaultDestination})
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (a *ConsumerRepair) compare(ctx context.Context) error {
 			seen[name] = m.Delivered
 			continue
 		}
-		from, err := a.Topology.Realign(ctx, a.JS, m.Stream, m.Consumer)
+		from, err := streams.Realign(ctx, a.JS, m.Stream, m.Consumer)
 		if err != nil {
 			return err
 		}

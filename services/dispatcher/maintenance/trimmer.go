@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
@@ -41,7 +42,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 			continue
 		}
 		bounded, cancel := context.WithTimeout(ctx, component.StoreTimeout)
-		trimmed, err := t.Topology.TrimEvents(bounded, t.JS)
+		trimmed, err := streams.TrimEvents(bounded, t.JS)
 		cancel()
 		if trimmed > 0 {
 			wait = trimAgain

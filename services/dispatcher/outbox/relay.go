@@ -11,6 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
@@ -174,18 +175,18 @@ func (r *Relay) publish(ctx context.Context, parcels []parcel) (done relayedEven
 		passed = passed || len(missing) < len(entries)
 		for _, p := range parcels[:size] {
 			switch rest := p.rest(missing); {
-			case rest.Remaining == nil || errors.Is(err, events.ErrRefused):
+			case rest.Remaining == nil || errors.Is(err, jetstream.ErrRefused):
 				done.rests = append(done.rests, rest)
 			default:
 				failed = append(failed, rest)
 			}
 		}
-		if err != nil && !errors.Is(err, events.ErrRefused) {
+		if err != nil && !errors.Is(err, jetstream.ErrRefused) {
 			done.failure = err
 		}
 		parcels = parcels[size:]
 	}
-	if passed && !events.Full(done.failure) {
+	if passed && !jetstream.Full(done.failure) {
 		done.failure = nil // then it is the rows, not NATS
 	}
 	for _, rest := range failed {

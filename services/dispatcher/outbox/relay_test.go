@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -48,7 +48,7 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 	assert.Equal(t, fresh.ID.String()+".3", ids[0].MsgID)
 	assert.JSONEq(t, `{"id":"`+fresh.ID.String()+`","claim":3}`, string(ids[0].Data))
 	assert.Equal(t, map[string]string{
-		events.HeaderClaim: "3", events.HeaderOrigin: events.OriginRelay, jetstream.ExpectedLastSubjSeqHeader: "7",
+		events.HeaderClaim: "3", events.HeaderOrigin: events.OriginRelay, natsjs.ExpectedLastSubjSeqHeader: "7",
 	}, ids[0].Headers)
 	assert.Equal(t, held.ID.String()+".3", ids[1].MsgID, "it waits for the delivery that is in its place")
 
@@ -59,13 +59,13 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 
 func TestWhereAnEmissionIs(t *testing.T) {
 	t.Parallel()
-	copyOf := func(claim string, sequence uint64) *jetstream.RawStreamMsg {
-		return &jetstream.RawStreamMsg{Header: nats.Header{events.HeaderClaim: {claim}}, Sequence: sequence}
+	copyOf := func(claim string, sequence uint64) *natsjs.RawStreamMsg {
+		return &natsjs.RawStreamMsg{Header: nats.Header{events.HeaderClaim: {claim}}, Sequence: sequence}
 	}
 	const delivered = 10
 	for name, c := range map[string]struct {
 		relayed bool
-		msg     *jetstream.RawStreamMsg
+		msg     *natsjs.RawStreamMsg
 		want    place
 	}{
 		"itself":                         {false, copyOf("3", 5), present},

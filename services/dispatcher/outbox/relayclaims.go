@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -222,7 +222,7 @@ func (r *Relay) look(ctx context.Context, emissions []emission) (looked, error) 
 				switch {
 				case err == nil:
 					found.places[e.Delivery], found.last[e.Delivery] = e.judge(msg, delivered), msg.Sequence
-				case !errors.Is(err, jetstream.ErrMsgNotFound):
+				case !errors.Is(err, natsjs.ErrMsgNotFound):
 					failed = fmt.Errorf("look for a delivery on %s: %w", e.subject, err)
 				}
 				mu.Unlock()
@@ -244,7 +244,7 @@ func (r *Relay) look(ctx context.Context, emissions []emission) (looked, error) 
 
 // judge says where an emission is, by the last message on its subject. Up to
 // delivered, messages have been given to senders.
-func (e emission) judge(msg *jetstream.RawStreamMsg, delivered uint64) place {
+func (e emission) judge(msg *natsjs.RawStreamMsg, delivered uint64) place {
 	claim, err := message.ParseClaimNumber(msg.Header.Get(events.HeaderClaim))
 	switch {
 	case err == nil && claim >= e.ClaimNumber:
@@ -258,9 +258,9 @@ func (e emission) judge(msg *jetstream.RawStreamMsg, delivered uint64) place {
 }
 
 // delivered is the last message that was given to a sender.
-func (r *Relay) delivered(ctx context.Context, deliveries jetstream.Stream) (uint64, error) {
+func (r *Relay) delivered(ctx context.Context, deliveries natsjs.Stream) (uint64, error) {
 	consumer, err := deliveries.Consumer(ctx, r.Topology.SenderConsumer(message.DefaultDestination))
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, nil
 	}
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
@@ -136,7 +136,7 @@ func (c *Projector) check(ctx context.Context) error {
 // the consumer is missing: whoever was to make it anew may have died.
 func (c *Projector) floor(ctx context.Context) (floor uint64, found bool, err error) {
 	consumer, err := c.JS.Consumer(ctx, c.Topology.ChangesStream(), events.CacheConsumer)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, false, nil
 	}
 	if err != nil {
@@ -159,7 +159,7 @@ func (c *Projector) begin(ctx context.Context, at cache.Position, history int64)
 		}
 	}
 	err := c.JS.DeleteConsumer(ctx, c.Topology.ChangesStream(), events.CacheConsumer)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if err != nil && !errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
 	failpoint.At(failpoint.ProjectorReset)
@@ -179,7 +179,7 @@ func (c *Projector) begin(ctx context.Context, at cache.Position, history int64)
 
 // copy copies the states of the messages that notes are about. Notes whose
 // messages could not be copied are given back.
-func (c *Projector) copy(ctx context.Context, batch []jetstream.Msg) error {
+func (c *Projector) copy(ctx context.Context, batch []natsjs.Msg) error {
 	defer batchconsumer.Hold(batch)()
 	last, err := c.tryCopy(context.WithoutCancel(ctx), batch)
 	if err != nil {
@@ -198,7 +198,7 @@ func (c *Projector) copy(ctx context.Context, batch []jetstream.Msg) error {
 	return nil
 }
 
-func (c *Projector) tryCopy(ctx context.Context, batch []jetstream.Msg) (last uint64, err error) {
+func (c *Projector) tryCopy(ctx context.Context, batch []natsjs.Msg) (last uint64, err error) {
 	last, ids, err := c.read(batch)
 	if err != nil {
 		return 0, err
@@ -213,7 +213,7 @@ func (c *Projector) tryCopy(ctx context.Context, batch []jetstream.Msg) (last ui
 
 // read returns the messages that notes name, each once, and the last note's
 // sequence.
-func (c *Projector) read(batch []jetstream.Msg) (last uint64, ids []message.ID, err error) {
+func (c *Projector) read(batch []natsjs.Msg) (last uint64, ids []message.ID, err error) {
 	seen := map[message.ID]bool{}
 	for _, msg := range batch {
 		meta, err := msg.Metadata()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -187,9 +187,9 @@ func (s *Sweeper) look(ctx context.Context, listed []db.ExpiredLease) (held []db
 // floor is up to which the senders of a destination have acknowledged all. A
 // copy that lies there nevertheless is never delivered: the stream had lost its
 // end, and gave out a number for it that the senders had had before.
-func (s *Sweeper) floor(ctx context.Context, deliveries jetstream.Stream, destination string) (uint64, error) {
+func (s *Sweeper) floor(ctx context.Context, deliveries natsjs.Stream, destination string) (uint64, error) {
 	consumer, err := deliveries.Consumer(ctx, s.Topology.SenderConsumer(destination))
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, nil
 	}
 	if err != nil {
@@ -200,14 +200,14 @@ func (s *Sweeper) floor(ctx context.Context, deliveries jetstream.Stream, destin
 
 // isThere asks for the schedule first: one that fires in between is found on
 // the work queue then. (One that is parked in between has left its outcome.)
-func (s *Sweeper) isThere(ctx context.Context, deliveries jetstream.Stream, lost db.ExpiredLease, floor uint64) (bool, error) {
+func (s *Sweeper) isThere(ctx context.Context, deliveries natsjs.Stream, lost db.ExpiredLease, floor uint64) (bool, error) {
 	parked, deliver := s.Topology.Park(lost.Destination, lost.ID), s.Topology.Deliver(lost.Destination, lost.ID)
 	for _, subject := range []string{parked, deliver} {
 		msg, err := deliveries.GetLastMsgForSubject(ctx, subject)
 		if err == nil && (subject == parked || msg.Sequence > floor) {
 			return true, nil
 		}
-		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		if err != nil && !errors.Is(err, natsjs.ErrMsgNotFound) {
 			return false, fmt.Errorf("look for a copy on %s: %w", subject, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -122,7 +122,7 @@ func OutcomeKinds() []message.EventType {
 
 // Outcomes returns the outcomes that events up to a sequence tell, and the
 // sequence of the last event. What can't be read was left out by the recorder.
-func Outcomes(batch []jetstream.Msg, to uint64) (outcomes []db.Outcome, last uint64) {
+func Outcomes(batch []natsjs.Msg, to uint64) (outcomes []db.Outcome, last uint64) {
 	for _, msg := range batch {
 		meta, err := msg.Metadata()
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -103,12 +103,12 @@ func (n notes) publish(ctx context.Context, outcomes []db.Outcome) error {
 
 // told is an event with the outcome that it tells.
 type told struct {
-	msg     jetstream.Msg
+	msg     natsjs.Msg
 	outcome db.Outcome
 }
 
 // record writes a batch and acknowledges it.
-func (r *Recorder) record(ctx context.Context, batch []jetstream.Msg) {
+func (r *Recorder) record(ctx context.Context, batch []natsjs.Msg) {
 	defer batchconsumer.Hold(batch)()
 	r.metrics.batch.Observe(float64(len(batch)))
 
@@ -182,9 +182,9 @@ func (r *Recorder) write(ctx context.Context, outcomes []told) (left []told) {
 
 // refuse ends an event that can't be recorded: it would come again for ever,
 // and everybody who waits for the recorder would wait for it.
-func (r *Recorder) refuse(msg jetstream.Msg, reason error) {
+func (r *Recorder) refuse(msg natsjs.Msg, reason error) {
 	r.metrics.refused.Inc()
 	r.Log.Error("an outcome can't be recorded and is left out",
-		zap.String("subject", msg.Subject()), zap.String("event", msg.Headers().Get(jetstream.MsgIDHeader)), zap.Error(reason))
+		zap.String("subject", msg.Subject()), zap.String("event", msg.Headers().Get(natsjs.MsgIDHeader)), zap.Error(reason))
 	_ = msg.TermWithReason("can't be recorded")
 }

@@ -7,10 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/recorder"
@@ -180,7 +181,7 @@ var errRead = errors.New("enough was read")
 // unrecorded looks through events for outcomes that Postgres does not have. It
 // ends with the first of them.
 func (l *LossWatcher) unrecorded(ctx context.Context, from, to uint64) (missing int, err error) {
-	err = l.Topology.ReadEvents(ctx, l.JS, recorder.OutcomeKinds(), from, func(batch []jetstream.Msg) error {
+	err = streams.ReadEvents(ctx, l.JS, recorder.OutcomeKinds(), from, func(batch []natsjs.Msg) error {
 		outcomes, last := recorder.Outcomes(batch, to)
 		if len(outcomes) > 0 {
 			n, err := l.Store.CountUnrecorded(ctx, outcomes)

@@ -10,13 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/outbox"
@@ -160,7 +162,7 @@ func (r *Repairer) span(ctx context.Context) (acked, from uint64, err error) {
 
 // readOutcomes records again what EVENTS tells from a sequence on.
 func (r *Repairer) readOutcomes(ctx context.Context, from uint64) (restored int, err error) {
-	err = r.Topology.ReadEvents(ctx, r.JS, recorder.OutcomeKinds(), from, func(batch []jetstream.Msg) error {
+	err = streams.ReadEvents(ctx, r.JS, recorder.OutcomeKinds(), from, func(batch []natsjs.Msg) error {
 		outcomes, _ := recorder.Outcomes(batch, math.MaxUint64)
 		moved, err := recorder.RecordAgain(ctx, r.Store, outcomes, r.Lease)
 		if err != nil {
@@ -178,7 +180,7 @@ func (r *Repairer) readOutcomes(ctx context.Context, from uint64) (restored int,
 func (r *Repairer) readCancels(ctx context.Context, from uint64) (restored int, err error) {
 	cancels, claimed := map[message.ID]db.CancelRecord{}, map[message.ID]int64{}
 	kinds := []message.EventType{message.EventCancelled, message.EventQueued}
-	err = r.Topology.ReadEvents(ctx, r.JS, kinds, from, func(batch []jetstream.Msg) error {
+	err = streams.ReadEvents(ctx, r.JS, kinds, from, func(batch []natsjs.Msg) error {
 		for _, msg := range batch {
 			c, kind, ok := moveOf(msg)
 			switch {
@@ -209,8 +211,8 @@ func (r *Repairer) readCancels(ctx context.Context, from uint64) (restored int, 
 
 // moveOf reads the id of an event of a move that Postgres made:
 // message.v<version>.<kind>.
-func moveOf(msg jetstream.Msg) (c db.CancelRecord, kind message.EventType, ok bool) {
-	words := strings.Split(msg.Headers().Get(jetstream.MsgIDHeader), ".")
+func moveOf(msg natsjs.Msg) (c db.CancelRecord, kind message.EventType, ok bool) {
+	words := strings.Split(msg.Headers().Get(natsjs.MsgIDHeader), ".")
 	meta, err := msg.Metadata()
 	if len(words) != 3 || err != nil {
 		return c, "", false
@@ -241,7 +243,7 @@ func (r *Repairer) await(ctx context.Context, wait time.Duration) error {
 
 // restoreClaims gives messages the claims of their copies on the work queue.
 func (r *Repairer) restoreClaims(ctx context.Context) (restored int, err error) {
-	err = r.Topology.ReadDeliveries(ctx, r.JS, func(found []events.Emitted) error {
+	err = deliveries.ReadDeliveries(ctx, r.JS, func(found []deliveries.Emitted) error {
 		copies := make([]db.Delivery, len(found))
 		for i, e := range found {
 			copies[i] = db.Delivery(e)
@@ -299,7 +301,7 @@ func (r *Repairer) awaitRecorded(ctx context.Context) error {
 func (r *Repairer) finish(ctx context.Context, repair db.Repair) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, lossWait)
 	defer cancel()
-	ago, err := r.Topology.EmittedAgo(ctx, r.JS)
+	ago, err := deliveries.EmittedAgo(ctx, r.JS)
 	if err != nil {
 		return false, err
 	}

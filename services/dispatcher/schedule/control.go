@@ -12,6 +12,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
@@ -34,20 +35,20 @@ type Control struct {
 	component.Base
 	ticker    *Ticker
 	relay     *outbox.Relay
-	instances *events.Instances
+	instances *rpc.Instances
 }
 
 // NewControl returns one that is ready to answer.
-func NewControl(base component.Base, ticker *Ticker, relay *outbox.Relay, instances *events.Instances) *Control {
+func NewControl(base component.Base, ticker *Ticker, relay *outbox.Relay, instances *rpc.Instances) *Control {
 	return &Control{Base: base, ticker: ticker, relay: relay, instances: instances}
 }
 
 // Run answers until ctx ends, and finishes the requests that it has.
 func (c *Control) Run(ctx context.Context) error {
-	requests := events.NewConcurrent(c.JS.Conn(), controlParallel)
+	requests := rpc.NewConcurrent(c.JS.Conn(), controlParallel)
 	controls, err := micro.AddService(c.JS.Conn(), micro.Config{
 		Name:        events.ControlService,
-		Version:     events.ServiceVersion(service.Version()),
+		Version:     rpc.ServiceVersion(service.Version()),
 		Description: "Starts, stops and configures the pace of the dispatcher, and tells where it stands",
 		Metadata:    c.Topology.Metadata(),
 	})
@@ -61,7 +62,7 @@ func (c *Control) Run(ctx context.Context) error {
 		"status":    c.status,
 		"configure": c.configure,
 	} {
-		handler := requests.Handler(func(data []byte, headers micro.Headers) events.Answer {
+		handler := requests.Handler(func(data []byte, headers micro.Headers) rpc.Answer {
 			return c.answer(work, verb, headers.Get(requestIDHeader), func(ctx context.Context) (message.Overview, error) { return do(ctx, data) })
 		})
 		if err := controls.AddEndpoint(verb, handler, micro.WithEndpointSubject(c.Topology.Control(verb))); err != nil {
@@ -75,14 +76,14 @@ func (c *Control) Run(ctx context.Context) error {
 	return errors.Join(err, requests.Wait(last))
 }
 
-func (c *Control) answer(ctx context.Context, verb, requestID string, do func(context.Context) (message.Overview, error)) events.Answer {
+func (c *Control) answer(ctx context.Context, verb, requestID string, do func(context.Context) (message.Overview, error)) rpc.Answer {
 	ctx, cancel := context.WithTimeout(ctx, controlWait)
 	defer cancel()
 	overview, err := do(ctx)
 	if err == nil {
 		var body []byte
 		if body, err = json.Marshal(overview); err == nil {
-			return events.Answer{Body: body}
+			return rpc.Answer{Body: body}
 		}
 	}
 	if requestID == "" {
@@ -93,7 +94,7 @@ func (c *Control) answer(ctx context.Context, verb, requestID string, do func(co
 		c.Log.Error("a request failed", zap.String("verb", verb), zap.String("request", requestID), zap.Error(err))
 	}
 	p.RequestID = requestID
-	return events.Answer{Problem: p}
+	return rpc.Answer{Problem: p}
 }
 
 // start lets ticks run. It may be called at any time and any number of times.

@@ -11,6 +11,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
@@ -185,12 +187,12 @@ func (t *Ticker) pace(ctx context.Context) (db.Pace, error) {
 func (t *Ticker) measure(ctx context.Context, pace db.Pace) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, component.AskTimeout)
 	defer cancel()
-	queued, err := events.Queued(ctx, t.JS, t.Topology, message.DefaultDestination)
+	queued, err := deliveries.Queued(ctx, t.JS, message.DefaultDestination)
 	if err != nil {
 		return 0, err
 	}
 	t.metrics.queued.Set(float64(queued))
-	filling, err := t.Topology.DeliveriesFilling(ctx, t.JS)
+	filling, err := deliveries.DeliveriesFilling(ctx, t.JS)
 	if err != nil || filling.Full() {
 		return 0, err
 	}
@@ -317,7 +319,7 @@ func (t *Ticker) after(ctx context.Context, tick db.TickResult) pause {
 func (t *Ticker) watch(wanted bool) {
 	switch {
 	case wanted && t.unwatch == nil:
-		stop, err := events.Watch(t.JS, t.Topology, func() { signal(t.woken) })
+		stop, err := jetstream.Watch(t.JS, func() { signal(t.woken) })
 		if err != nil {
 			t.Log.Warn("watch for new messages, looking every second instead", zap.Error(err))
 			return

@@ -8,11 +8,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
@@ -62,11 +61,11 @@ type committer struct {
 	store     inserter
 	composer  events.Composer
 	announcer *outbox.Publisher
-	arrivals  *arrivals           // nil: everything is left to the ticks
-	js        jetstream.JetStream // nil: nobody is woken
+	arrivals  *arrivals         // nil: everything is left to the ticks
+	js        *jetstream.Client // nil: nobody is woken
 	topology  events.Topology
 	counts    *metrics.Metrics
-	clock     events.Skew // Postgres'
+	clock     jetstream.Skew // Postgres'
 	trouble   *service.FailureTracker
 
 	queue    chan chunk
@@ -109,8 +108,8 @@ type CommitterConfig struct {
 	Store     inserter
 	Composer  events.Composer
 	Announcer *outbox.Publisher
-	Arrivals  *arrivals           // nil: everything is left to the ticks
-	JS        jetstream.JetStream // wakes the dispatchers; nil: nothing does
+	Arrivals  *arrivals         // nil: everything is left to the ticks
+	JS        *jetstream.Client // wakes the dispatchers; nil: nothing does
 	Topology  events.Topology
 	Counts    *metrics.Metrics
 	Log       *zap.Logger

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
@@ -33,7 +33,7 @@ const (
 // it is whether NATS takes what is published, and the senders keep up. take and
 // giveBack are safe for concurrent use.
 type arrivals struct {
-	js        jetstream.JetStream
+	js        *jetstream.Client
 	topology  events.Topology
 	announcer *outbox.Publisher // says whether what was stored is published as fast as it comes
 
@@ -44,7 +44,7 @@ type arrivals struct {
 
 // NewFastPath returns arrivals that has no room until Run has looked, and none
 // while the announcer is behind: what was claimed would only wait.
-func NewFastPath(js jetstream.JetStream, topology events.Topology, announcer *outbox.Publisher) *arrivals {
+func NewFastPath(js *jetstream.Client, topology events.Topology, announcer *outbox.Publisher) *arrivals {
 	return &arrivals{js: js, topology: topology, announcer: announcer, wanted: make(chan struct{}, 1)}
 }
 
@@ -91,8 +91,8 @@ func (a *arrivals) Run(ctx context.Context) error {
 func (a *arrivals) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookWait)
 	defer cancel()
-	queued, err := events.Queued(ctx, a.js, a.topology, message.DefaultDestination)
-	filling, unknown := a.topology.DeliveriesFilling(ctx, a.js)
+	queued, err := deliveries.Queued(ctx, a.js, message.DefaultDestination)
+	filling, unknown := deliveries.DeliveriesFilling(ctx, a.js)
 	a.looked.Store(time.Now().UnixNano())
 	if errors.Join(err, unknown) != nil || queued > calmQueue || filling.Full() {
 		a.room.Store(0)

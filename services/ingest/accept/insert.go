@@ -7,6 +7,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
@@ -97,6 +98,6 @@ func countClaimed(created []message.Message) (claimed, pending int) {
 // wake tells the dispatchers that something may be due.
 func (c *committer) wake() {
 	if c.js != nil {
-		events.Wake(c.js, c.topology)
+		jetstream.Wake(c.js)
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -23,14 +23,14 @@ const statusWait = 10 * time.Second
 // Client passes requests about the pace on to a dispatcher, and answers
 // questions about it by itself. It is safe for concurrent use.
 type Client struct {
-	js        jetstream.JetStream
+	js        *jetstream.Client
 	topology  events.Topology
 	store     *db.Store
-	instances *events.Instances
+	instances *rpc.Instances
 }
 
 // New returns a control. instances are shown with the status.
-func New(js jetstream.JetStream, topology events.Topology, store *db.Store, instances *events.Instances) *Client {
+func New(js *jetstream.Client, topology events.Topology, store *db.Store, instances *rpc.Instances) *Client {
 	return &Client{js: js, topology: topology, store: store, instances: instances}
 }
 
@@ -40,7 +40,7 @@ func New(js jetstream.JetStream, topology events.Topology, store *db.Store, inst
 func (c *Client) Do(ctx context.Context, verb string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlWait)
 	defer cancel()
-	answer, err := events.Ask(ctx, c.js.Conn(), c.topology.Control(verb), body)
+	answer, err := rpc.Ask(ctx, c.js.Conn(), c.topology.Control(verb), body)
 	var problem *message.Problem
 	switch {
 	case errors.As(err, &problem):
@@ -48,7 +48,7 @@ func (c *Client) Do(ctx context.Context, verb string, body []byte) ([]byte, erro
 			problem.RetryAfter = message.RetryLater // it has no place in a response over NATS
 		}
 		return nil, problem
-	case events.Unanswered(err):
+	case rpc.Unanswered(err):
 		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable, "no dispatcher is running", message.RetryLater)
 	case err != nil && ctx.Err() != nil:
 		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable,

@@ -10,12 +10,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/ingest/messages"
@@ -49,7 +49,7 @@ type Eraser struct {
 	announcer  *outbox.Publisher
 	messages   *messages.Service // takes off schedules
 	recipients request.Recipients
-	js         jetstream.JetStream
+	js         *jetstream.Client
 	topology   events.Topology
 	cache      *cache.Cache // nil when there is no Redis
 	walks      walks
@@ -62,7 +62,7 @@ type Config struct {
 	Announcer *outbox.Publisher
 	Messages  *messages.Service // takes off schedules
 	Rules     message.Rules
-	JS        jetstream.JetStream
+	JS        *jetstream.Client
 	Topology  events.Topology
 	Cache     *cache.Cache // nil when there is no Redis
 }
@@ -139,16 +139,16 @@ func (e *Eraser) reachable(ctx context.Context) error {
 // they have in hand is stored, or rejected: both are looked for after that.
 // What it can't wait for is left to the next call.
 func (e *Eraser) eraseIntake(ctx context.Context, work *erasing) error {
-	search := events.Walk{
+	search := streams.Walk{
 		Stream: e.topology.IntakeStream(), Consumer: events.IntakeConsumer, From: work.walk.intake,
-		Matches: func(held events.Held) bool { return e.isTo(held, work.To) },
+		Matches: func(held streams.Held) bool { return e.isTo(held, work.To) },
 	}
 	if work.DryRun {
-		walked, err := events.Count(ctx, e.js, search)
+		walked, err := streams.Count(ctx, e.js, search)
 		work.done.Intake = int64(walked.Matched)
 		return awayIf(err)
 	}
-	walked, unsure, err := events.RemoveWaiting(ctx, e.js, search)
+	walked, unsure, err := streams.RemoveWaiting(ctx, e.js, search)
 	work.done.Intake, work.walk.intake = int64(walked.Matched), walked.Next
 	work.done.More = unsure
 	failpoint.At(failpoint.EraseIntake)
@@ -157,7 +157,7 @@ func (e *Eraser) eraseIntake(ctx context.Context, work *erasing) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, intakeWait)
 	defer cancel()
-	if err := events.AwaitSettled(bounded, e.js, search.Stream, search.Consumer); err != nil && bounded.Err() == nil {
+	if err := streams.AwaitSettled(bounded, e.js, search.Stream, search.Consumer); err != nil && bounded.Err() == nil {
 		return awayIf(err)
 	}
 	work.done.More = work.done.More || bounded.Err() != nil
@@ -165,13 +165,13 @@ func (e *Eraser) eraseIntake(ctx context.Context, work *erasing) error {
 }
 
 func (e *Eraser) eraseRejected(ctx context.Context, work *erasing) error {
-	search := events.Remove
+	search := streams.Remove
 	if work.DryRun {
-		search = events.Count
+		search = streams.Count
 	}
-	walked, err := search(ctx, e.js, events.Walk{
+	walked, err := search(ctx, e.js, streams.Walk{
 		Stream: e.topology.RejectedStream(), From: work.walk.rejected,
-		Matches: func(held events.Held) bool { return e.isTo(held, work.To) },
+		Matches: func(held streams.Held) bool { return e.isTo(held, work.To) },
 	})
 	work.done.Rejected, work.walk.rejected = int64(walked.Matched), walked.Next
 	return awayIf(err)
@@ -187,7 +187,7 @@ func awayIf(err error) error {
 
 // isTo reports whether a message as somebody published it is to a recipient.
 // Of what is no JSON, containing it is enough.
-func (e *Eraser) isTo(held events.Held, recipient string) bool {
+func (e *Eraser) isTo(held streams.Held, recipient string) bool {
 	data := held.Data
 	if held.Headers.Get("Content-Encoding") == "gzip" {
 		if reader, err := gzip.NewReader(bytes.NewReader(data)); err == nil {

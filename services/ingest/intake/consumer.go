@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/ingest/accept"
@@ -37,7 +38,7 @@ const (
 )
 
 // somePublisher publishes entries, waits for their acknowledgement and returns
-// those that had none; events.Publisher is the one.
+// those that had none; jetstream.Publisher is the one.
 type somePublisher interface {
 	PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error)
 }
@@ -47,7 +48,7 @@ type somePublisher interface {
 // REJECTED stream has it. An entry that comes twice stores nothing the second
 // time, since its id derives from its place in the stream.
 type intake struct {
-	js       jetstream.JetStream
+	js       *jetstream.Client
 	topology events.Topology
 	acceptor *accept.Acceptor
 	store    *db.Store
@@ -59,7 +60,7 @@ type intake struct {
 
 // Config are what the intake works with.
 type Config struct {
-	JS       jetstream.JetStream
+	JS       *jetstream.Client
 	Topology events.Topology
 	Acceptor *accept.Acceptor
 	Store    *db.Store
@@ -72,7 +73,7 @@ type Config struct {
 func New(p Config) *intake {
 	return &intake{
 		js: p.JS, topology: p.Topology, acceptor: p.Acceptor, store: p.Store, composer: p.Composer,
-		publish: events.NewPublisher(p.JS), counts: p.Counts, log: p.Log,
+		publish: jetstream.NewPublisher(p.JS), counts: p.Counts, log: p.Log,
 	}
 }
 
@@ -92,9 +93,9 @@ func (in *intake) Run(ctx context.Context) error {
 }
 
 // find waits for the durable consumer.
-func (in *intake) find(ctx context.Context) (consumer jetstream.Consumer, err error) {
+func (in *intake) find(ctx context.Context) (consumer natsjs.Consumer, err error) {
 	err = service.WaitFor(ctx, in.log, "NATS intake (missing streams: run dispatch provision)", func(ctx context.Context) (err error) {
-		if err := events.Connected(in.js.Conn()); err != nil {
+		if err := jetstream.Connected(in.js.Conn()); err != nil {
 			return err
 		}
 		consumer, err = in.js.Consumer(ctx, in.topology.IntakeStream(), events.IntakeConsumer)
@@ -104,16 +105,16 @@ func (in *intake) find(ctx context.Context) (consumer jetstream.Consumer, err er
 }
 
 // consume works until ctx ends or the consumer is gone.
-func (in *intake) consume(ctx context.Context, consumer jetstream.Consumer) error {
-	arrived := make(chan jetstream.Msg, intakeBatch)
+func (in *intake) consume(ctx context.Context, consumer natsjs.Consumer) error {
+	arrived := make(chan natsjs.Msg, intakeBatch)
 	stopped := make(chan struct{})
-	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+	consuming, err := consumer.Consume(func(msg natsjs.Msg) {
 		select {
 		case arrived <- msg:
 		case <-stopped:
 			in.giveBack(msg)
 		}
-	}, jetstream.PullMaxMessagesWithBytesLimit(intakeBatch, max(intakeBuffered, 2*int(in.js.Conn().MaxPayload()))))
+	}, natsjs.PullMaxMessagesWithBytesLimit(intakeBatch, max(intakeBuffered, 2*int(in.js.Conn().MaxPayload()))))
 	if err != nil {
 		return fmt.Errorf("consume intake: %w", err)
 	}
@@ -144,8 +145,8 @@ func (in *intake) consume(ctx context.Context, consumer jetstream.Consumer) erro
 }
 
 // gather takes, with a first message, all that are there.
-func gather(first jetstream.Msg, arrived <-chan jetstream.Msg) []jetstream.Msg {
-	batch, size := []jetstream.Msg{first}, len(first.Data())
+func gather(first natsjs.Msg, arrived <-chan natsjs.Msg) []natsjs.Msg {
+	batch, size := []natsjs.Msg{first}, len(first.Data())
 	for len(batch) < intakeBatch && size < intakeBatchBytes {
 		select {
 		case msg := <-arrived:
@@ -157,13 +158,13 @@ func gather(first jetstream.Msg, arrived <-chan jetstream.Msg) []jetstream.Msg {
 	return batch
 }
 
-func (in *intake) giveBack(msg jetstream.Msg) {
+func (in *intake) giveBack(msg natsjs.Msg) {
 	_ = msg.Nak() // else it comes again after its ack wait
 }
 
 // Take stores a batch. While Postgres is away it keeps the batch, and tells
 // JetStream so: it would only come again.
-func (in *intake) take(ctx context.Context, batch []jetstream.Msg) {
+func (in *intake) take(ctx context.Context, batch []natsjs.Msg) {
 	pause := intakePause
 	for {
 		batch = in.try(batch)
@@ -187,9 +188,9 @@ func (in *intake) take(ctx context.Context, batch []jetstream.Msg) {
 
 // try stores a batch and settles its messages; it returns those that can't be
 // stored now.
-func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
+func (in *intake) try(batch []natsjs.Msg) (rest []natsjs.Msg) {
 	drafts := make([]accept.Draft, 0, len(batch))
-	msgs := make([]jetstream.Msg, 0, len(batch))
+	msgs := make([]natsjs.Msg, 0, len(batch))
 	for _, msg := range batch {
 		d, err := in.draft(msg)
 		if err != nil {
@@ -228,7 +229,7 @@ func (in *intake) try(batch []jetstream.Msg) (rest []jetstream.Msg) {
 // retryable says whether a problem is one of the moment, not of the message.
 func retryable(p *message.Problem) bool { return p.RetryAfter > 0 }
 
-func (in *intake) ack(msg jetstream.Msg) {
+func (in *intake) ack(msg natsjs.Msg) {
 	// It is committed. Should the ack get lost, the entry comes again and
 	// stores nothing.
 	_ = msg.Ack()
@@ -237,7 +238,7 @@ func (in *intake) ack(msg jetstream.Msg) {
 // Draft reads an entry of the stream. Its deadlines are judged by the time at
 // which it was published: a message is not wrong because this service was
 // down.
-func (in *intake) draft(msg jetstream.Msg) (accept.Draft, error) {
+func (in *intake) draft(msg natsjs.Msg) (accept.Draft, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return accept.Draft{}, err
@@ -245,7 +246,7 @@ func (in *intake) draft(msg jetstream.Msg) (accept.Draft, error) {
 	return accept.Draft{
 		Body:        msg.Data(),
 		Scope:       accept.NATSScope(in.topology),
-		Key:         accept.KeyHeader{Header: jetstream.MsgIDHeader, Values: msg.Headers().Values(jetstream.MsgIDHeader)},
+		Key:         accept.KeyHeader{Header: natsjs.MsgIDHeader, Values: msg.Headers().Values(natsjs.MsgIDHeader)},
 		Destination: in.topology.IntakeDestination(msg.Subject()),
 		Id:          message.DerivedID(meta.Timestamp, meta.Sequence.Stream, msg.Subject()),
 		At:          meta.Timestamp,

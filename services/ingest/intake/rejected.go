@@ -5,28 +5,29 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // rejected is an intake message with what its rejection publishes.
 type rejected struct {
-	msg   jetstream.Msg
+	msg   natsjs.Msg
 	kept  events.Entry // for REJECTED
 	event events.Entry
 }
 
-func newRejected(msg jetstream.Msg, entries []events.Entry) rejected {
+func newRejected(msg natsjs.Msg, entries []events.Entry) rejected {
 	return rejected{msg: msg, kept: entries[0], event: entries[1]}
 }
 
 // rejection is what the rejection of a message publishes; nil if it is no fault
 // of the message, or not yet known to be one.
-func (in *intake) rejection(msg jetstream.Msg, p *message.Problem, cause error) []events.Entry {
+func (in *intake) rejection(msg natsjs.Msg, p *message.Problem, cause error) []events.Entry {
 	meta, err := msg.Metadata()
 	if err != nil {
 		in.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
@@ -67,7 +68,7 @@ func (in *intake) reject(list []rejected) {
 	defer cancel()
 	failpoint.At(failpoint.IntakeRejecting)
 	missing, err := in.publish.PublishSome(ctx, entries)
-	if err != nil && !errors.Is(err, events.ErrUnavailable) {
+	if err != nil && !errors.Is(err, jetstream.ErrUnavailable) {
 		in.log.Warn("what rejections publish is not taken", zap.Int("entries", len(missing)), zap.Error(err))
 	}
 	isMissing := make(map[string]bool, len(missing))

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
@@ -45,7 +45,7 @@ func (u *Service) RetryMany(ctx context.Context, r request.BulkRedrive, deadline
 		}
 		failpoint.At(failpoint.RedriveBatchStored)
 		done.Retried += int64(len(moved))
-		events.Wake(u.js, u.topology)
+		jetstream.Wake(u.js)
 		u.recache(moved)
 	}
 	return done, nil

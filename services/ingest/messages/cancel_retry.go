@@ -9,6 +9,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
@@ -42,7 +44,7 @@ func (u *Service) Retry(ctx context.Context, id message.ID, expiresAt *time.Time
 	m, err := u.store.Redrive(ctx, id, expiresAt)
 	failpoint.At(failpoint.RedriveStored)
 	if err == nil {
-		events.Wake(u.js, u.topology)
+		jetstream.Wake(u.js)
 		u.recache([]message.ID{id})
 	}
 	return m, err
@@ -58,7 +60,7 @@ func (u *Service) Unpark(m message.Message) {
 		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
 		defer cancel()
 		failpoint.At(failpoint.CancelPurging)
-		err := u.topology.RemoveParked(ctx, u.js, m)
+		err := deliveries.RemoveParked(ctx, u.js, m)
 		failpoint.At(failpoint.CancelPurged)
 		if err != nil {
 			u.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))

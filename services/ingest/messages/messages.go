@@ -4,12 +4,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
@@ -22,7 +22,7 @@ type Config struct {
 	Store     *db.Store
 	Composer  events.Composer
 	Announcer *outbox.Publisher
-	JS        jetstream.JetStream
+	JS        *jetstream.Client
 	Topology  events.Topology
 	Cache     *cache.Cache // nil when there is no Redis
 	Log       *zap.Logger
@@ -35,7 +35,7 @@ type Service struct {
 	store     *db.Store
 	composer  events.Composer
 	announcer *outbox.Publisher
-	js        jetstream.JetStream
+	js        *jetstream.Client
 	topology  events.Topology
 	cache     *cache.Cache // nil when there is no Redis
 	log       *zap.Logger

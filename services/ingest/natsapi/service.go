@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/ingest/accept"
@@ -31,7 +33,7 @@ const microDrain = 15 * time.Second
 // microService answers requests over NATS: the bodies and answers of the HTTP
 // routes, without HTTP.
 type microService struct {
-	js         jetstream.JetStream
+	js         *jetstream.Client
 	topology   events.Topology
 	acceptor   *accept.Acceptor
 	messages   *messages.Service
@@ -42,7 +44,7 @@ type microService struct {
 
 // Config are what the micro service works with.
 type Config struct {
-	JS       jetstream.JetStream
+	JS       *jetstream.Client
 	Topology events.Topology
 	Acceptor *accept.Acceptor
 	Messages *messages.Service
@@ -65,10 +67,10 @@ type verb func(data []byte, headers micro.Headers) (answer any, replayed bool, e
 // Run answers until ctx ends, and finishes what it has begun. It works with
 // NATS away too: the subscriptions come with the connection.
 func (s *microService) Run(ctx context.Context) error {
-	requests := events.NewConcurrent(s.js.Conn(), microConcurrency)
+	requests := rpc.NewConcurrent(s.js.Conn(), microConcurrency)
 	registered, err := micro.AddService(s.js.Conn(), micro.Config{
 		Name:        events.MessagesService,
-		Version:     events.ServiceVersion(service.Version()),
+		Version:     rpc.ServiceVersion(service.Version()),
 		Description: "Stores messages and answers questions about them",
 		Metadata:    s.topology.Metadata(),
 	})
@@ -91,13 +93,13 @@ func (s *microService) Run(ctx context.Context) error {
 	return requests.Wait(drain)
 }
 
-func (s *microService) answer(do verb) func([]byte, micro.Headers) events.Answer {
-	return func(data []byte, headers micro.Headers) events.Answer {
+func (s *microService) answer(do verb) func([]byte, micro.Headers) rpc.Answer {
+	return func(data []byte, headers micro.Headers) rpc.Answer {
 		body, replayed, err := s.guard(do, data, headers)
 		if err != nil {
-			return events.Answer{Problem: db.ProblemOf(err)}
+			return rpc.Answer{Problem: db.ProblemOf(err)}
 		}
-		reply := events.Answer{Body: message.EncodeJSON(body)}
+		reply := rpc.Answer{Body: message.EncodeJSON(body)}
 		if replayed {
 			reply.Headers = map[string]string{"Idempotent-Replayed": "true"}
 		}
@@ -124,7 +126,7 @@ func (s *microService) create(data []byte, headers micro.Headers) (answer any, r
 	done, err := s.acceptor.Create(context.Background(), accept.Draft{
 		Body:  data,
 		Scope: accept.NATSScope(s.topology),
-		Key:   accept.KeyHeader{Header: jetstream.MsgIDHeader, Values: headers.Values(jetstream.MsgIDHeader)},
+		Key:   accept.KeyHeader{Header: natsjs.MsgIDHeader, Values: headers.Values(natsjs.MsgIDHeader)},
 		Trace: events.TraceOf(headers),
 	})
 	s.counts.Accepted("micro", done.Repeated, err)

@@ -32,7 +32,7 @@ const (
 )
 
 // publisher publishes entries and waits for their acknowledgement;
-// events.Publisher is the one.
+// jetstream.Publisher is the one.
 type publisher interface {
 	Publish(ctx context.Context, entries []events.Entry) error
 }

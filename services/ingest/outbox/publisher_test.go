@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
 // broker publishes what it is given, as far as it is up.
@@ -94,7 +95,7 @@ func TestAnOwnerPublishesInTimeOrNotAtAll(t *testing.T) {
 func TestNothingPilesUpWhileNATSIsAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := &broker{err: events.ErrUnavailable}
+		b := &broker{err: jetstream.ErrUnavailable}
 		require.Equal(t, maxAnnouncements+500, announceAll(b, 0, maxAnnouncements+500))
 		require.Empty(t, b.deleted)
 	})

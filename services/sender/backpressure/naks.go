@@ -41,7 +41,7 @@ type NakBudget struct {
 }
 
 // UnackedCounter asks the server how many deliveries of all senders are not
-// acknowledged. *events.Queue implements it over NATS.
+// acknowledged. *deliveries.Queue implements it over NATS.
 type UnackedCounter interface {
 	Unacked(ctx context.Context) (int, error)
 }

@@ -9,13 +9,13 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 // Delivery is a delivery that this sender holds.
 type Delivery struct {
-	*events.Copy
+	*deliveries.Copy
 	predecessor *Delivery     // another delivery of the id that was held when this one arrived
 	removed     chan struct{} // closed when the delivery leaves the set
 	begun       bool          // guarded by Set.mu: its attempt has started, so it is not returned
@@ -79,7 +79,7 @@ func (s *Set) Reserve(ctx context.Context) int {
 func (s *Set) Unreserve(n int) { s.free.Release(int64(n)) }
 
 // Add puts a delivery on a reserved place.
-func (s *Set) Add(c *events.Copy) *Delivery {
+func (s *Set) Add(c *deliveries.Copy) *Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := &Delivery{Copy: c, predecessor: s.latest[c.ID], removed: make(chan struct{})}
@@ -113,10 +113,10 @@ func (s *Set) Begin(d *Delivery) bool {
 }
 
 // Held lists all deliveries.
-func (s *Set) Held() []*events.Copy {
+func (s *Set) Held() []*deliveries.Copy {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]*events.Copy, 0, len(s.deliveries))
+	list := make([]*deliveries.Copy, 0, len(s.deliveries))
 	for d := range s.deliveries {
 		list = append(list, d.Copy)
 	}

@@ -8,11 +8,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func deliveryOf(id message.ID) *events.Copy { return &events.Copy{ID: id, First: true} }
+func deliveryOf(id message.ID) *deliveries.Copy { return &deliveries.Copy{ID: id, First: true} }
 
 func TestAFullSetIsRefilledByTheQuarter(t *testing.T) {
 	t.Parallel()

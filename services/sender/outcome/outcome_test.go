@@ -7,7 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
 	"github.com/message-dispatcher/dispatch/services/sender/destination"
@@ -19,12 +20,12 @@ type idle struct{}
 func (idle) Unacked(context.Context) (int, error) { return 0, nil }
 
 // deciding returns a Decider, a delivery and the row of its message.
-func deciding(t *testing.T, edits ...func(*message.Message)) (*Decider, *events.Copy, message.Message) {
+func deciding(t *testing.T, edits ...func(*message.Message)) (*Decider, *deliveries.Copy, message.Message) {
 	t.Helper()
 	naks := backpressure.NewNakBudget(idle{})
 	naks.Ask(t.Context())
-	d := NewDecider(message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}, new(events.Skew), naks)
-	delivery := &events.Copy{ID: message.NewID(time.Now()), ClaimNumber: 7, Delivery: 1, First: true}
+	d := NewDecider(message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}, new(jetstream.Skew), naks)
+	delivery := &deliveries.Copy{ID: message.NewID(time.Now()), ClaimNumber: 7, Delivery: 1, First: true}
 	row := message.Message{ID: delivery.ID, To: "+905551111111", Content: "x", ClaimNumber: 7, Version: 4, Status: message.Queued}
 	for _, edit := range edits {
 		edit(&row)

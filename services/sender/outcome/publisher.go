@@ -18,7 +18,7 @@ const PublishTimeout = 3 * time.Second
 const maxPublishPause = 2 * time.Millisecond
 
 // stream publishes events, waits for their acknowledgement and returns those
-// that had none. events.Publisher implements it over NATS.
+// that had none. jetstream.Publisher implements it over NATS.
 type stream interface {
 	PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error)
 }

@@ -1,0 +1,161 @@
+package deliveries
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
+	"github.com/message-dispatcher/dispatch/pkg/message"
+)
+
+// Copy is one delivery of an id: the right to work on it, for as long as it
+// is held. It is settled once, by Ack, DoubleAck or Nak, or else left to the
+// server, which delivers it anew after its ack wait. All methods are safe for
+// concurrent use.
+type Copy struct {
+	ID          message.ID
+	ClaimNumber message.ClaimNumber // the fencing token that it was published with
+	Delivery    int                 // JetStream's count of its deliveries, from 1
+	// First says that nobody can have had this claim before: who claimed it
+	// published it, and it was never delivered until now.
+	First bool
+
+	sequence uint64
+	stored   time.Time // by the server
+	msg      natsjs.Msg
+
+	nakMargin time.Duration // what must be left of the hold for a nak
+
+	mu      sync.Mutex
+	settled bool
+	until   time.Time // zero, in a Copy that no Queue made: for ever
+}
+
+// naksPerWait is the part of the ack wait that must be left for a nak. A nak
+// that the network delays beyond the end of the hold would take the copy from
+// the sender that has it by then, and the server has no guard against that.
+const naksPerWait = 3
+
+// newCopy reads a copy that is held until then, under an ack wait.
+func newCopy(msg natsjs.Msg, until time.Time, ackWait time.Duration) (*Copy, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
+	}
+	header := msg.Headers()
+	id, claim, err := events.ParseDelivery(msg.Subject(), header.Get(events.HeaderClaim))
+	if err != nil {
+		return nil, err
+	}
+	origin := header.Get(events.HeaderOrigin)
+	return &Copy{
+		ID:          id,
+		ClaimNumber: claim,
+		Delivery:    int(meta.NumDelivered),
+		First:       meta.NumDelivered == 1 && (origin == events.OriginTick || origin == events.OriginArrival),
+		sequence:    meta.Sequence.Stream,
+		stored:      meta.Timestamp,
+		msg:         msg,
+		nakMargin:   ackWait / naksPerWait,
+		until:       until,
+	}, nil
+}
+
+// lapseMargin is the part of the ack wait, counted from its end, in which a
+// copy is no longer begun.
+const lapseMargin = 500 * time.Millisecond
+
+// Lapsed says that the server may have delivered the copy to somebody else by
+// now, because it was cut off, this process stood still, or its machine slept
+// for too long.
+// Then no work may begin on it, and its delivery is not this holder's to end:
+// an ack would take it from the other sender, and a nak could have it
+// delivered a third time, beside the second. Ack, DoubleAck and Nak leave a
+// lapsed copy alone.
+func (c *Copy) Lapsed() bool { return !c.Outlasts(0) }
+
+// Outlasts says that the copy will be held for at least d from now on, even if
+// no sign of life reaches the server any more.
+func (c *Copy) Outlasts(d time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.outlasts(d)
+}
+
+func (c *Copy) outlasts(d time.Duration) bool {
+	return c.until.IsZero() || !jetstream.IsOver(c.until.Add(-lapseMargin-d), time.Now())
+}
+
+// Ack takes the copy off the queue. That the server has it is not known: one
+// that got lost is delivered once more.
+func (c *Copy) Ack() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.outlasts(0) {
+		return c.settle(nil)
+	}
+	return c.settle(c.msg.Ack())
+}
+
+// DoubleAck takes the copy off the queue and returns when the server has
+// confirmed it. It may be called again after an error.
+func (c *Copy) DoubleAck(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.outlasts(0) {
+		return c.settle(nil)
+	}
+	return c.settle(c.msg.DoubleAck(ctx))
+}
+
+// Nak gives the copy back, to be delivered anew after the delay. One whose
+// hold is nearly over is left to the server, which delivers it soon: a nak
+// that arrived late would take it from another sender.
+func (c *Copy) Nak(delay time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.outlasts(c.nakMargin) {
+		return c.settle(nil)
+	}
+	if delay <= 0 {
+		return c.settle(c.msg.Nak())
+	}
+	return c.settle(c.msg.NakWithDelay(delay))
+}
+
+func (c *Copy) settle(err error) error {
+	if err != nil {
+		return fmt.Errorf("settle copy of message %s: %w", c.ID, err)
+	}
+	c.settled = true
+	return nil
+}
+
+// inProgress renews the hold, unless the copy is settled or just being so (a
+// sign of life that comes after a nak would undo its delay), or has lapsed:
+// somebody else may hold it then.
+func (c *Copy) inProgress() (done bool, err error) {
+	if !c.mu.TryLock() {
+		return true, nil
+	}
+	defer c.mu.Unlock()
+	if c.settled || !c.outlasts(0) {
+		return true, nil
+	}
+	return false, c.msg.InProgress()
+}
+
+// extend notes that the server has had the sign of life. If that took so long
+// that the copy has lapsed, it may have come too late.
+func (c *Copy) extend(until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outlasts(0) {
+		c.until = until
+	}
+}
