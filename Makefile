@@ -6,8 +6,8 @@ MODULE      := github.com/message-dispatcher/dispatch
 VERSION      = $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 MODULE_DIRS := . ./test
 
-# Tools are built from source in pinned versions, and the version is part of the
-# file's name: a new pin builds a new file, an old one stays as it is.
+# Tools are built from source in pinned versions. The version is part of the
+# file name, so a new pin builds a new file.
 GOLANGCI_LINT_VERSION := v2.15.0
 SQLC_VERSION          := v1.31.1
 GOVULNCHECK_VERSION   := v1.9.0
@@ -31,7 +31,7 @@ TESTFLAGS ?=
 PKGS      ?= work
 
 # The version comes from git describe. Go's own stamp adds nothing, and fails
-# where the checkout belongs to another user (containers, CI).
+# if the checkout belongs to another user (containers, CI).
 GOFLAGS ?= -buildvcs=false
 export GOFLAGS
 
@@ -47,7 +47,7 @@ run: ## Install what is missing, build, and run everything on this machine
 	@$(MAKE) --no-print-directory build
 	bin/dispatch up $(ARGS)
 
-# A pace to watch: a batch every two seconds. What the environment sets wins.
+# A pace to watch: a batch every two seconds. The environment overrides it.
 DEV := PROCESSING_INTERVAL=$${PROCESSING_INTERVAL-2s} BATCH_SIZE=$${BATCH_SIZE-10}
 
 dev: ## Like run, at a faster pace
@@ -102,7 +102,7 @@ test-integration: ## Run the tests on real Postgres, NATS and Redis, with the ra
 	@scripts/deps test
 	$(RACED) $$($(WITH_IMPORTS) | grep -E '$(SERVERS)' | cut -d' ' -f1)
 
-# Reproduce a schedule with the SEED that a run prints; 0 is another one each time.
+# SEED repeats the disturbances of a run that printed it; 0 is another one each time.
 DURATION ?= 10m
 SEED     ?= 0
 INTERVAL ?= 1s
@@ -121,7 +121,7 @@ bench: ## Measure the hot paths: time and allocations, as benchstat reads them (
 	@scripts/deps test >&2
 	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) -benchtime $(BENCHTIME) -timeout 60m $(TESTFLAGS) $(BENCHED)
 
-test-coverage: ## Run every test and tell how much of the code they reach (bin/coverage.out)
+test-coverage: ## Run every test and show how much of the code they reach (bin/coverage.out)
 	@scripts/deps test
 	@mkdir -p bin
 	CGO_ENABLED=0 go test -short -timeout 15m -coverpkg=$(MODULE)/... -coverprofile=bin/coverage.out $(TESTFLAGS) $(PKGS)
@@ -150,7 +150,7 @@ fmt: $(GOLANGCI_LINT) ## Format all Go code
 vet: ## Run go vet over every module
 	go vet work
 
-generate: $(SQLC) ## Write generated code anew: the queries (sqlc), then every go:generate line
+generate: $(SQLC) ## Write generated code: the queries (sqlc), then every go:generate line
 	cd pkg/db && $(SQLC) generate
 	go generate work
 
@@ -172,10 +172,10 @@ vuln: $(GOVULNCHECK) ## Look for known vulnerabilities (before a release; needs 
 migrate-up: build ## Bring the schema of DATABASE_URL up to date
 	@bin/dispatch migrate up
 
-migrate-down: build ## Take the last step of the schema back; ARGS=--yes also if data goes with it
+migrate-down: build ## Take back the last migration; ARGS=--yes also if data is lost with it
 	@bin/dispatch migrate down $(ARGS)
 
-migrate-create: ## Make the two files of the next step of the schema: NAME=add_something
+migrate-create: ## Make the two files of the next migration: NAME=add_something
 	@scripts/migration '$(NAME)'
 
 docker-build: ## Build the container image message-dispatcher
@@ -195,7 +195,7 @@ release: $(GORELEASER) $(SYFT) ## Build archives, checksums, SBOMs, deb and rpm 
 clean: dev-down ## Remove everything built, the tools too; data stays
 	rm -rf bin dist
 
-# go install can't name its file, so each tool is installed beside and moved.
+# go install cannot name its file, so each tool is installed and then renamed.
 # CGO_ENABLED=0: no tool needs a C compiler.
 define install_tool
 	@mkdir -p $(TOOLS)
