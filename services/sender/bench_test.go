@@ -50,9 +50,9 @@ func BenchmarkAttempt(b *testing.B) {
 			began := processorTime(b)
 			for b.Loop() {
 				for _, s := range stages {
-					require.Equal(b, next, s.run(b.Context(), d))
+					s.run(b.Context(), d)
 				}
-				require.Equal(b, message.Delivered, d.result.Class, d.result.Text)
+				require.Equal(b, message.Delivered, d.result.Class)
 			}
 			b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
 		})

@@ -51,7 +51,7 @@ func New(s Settings) (*Destination, error) {
 // Request returns the request that delivers a message: the nth attempt, signed
 // for this time.
 func (d *Destination) Request(m message.Message, number int, at time.Time) transport.Request {
-	header, id, body := make(http.Header, len(d.headers)+10), m.ID.String(), requestBody(m)
+	header, id, body := http.Header{}, m.ID.String(), requestBody(m)
 	header.Set("Content-Type", "application/json")
 	header.Set("User-Agent", "message-dispatcher/"+service.Version())
 	header.Set("Accept-Encoding", "identity")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,10 +74,12 @@ func (c *Client) Send(ctx context.Context, r transport.Request) (transport.Respo
 // takes a request with such a header for one that it may repeat, and sends a
 // POST again by itself when an idle connection breaks before the response.
 func hideFromNetHTTP(header http.Header) {
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-		if values, ok := header[name]; ok {
-			delete(header, name)
-			header[strings.ToLower(name)] = values
+	for _, name := range []struct{ canonical, hidden string }{
+		{"Idempotency-Key", "idempotency-key"}, {"X-Idempotency-Key", "x-idempotency-key"},
+	} {
+		if values, ok := header[name.canonical]; ok {
+			delete(header, name.canonical)
+			header[name.hidden] = values
 		}
 	}
 }
