@@ -135,8 +135,8 @@ const (
 	// RetentionStep lies between the commit that deletes what is past its
 	// retention and the next step of the walk.
 	RetentionStep Point = "dispatcher.retention-step"
-	// CountsFolded lies between the commit that sums up the counts and the next
-	// turn of the count folder.
+	// CountsFolded lies between the commit that folds the counts and the next
+	// round.
 	CountsFolded Point = "dispatcher.counts-folded"
 )
 
