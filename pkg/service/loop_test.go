@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
@@ -76,4 +77,13 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 		assert.Equal(t, time.Minute, time.Since(began))
 		assert.False(t, Sleep(ctx, 0))
 	})
+}
+
+func TestJitterStaysWithinHalfAndWhole(t *testing.T) {
+	t.Parallel()
+	for range 1000 {
+		d := Jitter(time.Second)
+		require.GreaterOrEqual(t, d, time.Second/2)
+		require.LessOrEqual(t, d, time.Second)
+	}
 }

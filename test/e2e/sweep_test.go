@@ -32,7 +32,7 @@ func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 		}
 		defer response.Body.Close()
 		text, err := io.ReadAll(response.Body)
-		return err == nil && strings.Contains(string(text), `dispatch_dispatcher_leases_total{found="lost"} 1200`+"\n")
+		return err == nil && strings.Contains(string(text), `dispatch_dispatcher_expired_leases_total{found="lost"} 1200`+"\n")
 	}, patience, 5*time.Millisecond)
 
 	_, err = w.store.SetRunning(t.Context(), true)

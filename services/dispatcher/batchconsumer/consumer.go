@@ -1,3 +1,5 @@
+// Package batchconsumer takes batches from a durable JetStream consumer and
+// keeps them from being redelivered while they are processed.
 package batchconsumer
 
 import (
@@ -14,177 +16,163 @@ import (
 )
 
 const (
-	// feedWait is how long one request for the next message waits, and feedSoon
-	// one for all that are there.
-	feedWait = 2 * time.Second
-	feedSoon = 2 * time.Millisecond
-	// feedBytes is how much is taken at once: more than that may break the
-	// connection, which has to take it in before its next sign of life.
-	feedBytes = 8 << 20
-	// holdEvery is how often the server is told that what is in hand is being
-	// worked on: well within the consumers' ack wait.
-	holdEvery = 4 * time.Second
+	// firstWait is how long a request waits for a first message. restWait is
+	// for a request that takes only what is there.
+	firstWait = 2 * time.Second
+	restWait  = 2 * time.Millisecond
+	// maxBytes bounds a batch. The connection reads a whole batch before the
+	// next ping; a larger one might break it.
+	maxBytes = 8 << 20
 )
 
-// Consumer takes messages from a durable consumer, batch by batch. Nothing
-// is fetched ahead, so that everything that the server has handed out is in
-// the hands of whoever can keep it alive. It belongs to one goroutine.
+// Consumer fetches messages in batches. It fetches nothing ahead, so the caller
+// holds every message that the server has delivered, and can keep it alive with
+// Hold. A Consumer belongs to one goroutine.
 type Consumer struct {
 	component.Base
 	stream   string
 	durable  string
-	most     int             // taken at once
-	consumer natsjs.Consumer // nil: to be looked up
+	maxCount int
+	consumer jetstream.Consumer // nil: to be looked up
 
-	// The message that came last, by which a stream is known to be the same
-	// after the connection was lost.
-	session uint64 // reconnects until then
-	last    uint64
-	lastID  string
+	// The newest message so far. After a reconnect it shows whether the stream
+	// is still the same.
+	reconnects uint64 // of the connection, at the last check
+	lastSeq    uint64
+	lastMsgID  string
 }
 
-// NewConsumer returns one that takes up to a number of messages at once from a
-// durable consumer of a stream.
-func NewConsumer(base component.Base, stream, durable string, most int) *Consumer {
-	return &Consumer{Base: base, stream: stream, durable: durable, most: most}
+// New returns a Consumer that takes up to maxCount messages, or 8 MiB, at once
+// from a durable consumer of a stream.
+func New(base component.Base, stream, durable string, maxCount int) *Consumer {
+	return &Consumer{Base: base, stream: stream, durable: durable, maxCount: maxCount}
 }
 
-// Renew has the durable consumer looked up again: it was made anew.
-func (f *Consumer) Renew() { f.consumer = nil }
+// Reset forgets the durable consumer, because it was created again.
+func (c *Consumer) Reset() { c.consumer = nil }
 
-// Next returns what there is, up to the most; when there is none it
-// waits for the first. It returns none when nothing came for a while. What
-// comes with an error counts all the same.
-func (f *Consumer) Next(ctx context.Context) ([]natsjs.Msg, error) {
-	batch, err := f.next(ctx)
-	f.remember(batch)
+// Next returns the messages that are there. If there are none, it waits 2 s for
+// the first one; no message is not an error. A batch that comes with an error is
+// valid and must be processed.
+func (c *Consumer) Next(ctx context.Context) ([]jetstream.Msg, error) {
+	batch, err := c.next(ctx)
+	c.remember(batch)
 	if err != nil {
-		f.consumer = nil // look it up anew: it may have been made anew
-		return batch, fmt.Errorf("fetch from %s for %s: %w", f.stream, f.durable, err)
+		c.Reset() // the durable consumer may have been created again
+		return batch, fmt.Errorf("fetch from %s for %s: %w", c.stream, c.durable, err)
 	}
 	return batch, nil
 }
 
-func (f *Consumer) next(ctx context.Context) ([]natsjs.Msg, error) {
-	if err := jetstream.Connected(f.JS.Conn()); err != nil {
+func (c *Consumer) next(ctx context.Context) ([]jetstream.Msg, error) {
+	if err := events.Connected(c.JS.Conn()); err != nil {
 		return nil, err
 	}
-	if err := f.recognise(ctx); err != nil {
+	if err := c.checkStream(ctx); err != nil {
 		return nil, err
 	}
-	if f.consumer == nil {
-		ask, cancel := context.WithTimeout(ctx, component.AskTimeout)
-		defer cancel()
-		consumer, err := f.JS.Consumer(ask, f.stream, f.durable)
-		if err != nil {
-			return nil, err
-		}
-		f.consumer = consumer
+	if err := c.lookUp(ctx); err != nil {
+		return nil, err
 	}
-	batch, err := f.take(f.most)
+	batch, err := c.fetchAvailable(c.maxCount)
 	if err != nil || len(batch) > 0 {
 		return batch, err
 	}
-	wait, cancel := context.WithTimeout(ctx, feedWait)
-	defer cancel()
-	answer, err := f.consumer.Fetch(1, natsjs.FetchContext(wait))
-	if err != nil {
-		return nil, err
-	}
-	first, err := collect(answer)
-	if len(first) == 0 || err != nil {
-		if wait.Err() != nil {
-			err = nil // nothing came
-		}
+	first, err := c.fetchFirst(ctx)
+	if err != nil || len(first) == 0 {
 		return first, err
 	}
-	rest, err := f.take(f.most - 1)
+	rest, err := c.fetchAvailable(c.maxCount - 1)
 	return append(first, rest...), err
 }
 
-// remember notes the last message of a batch.
-func (f *Consumer) remember(batch []natsjs.Msg) {
+func (c *Consumer) lookUp(ctx context.Context) error {
+	if c.consumer != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, component.NATSTimeout)
+	defer cancel()
+	consumer, err := c.JS.Consumer(ctx, c.stream, c.durable)
+	if err != nil {
+		return err
+	}
+	c.consumer = consumer
+	return nil
+}
+
+// fetchFirst waits for one message, of any size.
+func (c *Consumer) fetchFirst(ctx context.Context) ([]jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, firstWait)
+	defer cancel()
+	fetched, err := c.consumer.Fetch(1, jetstream.FetchContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	first, err := collect(fetched)
+	if ctx.Err() != nil {
+		err = nil // no more arrived in time
+	}
+	return first, err
+}
+
+// fetchAvailable returns what is there now, up to limit messages and maxBytes. A
+// message larger than maxBytes is not among them; fetchFirst takes it.
+func (c *Consumer) fetchAvailable(limit int) ([]jetstream.Msg, error) {
+	fetched, err := c.consumer.Fetch(limit, jetstream.FetchMaxBytes(maxBytes), jetstream.FetchMaxWait(restWait))
+	if err != nil {
+		return nil, err
+	}
+	return collect(fetched)
+}
+
+func collect(fetched jetstream.MessageBatch) ([]jetstream.Msg, error) {
+	var batch []jetstream.Msg
+	for msg := range fetched.Messages() {
+		batch = append(batch, msg)
+	}
+	if err := fetched.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
+		return batch, err
+	}
+	return batch, nil
+}
+
+// remember keeps the newest message of a batch.
+func (c *Consumer) remember(batch []jetstream.Msg) {
 	for _, msg := range batch {
-		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream > f.last {
-			f.last, f.lastID = meta.Sequence.Stream, msg.Headers().Get(natsjs.MsgIDHeader)
+		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream > c.lastSeq {
+			c.lastSeq, c.lastMsgID = meta.Sequence.Stream, msg.Headers().Get(jetstream.MsgIDHeader)
 		}
 	}
 }
 
-// recognise makes sure after a reconnect that the stream still holds the message
-// that came last. If not, it was put back to what it held before, and what it
-// has taken since would be passed over: then the consumer begins once more.
-func (f *Consumer) recognise(ctx context.Context) error {
-	session := f.JS.Conn().Stats().Reconnects
-	if session == f.session || f.last == 0 {
-		f.session = session
+// checkStream checks after a reconnect that the stream still holds the newest
+// message so far. If it does not, the stream was restored to an earlier state,
+// and the durable consumer would skip what was stored since. Then the consumer
+// starts again.
+func (c *Consumer) checkStream(ctx context.Context) error {
+	reconnects := c.JS.Conn().Stats().Reconnects
+	if reconnects == c.reconnects || c.lastSeq == 0 {
+		c.reconnects = reconnects
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
 	defer cancel()
-	stream, err := f.JS.Stream(ctx, f.stream)
+	stream, err := c.JS.Stream(ctx, c.stream)
 	if err != nil {
 		return err
 	}
-	msg, err := stream.GetMsg(ctx, f.last)
+	msg, err := stream.GetMsg(ctx, c.lastSeq)
 	switch {
-	case err == nil && msg.Header.Get(natsjs.MsgIDHeader) == f.lastID:
-	case err != nil && !errors.Is(err, natsjs.ErrMsgNotFound):
+	case err == nil && msg.Header.Get(jetstream.MsgIDHeader) == c.lastMsgID:
+	case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
 		return err
-	case err != nil && stream.CachedInfo().State.FirstSeq > f.last: // it is too old to be kept
+	case err != nil && stream.CachedInfo().State.FirstSeq > c.lastSeq: // the stream dropped it because of its age
 	default:
-		if _, err := streams.Realign(ctx, f.JS, f.stream, f.durable); err != nil {
+		if _, err := c.Topology.Realign(ctx, c.JS, c.stream, c.durable); err != nil {
 			return err
 		}
-		f.last, f.lastID = 0, ""
+		c.lastSeq, c.lastMsgID = 0, ""
 	}
-	f.session = session
+	c.reconnects = reconnects
 	return nil
 }
-
-// take returns what is there at this moment, up to so many messages or
-// feedBytes. What is larger than that by itself is not among it; next asks for
-// one message whatever its size.
-func (f *Consumer) take(limit int) ([]natsjs.Msg, error) {
-	answer, err := f.consumer.Fetch(limit, natsjs.FetchMaxBytes(feedBytes), natsjs.FetchMaxWait(feedSoon))
-	if err != nil {
-		return nil, err
-	}
-	return collect(answer)
-}
-
-func collect(answer natsjs.MessageBatch) ([]natsjs.Msg, error) {
-	var batch []natsjs.Msg
-	for msg := range answer.Messages() {
-		batch = append(batch, msg)
-	}
-	if err := answer.Error(); err != nil && !errors.Is(err, natsjs.ErrNoMessages) {
-		return batch, err
-	}
-	return batch, nil
-}
-
-// Hold keeps messages from being handed out again, until release is called.
-func Hold(batch []natsjs.Msg) (release func()) {
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		ticks := time.NewTicker(holdEvery)
-		defer ticks.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-ticks.C:
-			}
-			for _, msg := range batch {
-				_ = msg.InProgress() // without it the message comes again, which is harmless
-			}
-		}
-	}()
-	return func() { close(stop); <-stopped }
-}
-
-// Ack ends a message that is done with. One whose end gets lost comes
-// again, and changes nothing then.
-func Ack(msg natsjs.Msg) { _ = msg.Ack() }

@@ -2,53 +2,75 @@ package component
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// The pauses between two tries, doubled from the first to the longest.
+// Time limits that several components share.
 const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = 2 * time.Second
+	// PublishTimeout is how long the process that wrote an outbox row may
+	// publish it.
+	PublishTimeout = db.PublishDeadline
+	// StoreTimeout bounds one call to Postgres, NATSTimeout one to NATS.
+	StoreTimeout = 5 * time.Second
+	NATSTimeout  = 2 * time.Second
+	// RecordTimeout bounds the recording of one batch of outcomes,
+	// RecorderTimeout a wait for the recorder.
+	RecordTimeout   = 10 * time.Second
+	RecorderTimeout = 10 * time.Second
 )
 
-// Retry calls try until it succeeds, Postgres refuses the data, or ctx is
-// over; it returns the last error. A try that has begun is not ended by ctx,
-// only by its own time.
-func Retry(ctx context.Context, each time.Duration, t *service.FailureTracker, try func(context.Context) error) error {
-	for wait := firstPause; ; wait = min(2*wait, longestPause) {
-		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), each)
-		err := try(once)
-		cancel()
-		if err == nil || db.BadData(err) {
-			t.Report(nil)
-			return err
-		}
-		t.Report(err)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(Jitter(wait)):
-		}
+// MaxQueued is how many ids of a destination may be on the work queue. In
+// continuous mode there is no tick while there are more.
+const MaxQueued = 10_000
+
+// The pauses between two tries of Retry. Each is twice as long as the one
+// before.
+const (
+	firstBackoff   = 50 * time.Millisecond
+	longestBackoff = 2 * time.Second
+)
+
+// Retry calls try until it succeeds, until Postgres refuses the data, or until
+// ctx ends. It returns the last error. The end of ctx does not interrupt a try
+// that has begun; only timeout does. failures is told the result of each try.
+func Retry(ctx context.Context, timeout time.Duration, failures *service.FailureTracker, try func(context.Context) error) error {
+	retry := service.Retry{
+		First: firstBackoff, Longest: longestBackoff, Try: timeout, FinishTry: true, Final: db.BadData, Report: failures.Report,
 	}
+	err := retry.Do(ctx, try)
+	if err == nil || db.BadData(err) {
+		failures.Report(nil)
+	}
+	return err
 }
 
-// Rest waits as long as the work took, and no longer than the bound. What
-// comes meanwhile is dealt with together: under load, when a batch takes
-// long, the batches grow, and each message costs less; a lone message after
-// a quiet time waits for nothing.
-func Rest(ctx context.Context, took, bound time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(min(took, bound)):
+// AwaitRecorder returns when the recorder has recorded everything that EVENTS
+// holds now. It fails after RecorderTimeout.
+func (b Base) AwaitRecorder(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, RecorderTimeout)
+	defer cancel()
+	last, err := b.Positions.Last(ctx)
+	if err != nil {
+		return err
 	}
+	return b.Positions.AwaitRecorded(ctx, last)
 }
 
-// Jitter returns a duration between d/2 and d, so that several dispatchers
-// don't do everything at the same moment.
-func Jitter(d time.Duration) time.Duration {
-	return d/2 + rand.N(d/2+1)
+// LoopConnected is loop.Run for a turn that needs NATS. It skips the turn while
+// the connection is down, because the health of NATS itself reports that.
+func (b Base) LoopConnected(ctx context.Context, loop service.Loop, turn func(context.Context) error) error {
+	failures := loop.Failures
+	loop.Failures = nil
+	return loop.Run(ctx, func(ctx context.Context) error {
+		if !b.JS.Conn().IsConnected() {
+			return nil
+		}
+		if err := turn(ctx); ctx.Err() == nil {
+			failures.Report(err)
+		}
+		return nil
+	})
 }

@@ -17,10 +17,10 @@ import (
 
 var errAway = errors.New("dial postgres://u:p@h: refused")
 
-func TestRetryGoesOnUntilItIsDoneOrTold(t *testing.T) {
+func TestRetryContinuesUntilItSucceedsOrIsStopped(t *testing.T) {
 	t.Parallel()
 	quiet := service.NewFailureTracker(zap.NewNop(), "test")
-	t.Run("until it is there", func(t *testing.T) {
+	t.Run("until it succeeds", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
@@ -34,7 +34,7 @@ func TestRetryGoesOnUntilItIsDoneOrTold(t *testing.T) {
 			assert.Equal(t, 10, tries)
 		})
 	})
-	t.Run("a stop ends the waiting, not the try", func(t *testing.T) {
+	t.Run("the end of the context ends the wait, not the try", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -48,13 +48,4 @@ func TestRetryGoesOnUntilItIsDoneOrTold(t *testing.T) {
 			require.True(t, db.Unavailable(err))
 		})
 	})
-}
-
-func TestJitterStaysWithinHalfAndWhole(t *testing.T) {
-	t.Parallel()
-	for range 1000 {
-		d := Jitter(time.Second)
-		require.GreaterOrEqual(t, d, time.Second/2)
-		require.LessOrEqual(t, d, time.Second)
-	}
 }

@@ -15,103 +15,112 @@ import (
 )
 
 const (
-	// alignEvery is how often the consumers are compared with their streams,
-	// besides after every reconnect, and alignLook how soon that is noticed.
-	alignEvery = 5 * time.Second
-	alignLook  = 500 * time.Millisecond
+	// compareEvery is how often consumers are compared with their streams. They
+	// are also compared after each reconnect.
+	compareEvery = 5 * time.Second
+	// checkEvery is how soon a reconnect is noticed.
+	checkEvery = 500 * time.Millisecond
 )
 
-// ConsumerRepair has consumers begin once more whose stream lost its end: JetStream
-// acknowledges before it syncs, so that a power cut takes the last moments of
-// a stream, and a broken file as much as lies behind the break. The server
-// notices that only for streams on one server, and only at its start.
+// ConsumerRepair restarts consumers whose stream has lost its end.
+//
+// JetStream acknowledges a message before it syncs the file. A power cut loses
+// the last moments of a stream; a damaged file loses everything after the
+// damage. The stream then reuses the numbers, and a consumer that is ahead
+// would skip them. The server notices that only for streams on one server, and
+// only when it starts.
 type ConsumerRepair struct {
 	component.Base
-	trouble *service.FailureTracker
+	failures *service.FailureTracker
 
-	suspects map[string]uint64   // what was out of step at the last look, and what it was given last
-	orphans  map[uint64]struct{} // copies that nobody is given, as of the last look
+	// Findings of the last comparison. They are repaired if the next one finds
+	// them too, because the leader of a stream may still be catching up.
+	ahead    map[string]uint64   // consumers ahead of their stream: the number delivered last
+	orphaned map[uint64]struct{} // messages on the work queue that no consumer delivers
+	compared time.Time           // when there was a comparison without an error; zero: never
+	session  uint64              // reconnects until then
 }
 
-// NewConsumerRepair returns one that has compared nothing yet.
+// NewConsumerRepair returns a ConsumerRepair.
 func NewConsumerRepair(base component.Base) *ConsumerRepair {
 	return &ConsumerRepair{
-		Base:    base,
-		trouble: base.Watch("consumer repair", service.StateDegraded, "comparing consumers with their streams"),
+		Base:     base,
+		failures: base.Track("consumer repair", service.StateDegraded, "comparing consumers with their streams"),
 	}
 }
 
-// Run compares until ctx ends.
-func (a *ConsumerRepair) Run(ctx context.Context) error {
-	var compared time.Time
-	var session uint64
-	for {
-		reconnects := a.JS.Conn().Stats().Reconnects
-		if a.JS.Conn().IsConnected() && (reconnects != session || len(a.suspects)+len(a.orphans) > 0 || time.Since(compared) >= alignEvery) {
-			err := errors.Join(a.compare(ctx), a.clear(ctx))
-			if ctx.Err() == nil {
-				a.trouble.Report(err)
-			}
-			if err == nil {
-				compared, session = time.Now(), reconnects
-			}
-		}
-		select {
-		case <-ctx.Done():
+// Run compares and repairs until ctx ends.
+func (c *ConsumerRepair) Run(ctx context.Context) error {
+	loop := service.Loop{Every: checkEvery, Immediately: true}
+	return loop.Run(ctx, func(ctx context.Context) error {
+		reconnects := c.JS.Conn().Stats().Reconnects
+		if !c.JS.Conn().IsConnected() || !c.due(reconnects) {
 			return nil
-		case <-time.After(component.Jitter(alignLook)):
 		}
-	}
+		err := errors.Join(c.repairConsumers(ctx), c.removeOrphans(ctx))
+		if ctx.Err() == nil {
+			c.failures.Report(err)
+		}
+		if err == nil {
+			c.compared, c.session = time.Now(), reconnects
+		}
+		return nil
+	})
 }
 
-// clear takes copies off the work queue that are there at two looks though the
-// senders have acknowledged them.
-func (a *ConsumerRepair) clear(ctx context.Context) error {
+// due says whether it is time to compare.
+func (c *ConsumerRepair) due(reconnects uint64) bool {
+	return reconnects != c.session || len(c.ahead)+len(c.orphaned) > 0 || time.Since(c.compared) >= compareEvery
+}
+
+// repairConsumers restarts the consumers that two comparisons in a row found
+// ahead of their stream.
+func (c *ConsumerRepair) repairConsumers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
 	defer cancel()
-	list, err := deliveries.Orphans(ctx, a.JS, message.DefaultDestination)
+	list, err := c.Topology.Misaligned(ctx, c.JS, []string{message.DefaultDestination})
 	if err != nil {
 		return err
 	}
-	seen := make(map[uint64]struct{}, len(list))
-	for _, sequence := range list {
-		if _, suspected := a.orphans[sequence]; !suspected {
-			seen[sequence] = struct{}{}
-			continue
-		}
-		if err := deliveries.RemoveOrphan(ctx, a.JS, sequence); err != nil {
-			return err
-		}
-		a.Log.Warn("took a copy off the queue that nobody is given", zap.Uint64("sequence", sequence))
-	}
-	a.orphans = seen
-	return nil
-}
-
-// compare realigns what is out of step at two looks: a stream in a cluster may
-// have a leader that is still catching up.
-func (a *ConsumerRepair) compare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
-	defer cancel()
-	list, err := streams.FindMisaligned(ctx, a.JS, []string{message.DefaultDestination})
-	if err != nil {
-		return err
-	}
-	seen := make(map[string]uint64, len(list))
+	found := make(map[string]uint64, len(list))
 	for _, m := range list {
 		name := m.Stream + " " + m.Consumer
-		if before, suspected := a.suspects[name]; !suspected || before != m.Delivered {
-			seen[name] = m.Delivered
+		if before, again := c.ahead[name]; !again || before != m.Delivered {
+			found[name] = m.Delivered
 			continue
 		}
-		from, err := streams.Realign(ctx, a.JS, m.Stream, m.Consumer)
+		from, err := c.Topology.Realign(ctx, c.JS, m.Stream, m.Consumer)
 		if err != nil {
 			return err
 		}
-		a.Log.Warn("a stream has lost its end; its consumer begins once more",
+		c.Log.Warn("restarted a consumer, because its stream has lost its end",
 			zap.String("stream", m.Stream), zap.String("consumer", m.Consumer),
 			zap.Uint64("delivered", m.Delivered), zap.Uint64("last", m.Last), zap.Uint64("from", from))
 	}
-	a.suspects = seen
+	c.ahead = found
+	return nil
+}
+
+// removeOrphans removes the messages from the work queue that two comparisons
+// in a row found there although the senders have acknowledged them.
+func (c *ConsumerRepair) removeOrphans(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
+	defer cancel()
+	list, err := c.Topology.Orphans(ctx, c.JS, message.DefaultDestination)
+	if err != nil {
+		return err
+	}
+	found := make(map[uint64]struct{}, len(list))
+	for _, sequence := range list {
+		if _, again := c.orphaned[sequence]; !again {
+			found[sequence] = struct{}{}
+			continue
+		}
+		if err := c.Topology.RemoveOrphan(ctx, c.JS, sequence); err != nil {
+			return err
+		}
+		c.Log.Warn("removed an id from the work queue that no consumer delivers", zap.Uint64("sequence", sequence))
+	}
+	c.orphaned = found
 	return nil
 }

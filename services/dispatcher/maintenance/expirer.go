@@ -13,48 +13,39 @@ import (
 	"github.com/message-dispatcher/dispatch/services/dispatcher/outbox"
 )
 
-// expireEvery is how often it is looked for messages to expire, and expireBatch
-// how many are expired at once.
 const (
+	// expireEvery is how often the expirer looks for messages to expire.
 	expireEvery = time.Second
+	// expireBatch is how many messages it expires at once.
 	expireBatch = 1000
 )
 
-// Expirer expires what was not sent in time. It works without NATS.
+// Expirer expires waiting messages whose expiresAt has passed. A message that
+// is on the work queue is expired by its sender. The Expirer works without
+// NATS.
 type Expirer struct {
 	component.Base
-	outbox  outbox.Publisher
-	expired prometheus.Counter
-	trouble *service.FailureTracker
+	outbox   outbox.Publisher
+	expired  prometheus.Counter
+	failures *service.FailureTracker
 }
 
-// NewExpirer returns one that is ready to run.
+// NewExpirer returns an Expirer.
 func NewExpirer(base component.Base) *Expirer {
 	return &Expirer{
-		Base:    base,
-		outbox:  outbox.NewPublisher(base),
-		expired: base.Counter("expired_messages_total", "Messages that this dispatcher expired before they were emitted."),
-		trouble: base.Watch("expirer", service.StateDegraded, "expiring messages"),
+		Base:     base,
+		outbox:   outbox.NewPublisher(base),
+		expired:  base.Counter("expired_messages_total", "Messages that this dispatcher expired before they were emitted."),
+		failures: base.Track("expirer", service.StateDegraded, "expiring messages"),
 	}
 }
 
 // Run expires until ctx ends.
 func (e *Expirer) Run(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(component.Jitter(expireEvery)):
-		}
-		err := e.expire(ctx)
-		if ctx.Err() == nil {
-			e.trouble.Report(err)
-		}
-	}
+	return service.Loop{Every: expireEvery, Failures: e.failures}.Run(ctx, e.expire)
 }
 
-// expire expires PENDING messages whose expiresAt is over. For those that
-// are emitted already, the senders look.
+// expire expires all messages that are due, batch by batch.
 func (e *Expirer) expire(ctx context.Context) error {
 	for ctx.Err() == nil {
 		n, err := e.batch(ctx)
@@ -65,17 +56,19 @@ func (e *Expirer) expire(ctx context.Context) error {
 	return nil
 }
 
+// batch expires the next messages and publishes their events. It is not
+// interrupted by ctx, so that what it commits is published at once.
 func (e *Expirer) batch(ctx context.Context) (int, error) {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), component.PublishTimeout)
 	defer cancel()
-	moved, outboxID, err := e.Store.ExpireDue(bounded, expireBatch, func(moved []message.Message) []byte {
-		return events.Encode(e.Composer.Moved(message.EventExpired, moved))
+	expired, outboxID, err := e.Store.ExpireDue(bounded, expireBatch, func(expired []message.Message) []byte {
+		return events.Encode(e.Composer.Moved(message.EventExpired, expired))
 	})
 	if err != nil {
 		return 0, err
 	}
-	e.outbox.Publish(ctx, began, outboxID, e.Composer.Moved(message.EventExpired, moved))
-	e.expired.Add(float64(len(moved)))
-	return len(moved), nil
+	e.outbox.Publish(ctx, began, outboxID, e.Composer.Moved(message.EventExpired, expired))
+	e.expired.Add(float64(len(expired)))
+	return len(expired), nil
 }

@@ -13,56 +13,50 @@ import (
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
 
-// orphansEvery is the time between two walks along all attempts.
+// orphansEvery is the time between two complete walks along all attempts.
 const orphansEvery = 24 * time.Hour
 
-// OrphanSweep deletes attempts whose message is gone: nothing else would find
-// them. It walks as the retention does, once at the start and then daily, and
-// also where RETENTION is 0.
+// OrphanSweep deletes attempts whose message is gone. Nothing else would find
+// them. It walks like Retention, at the start and then daily, and also where
+// RETENTION is 0.
 type OrphanSweep struct {
 	component.Base
-	deleted *prometheus.CounterVec
-	trouble *service.FailureTracker
+	deleted  *prometheus.CounterVec
+	failures *service.FailureTracker
 }
 
-// NewOrphanSweep returns one that has looked at nothing yet.
+// NewOrphanSweep returns an OrphanSweep. deleted is the counter made by
+// DeletedRows.
 func NewOrphanSweep(base component.Base, deleted *prometheus.CounterVec) *OrphanSweep {
-	return &OrphanSweep{Base: base, deleted: deleted, trouble: base.Watch("orphans", service.StateDegraded, "deleting attempts whose message is gone")}
+	return &OrphanSweep{Base: base, deleted: deleted, failures: base.Track("orphans", service.StateDegraded, "deleting attempts whose message is gone")}
 }
 
-// Run sweeps until ctx ends.
+// Run deletes until ctx ends.
 func (o *OrphanSweep) Run(ctx context.Context) error {
-	for {
-		attempts, whole, err := o.walk(ctx)
+	loop := service.Loop{Immediately: true, Failures: o.failures}
+	return loop.RunPaced(ctx, func(ctx context.Context) (time.Duration, error) {
+		attempts, complete, err := o.walk(ctx)
 		if attempts > 0 {
 			o.Log.Info("deleted attempts whose message is gone", zap.Int("attempts", attempts))
 		}
-		wait := orphansEvery
-		if !whole {
-			wait = retainEvery
+		if !complete {
+			return retentionEvery, err
 		}
-		if ctx.Err() == nil {
-			o.trouble.Report(err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(component.Jitter(wait)):
-		}
-	}
+		return orphansEvery, err
+	})
 }
 
-// walk looks at all attempts. It is not whole when it failed, or when another
-// dispatcher was deleting something.
-func (o *OrphanSweep) walk(ctx context.Context) (attempts int, whole bool, err error) {
-	for at := (db.DeletedBatch{Seen: retainStep}); at.Seen == retainStep; {
+// walk looks at all attempts. It is not complete if it fails, or if another
+// dispatcher is deleting.
+func (o *OrphanSweep) walk(ctx context.Context) (attempts int, complete bool, err error) {
+	for page := (db.DeletedBatch{Seen: walkStep}); page.Seen == walkStep; {
 		began := time.Now()
-		if at, err = o.step(ctx, at.Last); err != nil || at.Busy {
+		if page, err = o.step(ctx, page.Last); err != nil || page.Busy {
 			return attempts, false, err
 		}
-		attempts += at.Attempts
-		o.deleted.WithLabelValues("attempts").Add(float64(at.Attempts))
-		component.Rest(ctx, retainRest*time.Since(began), component.StoreTimeout)
+		attempts += page.Attempts
+		o.deleted.WithLabelValues("attempts").Add(float64(page.Attempts))
+		pause(ctx, time.Since(began))
 	}
 	return attempts, true, nil
 }
@@ -70,5 +64,5 @@ func (o *OrphanSweep) walk(ctx context.Context) (attempts int, whole bool, err e
 func (o *OrphanSweep) step(ctx context.Context, after message.ID) (db.DeletedBatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout)
 	defer cancel()
-	return o.Store.DeleteOrphanedAttempts(ctx, after, retainStep)
+	return o.Store.DeleteOrphanedAttempts(ctx, after, walkStep)
 }

@@ -15,77 +15,76 @@ import (
 )
 
 const (
-	// retainEvery is the time between two walks, retainStep how many messages
-	// one step of a walk looks at.
-	retainEvery = time.Minute
-	retainStep  = 500
-	// retainRest is how long a walk rests after each step, as a multiple of
-	// the step's time: it leaves Postgres to the claims.
-	retainRest = 4
+	// retentionEvery is the time between two walks along all messages.
+	retentionEvery = time.Minute
+	// walkStep is how many rows one step of a walk looks at.
+	walkStep = 500
+	// walkPause is the pause after each step, as a multiple of the time that
+	// the step took. It leaves Postgres to the claims.
+	walkPause = 4
 )
 
-// Retention deletes messages that have been in a final state for long enough,
-// with their attempts. It walks from the oldest on, in steps of milliseconds,
-// whatever the backlog; one dispatcher at a time. It works without NATS.
+// Retention deletes messages that have been in a final state for longer than
+// the retention, with their attempts. It walks from the oldest message on, in
+// steps of milliseconds, so a large backlog blocks nobody. It works without
+// NATS.
 type Retention struct {
 	component.Base
-	keep    time.Duration
-	deleted *prometheus.CounterVec
-	trouble *service.FailureTracker
+	keep     time.Duration
+	deleted  *prometheus.CounterVec
+	failures *service.FailureTracker
 }
 
-// NewRetention returns one that keeps messages for a time.
+// NewRetention returns a Retention that keeps messages for a time. deleted is
+// the counter made by DeletedRows.
 func NewRetention(base component.Base, keep time.Duration, deleted *prometheus.CounterVec) *Retention {
-	return &Retention{Base: base, keep: keep, deleted: deleted, trouble: base.Watch("retention", service.StateDegraded, "retention")}
+	return &Retention{Base: base, keep: keep, deleted: deleted, failures: base.Track("retention", service.StateDegraded, "retention")}
 }
 
-// DeletedRows makes the counter of the rows that the Retention and the
-// OrphanSweep delete.
+// DeletedRows creates the counter that Retention and OrphanSweep share.
 func DeletedRows(base component.Base) *prometheus.CounterVec {
-	return base.CounterVec("deleted_rows_total", "Rows that this dispatcher deleted because they were past RETENTION, by table: messages or attempts.", "table", "messages", "attempts")
+	return base.CounterVec("deleted_rows_total",
+		"Rows that this dispatcher deleted because they were past RETENTION, by table: messages or attempts.",
+		"table", "messages", "attempts")
 }
 
 // Run deletes until ctx ends.
 func (r *Retention) Run(ctx context.Context) error {
-	for {
-		began := time.Now()
-		messages, attempts, err := r.walk(ctx)
-		if messages > 0 {
-			r.Log.Info("deleted messages that are past RETENTION", zap.Int("messages", messages),
-				zap.Int("attempts", attempts), zap.Duration("took", time.Since(began)))
-		}
-		if ctx.Err() == nil {
-			r.trouble.Report(err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(component.Jitter(retainEvery)):
-		}
-	}
+	return service.Loop{Every: retentionEvery, Immediately: true, Failures: r.failures}.Run(ctx, r.walk)
 }
 
-// walk looks at everything that is old enough to be past its time. It ends
-// early when another dispatcher is at it.
-func (r *Retention) walk(ctx context.Context) (messages, attempts int, err error) {
-	for at := (db.DeletedBatch{Seen: retainStep}); at.Seen == retainStep && ctx.Err() == nil; {
-		began := time.Now()
-		if at, err = r.step(ctx, at.Last); err != nil {
-			return messages, attempts, err
+// walk looks at all messages that are old enough. It ends early if another
+// dispatcher is walking.
+func (r *Retention) walk(ctx context.Context) error {
+	began, messages, attempts := time.Now(), 0, 0
+	var err error
+	for page := (db.DeletedBatch{Seen: walkStep}); page.Seen == walkStep && ctx.Err() == nil; {
+		step := time.Now()
+		if page, err = r.step(ctx, page.Last); err != nil {
+			break
 		}
-		if at.Messages > 0 {
+		if page.Messages > 0 {
 			failpoint.At(failpoint.RetentionStep)
 		}
-		messages, attempts = messages+at.Messages, attempts+at.Attempts
-		r.deleted.WithLabelValues("messages").Add(float64(at.Messages))
-		r.deleted.WithLabelValues("attempts").Add(float64(at.Attempts))
-		component.Rest(ctx, retainRest*time.Since(began), component.StoreTimeout)
+		messages, attempts = messages+page.Messages, attempts+page.Attempts
+		r.deleted.WithLabelValues("messages").Add(float64(page.Messages))
+		r.deleted.WithLabelValues("attempts").Add(float64(page.Attempts))
+		pause(ctx, time.Since(step))
 	}
-	return messages, attempts, nil
+	if messages > 0 {
+		r.Log.Info("deleted messages that are past RETENTION", zap.Int("messages", messages),
+			zap.Int("attempts", attempts), zap.Duration("took", time.Since(began)))
+	}
+	return err
 }
 
 func (r *Retention) step(ctx context.Context, after message.ID) (db.DeletedBatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout)
 	defer cancel()
-	return r.Store.DeletePastRetention(ctx, r.keep, after, retainStep)
+	return r.Store.DeletePastRetention(ctx, r.keep, after, walkStep)
+}
+
+// pause waits after a step of a walk.
+func pause(ctx context.Context, took time.Duration) {
+	service.Sleep(ctx, min(walkPause*took, component.StoreTimeout))
 }

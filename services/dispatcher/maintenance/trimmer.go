@@ -11,45 +11,44 @@ import (
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
 
-// trimEvery is how often it is looked whether EVENTS has room, and trimAgain how
-// soon when it had none: large events fill it quickly.
 const (
+	// trimEvery is how often the trimmer checks whether EVENTS has room.
 	trimEvery = time.Second
+	// trimAgain is the wait after it had to make room, because large events
+	// fill EVENTS again quickly.
 	trimAgain = 100 * time.Millisecond
 )
 
-// Trimmer makes room in EVENTS.
+// Trimmer deletes the oldest events when EVENTS is nearly full.
 type Trimmer struct {
 	component.Base
-	trouble *service.FailureTracker
+	failures *service.FailureTracker
 }
 
-// NewTrimmer returns one that is ready to run.
+// NewTrimmer returns a Trimmer.
 func NewTrimmer(base component.Base) *Trimmer {
-	return &Trimmer{Base: base, trouble: base.Watch("trimmer", service.StateDegraded, "making room for events")}
+	return &Trimmer{Base: base, failures: base.Track("trimmer", service.StateDegraded, "trimming events")}
 }
 
 // Run trims until ctx ends.
 func (t *Trimmer) Run(ctx context.Context) error {
-	for wait := trimEvery; ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(component.Jitter(wait)):
-		}
-		wait = trimEvery
-		if !t.JS.Conn().IsConnected() {
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, component.StoreTimeout)
-		trimmed, err := streams.TrimEvents(bounded, t.JS)
-		cancel()
+	return t.LoopConnected(ctx, service.Loop{Every: trimEvery, Failures: t.failures}, t.trim)
+}
+
+func (t *Trimmer) trim(ctx context.Context) error {
+	for {
+		trimmed, err := t.trimOnce(ctx)
 		if trimmed > 0 {
-			wait = trimAgain
-			t.Log.Info("made room for events", zap.Uint64("oldest", trimmed))
+			t.Log.Info("deleted old events to make room", zap.Uint64("oldest", trimmed))
 		}
-		if ctx.Err() == nil {
-			t.trouble.Report(err)
+		if err != nil || trimmed == 0 || !service.Sleep(ctx, service.Jitter(trimAgain)) {
+			return err
 		}
 	}
+}
+
+func (t *Trimmer) trimOnce(ctx context.Context) (oldest uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout)
+	defer cancel()
+	return t.Topology.TrimEvents(ctx, t.JS)
 }

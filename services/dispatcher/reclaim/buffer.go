@@ -9,61 +9,69 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Buffer holds what a sweep found lost until a tick has claimed it, or it is
-// too old to be believed. It is safe for concurrent use.
+// Buffer holds the lost messages that a sweep has found, until a tick claims
+// them or the finding is too old. It is safe for concurrent use.
 type Buffer struct {
-	life time.Duration
+	lifetime time.Duration
 
-	mu    sync.Mutex
-	lost  []db.ExpiredLease
-	until time.Time // of the oldest
+	mu         sync.Mutex
+	lost       []db.ExpiredLease
+	validUntil time.Time
 }
 
-// NewBuffer returns an empty one, for leases of a length.
-func NewBuffer(lease time.Duration) *Buffer { return &Buffer{life: 2 * sweepPeriod(lease)} }
-
-// put replaces what is there.
-func (s *Buffer) put(lost []db.ExpiredLease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lost, s.until = lost, time.Now().Add(s.life)
+// NewBuffer returns an empty Buffer. A finding is valid for two sweeps, whose
+// period follows from the lease.
+func NewBuffer(lease time.Duration) *Buffer {
+	return &Buffer{lifetime: 2 * sweepPeriod(lease)}
 }
 
-// add puts more behind what is there, and returns how many there are.
-func (s *Buffer) add(lost []db.ExpiredLease) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lost = slices.Concat(s.lost, lost)
-	return len(s.lost)
+// reset empties the buffer for a new sweep.
+func (b *Buffer) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost, b.validUntil = nil, time.Now().Add(b.lifetime)
 }
 
-// Take returns the first n. They stay: should the tick not happen, the next
-// one takes them.
-func (s *Buffer) Take(n int) []db.ExpiredLease {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Now().After(s.until) {
+// add appends lost messages.
+func (b *Buffer) add(lost []db.ExpiredLease) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost = slices.Concat(b.lost, lost)
+}
+
+func (b *Buffer) size() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.lost)
+}
+
+// Peek returns up to n lost messages. They stay in the buffer, because the tick
+// may fail; then the next tick takes them.
+func (b *Buffer) Peek(n int) []db.ExpiredLease {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Now().After(b.validUntil) {
 		return nil
 	}
-	return s.lost[:min(n, len(s.lost))]
+	return b.lost[:min(n, len(b.lost))]
 }
 
-// Remove removes what a tick took and claimed. What it could not claim, none
-// at all, is no longer lost.
-func (s *Buffer) Remove(taken []db.ExpiredLease, claimed []message.Message) {
-	if len(taken) == 0 {
+// Remove removes those of the peeked messages that a tick has claimed. If it
+// claimed none, it removes them all: they are no longer lost.
+func (b *Buffer) Remove(peeked []db.ExpiredLease, claimed []message.Message) {
+	if len(peeked) == 0 {
 		return
 	}
-	gone := make(map[message.ID]bool, len(taken))
+	gone := make(map[message.ID]bool, len(peeked))
 	for _, m := range claimed {
 		gone[m.ID] = true
 	}
 	if len(claimed) == 0 {
-		for _, l := range taken {
+		for _, l := range peeked {
 			gone[l.ID] = true
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lost = slices.DeleteFunc(slices.Clone(s.lost), func(l db.ExpiredLease) bool { return gone[l.ID] })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost = slices.DeleteFunc(slices.Clone(b.lost), func(l db.ExpiredLease) bool { return gone[l.ID] })
 }

@@ -12,26 +12,28 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func TestWhatTheSweepFoundGoesStale(t *testing.T) {
+func TestTheFindingsOfASweepExpire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		buffer := &Buffer{life: time.Minute}
-		require.Empty(t, buffer.Take(2))
-		buffer.put([]db.ExpiredLease{{ID: message.ID{1}}})
-		require.Equal(t, 3, buffer.add([]db.ExpiredLease{{ID: message.ID{2}}, {ID: message.ID{3}}}))
-		taken := buffer.Take(2)
-		require.Len(t, taken, 2)
-		require.Equal(t, taken, buffer.Take(2), "the claim number, not the buffer, guards against a second time")
-		buffer.Remove(taken, []message.Message{{ID: message.ID{2}}})
-		require.Equal(t, []db.ExpiredLease{{ID: message.ID{1}}, {ID: message.ID{3}}}, buffer.Take(2))
-		buffer.Remove(buffer.Take(1), nil)
-		require.Equal(t, []db.ExpiredLease{{ID: message.ID{3}}}, buffer.Take(2))
+		buffer := &Buffer{lifetime: time.Minute}
+		require.Empty(t, buffer.Peek(2))
+		buffer.reset()
+		buffer.add([]db.ExpiredLease{{ID: message.ID{1}}})
+		buffer.add([]db.ExpiredLease{{ID: message.ID{2}}, {ID: message.ID{3}}})
+		require.Equal(t, 3, buffer.size())
+		peeked := buffer.Peek(2)
+		require.Len(t, peeked, 2)
+		require.Equal(t, peeked, buffer.Peek(2), "the claim number, not the buffer, guards against a second time")
+		buffer.Remove(peeked, []message.Message{{ID: message.ID{2}}})
+		require.Equal(t, []db.ExpiredLease{{ID: message.ID{1}}, {ID: message.ID{3}}}, buffer.Peek(2))
+		buffer.Remove(buffer.Peek(1), nil)
+		require.Equal(t, []db.ExpiredLease{{ID: message.ID{3}}}, buffer.Peek(2))
 		<-time.After(time.Minute + time.Nanosecond)
-		require.Empty(t, buffer.Take(2))
+		require.Empty(t, buffer.Peek(2))
 	})
 }
 
-func TestTheSweepFollowsTheLease(t *testing.T) {
+func TestTheSweepPeriodFollowsTheLease(t *testing.T) {
 	t.Parallel()
 	for lease, want := range map[time.Duration]time.Duration{
 		time.Second:     time.Second,

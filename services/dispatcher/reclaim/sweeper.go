@@ -1,12 +1,11 @@
+// Package reclaim finds ids that were emitted and then lost, and keeps them for
+// the next tick.
 package reclaim
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -21,18 +20,19 @@ import (
 )
 
 const (
-	// sweepBatch is how many lost leases are looked at together, and mostLost
-	// how many a sweep finds at most: as many as the work queue takes.
+	// sweepBatch is how many expired leases are checked together.
 	sweepBatch = 500
-	mostLost   = component.MaxQueued
-	// sweepWithin bounds a batch. A sweep that has taken half as long begins
-	// no other.
-	sweepWithin = 30 * time.Second
-	// searchWithin bounds a sweep's search for outcomes of what seems lost. What
-	// it does not find by then is claimed again, as if it was not there.
-	searchWithin = 10 * time.Second
-	// maxFruitless is how many claims in a row may bring no outcome.
-	maxFruitless = 20
+	// maxLost is how many lost messages a sweep finds at most: as many as the
+	// work queue takes.
+	maxLost = component.MaxQueued
+	// batchTimeout bounds a batch. A sweep begins no further batch after half of
+	// that.
+	batchTimeout = 30 * time.Second
+	// searchTimeout bounds the search of one sweep through EVENTS. A message
+	// whose outcome it does not find by then is claimed again.
+	searchTimeout = 10 * time.Second
+	// maxClaimsWithoutOutcome is how many claims in a row may bring no outcome.
+	maxClaimsWithoutOutcome = 20
 )
 
 // sweepPeriod is the time between two sweeps.
@@ -40,59 +40,45 @@ func sweepPeriod(lease time.Duration) time.Duration {
 	return min(max(lease/10, time.Second), 30*time.Second)
 }
 
-// Sweeper looks for ids that were emitted and are nowhere any more: neither
-// on the work queue, nor parked, nor in an outcome that is not yet recorded.
-// Those go to the tick, to be emitted anew at the pace.
+// Sweeper looks for lost messages. A message is lost if it was emitted, its
+// lease has expired, and it is nowhere: not on the work queue, not scheduled for
+// a retry, and not in an outcome that is still to be recorded. The tick emits
+// lost messages again, at the pace.
 type Sweeper struct {
 	component.Base
-	outbox  outbox.Publisher
-	repair  *recovery.Repairer
-	lost    *Buffer
-	leases  *prometheus.CounterVec
-	trouble *service.FailureTracker
-
-	search time.Time // until when a sweep may look through EVENTS
+	outbox   outbox.Publisher
+	repairer *recovery.Repairer
+	buffer   *Buffer
+	leases   *prometheus.CounterVec
+	failures *service.FailureTracker
 }
 
-// NewSweeper returns one that puts into lost what it finds.
-func NewSweeper(base component.Base, lost *Buffer, repair *recovery.Repairer) *Sweeper {
+// NewSweeper returns a Sweeper that fills buffer.
+func NewSweeper(base component.Base, buffer *Buffer, repairer *recovery.Repairer) *Sweeper {
 	return &Sweeper{
-		Base: base, outbox: outbox.NewPublisher(base), repair: repair, lost: lost,
-		leases:  base.CounterVec("leases_total", "Leases that ran out, by what was found: renewed, lost or given_up.", "found", "renewed", "lost", "given_up"),
-		trouble: base.Watch("sweep", service.StateDegraded, "lease sweep"),
+		Base: base, outbox: outbox.NewPublisher(base), repairer: repairer, buffer: buffer,
+		leases: base.CounterVec("expired_leases_total",
+			"Leases that expired, by what the sweep found: renewed (still on its way), lost (emitted again) or given_up (FAILED).",
+			"found", "renewed", "lost", "given_up"),
+		failures: base.Track("sweep", service.StateDegraded, "lease sweep"),
 	}
 }
 
 // Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
-	period := sweepPeriod(s.Lease)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(component.Jitter(period)):
-		}
-		if !s.JS.Conn().IsConnected() {
-			continue
-		}
-		err := s.sweep(ctx)
-		if ctx.Err() == nil {
-			s.trouble.Report(err)
-		}
-	}
+	return s.LoopConnected(ctx, service.Loop{Every: sweepPeriod(s.Lease), Failures: s.failures}, s.sweep)
 }
 
-// sweep finds out which of the messages whose lease ran out are lost, batch by
-// batch, the longest lost first. What the sweep before has found and no tick
-// has taken is found again.
+// sweep checks the messages whose lease has expired, batch by batch, beginning
+// with the oldest lease. It finds again what the previous sweep found and no
+// tick has claimed.
 func (s *Sweeper) sweep(ctx context.Context) error {
 	began := time.Now()
-	s.search = began.Add(searchWithin)
-	s.lost.put(nil)
+	s.buffer.reset()
 	var after db.ExpiredLease
-	for time.Since(began) < sweepWithin/2 {
-		listed, err := s.batch(ctx, after)
-		if err != nil || len(listed) < sweepBatch || s.lost.add(nil) >= mostLost {
+	for time.Since(began) < batchTimeout/2 {
+		listed, err := s.batch(ctx, after, began.Add(searchTimeout))
+		if err != nil || len(listed) < sweepBatch || s.buffer.size() >= maxLost {
 			return err
 		}
 		after = listed[len(listed)-1]
@@ -100,18 +86,20 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	return nil
 }
 
-// batch looks at the next ones. The order of its steps is what makes it sure:
+// batch checks the next messages. The order of its steps makes it safe:
 //
-//  1. list those whose lease ran out;
-//  2. no claim that old is unpublished, so what is listed was published;
-//  3. ask the stream for each of them;
-//  4. wait until the recorder has passed what EVENTS holds then: a copy that
-//     was gone at 3 had left its outcome there;
-//  5. look through EVENTS for their outcomes: Postgres may have been put back to
-//     before it had them;
-//  6. list again: what is in both lists and was not in the stream is lost.
-func (s *Sweeper) batch(ctx context.Context, after db.ExpiredLease) (listed []db.ExpiredLease, err error) {
-	ctx, cancel := context.WithTimeout(ctx, sweepWithin)
+//  1. List messages whose lease has expired.
+//  2. Stop if a claim that old is not published yet. So every listed message was
+//     published.
+//  3. Ask the stream for each of them.
+//  4. Wait until the recorder has recorded everything that EVENTS holds now. A
+//     delivery that was gone in step 3 had left its outcome there.
+//  5. Search EVENTS for their outcomes, because Postgres may have been restored
+//     to a state without them.
+//  6. List again. A message that is in both lists and was not in the stream is
+//     lost.
+func (s *Sweeper) batch(ctx context.Context, after db.ExpiredLease, searchUntil time.Time) (listed []db.ExpiredLease, err error) {
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	listed, err = s.list(ctx, after)
 	if err != nil || len(listed) == 0 {
@@ -121,7 +109,7 @@ func (s *Sweeper) batch(ctx context.Context, after db.ExpiredLease) (listed []db
 	if err != nil || len(claims) > 0 {
 		return nil, err
 	}
-	held, gone, err := s.look(ctx, listed)
+	held, gone, err := s.checkQueue(ctx, listed)
 	if err != nil {
 		return nil, err
 	}
@@ -134,19 +122,17 @@ func (s *Sweeper) batch(ctx context.Context, after db.ExpiredLease) (listed []db
 	if len(gone) == 0 {
 		return listed, nil
 	}
-	wait, done := context.WithTimeout(ctx, component.RecorderTimeout)
-	defer done()
-	if err := component.AwaitAllRecorded(wait, s.Positions); err != nil {
+	if err := s.AwaitRecorder(ctx); err != nil {
 		return nil, err
 	}
-	searching, end := context.WithDeadline(ctx, s.search)
+	searching, end := context.WithDeadline(ctx, searchUntil)
 	defer end()
-	s.repair.RecordGone(searching, listed, gone)
+	s.repairer.RestoreOutcomesOf(searching, gone)
 	again, err := s.list(ctx, after)
 	if err != nil {
 		return nil, err
 	}
-	return listed, s.judge(ctx, again, gone)
+	return listed, s.handOver(ctx, again, gone)
 }
 
 func (s *Sweeper) list(ctx context.Context, after db.ExpiredLease) ([]db.ExpiredLease, error) {
@@ -155,95 +141,50 @@ func (s *Sweeper) list(ctx context.Context, after db.ExpiredLease) ([]db.Expired
 	return s.Store.ExpiredLeases(ctx, after, sweepBatch)
 }
 
-// look divides messages by whether a copy of their id is in the stream.
-func (s *Sweeper) look(ctx context.Context, listed []db.ExpiredLease) (held []db.ExpiredLease, gone map[db.Delivery]bool, err error) {
-	deliveries, err := s.JS.Stream(ctx, s.Topology.DeliveriesStream())
-	if err != nil {
-		return nil, nil, fmt.Errorf("look up deliveries: %w", err)
+// handOver puts those listed messages into the buffer that are gone from the
+// stream. It gives up those that were claimed too often without an outcome.
+func (s *Sweeper) handOver(ctx context.Context, listed, gone []db.ExpiredLease) error {
+	isGone := make(map[db.Delivery]bool, len(gone))
+	for _, l := range gone {
+		isGone[deliveryOf(l)] = true
 	}
-	gone = map[db.Delivery]bool{}
-	floors := map[string]uint64{}
-	for _, lost := range listed {
-		floor, known := floors[lost.Destination]
-		if !known {
-			if floor, err = s.floor(ctx, deliveries, lost.Destination); err != nil {
-				return nil, nil, err
-			}
-			floors[lost.Destination] = floor
-		}
-		there, err := s.isThere(ctx, deliveries, lost, floor)
-		switch {
-		case err != nil:
-			return nil, nil, err
-		case there:
-			held = append(held, lost)
-		default:
-			gone[db.Delivery{ID: lost.ID, ClaimNumber: lost.ClaimNumber}] = true
-		}
-	}
-	return held, gone, nil
-}
-
-// floor is up to which the senders of a destination have acknowledged all. A
-// copy that lies there nevertheless is never delivered: the stream had lost its
-// end, and gave out a number for it that the senders had had before.
-func (s *Sweeper) floor(ctx context.Context, deliveries natsjs.Stream, destination string) (uint64, error) {
-	consumer, err := deliveries.Consumer(ctx, s.Topology.SenderConsumer(destination))
-	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("look up the senders of %s: %w", destination, err)
-	}
-	return consumer.CachedInfo().AckFloor.Stream, nil
-}
-
-// isThere asks for the schedule first: one that fires in between is found on
-// the work queue then. (One that is parked in between has left its outcome.)
-func (s *Sweeper) isThere(ctx context.Context, deliveries natsjs.Stream, lost db.ExpiredLease, floor uint64) (bool, error) {
-	parked, deliver := s.Topology.Park(lost.Destination, lost.ID), s.Topology.Deliver(lost.Destination, lost.ID)
-	for _, subject := range []string{parked, deliver} {
-		msg, err := deliveries.GetLastMsgForSubject(ctx, subject)
-		if err == nil && (subject == parked || msg.Sequence > floor) {
-			return true, nil
-		}
-		if err != nil && !errors.Is(err, natsjs.ErrMsgNotFound) {
-			return false, fmt.Errorf("look for a copy on %s: %w", subject, err)
-		}
-	}
-	return false, nil
-}
-
-// judge hands what is lost to the tick, and gives up what was claimed again
-// and again without an outcome.
-func (s *Sweeper) judge(ctx context.Context, listed []db.ExpiredLease, gone map[db.Delivery]bool) error {
 	var lost, hopeless []db.ExpiredLease
 	for _, l := range listed {
 		switch {
-		case !gone[db.Delivery{ID: l.ID, ClaimNumber: l.ClaimNumber}]:
-		case l.ClaimsWithoutOutcome >= maxFruitless:
+		case !isGone[deliveryOf(l)]:
+		case l.ClaimsWithoutOutcome >= maxClaimsWithoutOutcome:
 			hopeless = append(hopeless, l)
 		default:
 			lost = append(lost, l)
 		}
 	}
-	s.lost.add(lost)
+	s.buffer.add(lost)
 	failpoint.At(failpoint.SweepFound)
 	s.leases.WithLabelValues("lost").Add(float64(len(lost)))
+	return s.giveUp(ctx, hopeless)
+}
+
+// giveUp ends messages as FAILED and publishes that.
+func (s *Sweeper) giveUp(ctx context.Context, hopeless []db.ExpiredLease) error {
 	if len(hopeless) == 0 {
 		return nil
 	}
 	began := time.Now()
-	moved, outboxID, err := s.Store.GiveUp(ctx, hopeless, func(moved []message.Message) []byte {
-		return events.Encode(s.Composer.Moved(message.EventFailed, moved))
+	failed, outboxID, err := s.Store.GiveUp(ctx, hopeless, func(failed []message.Message) []byte {
+		return events.Encode(s.Composer.Moved(message.EventFailed, failed))
 	})
 	if err != nil {
 		return err
 	}
-	if len(moved) > 0 {
-		s.Log.Warn("gave up messages whose claims brought no outcome", zap.Int("messages", len(moved)), zap.Int("claims", maxFruitless))
-		s.leases.WithLabelValues("given_up").Add(float64(len(moved)))
+	if len(failed) > 0 {
+		s.Log.Warn("gave up messages whose claims brought no outcome",
+			zap.Int("messages", len(failed)), zap.Int("claims_without_outcome", maxClaimsWithoutOutcome))
+		s.leases.WithLabelValues("given_up").Add(float64(len(failed)))
 	}
-	s.outbox.Publish(ctx, began, outboxID, s.Composer.Moved(message.EventFailed, moved))
+	s.outbox.Publish(ctx, began, outboxID, s.Composer.Moved(message.EventFailed, failed))
 	return nil
+}
+
+func deliveryOf(l db.ExpiredLease) db.Delivery {
+	return db.Delivery{ID: l.ID, ClaimNumber: l.ClaimNumber}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// BenchmarkOutcome reads a sender's status event.
+// BenchmarkOutcome parses the event of a sender's outcome.
 func BenchmarkOutcome(b *testing.B) {
 	m := claimed(7)
 	sent := time.Now().UTC()
@@ -21,7 +21,7 @@ func BenchmarkOutcome(b *testing.B) {
 	}})
 	b.ReportAllocs()
 	for b.Loop() {
-		_, err := outcomeOf(event.Data)
+		_, err := parseOutcome(event.Data)
 		require.NoError(b, err)
 	}
 }

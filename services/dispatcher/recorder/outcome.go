@@ -16,17 +16,50 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// outcomeMoves are the moves that an outcome can make, by the last word of
+// transitions are the transitions that an outcome can make, by the last word of
 // its event's type.
-var outcomeMoves = map[message.EventType]message.Transition{
+var transitions = map[message.EventType]message.Transition{
 	message.Succeed.Event:        message.Succeed,
 	message.Reschedule.Event:     message.Reschedule,
 	message.Fail.Event:           message.Fail,
 	message.ExpireInFlight.Event: message.ExpireInFlight,
 }
 
-// outcomeEvent is the part of a status event that is recorded; its names are
-// those of events.Event. What else an event tells is not decoded.
+// OutcomeKinds returns the kinds of events that may contain an outcome.
+func OutcomeKinds() []message.EventType {
+	return []message.EventType{message.EventAttempted, message.EventSent, message.EventFailed, message.EventExpired}
+}
+
+// Outcomes returns the outcomes in those events of a batch that are not after
+// upTo, a sequence of EVENTS, and the sequence of the last event. It skips what
+// cannot be parsed, because the recorder has skipped it too.
+func Outcomes(batch []jetstream.Msg, upTo uint64) (outcomes []db.Outcome, last uint64) {
+	for _, msg := range batch {
+		meta, err := msg.Metadata()
+		if err != nil {
+			continue
+		}
+		if last = meta.Sequence.Stream; last > upTo {
+			continue
+		}
+		if outcome, found, err := outcomeOf(msg); found && err == nil {
+			outcomes = append(outcomes, outcome)
+		}
+	}
+	return outcomes, last
+}
+
+// outcomeOf returns the outcome in an event of EVENTS, if there is one.
+func outcomeOf(msg jetstream.Msg) (outcome db.Outcome, found bool, err error) {
+	if msg.Headers().Get(events.HeaderOutcome) == "" {
+		return db.Outcome{}, false, nil
+	}
+	outcome, err = parseOutcome(msg.Data())
+	return outcome, err == nil, err
+}
+
+// outcomeEvent is the part of an event that is recorded. The rest is not
+// decoded. The names are those of events.Event.
 type outcomeEvent struct {
 	Type     string    `json:"type"`
 	Time     time.Time `json:"time"`
@@ -68,40 +101,40 @@ func (a *attemptRecord) attempt() *message.Attempt {
 	}
 }
 
-// outcomeOf reads a sender's status event. Every message passes here once, so
-// that it is read by a decoder that takes a quarter of encoding/json's time.
-func outcomeOf(data []byte) (db.Outcome, error) {
+// parseOutcome parses an event that a sender published. Every message passes
+// here once, so the decoder is one that needs a quarter of encoding/json's time.
+func parseOutcome(data []byte) (db.Outcome, error) {
 	var event outcomeEvent
 	if err := json.Unmarshal(data, &event); err != nil {
 		return db.Outcome{}, fmt.Errorf("read event: %w", err)
 	}
 	kind := event.Type[strings.LastIndexByte(event.Type, '.')+1:]
-	move, known := outcomeMoves[message.EventType(kind)]
+	transition, known := transitions[message.EventType(kind)]
 	if !known {
-		return db.Outcome{}, fmt.Errorf("event type %q is not that of an outcome", event.Type)
+		return db.Outcome{}, fmt.Errorf("event type %q is not one of an outcome", event.Type)
 	}
 	version, err := strconv.ParseInt(event.Sequence, 10, 64)
 	if err != nil {
 		return db.Outcome{}, fmt.Errorf("read sequence: %w", err)
 	}
-	told := event.Data.Outcome
+	result := event.Data.Outcome
 	switch {
-	case told == nil:
+	case result == nil:
 		return db.Outcome{}, errors.New("the event has no outcome")
 	case event.Data.ID == (message.ID{}):
 		return db.Outcome{}, errors.New("the event has no message")
-	case move.Name == message.Reschedule.Name && event.Data.NextAttemptAt == nil:
+	case transition.Name == message.Reschedule.Name && event.Data.NextAttemptAt == nil:
 		return db.Outcome{}, errors.New("the event has no next attempt")
 	}
 	outcome := db.Outcome{
 		ID:              event.Data.ID,
-		Transition:      move,
+		Transition:      transition,
 		Version:         version,
-		ClaimNumber:     told.Claim,
-		NextClaimNumber: max(told.Claim, told.NextClaim),
-		DeliveryCount:   told.Delivery,
+		ClaimNumber:     result.Claim,
+		NextClaimNumber: max(result.Claim, result.NextClaim),
+		DeliveryCount:   result.Delivery,
 		Attempts:        event.Data.Attempts,
-		Attempt:         told.Attempt.attempt(),
+		Attempt:         result.Attempt.attempt(),
 		EndedAt:         event.Time,
 		ExternalID:      event.Data.ExternalID,
 		Error:           event.Data.LastError,
@@ -113,28 +146,4 @@ func outcomeOf(data []byte) (db.Outcome, error) {
 		outcome.NextAttemptAt = *event.Data.NextAttemptAt
 	}
 	return outcome, nil
-}
-
-// OutcomeKinds are the kinds of events that may tell of an outcome.
-func OutcomeKinds() []message.EventType {
-	return []message.EventType{message.EventAttempted, message.EventSent, message.EventFailed, message.EventExpired}
-}
-
-// Outcomes returns the outcomes that events up to a sequence tell, and the
-// sequence of the last event. What can't be read was left out by the recorder.
-func Outcomes(batch []natsjs.Msg, to uint64) (outcomes []db.Outcome, last uint64) {
-	for _, msg := range batch {
-		meta, err := msg.Metadata()
-		if err != nil {
-			continue
-		}
-		last = meta.Sequence.Stream
-		if last > to || msg.Headers().Get(events.HeaderOutcome) == "" {
-			continue
-		}
-		if outcome, err := outcomeOf(msg.Data()); err == nil {
-			outcomes = append(outcomes, outcome)
-		}
-	}
-	return outcomes, last
 }

@@ -24,7 +24,7 @@ func claimed(claim message.ClaimNumber) message.Message {
 	}
 }
 
-func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
+func TestAnOutcomeIsParsedAsTheSenderPublishedIt(t *testing.T) {
 	t.Parallel()
 	ended := time.Now().UTC()
 	next := ended.Add(time.Minute)
@@ -33,7 +33,7 @@ func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
 	attempt := &message.Attempt{Number: 2, StartedAt: ended.Add(-time.Second), Duration: time.Second, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: "status 503", Response: "<busy>"}
 	entry := composer().Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 3, NextClaimNumber: 4, Delivery: 5, Attempt: attempt})
 
-	outcome, err := outcomeOf(entry.Data)
+	outcome, err := parseOutcome(entry.Data)
 
 	require.NoError(t, err)
 	assert.Equal(t, db.Outcome{
@@ -42,13 +42,13 @@ func TestAnOutcomeIsReadAsItWasTold(t *testing.T) {
 	}, outcome)
 }
 
-func TestWhatIsNoOutcomeIsRefused(t *testing.T) {
+func TestAnEventWithoutAnOutcomeIsRejected(t *testing.T) {
 	t.Parallel()
 	next := time.Now()
 	m := claimed(1)
 	m.NextAttemptAt = &next
-	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1}).Data)
-	_, err := outcomeOf([]byte(good))
+	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1}).Data)
+	_, err := parseOutcome([]byte(good))
 	require.NoError(t, err)
 
 	for name, broken := range map[string]string{
@@ -61,7 +61,7 @@ func TestWhatIsNoOutcomeIsRefused(t *testing.T) {
 		"no next attempt": strings.Replace(good, `"nextAttemptAt"`, `"other"`, 1),
 	} {
 		require.NotEqual(t, good, broken, name)
-		_, err := outcomeOf([]byte(broken))
+		_, err := parseOutcome([]byte(broken))
 		assert.Error(t, err, name)
 	}
 }

@@ -20,17 +20,20 @@ import (
 )
 
 const (
-	// stopWait is how long a stop tries to publish what was claimed before.
-	stopWait = 10 * time.Second
-	// controlWait bounds every request, and controlParallel how many are
-	// worked on at a time.
-	controlWait     = stopWait + 2*time.Second
-	controlParallel = 16
+	// stopTimeout is how long a stop tries to publish earlier claims.
+	stopTimeout = 10 * time.Second
+	// requestTimeout bounds each request, maxRequests is how many are served at
+	// a time.
+	requestTimeout = stopTimeout + 2*time.Second
+	maxRequests    = 16
+	// recheckClaims is how often a stop checks whether the claims are published.
+	recheckClaims = 50 * time.Millisecond
+
 	requestIDHeader = "X-Request-Id"
 )
 
-// Control answers requests about the pace: the micro service
-// dispatch-control. One instance answers each request.
+// Control serves requests about the pace: the NATS micro service
+// dispatch-control. One of the dispatchers responds to each request.
 type Control struct {
 	component.Base
 	ticker    *Ticker
@@ -38,18 +41,19 @@ type Control struct {
 	instances *rpc.Instances
 }
 
-// NewControl returns one that is ready to answer.
+// NewControl returns a Control for the pace of ticker. A stop uses relay for
+// claims that their owner did not publish.
 func NewControl(base component.Base, ticker *Ticker, relay *outbox.Relay, instances *rpc.Instances) *Control {
 	return &Control{Base: base, ticker: ticker, relay: relay, instances: instances}
 }
 
-// Run answers until ctx ends, and finishes the requests that it has.
+// Run serves requests until ctx ends, and finishes those that it has.
 func (c *Control) Run(ctx context.Context) error {
-	requests := rpc.NewConcurrent(c.JS.Conn(), controlParallel)
+	requests := rpc.NewConcurrent(c.JS.Conn(), maxRequests)
 	controls, err := micro.AddService(c.JS.Conn(), micro.Config{
 		Name:        events.ControlService,
 		Version:     rpc.ServiceVersion(service.Version()),
-		Description: "Starts, stops and configures the pace of the dispatcher, and tells where it stands",
+		Description: "Starts, stops and configures the pace of the dispatcher, and reports its status",
 		Metadata:    c.Topology.Metadata(),
 	})
 	if err != nil {
@@ -63,7 +67,7 @@ func (c *Control) Run(ctx context.Context) error {
 		"configure": c.configure,
 	} {
 		handler := requests.Handler(func(data []byte, headers micro.Headers) rpc.Answer {
-			return c.answer(work, verb, headers.Get(requestIDHeader), func(ctx context.Context) (message.Overview, error) { return do(ctx, data) })
+			return c.respond(work, request{verb: verb, id: headers.Get(requestIDHeader), body: data}, do)
 		})
 		if err := controls.AddEndpoint(verb, handler, micro.WithEndpointSubject(c.Topology.Control(verb))); err != nil {
 			return errors.Join(fmt.Errorf("register %s: %w", c.Topology.Control(verb), err), controls.Stop())
@@ -71,29 +75,37 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	err = controls.Stop()
-	last, cancel := context.WithTimeout(work, controlWait)
+	last, cancel := context.WithTimeout(work, requestTimeout)
 	defer cancel()
 	return errors.Join(err, requests.Wait(last))
 }
 
-func (c *Control) answer(ctx context.Context, verb, requestID string, do func(context.Context) (message.Overview, error)) rpc.Answer {
-	ctx, cancel := context.WithTimeout(ctx, controlWait)
+type request struct {
+	verb string
+	id   string // as the client calls it; may be empty
+	body []byte
+}
+
+// respond calls do and returns its result, or the problem that describes its
+// error.
+func (c *Control) respond(ctx context.Context, req request, do func(context.Context, []byte) (message.Overview, error)) rpc.Answer {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	overview, err := do(ctx)
+	overview, err := do(ctx, req.body)
 	if err == nil {
 		var body []byte
 		if body, err = json.Marshal(overview); err == nil {
 			return rpc.Answer{Body: body}
 		}
 	}
-	if requestID == "" {
-		requestID = message.NewID(time.Now()).String()
+	if req.id == "" {
+		req.id = message.NewID(time.Now()).String()
 	}
 	p := problemOf(err)
 	if p.Code == message.ProblemInternal {
-		c.Log.Error("a request failed", zap.String("verb", verb), zap.String("request", requestID), zap.Error(err))
+		c.Log.Error("a request failed", zap.String("verb", req.verb), zap.String("request", req.id), zap.Error(err))
 	}
-	p.RequestID = requestID
+	p.RequestID = req.id
 	return rpc.Answer{Problem: p}
 }
 
@@ -103,25 +115,25 @@ func (c *Control) start(ctx context.Context, _ []byte) (message.Overview, error)
 	if err != nil {
 		return message.Overview{}, err
 	}
-	return c.changed(ctx, changed)
+	return c.overviewAfter(ctx, changed)
 }
 
-// stop lets no further tick run, and returns when what was claimed before is
-// published, so that from then on no new id is emitted by anyone. It returns
-// errUnpublished when that takes too long: stopped it is all the same.
+// stop lets no further tick run. It returns when every earlier claim is
+// published, so that from then on no process emits a new id. It returns
+// errUnpublished when that takes too long; the pace is stopped nevertheless.
 func (c *Control) stop(ctx context.Context, _ []byte) (message.Overview, error) {
 	changed, err := c.setRunning(ctx, false)
 	if err != nil {
 		return message.Overview{}, err
 	}
-	if err := c.publishClaimed(ctx); err != nil {
+	if err := c.publishClaims(ctx); err != nil {
 		return message.Overview{}, err
 	}
 	failpoint.At(failpoint.PaceStopped)
-	return c.changed(ctx, changed)
+	return c.overviewAfter(ctx, changed)
 }
 
-// setRunning waits for a tick that is under way.
+// setRunning starts or stops the pace. It waits for a tick that is in progress.
 func (c *Control) setRunning(ctx context.Context, running bool) (changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout+component.PublishTimeout)
 	defer cancel()
@@ -132,14 +144,14 @@ func (c *Control) setRunning(ctx context.Context, running bool) (changed bool, e
 	if changed {
 		c.Log.Info("the pace was changed", zap.Bool("running", running))
 	}
-	c.ticker.Poke()
+	c.ticker.ScheduleChanged()
 	return changed, nil
 }
 
-// publishClaimed waits until the owners of all claims have published them, and
-// relays what they did not when their time for that is over.
-func (c *Control) publishClaimed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopWait)
+// publishClaims waits until the owners of all claims have published them. It
+// relays the claims that their owners did not publish in time.
+func (c *Control) publishClaims(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	for {
 		claims, err := c.Store.UnpublishedClaims(ctx, 0)
@@ -150,18 +162,16 @@ func (c *Control) publishClaimed(ctx context.Context) error {
 			return nil
 		case err == nil && claims[0].Age > outbox.AbandonedAfter:
 			if err := c.relay.Round(ctx); err != nil && ctx.Err() == nil {
-				c.Log.Warn("relay what was claimed before the stop", zap.Error(err))
+				c.Log.Warn("relay the claims made before the stop", zap.Error(err))
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !service.Sleep(ctx, recheckClaims) {
 			return errUnpublished
-		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// configure changes interval, batch size or both.
+// configure changes the interval, the batch size or both.
 func (c *Control) configure(ctx context.Context, body []byte) (message.Overview, error) {
 	config, err := message.ParseConfiguration(body)
 	if err != nil {
@@ -172,11 +182,11 @@ func (c *Control) configure(ctx context.Context, body []byte) (message.Overview,
 	}
 	failpoint.At(failpoint.PaceConfigured)
 	c.Log.Info("the pace was configured", zap.ByteString("change", body))
-	c.ticker.Poke()
+	c.ticker.ScheduleChanged()
 	return c.status(ctx, nil)
 }
 
-// status measures where everything stands.
+// status returns the pace, the counts of messages and the instances.
 func (c *Control) status(ctx context.Context, _ []byte) (message.Overview, error) {
 	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout)
 	defer cancel()
@@ -190,7 +200,9 @@ func (c *Control) status(ctx context.Context, _ []byte) (message.Overview, error
 	return overview, nil
 }
 
-func (c *Control) changed(ctx context.Context, changed bool) (message.Overview, error) {
+// overviewAfter returns the status after a start or a stop, and whether that
+// has changed anything.
+func (c *Control) overviewAfter(ctx context.Context, changed bool) (message.Overview, error) {
 	overview, err := c.status(ctx, nil)
 	overview.Changed = &changed
 	return overview, err

@@ -7,22 +7,23 @@ import (
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
 
-// tickMetrics is what is worth watching of the ticks.
-type tickMetrics struct {
+type metrics struct {
 	ticks   *prometheus.CounterVec
 	claimed *prometheus.CounterVec
 	queued  prometheus.Gauge
 }
 
-func newTickMetrics(base component.Base) *tickMetrics {
-	return &tickMetrics{
-		ticks:   base.CounterVec("ticks_total", "Ticks that this dispatcher ran, by result: claimed or empty.", "result", "claimed", "empty"),
-		claimed: base.CounterVec("claimed_messages_total", "Messages that this dispatcher's ticks claimed, by kind: fresh or reclaimed.", "kind", "fresh", "reclaimed"),
-		queued:  base.Gauge("queued_ids", "Ids that wait for the senders or are with them, as the last tick saw it."),
+func newMetrics(base component.Base) metrics {
+	return metrics{
+		ticks: base.CounterVec("ticks_total", "Ticks that this dispatcher ran, by result: claimed or empty.", "result", "claimed", "empty"),
+		claimed: base.CounterVec("claimed_messages_total",
+			"Messages that this dispatcher's ticks claimed, by kind: fresh or reclaimed.", "kind", "fresh", "reclaimed"),
+		queued: base.Gauge("queued_ids", "Ids that wait for the senders or are with them, as of the last tick."),
 	}
 }
 
-func (m *tickMetrics) ticked(tick db.TickResult) {
+// ticked counts a tick and what it claimed.
+func (m metrics) ticked(tick db.TickResult) {
 	if tick.Size() == 0 {
 		m.ticks.WithLabelValues("empty").Inc()
 		return

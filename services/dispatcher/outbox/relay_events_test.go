@@ -9,8 +9,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
 
-// TestRowsAreUnpackedFewAtOnce: what is alike is packed to a hundredth.
-func TestRowsAreUnpackedFewAtOnce(t *testing.T) {
+// TestAPageIsBoundedByItsDecodedSize: similar entries are packed to a hundredth of their size.
+func TestAPageIsBoundedByItsDecodedSize(t *testing.T) {
 	t.Parallel()
 	batch := events.Encode([]events.Entry{{Subject: "x", Data: make([]byte, 6<<20)}})
 	require.Less(t, len(batch), 1<<20)
@@ -18,10 +18,10 @@ func TestRowsAreUnpackedFewAtOnce(t *testing.T) {
 	for i := range rows {
 		rows[i] = db.OutboxRow{ID: int64(i + 1), Batch: batch}
 	}
-	some, cut := together(rows)
+	some, cut := cutPage(rows)
 	require.Len(t, some, 3)
 	require.EqualValues(t, 4, cut)
-	some, cut = together(rows[:2])
+	some, cut = cutPage(rows[:2])
 	require.Len(t, some, 2)
 	require.Zero(t, cut)
 	require.Zero(t, events.DecodedSize(nil))

@@ -31,18 +31,18 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 	entries := append(composer().Claimed(events.OriginTick, []message.Message{fresh, done, over}),
 		composer().Claimed(events.OriginRelay, []message.Message{held})...)
 	at := func(m message.Message) db.Delivery { return db.Delivery{ID: m.ID, ClaimNumber: m.ClaimNumber} }
-	look := looked{
+	queue := queueState{
 		places: map[db.Delivery]place{at(done): present, at(held): occupied},
-		last:   map[db.Delivery]uint64{at(fresh): 7, at(held): 9},
+		lastSeq: map[db.Delivery]uint64{at(fresh): 7, at(held): 9},
 	}
 
-	now := look.rewrite(events.Encode(entries), map[message.ID]message.ClaimNumber{fresh.ID: 3})
+	now := queue.rewrite(events.Encode(entries), map[message.ID]message.ClaimNumber{fresh.ID: 3})
 
 	assert.Equal(t, 2, now.IDs, "what was published or is over is left out")
 	assert.Equal(t, 4, now.Size)
 	kept, err := events.Decode(now.Batch)
 	require.NoError(t, err)
-	ids := only(kept, events.Entry.IsID)
+	ids := slices.DeleteFunc(slices.Clone(kept), func(e events.Entry) bool { return !e.IsID() })
 	require.Len(t, ids, 2)
 	assert.Len(t, kept, 2+6, "the events, and a note for each claim, are published in any case")
 	assert.Equal(t, fresh.ID.String()+".3", ids[0].MsgID)
@@ -52,15 +52,15 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 	}, ids[0].Headers)
 	assert.Equal(t, held.ID.String()+".3", ids[1].MsgID, "it waits for the delivery that is in its place")
 
-	parcel := look.parcel(db.OpenClaim{Batch: now.Batch})
-	assert.True(t, parcel.waits)
-	assert.Equal(t, ids[:1], parcel.entries, "the events come with the last id")
+	claim := queue.toPublish(db.OpenClaim{Batch: now.Batch})
+	assert.True(t, claim.waits)
+	assert.Equal(t, ids[:1], claim.entries, "the events come with the last id")
 }
 
 func TestWhereAnEmissionIs(t *testing.T) {
 	t.Parallel()
-	copyOf := func(claim string, sequence uint64) *natsjs.RawStreamMsg {
-		return &natsjs.RawStreamMsg{Header: nats.Header{events.HeaderClaim: {claim}}, Sequence: sequence}
+	onSubject := func(claim string, sequence uint64) *jetstream.RawStreamMsg {
+		return &jetstream.RawStreamMsg{Header: nats.Header{events.HeaderClaim: {claim}}, Sequence: sequence}
 	}
 	const delivered = 10
 	for name, c := range map[string]struct {
@@ -68,14 +68,14 @@ func TestWhereAnEmissionIs(t *testing.T) {
 		msg     *natsjs.RawStreamMsg
 		want    place
 	}{
-		"itself":                         {false, copyOf("3", 5), present},
-		"a later one":                    {false, copyOf("4", 5), present},
-		"an older one, of another claim": {false, copyOf("1", 5), absent},
-		"the one that it replaces, with a sender":     {true, copyOf("1", 10), occupied},
-		"the one that it replaces, not yet delivered": {true, copyOf("1", 11), absent},
-		"something else": {false, copyOf("", 5), absent},
+		"itself":                         {false, onSubject("3", 5), present},
+		"a later one":                    {false, onSubject("4", 5), present},
+		"an older one, of another claim": {false, onSubject("1", 5), absent},
+		"the one that it replaces, with a sender":     {true, onSubject("1", 10), occupied},
+		"the one that it replaces, not yet delivered": {true, onSubject("1", 11), absent},
+		"something else": {false, onSubject("", 5), absent},
 	} {
 		e := emission{Delivery: db.Delivery{ClaimNumber: 3}, relayed: c.relayed}
-		assert.Equal(t, c.want, e.judge(c.msg, delivered), name)
+		assert.Equal(t, c.want, e.placeBy(c.msg, delivered), name)
 	}
 }

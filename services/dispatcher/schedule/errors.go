@@ -8,7 +8,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// errUnpublished is a stop that could not yet publish what was claimed before.
+// errUnpublished means that a stop could not yet publish an earlier claim.
 var errUnpublished = errors.New("a claim made before the stop is not yet published")
 
 // problemOf returns the problem that describes an error of a control request.
