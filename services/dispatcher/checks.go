@@ -21,8 +21,8 @@ func checkNATS(js *jetstream.Client) service.Check {
 	}
 }
 
-// checkProvisioned tells what is missing, and nothing about a dependency that
-// is away: that one has a check of its own.
+// checkProvisioned reports what is missing. A dependency that is unreachable has
+// a check of its own.
 func checkProvisioned(check func(context.Context) error) service.Check {
 	return func(ctx context.Context) service.Status {
 		err := check(ctx)
@@ -47,8 +47,9 @@ func checkRedis(redis *cache.Cache) service.Check {
 	}
 }
 
-// checkQueue says when so much waits on the work queue, mostly parked retries,
-// that nothing more is emitted; that NATS is away another check tells.
+// checkQueue reports when the work queue holds so much, mostly scheduled
+// retries, that nothing more is emitted. Another check reports that NATS is
+// unreachable.
 func checkQueue(js *jetstream.Client, topology events.Topology) service.Check {
 	return func(ctx context.Context) service.Status {
 		filling, err := deliveries.DeliveriesFilling(ctx, js)
@@ -58,7 +59,7 @@ func checkQueue(js *jetstream.Client, topology events.Topology) service.Check {
 		case filling.Overflows():
 			return service.Down("the work queue is nearly full, and drops the oldest beyond that: raise DELIVERIES_MAX_BYTES, and run dispatch provision")
 		case filling.Full():
-			return service.Degraded("the work queue is half full of parked retries: nothing is emitted meanwhile")
+			return service.Degraded("the work queue is half full of scheduled retries: nothing is emitted until there is room")
 		}
 		return service.OK()
 	}

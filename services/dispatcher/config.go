@@ -11,12 +11,12 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// minLease is the shortest lease: below it every request in flight would look
-// lost.
+// minLease is the shortest lease. With a shorter one, every request in flight
+// would look lost.
 const minLease = time.Second
 
-// minRetention is the shortest retention but 0, which is for ever: what
-// streams deliver again must find the message that it is about.
+// minRetention is the shortest retention; 0 means forever. An event that a stream
+// delivers again must find its message.
 const minRetention = time.Hour
 
 // Config is the configuration of a dispatcher.
@@ -32,20 +32,20 @@ type Config struct {
 	EventContent string        `env:"EVENT_CONTENT" envDefault:"none" help:"full: events include content, payload and metadata; none: they do not"`
 }
 
-// Validate reports every mistake of the dispatcher's own settings.
+// Validate returns all errors in the dispatcher's own settings.
 func (c Config) Validate() error {
 	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL)}
 	if c.Lease < minLease {
 		errs = append(errs, service.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
 	}
 	if c.Retention != 0 && c.Retention < minRetention {
-		errs = append(errs, service.Invalid("RETENTION", c.Retention, "must be 0, for ever, or at least "+minRetention.String()))
+		errs = append(errs, service.Invalid("RETENTION", c.Retention, "must be 0 (forever), or at least "+minRetention.String()))
 	}
 	errs = append(errs, service.ValidEventContent(c.EventContent))
 	return errors.Join(errs...)
 }
 
-// Warnings says what works and is hardly meant.
+// Warnings returns what is valid but probably not intended.
 func (c Config) Warnings() []string {
 	if c.Lease < events.SenderAckWait {
 		return []string{fmt.Sprintf("LEASE=%s is shorter than an id may be with a sender (%s): requests in flight are looked for", c.Lease, events.SenderAckWait)}

@@ -22,14 +22,13 @@ import (
 	"github.com/message-dispatcher/dispatch/services/dispatcher/schedule"
 )
 
-// maxConns is the size of the pool: one connection for each component that
-// may be busy, and some for requests.
+// maxConns is the size of the connection pool: one connection for each component
+// that may be busy, and some for requests.
 const maxConns = 10
 
-// Run dispatches until ctx ends, and then drains: requests about the pace stop
-// first, then the ticks, and the recorder almost last, so that it writes what
-// the senders still finish. It waits for Postgres, the schema, NATS and the
-// streams, and says what to run when one is missing.
+// Run runs a dispatcher until ctx ends, and then drains it. It waits for
+// Postgres, NATS, the schema and the streams, and says what to run if one is
+// missing. Until they are there, health reports that the service is down.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health, registry := cfg.Lifecycle.Observe("dispatcher")
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
@@ -76,7 +75,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health.Add("provisioned", service.StateDown, checkProvisioned(provisioned))
 	err = service.WaitFor(ctx, log, "postgres, NATS, the schema and the streams (missing ones: run: dispatch provision)", provisioned)
 	if ctx.Err() != nil {
-		return nil // stopped before it began
+		return nil // stopped before it has begun
 	}
 	if err != nil {
 		return err
@@ -91,42 +90,48 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	return group.Wait(ctx)
 }
 
-// start starts every component; they are stopped in the reverse order. redis is
-// nil where there is none.
+// start starts the components. They are stopped in the reverse order: first
+// requests about the pace, then ticks, and the recorder almost last, so that it
+// records what the senders still finish. redis is nil where there is none.
 func start(group *service.Group, cfg Config, redis *cache.Cache, base component.Base) {
 	instances := rpc.NewInstances(base.JS)
 	group.Go("instances", instances.Run)
+
 	group.Go("consumer repair", maintenance.NewConsumerRepair(base).Run)
 	group.Go("trimmer", maintenance.NewTrimmer(base).Run)
-	copying := projector.NewMetrics(base)
+	projected := projector.NewMetrics(base)
 	if redis != nil {
-		group.Go("redis copier", projector.NewProjector(base, redis, copying).Run)
+		group.Go("projector", projector.New(base, redis, projected).Run)
 	}
-	progress, repair := &recorder.Progress{}, recovery.NewRepairer(base)
-	losses := recovery.NewLossWatcher(base, progress, repair)
-	group.Go("recorder", recorder.NewRecorder(base, progress).Run)
-	group.Go("losses", losses.Run)
+
+	verified, repairer := &recorder.VerifiedProgress{}, recovery.NewRepairer(base)
+	losses := recovery.NewLossDetector(base, verified, repairer)
+	group.Go("recorder", recorder.New(base, verified).Run)
+	group.Go("loss detector", losses.Run)
+
 	group.Go("expirer", maintenance.NewExpirer(base).Run)
 	group.Go("count folder", maintenance.NewCountFolder(base).Run)
+	group.Go("outbox backlog", outbox.NewBacklog(base).Run)
 	deleted := maintenance.DeletedRows(base)
 	if cfg.Retention > 0 {
 		group.Go("retention", maintenance.NewRetention(base, cfg.Retention, deleted).Run)
 	}
 	group.Go("orphans", maintenance.NewOrphanSweep(base, deleted).Run)
-	relay := outbox.NewRelay(base)
-	group.Go("relay", losses.WhenReady(relay.Run))
-	lost := reclaim.NewBuffer(cfg.Lease)
-	group.Go("sweep", losses.WhenReady(reclaim.NewSweeper(base, lost, repair).Run))
+
+	// Nothing is emitted before it is known that Postgres has lost nothing.
+	relay, lost := outbox.NewRelay(base), reclaim.NewBuffer(base.Lease)
 	ticker := schedule.NewTicker(base, lost)
+	group.Go("relay", losses.WhenReady(relay.Run))
+	group.Go("sweep", losses.WhenReady(reclaim.NewSweeper(base, lost, repairer).Run))
 	group.Go("tick", losses.WhenReady(ticker.Run))
 	group.Go("control", schedule.NewControl(base, ticker, relay, instances).Run)
 }
 
-// openCache opens what Redis holds, if there is a Redis, and shows how it is:
-// also while the service waits for something else.
+// openCache opens the cache and adds it to the health checks. Without Redis it
+// returns nil.
 func openCache(cfg Config, topology events.Topology, group *service.Group, health *service.Health) (*cache.Cache, error) {
 	if !cfg.Redis.Enabled() {
-		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
+		return nil, nil //nolint:nilnil // Redis is optional
 	}
 	redis, err := cache.OpenWith(cfg.Redis.URL(), topology.Prefix(), cache.Options(cfg.Redis.RedisAccess))
 	if err != nil {

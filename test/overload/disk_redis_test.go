@@ -20,7 +20,7 @@ func TestAFullDiskUnderRedis(t *testing.T) {
 	i.more(l.answers, http.StatusCreated, 20)
 
 	d.Fill()
-	i.says(i.dispatcher(), http.StatusOK, "redis copier", "degraded")
+	i.says(i.dispatcher(), http.StatusOK, "projector", "degraded")
 	i.more(l.answers, http.StatusCreated, 20)
 	d.Free()
 	i.isReady(i.Services()...)

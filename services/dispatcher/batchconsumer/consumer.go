@@ -33,7 +33,7 @@ type Consumer struct {
 	stream   string
 	durable  string
 	maxCount int
-	consumer jetstream.Consumer // nil: to be looked up
+	consumer natsjs.Consumer // nil: to be looked up
 
 	// The newest message so far. After a reconnect it shows whether the stream
 	// is still the same.
@@ -54,7 +54,7 @@ func (c *Consumer) Reset() { c.consumer = nil }
 // Next returns the messages that are there. If there are none, it waits 2 s for
 // the first one; no message is not an error. A batch that comes with an error is
 // valid and must be processed.
-func (c *Consumer) Next(ctx context.Context) ([]jetstream.Msg, error) {
+func (c *Consumer) Next(ctx context.Context) ([]natsjs.Msg, error) {
 	batch, err := c.next(ctx)
 	c.remember(batch)
 	if err != nil {
@@ -64,8 +64,8 @@ func (c *Consumer) Next(ctx context.Context) ([]jetstream.Msg, error) {
 	return batch, nil
 }
 
-func (c *Consumer) next(ctx context.Context) ([]jetstream.Msg, error) {
-	if err := events.Connected(c.JS.Conn()); err != nil {
+func (c *Consumer) next(ctx context.Context) ([]natsjs.Msg, error) {
+	if err := jetstream.Connected(c.JS.Conn()); err != nil {
 		return nil, err
 	}
 	if err := c.checkStream(ctx); err != nil {
@@ -101,10 +101,10 @@ func (c *Consumer) lookUp(ctx context.Context) error {
 }
 
 // fetchFirst waits for one message, of any size.
-func (c *Consumer) fetchFirst(ctx context.Context) ([]jetstream.Msg, error) {
+func (c *Consumer) fetchFirst(ctx context.Context) ([]natsjs.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, firstWait)
 	defer cancel()
-	fetched, err := c.consumer.Fetch(1, jetstream.FetchContext(ctx))
+	fetched, err := c.consumer.Fetch(1, natsjs.FetchContext(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -117,30 +117,30 @@ func (c *Consumer) fetchFirst(ctx context.Context) ([]jetstream.Msg, error) {
 
 // fetchAvailable returns what is there now, up to limit messages and maxBytes. A
 // message larger than maxBytes is not among them; fetchFirst takes it.
-func (c *Consumer) fetchAvailable(limit int) ([]jetstream.Msg, error) {
-	fetched, err := c.consumer.Fetch(limit, jetstream.FetchMaxBytes(maxBytes), jetstream.FetchMaxWait(restWait))
+func (c *Consumer) fetchAvailable(limit int) ([]natsjs.Msg, error) {
+	fetched, err := c.consumer.Fetch(limit, natsjs.FetchMaxBytes(maxBytes), natsjs.FetchMaxWait(restWait))
 	if err != nil {
 		return nil, err
 	}
 	return collect(fetched)
 }
 
-func collect(fetched jetstream.MessageBatch) ([]jetstream.Msg, error) {
-	var batch []jetstream.Msg
+func collect(fetched natsjs.MessageBatch) ([]natsjs.Msg, error) {
+	var batch []natsjs.Msg
 	for msg := range fetched.Messages() {
 		batch = append(batch, msg)
 	}
-	if err := fetched.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
+	if err := fetched.Error(); err != nil && !errors.Is(err, natsjs.ErrNoMessages) {
 		return batch, err
 	}
 	return batch, nil
 }
 
 // remember keeps the newest message of a batch.
-func (c *Consumer) remember(batch []jetstream.Msg) {
+func (c *Consumer) remember(batch []natsjs.Msg) {
 	for _, msg := range batch {
 		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream > c.lastSeq {
-			c.lastSeq, c.lastMsgID = meta.Sequence.Stream, msg.Headers().Get(jetstream.MsgIDHeader)
+			c.lastSeq, c.lastMsgID = meta.Sequence.Stream, msg.Headers().Get(natsjs.MsgIDHeader)
 		}
 	}
 }
@@ -163,12 +163,12 @@ func (c *Consumer) checkStream(ctx context.Context) error {
 	}
 	msg, err := stream.GetMsg(ctx, c.lastSeq)
 	switch {
-	case err == nil && msg.Header.Get(jetstream.MsgIDHeader) == c.lastMsgID:
-	case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
+	case err == nil && msg.Header.Get(natsjs.MsgIDHeader) == c.lastMsgID:
+	case err != nil && !errors.Is(err, natsjs.ErrMsgNotFound):
 		return err
 	case err != nil && stream.CachedInfo().State.FirstSeq > c.lastSeq: // the stream dropped it because of its age
 	default:
-		if _, err := c.Topology.Realign(ctx, c.JS, c.stream, c.durable); err != nil {
+		if _, err := streams.Realign(ctx, c.JS, c.stream, c.durable); err != nil {
 			return err
 		}
 		c.lastSeq, c.lastMsgID = 0, ""

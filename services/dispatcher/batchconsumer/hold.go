@@ -3,7 +3,7 @@ package batchconsumer
 import (
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
 // heartbeatEvery is the time between two heartbeats. The consumers' ack wait is
@@ -12,7 +12,7 @@ const heartbeatEvery = 4 * time.Second
 
 // Hold sends heartbeats for a batch, so that the server does not redeliver it,
 // until release is called. release waits for the last heartbeat.
-func Hold(batch []jetstream.Msg) (release func()) {
+func Hold(batch []natsjs.Msg) (release func()) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -34,4 +34,4 @@ func Hold(batch []jetstream.Msg) (release func()) {
 
 // Ack acknowledges a processed message. If the ack is lost, the message comes
 // again and changes nothing.
-func Ack(msg jetstream.Msg) { _ = msg.Ack() }
+func Ack(msg natsjs.Msg) { _ = msg.Ack() }

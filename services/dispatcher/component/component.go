@@ -21,8 +21,8 @@ type Base struct {
 	JS        *jetstream.Client
 	Topology  events.Topology
 	Composer  events.Composer
-	Publisher events.Publisher
-	Positions events.Positions
+	Publisher jetstream.Publisher
+	Positions jetstream.Positions
 	Lease     time.Duration // how long an emitted id may have no outcome
 	Log       *zap.Logger
 	Health    *service.Health

@@ -78,7 +78,7 @@ func (c *ConsumerRepair) due(reconnects uint64) bool {
 func (c *ConsumerRepair) repairConsumers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
 	defer cancel()
-	list, err := c.Topology.Misaligned(ctx, c.JS, []string{message.DefaultDestination})
+	list, err := streams.FindMisaligned(ctx, c.JS, []string{message.DefaultDestination})
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (c *ConsumerRepair) repairConsumers(ctx context.Context) error {
 			found[name] = m.Delivered
 			continue
 		}
-		from, err := c.Topology.Realign(ctx, c.JS, m.Stream, m.Consumer)
+		from, err := streams.Realign(ctx, c.JS, m.Stream, m.Consumer)
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (c *ConsumerRepair) repairConsumers(ctx context.Context) error {
 func (c *ConsumerRepair) removeOrphans(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
 	defer cancel()
-	list, err := c.Topology.Orphans(ctx, c.JS, message.DefaultDestination)
+	list, err := deliveries.Orphans(ctx, c.JS, message.DefaultDestination)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (c *ConsumerRepair) removeOrphans(ctx context.Context) error {
 			found[sequence] = struct{}{}
 			continue
 		}
-		if err := c.Topology.RemoveOrphan(ctx, c.JS, sequence); err != nil {
+		if err := deliveries.RemoveOrphan(ctx, c.JS, sequence); err != nil {
 			return err
 		}
 		c.Log.Warn("removed an id from the work queue that no consumer delivers", zap.Uint64("sequence", sequence))

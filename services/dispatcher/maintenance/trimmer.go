@@ -50,5 +50,5 @@ func (t *Trimmer) trim(ctx context.Context) error {
 func (t *Trimmer) trimOnce(ctx context.Context) (oldest uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout)
 	defer cancel()
-	return t.Topology.TrimEvents(ctx, t.JS)
+	return streams.TrimEvents(ctx, t.JS)
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
@@ -53,13 +53,13 @@ func (r *Relay) checkQueue(ctx context.Context, ids []emission) (queueState, err
 	if err != nil {
 		return queueState{}, err
 	}
-	found := make([]*jetstream.RawStreamMsg, len(ids))
+	found := make([]*natsjs.RawStreamMsg, len(ids))
 	asking, ctx := errgroup.WithContext(ctx)
 	asking.SetLimit(checkParallel)
 	for i, e := range ids {
 		asking.Go(func() error {
 			msg, err := deliveries.GetLastMsgForSubject(ctx, e.subject)
-			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			if err != nil && !errors.Is(err, natsjs.ErrMsgNotFound) {
 				return fmt.Errorf("look for a delivery on %s: %w", e.subject, err)
 			}
 			found[i] = msg
@@ -79,9 +79,9 @@ func (r *Relay) checkQueue(ctx context.Context, ids []emission) (queueState, err
 }
 
 // lastDelivered returns the sequence of the last message that a sender has got.
-func (r *Relay) lastDelivered(ctx context.Context, deliveries jetstream.Stream) (uint64, error) {
+func (r *Relay) lastDelivered(ctx context.Context, deliveries natsjs.Stream) (uint64, error) {
 	consumer, err := deliveries.Consumer(ctx, r.Topology.SenderConsumer(message.DefaultDestination))
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, nil
 	}
 	if err != nil {
@@ -92,7 +92,7 @@ func (r *Relay) lastDelivered(ctx context.Context, deliveries jetstream.Stream) 
 
 // placeBy returns where an emission is, by the last message on its subject.
 // delivered is the sequence of the last message that a sender has got.
-func (e emission) placeBy(msg *jetstream.RawStreamMsg, delivered uint64) place {
+func (e emission) placeBy(msg *natsjs.RawStreamMsg, delivered uint64) place {
 	claim, err := message.ParseClaimNumber(msg.Header.Get(events.HeaderClaim))
 	switch {
 	case err == nil && claim >= e.ClaimNumber:

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 		composer().Claimed(events.OriginRelay, []message.Message{held})...)
 	at := func(m message.Message) db.Delivery { return db.Delivery{ID: m.ID, ClaimNumber: m.ClaimNumber} }
 	queue := queueState{
-		places: map[db.Delivery]place{at(done): present, at(held): occupied},
+		places:  map[db.Delivery]place{at(done): present, at(held): occupied},
 		lastSeq: map[db.Delivery]uint64{at(fresh): 7, at(held): 9},
 	}
 
@@ -59,8 +60,8 @@ func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 
 func TestWhereAnEmissionIs(t *testing.T) {
 	t.Parallel()
-	onSubject := func(claim string, sequence uint64) *jetstream.RawStreamMsg {
-		return &jetstream.RawStreamMsg{Header: nats.Header{events.HeaderClaim: {claim}}, Sequence: sequence}
+	onSubject := func(claim string, sequence uint64) *natsjs.RawStreamMsg {
+		return &natsjs.RawStreamMsg{Header: nats.Header{events.HeaderClaim: {claim}}, Sequence: sequence}
 	}
 	const delivered = 10
 	for name, c := range map[string]struct {

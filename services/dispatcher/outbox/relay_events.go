@@ -10,6 +10,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
 
@@ -140,18 +141,18 @@ func (r *Relay) publishRows(ctx context.Context, rows []decodedRow) (page pageRe
 		anyPublished = anyPublished || len(missing) < len(entries)
 		for _, row := range rows[:size] {
 			switch result := row.result(missing); {
-			case result.Remaining == nil || errors.Is(err, events.ErrRefused):
+			case result.Remaining == nil || errors.Is(err, jetstream.ErrRefused):
 				page.results = append(page.results, result)
 			default:
 				failed = append(failed, result)
 			}
 		}
-		if err != nil && !errors.Is(err, events.ErrRefused) {
+		if err != nil && !errors.Is(err, jetstream.ErrRefused) {
 			page.failure = err
 		}
 		rows = rows[size:]
 	}
-	if anyPublished && !events.Full(page.failure) {
+	if anyPublished && !jetstream.Full(page.failure) {
 		page.failure = nil // NATS works, so the rows are at fault
 	}
 	for _, result := range failed {

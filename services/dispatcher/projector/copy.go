@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
@@ -20,7 +20,7 @@ import (
 // copyBatch copies the states of the messages that change notifications name,
 // and acknowledges the notifications. If that fails, it gives them back. It is
 // not interrupted by ctx.
-func (p *Projector) copyBatch(ctx context.Context, batch []jetstream.Msg) error {
+func (p *Projector) copyBatch(ctx context.Context, batch []natsjs.Msg) error {
 	defer batchconsumer.Hold(batch)()
 	last, err := p.copyStates(context.WithoutCancel(ctx), batch)
 	if err != nil {
@@ -41,7 +41,7 @@ func (p *Projector) copyBatch(ctx context.Context, batch []jetstream.Msg) error 
 
 // copyStates copies the states and returns the sequence of the last
 // notification. Only the last write moves the position in Redis.
-func (p *Projector) copyStates(ctx context.Context, batch []jetstream.Msg) (last uint64, err error) {
+func (p *Projector) copyStates(ctx context.Context, batch []natsjs.Msg) (last uint64, err error) {
 	last, ids, err := p.parse(batch)
 	if err != nil {
 		return 0, err
@@ -56,7 +56,7 @@ func (p *Projector) copyStates(ctx context.Context, batch []jetstream.Msg) (last
 
 // parse returns the ids in change notifications, each once, and the sequence of
 // the last notification.
-func (p *Projector) parse(batch []jetstream.Msg) (last uint64, ids []message.ID, err error) {
+func (p *Projector) parse(batch []natsjs.Msg) (last uint64, ids []message.ID, err error) {
 	seen := map[message.ID]bool{}
 	for _, msg := range batch {
 		meta, err := msg.Metadata()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -47,7 +47,7 @@ func (p *Projector) check(ctx context.Context) error {
 // missing: the dispatcher that was restarting it may have died.
 func (p *Projector) ackFloor(ctx context.Context) (sequence uint64, found bool, err error) {
 	consumer, err := p.JS.Consumer(ctx, p.Topology.ChangesStream(), events.CacheConsumer)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, false, nil
 	}
 	if err != nil {
@@ -72,7 +72,7 @@ func (p *Projector) restart(ctx context.Context, held cache.Position, epoch int6
 		}
 	}
 	err := p.JS.DeleteConsumer(ctx, p.Topology.ChangesStream(), events.CacheConsumer)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if err != nil && !errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
 	failpoint.At(failpoint.ProjectorReset)

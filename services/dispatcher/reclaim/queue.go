@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 )
@@ -43,9 +43,9 @@ func (s *Sweeper) checkQueue(ctx context.Context, listed []db.ExpiredLease) (hel
 // acknowledged everything. A delivery below it is never delivered: the stream
 // had lost its end, and gave the delivery a number that the senders had had
 // before.
-func (s *Sweeper) ackFloor(ctx context.Context, deliveries jetstream.Stream, destination string) (uint64, error) {
+func (s *Sweeper) ackFloor(ctx context.Context, deliveries natsjs.Stream, destination string) (uint64, error) {
 	consumer, err := deliveries.Consumer(ctx, s.Topology.SenderConsumer(destination))
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, nil
 	}
 	if err != nil {
@@ -58,14 +58,14 @@ func (s *Sweeper) ackFloor(ctx context.Context, deliveries jetstream.Stream, des
 // its delivery above ackFloor. It asks for the retry first: one that fires
 // meanwhile is then found on the work queue. One that is scheduled meanwhile has
 // left its outcome.
-func (s *Sweeper) inStream(ctx context.Context, deliveries jetstream.Stream, lease db.ExpiredLease, ackFloor uint64) (bool, error) {
+func (s *Sweeper) inStream(ctx context.Context, deliveries natsjs.Stream, lease db.ExpiredLease, ackFloor uint64) (bool, error) {
 	scheduled, deliver := s.Topology.Park(lease.Destination, lease.ID), s.Topology.Deliver(lease.Destination, lease.ID)
 	for _, subject := range []string{scheduled, deliver} {
 		msg, err := deliveries.GetLastMsgForSubject(ctx, subject)
 		if err == nil && (subject == scheduled || msg.Sequence > ackFloor) {
 			return true, nil
 		}
-		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		if err != nil && !errors.Is(err, natsjs.ErrMsgNotFound) {
 			return false, fmt.Errorf("look for a delivery on %s: %w", subject, err)
 		}
 	}

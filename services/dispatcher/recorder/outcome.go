@@ -33,7 +33,7 @@ func OutcomeKinds() []message.EventType {
 // Outcomes returns the outcomes in those events of a batch that are not after
 // upTo, a sequence of EVENTS, and the sequence of the last event. It skips what
 // cannot be parsed, because the recorder has skipped it too.
-func Outcomes(batch []jetstream.Msg, upTo uint64) (outcomes []db.Outcome, last uint64) {
+func Outcomes(batch []natsjs.Msg, upTo uint64) (outcomes []db.Outcome, last uint64) {
 	for _, msg := range batch {
 		meta, err := msg.Metadata()
 		if err != nil {
@@ -50,7 +50,7 @@ func Outcomes(batch []jetstream.Msg, upTo uint64) (outcomes []db.Outcome, last u
 }
 
 // outcomeOf returns the outcome in an event of EVENTS, if there is one.
-func outcomeOf(msg jetstream.Msg) (outcome db.Outcome, found bool, err error) {
+func outcomeOf(msg natsjs.Msg) (outcome db.Outcome, found bool, err error) {
 	if msg.Headers().Get(events.HeaderOutcome) == "" {
 		return db.Outcome{}, false, nil
 	}

@@ -47,7 +47,7 @@ func TestAnEventWithoutAnOutcomeIsRejected(t *testing.T) {
 	next := time.Now()
 	m := claimed(1)
 	m.NextAttemptAt = &next
-	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{Claim: 1, NextClaim: 1, Delivery: 1}).Data)
+	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1}).Data)
 	_, err := parseOutcome([]byte(good))
 	require.NoError(t, err)
 

@@ -78,7 +78,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 
 // received is an outcome, with its event.
 type received struct {
-	msg      jetstream.Msg
+	msg      natsjs.Msg
 	sequence uint64 // of the event in EVENTS; 0: unknown
 	outcome  db.Outcome
 }
@@ -86,7 +86,7 @@ type received struct {
 // record records the outcomes of a batch and acknowledges it. It retries for as
 // long as Postgres is unreachable. When ctx ends, it gives back the outcomes
 // that are not recorded.
-func (r *Recorder) record(ctx context.Context, batch []jetstream.Msg) {
+func (r *Recorder) record(ctx context.Context, batch []natsjs.Msg) {
 	defer batchconsumer.Hold(batch)()
 	r.metrics.batch.Observe(float64(len(batch)))
 	outcomes := r.parse(batch)
@@ -110,7 +110,7 @@ func (r *Recorder) record(ctx context.Context, batch []jetstream.Msg) {
 
 // parse returns the outcomes of a batch. It acknowledges other events, and
 // rejects those that it cannot parse.
-func (r *Recorder) parse(batch []jetstream.Msg) []received {
+func (r *Recorder) parse(batch []natsjs.Msg) []received {
 	outcomes := make([]received, 0, len(batch))
 	for _, msg := range batch {
 		outcome, found, err := outcomeOf(msg)
@@ -168,9 +168,9 @@ func (r *Recorder) store(ctx context.Context, outcomes []received) error {
 
 // reject terminates an event that cannot be recorded. Otherwise it would come
 // again forever, and block everything that waits for the recorder.
-func (r *Recorder) reject(msg jetstream.Msg, reason error) {
+func (r *Recorder) reject(msg natsjs.Msg, reason error) {
 	r.metrics.rejected.Inc()
 	r.Log.Error("skip an outcome that cannot be recorded",
-		zap.String("subject", msg.Subject()), zap.String("event", msg.Headers().Get(jetstream.MsgIDHeader)), zap.Error(reason))
+		zap.String("subject", msg.Subject()), zap.String("event", msg.Headers().Get(natsjs.MsgIDHeader)), zap.Error(reason))
 	_ = msg.TermWithReason("can't be recorded")
 }

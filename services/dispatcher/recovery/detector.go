@@ -7,10 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/recorder"
@@ -169,7 +170,7 @@ var errStopReading = errors.New("stop reading")
 // unrecorded counts outcomes in events that Postgres does not have. It stops
 // after the first batch with one.
 func (d *LossDetector) unrecorded(ctx context.Context, from, to uint64) (missing int, err error) {
-	err = d.Topology.ReadEvents(ctx, d.JS, recorder.OutcomeKinds(), from, func(batch []jetstream.Msg) error {
+	err = streams.ReadEvents(ctx, d.JS, recorder.OutcomeKinds(), from, func(batch []natsjs.Msg) error {
 		outcomes, last := recorder.Outcomes(batch, to)
 		if len(outcomes) > 0 {
 			n, err := d.Store.CountUnrecorded(ctx, outcomes)

@@ -12,6 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
@@ -194,7 +195,7 @@ func (r *Repairer) awaitRecorder(ctx context.Context) error {
 func (r *Repairer) finish(ctx context.Context, repair db.Repair) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
 	defer cancel()
-	sinceEmission, err := r.Topology.EmittedAgo(ctx, r.JS)
+	sinceEmission, err := deliveries.EmittedAgo(ctx, r.JS)
 	if err != nil {
 		return false, err
 	}

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/recorder"
@@ -20,7 +22,7 @@ import (
 // restoreOutcomes records the outcomes in EVENTS again, from a sequence on. It
 // returns how many messages they changed.
 func (r *Repairer) restoreOutcomes(ctx context.Context, from uint64) (restored int, err error) {
-	err = r.Topology.ReadEvents(ctx, r.JS, recorder.OutcomeKinds(), from, func(batch []jetstream.Msg) error {
+	err = streams.ReadEvents(ctx, r.JS, recorder.OutcomeKinds(), from, func(batch []natsjs.Msg) error {
 		outcomes, _ := recorder.Outcomes(batch, math.MaxUint64)
 		changed, err := recorder.Restore(ctx, r.Base, outcomes)
 		if err != nil {
@@ -38,7 +40,7 @@ func (r *Repairer) restoreOutcomes(ctx context.Context, from uint64) (restored i
 func (r *Repairer) restoreCancels(ctx context.Context, from uint64) (restored int, err error) {
 	cancels, claimed := map[message.ID]db.CancelRecord{}, map[message.ID]int64{}
 	kinds := []message.EventType{message.EventCancelled, message.EventQueued}
-	err = r.Topology.ReadEvents(ctx, r.JS, kinds, from, func(batch []jetstream.Msg) error {
+	err = streams.ReadEvents(ctx, r.JS, kinds, from, func(batch []natsjs.Msg) error {
 		for _, msg := range batch {
 			c, kind, ok := transitionOf(msg)
 			switch {
@@ -69,8 +71,8 @@ func (r *Repairer) restoreCancels(ctx context.Context, from uint64) (restored in
 
 // transitionOf parses the id of an event about a transition that Postgres made:
 // <message>.v<version>.<kind>.
-func transitionOf(msg jetstream.Msg) (c db.CancelRecord, kind message.EventType, ok bool) {
-	words := strings.Split(msg.Headers().Get(jetstream.MsgIDHeader), ".")
+func transitionOf(msg natsjs.Msg) (c db.CancelRecord, kind message.EventType, ok bool) {
+	words := strings.Split(msg.Headers().Get(natsjs.MsgIDHeader), ".")
 	meta, err := msg.Metadata()
 	if len(words) != 3 || err != nil {
 		return c, "", false
@@ -86,12 +88,12 @@ func transitionOf(msg jetstream.Msg) (c db.CancelRecord, kind message.EventType,
 
 // restoreClaims gives messages the claims of their deliveries on the work queue.
 func (r *Repairer) restoreClaims(ctx context.Context) (restored int, err error) {
-	err = r.Topology.ReadDeliveries(ctx, r.JS, func(found []events.Emitted) error {
-		deliveries := make([]db.Delivery, len(found))
+	err = deliveries.ReadDeliveries(ctx, r.JS, func(found []deliveries.Emitted) error {
+		emitted := make([]db.Delivery, len(found))
 		for i, e := range found {
-			deliveries[i] = db.Delivery(e)
+			emitted[i] = db.Delivery(e)
 		}
-		for some := range slices.Chunk(deliveries, r.Store.RestoreBatchSize(len(deliveries))) {
+		for some := range slices.Chunk(emitted, r.Store.RestoreBatchSize(len(emitted))) {
 			n, err := r.restoreClaimsOf(ctx, some)
 			if err != nil {
 				return err
@@ -104,11 +106,11 @@ func (r *Repairer) restoreClaims(ctx context.Context) (restored int, err error) 
 }
 
 // restoreClaimsOf restores the claims of some deliveries, and publishes that.
-func (r *Repairer) restoreClaimsOf(ctx context.Context, deliveries []db.Delivery) (int, error) {
+func (r *Repairer) restoreClaimsOf(ctx context.Context, emitted []db.Delivery) (int, error) {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, component.PublishTimeout)
 	defer cancel()
-	restored, outboxID, err := r.Store.RestoreClaims(bounded, deliveries, r.Lease, func(restored []message.Message) []byte {
+	restored, outboxID, err := r.Store.RestoreClaims(bounded, emitted, r.Lease, func(restored []message.Message) []byte {
 		return events.Encode(r.Composer.Moved(message.EventQueued, restored))
 	})
 	if err != nil {

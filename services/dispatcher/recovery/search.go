@@ -7,10 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/recorder"
 )
 
@@ -43,14 +44,14 @@ func (r *Repairer) searchOutcomes(ctx context.Context, messages []db.ExpiredLeas
 		ids[m.ID.String()] = true
 		age = max(age, m.Age)
 	}
-	from, err := r.Topology.FirstWithin(ctx, r.JS, r.Topology.EventsStream(), age+searchMargin)
+	from, err := streams.FirstWithin(ctx, r.JS, r.Topology.EventsStream(), age+searchMargin)
 	if err != nil {
 		return 0, err
 	}
-	err = r.Topology.ReadEvents(ctx, r.JS, recorder.OutcomeKinds(), from, func(batch []jetstream.Msg) error {
-		var theirs []jetstream.Msg
+	err = streams.ReadEvents(ctx, r.JS, recorder.OutcomeKinds(), from, func(batch []natsjs.Msg) error {
+		var theirs []natsjs.Msg
 		for _, msg := range batch {
-			id, _, _ := strings.Cut(msg.Headers().Get(jetstream.MsgIDHeader), ".")
+			id, _, _ := strings.Cut(msg.Headers().Get(natsjs.MsgIDHeader), ".")
 			if ids[id] {
 				theirs = append(theirs, msg)
 			}
