@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/client"
@@ -58,8 +57,8 @@ func localAddr(settings service.Environment) string {
 	return client.OnLoopback(cmp.Or(settings["HEALTH_ADDR"], settings["HTTP_ADDR"]))
 }
 
-var healthStyle = map[service.State]*color.Color{
-	service.StateOK: output.StyleGood, service.StateDegraded: output.StyleWait, service.StateDown: output.StyleBad,
+var healthStyle = map[service.State]output.Style{
+	service.StateOK: output.StyleGood, service.StateDegraded: output.StyleWaiting, service.StateDown: output.StyleBad,
 }
 
 func fillHealth(t *output.Table, report service.Report) {

@@ -203,7 +203,7 @@ func fillAttempts(t *output.Table, attempts []message.Attempt) {
 		case message.OutcomeSuccess:
 			outcome.Style = output.StyleGood
 		case message.OutcomeRetry:
-			outcome.Style = output.StyleWait
+			outcome.Style = output.StyleWaiting
 		}
 		t.Row(a.Number, output.Time(&a.StartedAt), rounded(a.Duration), outcome, a.HTTPStatus, a.Error)
 	}

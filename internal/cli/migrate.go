@@ -116,11 +116,11 @@ func fillSchema(t *output.Table, s schemaState) {
 	case s.Unfinished:
 		state = output.Styled("unfinished: "+doctor.UnfinishedRemedy, output.StyleBad)
 	case s.Version == 0:
-		state = output.Styled(`no schema: "dispatch migrate up" makes it`, output.StyleWait)
+		state = output.Styled(`no schema: "dispatch migrate up" makes it`, output.StyleWaiting)
 	case s.Version < s.Wanted:
-		state = output.Styled(`behind: "dispatch migrate up" brings it up`, output.StyleWait)
+		state = output.Styled(`behind: "dispatch migrate up" brings it up`, output.StyleWaiting)
 	case s.Version > s.Wanted:
-		state = output.Styled("newer than this program", output.StyleWait)
+		state = output.Styled("newer than this program", output.StyleWaiting)
 	}
 	t.Row("schema", s.Version)
 	t.Row("program", s.Wanted)

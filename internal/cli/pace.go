@@ -98,7 +98,7 @@ func showPace(cmd *cobra.Command, api *client.Client, asJSON bool, r client.Requ
 func fillOverview(t *output.Table, o message.Overview) {
 	state := output.Styled(o.State, output.StyleGood)
 	if o.State == message.StateStopped {
-		state.Style = output.StyleWait
+		state.Style = output.StyleWaiting
 	}
 	if o.Changed != nil && !*o.Changed {
 		state.Text += " (it was already)"

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fatih/color"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -195,8 +194,8 @@ func printEvent(out io.Writer, data []byte, flags tailFlags) (printed bool, err 
 	return true, err
 }
 
-var eventStyle = map[message.EventType]*color.Color{
-	message.EventQueued: output.StyleUnder, message.EventAttempted: output.StyleWait, message.EventSent: output.StyleGood,
+var eventStyle = map[message.EventType]output.Style{
+	message.EventQueued: output.StyleActive, message.EventAttempted: output.StyleWaiting, message.EventSent: output.StyleGood,
 	message.EventFailed: output.StyleBad, message.EventExpired: output.StyleBad, message.EventRejected: output.StyleBad, message.EventCancelled: output.StyleQuiet,
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
@@ -54,8 +53,8 @@ type importReport struct {
 	out, errOut io.Writer
 	json        bool
 	from        *sourceTable
-	rejects     *os.File                 // nil unless they are to be kept
-	bar         *progressbar.ProgressBar // nil unless somebody watches
+	rejects     *os.File // nil unless they are to be kept
+	bar         *output.Bar
 	sums        Sums
 }
 
@@ -81,14 +80,7 @@ func newImportReport(cmd *cobra.Command, flags importFlags, from *sourceTable) (
 	if !r.json {
 		fmt.Fprintf(r.errOut, "%s: %s\n", from.name, strings.Join(told, ", "))
 	}
-	if output.IsTerminal(r.errOut) {
-		r.bar = progressbar.NewOptions64(from.total,
-			progressbar.OptionSetWriter(r.errOut),
-			progressbar.OptionFullWidth(),
-			progressbar.OptionClearOnFinish(),
-			progressbar.OptionUseANSICodes(output.Coloured(r.errOut)),
-		)
-	}
+	r.bar = output.NewBar(r.errOut, from.total)
 	return r, nil
 }
 
@@ -113,9 +105,7 @@ func (r *importReport) rejected(row sourceRow, mistakes []message.FieldError) er
 	if r.json {
 		return output.JSON(r.out, reject, "")
 	}
-	if r.bar != nil {
-		_ = r.bar.Clear() // it is drawn anew with the next progress
-	}
+	r.bar.Clear()
 	texts := make([]string, len(mistakes))
 	for i, m := range mistakes {
 		texts[i] = strings.TrimSpace(m.Field + " " + m.Message)
@@ -130,7 +120,7 @@ func (r *importReport) progress(rows int) {
 	r.sums.Read += int64(rows)
 	switch {
 	case r.bar != nil:
-		_ = r.bar.Add(rows) // a bar that can't be drawn is no reason to stop
+		r.bar.Set("", r.sums.Read)
 	case !r.json:
 		fmt.Fprintln(r.errOut, r.sums)
 	}
@@ -138,9 +128,7 @@ func (r *importReport) progress(rows int) {
 
 // finish tells the sums.
 func (r *importReport) finish() error {
-	if r.bar != nil {
-		_ = r.bar.Finish() // as above
-	}
+	r.bar.Finish()
 	var lost error
 	if r.rejects != nil {
 		lost = errors.Join(r.rejects.Sync(), r.rejects.Close())

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/client"
@@ -42,7 +41,7 @@ func (s Sums) String() string {
 type fileReport struct {
 	out, errOut io.Writer
 	json        bool
-	bar         *progressbar.ProgressBar // nil unless somebody watches
+	bar         *output.Bar
 	sums        Sums
 	bare        int // lines that were refused for a number without a +
 }
@@ -52,14 +51,7 @@ const shownRejects = 200
 
 func newFileReport(cmd *cobra.Command, asJSON bool, size int64) *fileReport {
 	r := &fileReport{out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr(), json: asJSON}
-	if output.IsTerminal(r.errOut) {
-		r.bar = progressbar.NewOptions64(size,
-			progressbar.OptionSetWriter(r.errOut),
-			progressbar.OptionFullWidth(),
-			progressbar.OptionClearOnFinish(),
-			progressbar.OptionUseANSICodes(output.Coloured(r.errOut)),
-		)
-	}
+	r.bar = output.NewBar(r.errOut, size)
 	return r
 }
 
@@ -84,9 +76,7 @@ func (r *fileReport) line(l Line) error {
 		_, err := fmt.Fprintln(r.errOut, "more lines are rejected; --json tells all of them")
 		return err
 	}
-	if r.bar != nil {
-		_ = r.bar.Clear() // it is drawn anew with the next progress
-	}
+	r.bar.Clear()
 	name := output.Styled(fmt.Sprintf("line %d", l.Line), output.StyleBad)
 	_, err := fmt.Fprintf(r.errOut, "%s: %s\n", name.Paint(output.Coloured(r.errOut)), l.Error)
 	return err
@@ -98,15 +88,12 @@ func (r *fileReport) progress(read int64) {
 		fmt.Fprintln(r.errOut, r.sums)
 		return
 	}
-	r.bar.Describe(r.sums.String())
-	_ = r.bar.Set64(read) // a bar that can't be drawn is no reason to stop
+	r.bar.Set(r.sums.String(), read)
 }
 
 // finish tells the sums.
 func (r *fileReport) finish() error {
-	if r.bar != nil {
-		_ = r.bar.Finish() // as above
-	}
+	r.bar.Finish()
 	if r.json {
 		return output.JSON(r.out, r.sums, "")
 	}
