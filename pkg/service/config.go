@@ -217,44 +217,6 @@ func (l Log) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Lifecycle says how a service is watched and stopped.
-type Lifecycle struct {
-	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"75s" help:"how long work in flight may take to finish after SIGTERM"`
-	HealthAddr      string        `env:"HEALTH_ADDR" help:"host:port for /health, /health/ready and /metrics; unset: off"`
-
-	// Health and Metrics are where the service shows how it is; nil for a place
-	// of its own. They are set by a process that runs several services and
-	// answers for all of them.
-	Health  *Health  `env:"-"`
-	Metrics *Metrics `env:"-"`
-}
-
-// Observe returns where a service shows how it is, and has its health shown
-// among the metrics under its name. Call it once for each service.
-func (l Lifecycle) Observe(service string) (*Health, *Metrics) {
-	health, metrics := l.Health, l.Metrics
-	if health == nil {
-		health = NewHealth()
-	}
-	if metrics == nil {
-		metrics = NewMetrics()
-	}
-	metrics.WatchHealth(service, health)
-	return health, metrics
-}
-
-// Validate reports every mistake of the block.
-func (l Lifecycle) Validate() error {
-	var errs []error
-	if l.ShutdownTimeout <= 0 {
-		errs = append(errs, Invalid("SHUTDOWN_TIMEOUT", l.ShutdownTimeout, "must be more than 0"))
-	}
-	if l.HealthAddr != "" {
-		errs = append(errs, ValidAddr("HEALTH_ADDR", l.HealthAddr))
-	}
-	return errors.Join(errs...)
-}
-
 // MaxWebhookTimeout bounds WEBHOOK_TIMEOUT: an id is with its sender for
 // 90 s, and a request must end well within that.
 const MaxWebhookTimeout = time.Minute

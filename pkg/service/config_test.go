@@ -3,7 +3,6 @@ package service
 import (
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -85,15 +84,6 @@ func TestBlocksValidate(t *testing.T) {
 		"redis, port":                  {Redis{Host: "h"}, "REDIS_PORT=\"0\": must be from 1 to 65535"},
 		"log":                          {Log{Level: "WARN", Format: "JSON"}, ""},
 		"log, two mistakes":            {Log{Level: "loud", Format: "xml"}, "LOG_LEVEL=\"loud\": must be debug, info, warn or error\nLOG_FORMAT=\"xml\": must be json or console"},
-		"lifecycle":                    {Lifecycle{ShutdownTimeout: 1, HealthAddr: ":0"}, ""},
-		"lifecycle, mistakes": {
-			Lifecycle{ShutdownTimeout: -time.Second, HealthAddr: "8081"},
-			"SHUTDOWN_TIMEOUT=\"-1s\": must be more than 0\nHEALTH_ADDR=\"8081\": must be host:port, for example 127.0.0.1:8080 or :8080",
-		},
-		"lifecycle, named port": {
-			Lifecycle{ShutdownTimeout: 1, HealthAddr: ":http"},
-			"HEALTH_ADDR=\":http\": must be host:port, for example 127.0.0.1:8080 or :8080",
-		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ func TestDescribe(t *testing.T) {
 
 func TestEveryVariableIsDocumented(t *testing.T) {
 	t.Parallel()
-	for _, v := range Describe(Postgres{}, NATS{}, Redis{}, Log{}, Lifecycle{}) {
+	for _, v := range Describe(Postgres{}, NATS{}, Redis{}, Log{}) {
 		assert.NotEmpty(t, v.Help, v.Name)
 	}
 }

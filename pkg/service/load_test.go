@@ -31,22 +31,26 @@ type stubborn string
 
 func (stubborn) UnmarshalText(text []byte) error { return fmt.Errorf("not %s", text) }
 
+type stopping struct {
+	Within time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"75s"`
+}
+
 type sampleConfig struct {
 	Postgres
-	NATS      NATS
-	Redis     Redis
-	Log       Log
-	Lifecycle Lifecycle
-	Timeout   time.Duration `env:"TIMEOUT" envDefault:"30s" help:"a timeout"`
-	Factor    float64       `env:"FACTOR" envDefault:"10"`
-	Fast      bool          `env:"FAST"`
-	Size      *int          `env:"SIZE"`
-	List      []int         `env:"LIST"`
-	Keys      keyList       `env:"KEYS" secret:"true" help:"keys, separated by commas"`
-	Secret    stubborn      `env:"SECRET" secret:"true" help:"something long"`
-	Odd       stubborn      `env:"ODD"`
-	Must      string        `env:"MUST,required"`
-	Sub       struct {
+	NATS    NATS
+	Redis   Redis
+	Log     Log
+	Stop    stopping
+	Timeout time.Duration `env:"TIMEOUT" envDefault:"30s" help:"a timeout"`
+	Factor  float64       `env:"FACTOR" envDefault:"10"`
+	Fast    bool          `env:"FAST"`
+	Size    *int          `env:"SIZE"`
+	List    []int         `env:"LIST"`
+	Keys    keyList       `env:"KEYS" secret:"true" help:"keys, separated by commas"`
+	Secret  stubborn      `env:"SECRET" secret:"true" help:"something long"`
+	Odd     stubborn      `env:"ODD"`
+	Must    string        `env:"MUST,required"`
+	Sub     struct {
 		Name string `env:"NAME" envDefault:"n"`
 	} `envPrefix:"SUB_"`
 	ignored string `env:"IGNORED"` //nolint:unused // shows that unexported fields are passed over
@@ -57,8 +61,8 @@ func (c *sampleConfig) Validate() error {
 	if c.Timeout > 40*time.Second {
 		errs = append(errs, Invalid("TIMEOUT", c.Timeout, "must be at most 40s"))
 	}
-	if c.Lifecycle.ShutdownTimeout < c.Timeout+10*time.Second {
-		errs = append(errs, Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout, "must exceed TIMEOUT by 10s"))
+	if c.Stop.Within < c.Timeout+10*time.Second {
+		errs = append(errs, Invalid("SHUTDOWN_TIMEOUT", c.Stop.Within, "must exceed TIMEOUT by 10s"))
 	}
 	if c.Fast && c.Factor < 1 {
 		errs = append(errs, Invalid("FAST", c.Fast, "needs a FACTOR of at least 1"))
@@ -80,12 +84,12 @@ func TestParse(t *testing.T) {
 	require.NoError(t, err)
 	seven := 7
 	assert.Equal(t, sampleConfig{
-		Postgres:  Postgres{DatabaseURL: "postgres://u:p@h/n", Port: 5432, Name: "dispatch"},
-		NATS:      NATS{NATSAccess: NATSAccess{URL: "nats://127.0.0.1:4222"}, Prefix: "dispatch", Replicas: 3},
-		Redis:     Redis{Port: 6379},
-		Log:       Log{Level: "info"},
-		Lifecycle: Lifecycle{ShutdownTimeout: 75 * time.Second},
-		Factor:    10, Fast: true, Size: &seven, List: []int{1, 2}, Keys: keyList{"a", "b"}, Must: "x",
+		Postgres: Postgres{DatabaseURL: "postgres://u:p@h/n", Port: 5432, Name: "dispatch"},
+		NATS:     NATS{NATSAccess: NATSAccess{URL: "nats://127.0.0.1:4222"}, Prefix: "dispatch", Replicas: 3},
+		Redis:    Redis{Port: 6379},
+		Log:      Log{Level: "info"},
+		Stop:     stopping{Within: 75 * time.Second},
+		Factor:   10, Fast: true, Size: &seven, List: []int{1, 2}, Keys: keyList{"a", "b"}, Must: "x",
 		Sub: struct {
 			Name string `env:"NAME" envDefault:"n"`
 		}{"m"},
