@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/internal/bench"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // TestApart has each service be a process of its own, and kills the bench: no
@@ -118,12 +118,12 @@ func TestAnInterruptLeavesNothing(t *testing.T) {
 func TestServersThatAreInTheWayAreNamed(t *testing.T) {
 	t.Parallel()
 	servers := giveServers(t)
-	with := func(name, value string) service.Environment {
+	with := func(name, value string) settings.Environment {
 		env := maps.Clone(servers.env)
 		env[name] = value
 		return env
 	}
-	open := func(env service.Environment) error {
+	open := func(env settings.Environment) error {
 		options := base(t)
 		options.Servers = env
 		place, err := bench.Open(t.Context(), options)
@@ -134,7 +134,7 @@ func TestServersThatAreInTheWayAreNamed(t *testing.T) {
 		return errors.Join(err, place.Close(t.Context()))
 	}
 
-	var mistakes *service.ConfigError
+	var mistakes *settings.ConfigError
 	require.ErrorAs(t, open(with("DATABASE_URL", "nowhere")), &mistakes)
 	require.ErrorContains(t, open(with("REDIS_URL", "redis://127.0.0.1:1")), "reach Redis")
 	require.ErrorContains(t, open(with("NATS_URL", "nats://127.0.0.1:1")), "connect to NATS")

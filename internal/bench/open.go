@@ -12,7 +12,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/embedded"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Bench is where is measured. Its runs may not overlap: each would measure
@@ -20,7 +21,7 @@ import (
 type Bench struct {
 	options Options
 	stack   *embedded.Stack
-	nats    service.NATS
+	nats    settings.NATS
 	given   struct{ postgres, nats, redis bool }
 	filled  string // the database that each run begins with a copy of; empty: with an empty one
 	undo    []func(context.Context) error
@@ -31,9 +32,9 @@ const tidyLimit = time.Minute
 
 // addresses are what Options.Servers may say.
 type addresses struct {
-	Postgres service.Postgres
-	NATS     service.NATS
-	Redis    service.Redis
+	Postgres settings.Postgres
+	NATS     settings.NATS
+	Redis    settings.Redis
 }
 
 // Validate reports what only the drivers find wrong.
@@ -87,7 +88,7 @@ func Open(ctx context.Context, options Options) (_ *Bench, err error) {
 // read reads the addresses. Everything else that the environment sets up is
 // left aside: what is measured is what the options say.
 func (b *Bench) read() (addresses, error) {
-	env := service.Environment{}
+	env := settings.Environment{}
 	for _, name := range []string{
 		"DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD",
 		"NATS_URL", "NATS_REPLICAS", "REDIS_URL", "REDIS_HOST", "REDIS_PORT",
@@ -105,7 +106,7 @@ func (b *Bench) read() (addresses, error) {
 	if !b.given.nats {
 		delete(env, "NATS_REPLICAS") // the one that is started is alone
 	}
-	servers, err := service.Parse[addresses](env)
+	servers, err := settings.Parse[addresses](env)
 	b.nats = servers.NATS
 	return servers, err
 }
@@ -136,16 +137,16 @@ func (b *Bench) greet(ctx context.Context) error {
 		if err := b.findLeftovers(ctx); err != nil {
 			return err
 		}
-		used = append(used, service.Redact(b.stack.DatabaseURL))
+		used = append(used, redact.Redact(b.stack.DatabaseURL))
 	}
 	if b.given.nats {
-		used = append(used, service.Redact(b.stack.NATSURL))
+		used = append(used, redact.Redact(b.stack.NATSURL))
 	}
 	if b.given.redis {
 		if err := pingRedis(ctx, b.stack.RedisURL); err != nil {
 			return err
 		}
-		used = append(used, service.Redact(b.stack.RedisURL))
+		used = append(used, redact.Redact(b.stack.RedisURL))
 	}
 	if len(used) > 0 {
 		b.options.Notice("measuring on " + strings.Join(used, ", ") + ": in a database and under names of its own, which are removed afterwards")

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Options say what to measure, and where.
@@ -34,7 +34,7 @@ type Options struct {
 	// Servers says where they are, by the names that every service takes:
 	// DATABASE_URL or DB_HOST and so on, NATS_URL, NATS_REPLICAS, REDIS_URL or
 	// REDIS_HOST. What is not given is started.
-	Servers service.Environment
+	Servers settings.Environment
 	Dir     string // where started servers keep their data; empty: the system's temporary directory
 
 	// Progress is called, one call at a time, with what is being done and how

@@ -14,7 +14,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // run is one measurement in progress.
@@ -67,7 +67,7 @@ func (b *Bench) Run(ctx context.Context) (_ Result, err error) {
 }
 
 func (r *run) provision(ctx context.Context) error {
-	cfg, err := service.Parse[provision.Config](service.Environment{
+	cfg, err := settings.Parse[provision.Config](settings.Environment{
 		"DATABASE_URL": r.database, "NATS_URL": r.bench.stack.NATSURL, "PREFIX": r.topology.Prefix(),
 		"NATS_REPLICAS": fmt.Sprint(r.bench.nats.Replicas), "PROCESSING_INTERVAL": "0",
 	})

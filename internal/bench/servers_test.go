@@ -22,6 +22,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
 	embeddedredis "github.com/message-dispatcher/dispatch/pkg/embedded/redis"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/dispatcher"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 	"github.com/message-dispatcher/dispatch/services/sender"
@@ -68,7 +69,7 @@ type given struct {
 	postgres string
 	js       natsjs.JetStream
 	redis    *redis.Client
-	env      service.Environment
+	env      settings.Environment
 }
 
 func giveServers(t *testing.T) *given {
@@ -94,7 +95,7 @@ func giveServers(t *testing.T) *given {
 	require.NoError(t, client.Set(t.Context(), "dispatch:copied", "the user's", 0).Err())
 
 	postgres := dbtest.URL(t)
-	return &given{postgres, js, client, service.Environment{
+	return &given{postgres, js, client, settings.Environment{
 		"DATABASE_URL": postgres, "NATS_URL": server.URL(), "REDIS_URL": cache.URL(),
 		"PREFIX": "ignored", "HTTP_ADDR": "ignored",
 	}}
@@ -178,7 +179,7 @@ func (n *notices) String() string {
 // benchUntilKilled measures something that takes very long, and says when it
 // has begun.
 func benchUntilKilled() {
-	env, err := service.ReadEnvironment(os.Environ(), "")
+	env, err := settings.ReadEnvironment(os.Environ(), "")
 	if err == nil {
 		began := sync.OnceFunc(func() { fmt.Println("measuring") })
 		var place *bench.Bench

@@ -17,6 +17,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/dispatcher"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 	"github.com/message-dispatcher/dispatch/services/sender"
@@ -32,26 +33,26 @@ type unit struct {
 	service string // what the dispatch command calls it
 	name    string // which one it is
 	url     string // where it says how it is
-	env     service.Environment
+	env     settings.Environment
 }
 
 // units are all services, in the order in which they start; they stop the
 // other way round, so that what was taken in is still finished.
 func (r *run) units() ([]unit, error) {
-	common := service.Environment{
+	common := settings.Environment{
 		"DATABASE_URL": r.database, "NATS_URL": r.bench.stack.NATSURL, "REDIS_URL": r.bench.stack.RedisURL,
 		"NATS_REPLICAS": fmt.Sprint(r.bench.nats.Replicas), "PREFIX": r.topology.Prefix(),
 		"SHUTDOWN_TIMEOUT": drainTimeout.String(), "WEBHOOK_TIMEOUT": webhookTimeout.String(),
 		"LOG_LEVEL": "warn", "LOG_FORMAT": "json",
 	}
 	var units []unit
-	add := func(what, name, addrVariable string, settings service.Environment) error {
+	add := func(what, name, addrVariable string, given settings.Environment) error {
 		addr, err := r.ports.addr()
 		if err != nil {
 			return err
 		}
 		env := maps.Clone(common)
-		maps.Copy(env, settings)
+		maps.Copy(env, given)
 		env[addrVariable] = addr
 		units = append(units, unit{what, name, "http://" + addr, env})
 		return nil
@@ -64,7 +65,7 @@ func (r *run) units() ([]unit, error) {
 		if r.options.Senders > 1 {
 			name = fmt.Sprintf("sender %d", i+1)
 		}
-		if err := add("sender", name, "HEALTH_ADDR", service.Environment{
+		if err := add("sender", name, "HEALTH_ADDR", settings.Environment{
 			"WEBHOOK_URL": r.receiver.url, "SENDER_CONCURRENCY": fmt.Sprint(r.options.Concurrency),
 			"RETRY_BASE": r.options.RetryBase.String(),
 		}); err != nil {
@@ -115,8 +116,8 @@ func (r *run) runHere(ctx context.Context, u unit) error {
 	return runParsed(ctx, u.env, log, ingest.Run)
 }
 
-func runParsed[T any](ctx context.Context, env service.Environment, log *zap.Logger, run func(context.Context, T, *zap.Logger) error) error {
-	cfg, err := service.Parse[T](env)
+func runParsed[T any](ctx context.Context, env settings.Environment, log *zap.Logger, run func(context.Context, T, *zap.Logger) error) error {
+	cfg, err := settings.Parse[T](env)
 	if err != nil {
 		return err
 	}
@@ -143,13 +144,13 @@ func (r *run) runApart(ctx context.Context, u unit) error {
 
 // childEnvironment is ours, in which a driver or Go may find what it looks
 // for, without anything that would set up a service.
-func childEnvironment(of service.Environment) []string {
-	env := service.Environment{}
+func childEnvironment(of settings.Environment) []string {
+	env := settings.Environment{}
 	for _, line := range os.Environ() {
 		name, value, _ := strings.Cut(line, "=")
 		env[name] = value
 	}
-	for _, setting := range service.Describe(up.Config{}) {
+	for _, setting := range settings.Describe(up.Config{}) {
 		delete(env, setting.Name)
 	}
 	maps.Copy(env, of)

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/bench"
+	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
-	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -81,7 +81,7 @@ func (b *benchmark) run(cmd *cobra.Command) (err error) {
 	if b.options.Program, err = os.Executable(); err != nil {
 		return err
 	}
-	b.options.Servers = settings.Read(cmd)
+	b.options.Servers = environment.Read(cmd)
 	service.TuneMemory()
 	if b.profile != "" {
 		file, err := os.Create(b.profile)

@@ -13,7 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/internal/doctor"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func newDoctor() *cobra.Command {
@@ -32,15 +32,15 @@ wrong, 3 if anything can't be reached.`,
 	cmd.Flags().StringVar(&dir, "data", defaultDir(), `where "dispatch up" keeps its data`)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		environment, err := service.ReadEnvironment(os.Environ(), ".env")
-		var unread *service.UnreadError
+		environment, err := settings.ReadEnvironment(os.Environ(), ".env")
+		var unread *settings.UnreadError
 		if err != nil && !errors.As(err, &unread) {
 			return err
 		}
-		if url = cmp.Or(url, environment[service.EnvAPIURL]); url == "" {
+		if url = cmp.Or(url, environment[settings.EnvAPIURL]); url == "" {
 			url = "http://" + client.OnLoopback(environment["HTTP_ADDR"])
 		}
-		installation := doctor.Installation{Environment: environment, DataDir: dir, API: client.New(url, environment[service.EnvAPIKey])}
+		installation := doctor.Installation{Environment: environment, DataDir: dir, API: client.New(url, environment[settings.EnvAPIKey])}
 		if unread != nil {
 			installation.Unread = unread
 		}

@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
-	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 const defaultURL = "http://127.0.0.1:8080"
@@ -21,8 +21,8 @@ const defaultURL = "http://127.0.0.1:8080"
 func apiFlags(cmd *cobra.Command) func() *client.Client {
 	url := cmd.Flags().String("url", "", "where the API is (default: DISPATCH_URL, else "+defaultURL+"); DISPATCH_API_KEY is the key")
 	return func() *client.Client {
-		settings := settings.Read(cmd)
-		return client.New(cmp.Or(*url, settings[service.EnvAPIURL], defaultURL), settings[service.EnvAPIKey])
+		given := environment.Read(cmd)
+		return client.New(cmp.Or(*url, given[settings.EnvAPIURL], defaultURL), given[settings.EnvAPIKey])
 	}
 }
 

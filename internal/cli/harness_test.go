@@ -31,9 +31,9 @@ func background(t *testing.T, args ...string) *clitest.Running {
 }
 
 // startUp starts a whole installation in this process.
-func startUp(t *testing.T, settings ...string) *clitest.Installation {
+func startUp(t *testing.T, given ...string) *clitest.Installation {
 	t.Helper()
-	return clitest.Execute(Execute).Up(t, settings...)
+	return clitest.Execute(Execute).Up(t, given...)
 }
 
 var (

@@ -13,9 +13,10 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/cli/client"
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
+	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
-	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func newHealth() *cobra.Command {
@@ -32,7 +33,7 @@ HTTP_ADDR. Made for container health checks.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if url == "" {
-			url = "http://" + localAddr(settings.Read(cmd))
+			url = "http://" + localAddr(environment.Read(cmd))
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), connect.Patience)
 		defer cancel()
@@ -53,8 +54,8 @@ HTTP_ADDR. Made for container health checks.`,
 
 // localAddr is where the service on this machine answers. A service that
 // listens on every interface is asked on loopback.
-func localAddr(settings service.Environment) string {
-	return client.OnLoopback(cmp.Or(settings["HEALTH_ADDR"], settings["HTTP_ADDR"]))
+func localAddr(given settings.Environment) string {
+	return client.OnLoopback(cmp.Or(given["HEALTH_ADDR"], given["HTTP_ADDR"]))
 }
 
 var healthStyle = map[service.State]output.Style{

@@ -13,7 +13,9 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/legacyimport"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Execute runs one command line and returns the exit code.
@@ -28,7 +30,7 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		asArguments(cmd, err)
 	}
 	var coded *exit.Error
-	var mistakes *service.ConfigError
+	var mistakes *settings.ConfigError
 	switch {
 	case errors.As(err, &mistakes):
 		fmt.Fprintln(errOut, "dispatch: configuration")
@@ -38,11 +40,11 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		return exit.CodeUsage
 	case errors.As(err, &coded):
 		if coded.Err != nil {
-			fmt.Fprintf(errOut, "dispatch: %s\n", service.Redact(coded.Err.Error()))
+			fmt.Fprintf(errOut, "dispatch: %s\n", redact.Redact(coded.Err.Error()))
 		}
 		return coded.Code
 	}
-	fmt.Fprintf(errOut, "dispatch: %s\n", service.Redact(err.Error()))
+	fmt.Fprintf(errOut, "dispatch: %s\n", redact.Redact(err.Error()))
 	return exit.CodeFailed
 }
 

@@ -9,12 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
+	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
-	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/internal/doctor"
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func newMigrate() *cobra.Command {
@@ -78,7 +78,7 @@ func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) err
 	var asJSON bool
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := settings.Load[struct{ Postgres service.Postgres }](cmd)
+		cfg, err := environment.Load[struct{ Postgres settings.Postgres }](cmd)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func TestProvision(t *testing.T) {
@@ -29,7 +29,7 @@ func TestProvision(t *testing.T) {
 	t.Setenv("LOG_LEVEL", "error")
 	dispatch(t, "provision").OK(t)
 	require.Equal(t, "up to date", clitest.Field(dispatch(t, "migrate", "status").OK(t), "state"))
-	cfg, err := service.Parse[provision.Config](service.Environment{"DATABASE_URL": "postgres://x/x", "NATS_URL": "nats://" + nats})
+	cfg, err := settings.Parse[provision.Config](settings.Environment{"DATABASE_URL": "postgres://x/x", "NATS_URL": "nats://" + nats})
 	require.NoError(t, err)
 	js, err := connect.NATS(jetstream.Access{URL: cfg.NATS.URL}, events.NewTopology("dispatch", 1))
 	require.NoError(t, err)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/cli/clitest"
 	"github.com/message-dispatcher/dispatch/internal/up"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // A file of another program stands in the way of no client.
@@ -35,5 +35,5 @@ func TestUpSaysWhatItIgnores(t *testing.T) {
 		"REDIS_SENTINEL is ignored, because neither REDIS_HOST nor REDIS_URL is set",
 		"NATS_CREDS is ignored, because NATS_URL is not set: up starts a NATS server of its own",
 		"HEALTH_ADDR is ignored by up: /health and /metrics of all services are on HTTP_ADDR",
-	}, service.Warnings(env, &cfg))
+	}, settings.Warnings(env, &cfg))
 }

@@ -15,13 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
+	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
-	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // tailFlags say which events are shown.
@@ -57,7 +57,7 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		if err := flags.check(); err != nil {
 			return err
 		}
-		cfg, err := settings.Load[struct{ NATS service.NATS }](cmd)
+		cfg, err := environment.Load[struct{ NATS settings.NATS }](cmd)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func newUp() *cobra.Command {
@@ -33,7 +34,7 @@ and stops all of it.`,
 	cmd.Flags().StringVar(&dir, "data", defaultDir(), "where the embedded servers keep their data")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON, when all is ready: where everything is")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		loaded, err := service.LoadWith(func(e service.Environment) (up.Config, error) {
+		loaded, err := settings.LoadWith(func(e settings.Environment) (up.Config, error) {
 			return up.Parse(e, dir)
 		})
 		if err != nil {
@@ -46,7 +47,7 @@ and stops all of it.`,
 		}
 		service.TuneMemory()
 		log := service.NewLogger(logConfig)
-		for _, warning := range append(loaded.Warnings, service.Warnings(environment, &cfg)...) {
+		for _, warning := range append(loaded.Warnings, settings.Warnings(environment, &cfg)...) {
 			log.Warn(warning)
 		}
 		out := cmd.OutOrStdout()
@@ -55,7 +56,7 @@ and stops all of it.`,
 		}
 		fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
 		err = up.Run(cmd.Context(), cfg, log, out, func(at up.Addresses) {
-			welcome(cmd, out, at, environment[service.EnvAPIKey])
+			welcome(cmd, out, at, environment[settings.EnvAPIKey])
 		})
 		if err == nil {
 			fmt.Fprintln(out, "Stopped. Everything accepted is kept for the next start.")

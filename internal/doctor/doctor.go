@@ -11,7 +11,8 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/up"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // maxClockDifference is what the clocks of two machines may differ: above it
@@ -38,9 +39,9 @@ type Finding struct {
 
 // Installation is what an examination looks at.
 type Installation struct {
-	Environment service.Environment // what the services would read
-	Unread      error               // why .env could not be read; nil if it could, or if there is none
-	DataDir     string              // where the embedded servers keep their data
+	Environment settings.Environment // what the services would read
+	Unread      error                // why .env could not be read; nil if it could, or if there is none
+	DataDir     string               // where the embedded servers keep their data
 	API         *client.Client
 }
 
@@ -63,7 +64,7 @@ func Examine(ctx context.Context, in Installation, report func(Finding)) {
 
 // doctor examines an installation.
 type doctor struct {
-	env    service.Environment
+	env    settings.Environment
 	dir    string    // of the embedded servers
 	cfg    up.Config // what is not given has its default
 	api    *client.Client
@@ -71,7 +72,7 @@ type doctor struct {
 }
 
 func (d *doctor) found(check string, r Result, detail, remedy string) {
-	d.report(Finding{check, r, service.Redact(detail), remedy})
+	d.report(Finding{check, r, redact.Redact(detail), remedy})
 }
 
 func (d *doctor) good(check, detail string)          { d.found(check, OK, detail, "") }
@@ -108,7 +109,7 @@ func Worst(findings []Finding) Result {
 func (d *doctor) configuration() {
 	cfg, err := up.Parse(d.env, "")
 	d.cfg = cfg
-	var mistakes *service.ConfigError
+	var mistakes *settings.ConfigError
 	switch {
 	case errors.As(err, &mistakes):
 		for _, m := range mistakes.Mistakes {
@@ -119,7 +120,7 @@ func (d *doctor) configuration() {
 	default:
 		d.good("configuration", "no mistake in the environment and .env")
 	}
-	for _, warning := range service.Warnings(d.env, &cfg) {
+	for _, warning := range settings.Warnings(d.env, &cfg) {
 		d.skip("configuration", warning, "")
 	}
 }

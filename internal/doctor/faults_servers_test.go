@@ -16,34 +16,34 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // withDatabase makes a fault of a database that is changed by SQL.
-func withDatabase(statements ...string) func(*testing.T, *sickroom) service.Environment {
-	return func(t *testing.T, _ *sickroom) service.Environment {
+func withDatabase(statements ...string) func(*testing.T, *sickroom) settings.Environment {
+	return func(t *testing.T, _ *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", database(t, statements...))
 	}
 }
 
-func withRole(statements ...string) func(*testing.T, *sickroom) service.Environment {
-	return func(t *testing.T, _ *sickroom) service.Environment {
+func withRole(statements ...string) func(*testing.T, *sickroom) settings.Environment {
+	return func(t *testing.T, _ *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", as(t, statements...))
 	}
 }
 
 var postgresFaults = map[string]fault{
 	"Postgres away": {broken("DATABASE_URL", "postgres://u:p@127.0.0.1:1/x"), []string{"postgres: connection refused → DATABASE_URL"}, doctor.Unreachable},
-	"Postgres: a pooler of statements": {func(t *testing.T, s *sickroom) service.Environment {
+	"Postgres: a pooler of statements": {func(t *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", embeddedtest.PgBouncer(t, dbtest.URL(t), "statement"))
 	}, []string{"postgres: the pooler pools statements → pool_mode"}, doctor.Wrong},
-	"Postgres: a pooler that refuses a parameter": {func(t *testing.T, s *sickroom) service.Environment {
+	"Postgres: a pooler that refuses a parameter": {func(t *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", embeddedtest.PgBouncer(t, dbtest.URL(t), "session")+"&search_path=public")
 	}, []string{"postgres: unsupported startup parameter → ALTER ROLE"}, doctor.Wrong},
-	"Postgres: wrong password": {func(_ *testing.T, s *sickroom) service.Environment {
+	"Postgres: wrong password": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", wrongPassword(s.env["DATABASE_URL"]))
 	}, []string{"postgres: refuses us → the password in DATABASE_URL"}, doctor.Wrong},
-	"Postgres: no such database": {func(t *testing.T, s *sickroom) service.Environment {
+	"Postgres: no such database": {func(t *testing.T, s *sickroom) settings.Environment {
 		u, err := url.Parse(s.env["DATABASE_URL"])
 		require.NoError(t, err)
 		u.Path = "/nowhere"
@@ -65,10 +65,10 @@ var postgresFaults = map[string]fault{
 	},
 	"Postgres: another encoding":  {otherEncoding, []string{"postgres: encoding is LATIN1 → UTF8", "schema: no schema → provision"}, doctor.Wrong},
 	"Postgres: its clock is fast": {withDatabase(`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 minute' $$`, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$"), []string{"postgres: differ by 1m0 → NTP"}, doctor.Wrong},
-	"schema: none": {func(t *testing.T, _ *sickroom) service.Environment {
+	"schema: none": {func(t *testing.T, _ *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", dbtest.EmptyURL(t))
 	}, []string{"schema: no schema → dispatch provision"}, doctor.Wrong},
-	"schema: too old": {func(t *testing.T, _ *sickroom) service.Environment {
+	"schema: too old": {func(t *testing.T, _ *sickroom) settings.Environment {
 		at := database(t)
 		pool, err := db.Open(t.Context(), at, db.Options{Name: "test"})
 		require.NoError(t, err)
@@ -81,7 +81,7 @@ var postgresFaults = map[string]fault{
 	"schema: no schedule": {withDatabase("DELETE FROM schedule"), []string{"schema: schedule is not provisioned → dispatch provision"}, doctor.Wrong},
 }
 
-func otherEncoding(t *testing.T, _ *sickroom) service.Environment {
+func otherEncoding(t *testing.T, _ *sickroom) settings.Environment {
 	at := database(t, `CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
 	u, err := url.Parse(at)
 	require.NoError(t, err)
@@ -90,14 +90,14 @@ func otherEncoding(t *testing.T, _ *sickroom) service.Environment {
 }
 
 // withStreams makes a fault of streams that are changed.
-func withStreams(change func(t *testing.T, js *jetstream.Client, topology events.Topology)) func(*testing.T, *sickroom) service.Environment {
-	return func(t *testing.T, s *sickroom) service.Environment {
+func withStreams(change func(t *testing.T, js *jetstream.Client, topology events.Topology)) func(*testing.T, *sickroom) settings.Environment {
+	return func(t *testing.T, s *sickroom) settings.Environment {
 		return s.provisioned(t, func(js *jetstream.Client, topology events.Topology) { change(t, js, topology) })
 	}
 }
 
 // remade makes a stream anew with another configuration.
-func remade(name func(events.Topology) string, change func(*natsjs.StreamConfig)) func(*testing.T, *sickroom) service.Environment {
+func remade(name func(events.Topology) string, change func(*natsjs.StreamConfig)) func(*testing.T, *sickroom) settings.Environment {
 	return withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
 		require.NoError(t, js.DeleteStream(t.Context(), name(topology)))
 		for _, config := range topology.Streams() {
@@ -123,8 +123,8 @@ var noStreams = []string{
 }
 
 // withMaxPayload makes a fault of a server that takes no larger messages.
-func withMaxPayload(limit string) func(*testing.T, *sickroom) service.Environment {
-	return func(t *testing.T, _ *sickroom) service.Environment {
+func withMaxPayload(limit string) func(*testing.T, *sickroom) settings.Environment {
+	return func(t *testing.T, _ *sickroom) settings.Environment {
 		url := startOtherNATS(t, fmt.Sprintf("jetstream { store_dir: %q }\nmax_payload: %s\n", t.TempDir(), limit))
 		return clitest.Settings("NATS_URL", url, "PREFIX", "nobody")
 	}
@@ -132,28 +132,28 @@ func withMaxPayload(limit string) func(*testing.T, *sickroom) service.Environmen
 
 var natsFaults = map[string]fault{
 	"NATS away": {broken("NATS_URL", "nats://127.0.0.1:1"), []string{"nats: no servers available → NATS_URL"}, doctor.Unreachable},
-	"NATS: wrong password": {func(_ *testing.T, s *sickroom) service.Environment {
+	"NATS: wrong password": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", "nats://full:wrong@"+s.port)
 	}, []string{"nats: refuses us → the password, or the token, in NATS_URL"}, doctor.Wrong},
-	"NATS: an unknown authority": {func(t *testing.T, s *sickroom) service.Environment {
+	"NATS: an unknown authority": {func(t *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", startSecureNATS(t, embeddedtest.NewCertificates(t), false))
 	}, []string{"nats: unknown authority → NATS_CA"}, doctor.Wrong},
-	"NATS: it wants a certificate": {func(t *testing.T, s *sickroom) service.Environment {
+	"NATS: it wants a certificate": {func(t *testing.T, s *sickroom) settings.Environment {
 		files := embeddedtest.NewCertificates(t)
 		return clitest.Settings("NATS_URL", startSecureNATS(t, files, true), "NATS_CA", files.CA)
 	}, []string{"nats: refuses us → NATS_CERT and NATS_KEY"}, doctor.Wrong},
-	"NATS: no TLS": {func(t *testing.T, s *sickroom) service.Environment {
+	"NATS: no TLS": {func(t *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("full"), "NATS_CA", embeddedtest.NewCertificates(t).CA)
 	}, []string{"nats: secure connection not available → NATS_CA"}, doctor.Wrong},
-	"NATS: no JetStream": {func(_ *testing.T, s *sickroom) service.Environment {
+	"NATS: no JetStream": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("bare"))
 	}, []string{"nats: JetStream does not answer → enable it for the account"}, doctor.Wrong},
-	"NATS: some subjects are forbidden": {func(t *testing.T, s *sickroom) service.Environment {
+	"NATS: some subjects are forbidden": {func(t *testing.T, s *sickroom) settings.Environment {
 		env := s.provisioned(t, nil)
 		env["NATS_URL"] = s.nats("few")
 		return env
 	}, []string{"nats: .events.created.default, subscribe to → permissions of this NATS user"}, doctor.Wrong},
-	"NATS: most subjects are forbidden": {func(_ *testing.T, s *sickroom) service.Environment {
+	"NATS: most subjects are forbidden": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("none"))
 	}, []string{`nats: may not use JetStream → permissions of this NATS user`}, doctor.Wrong},
 	"NATS: max_payload is too small": {
@@ -164,7 +164,7 @@ var natsFaults = map[string]fault{
 		withMaxPayload("128KB"),
 		append([]string{"nats: MAX_PAYLOAD_BYTES=262144 needs 327680 → lower MAX_PAYLOAD_BYTES"}, noStreams...), doctor.Wrong,
 	},
-	"streams: none": {func(_ *testing.T, s *sickroom) service.Environment {
+	"streams: none": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("full"), "PREFIX", "nobody")
 	}, noStreams, doctor.Wrong},
 	"streams: one is missing": {withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
@@ -179,7 +179,7 @@ var natsFaults = map[string]fault{
 	"streams: in memory, and short": {remade(events.Topology.RejectedStream, func(c *natsjs.StreamConfig) {
 		c.Storage, c.MaxAge = natsjs.MemoryStorage, time.Hour
 	}), []string{"stream: max_age is 1h0m0s, not 720h0m0s; storage is Memory → provision"}, doctor.Wrong},
-	"streams: more copies wanted": {func(t *testing.T, s *sickroom) service.Environment {
+	"streams: more copies wanted": {func(t *testing.T, s *sickroom) settings.Environment {
 		env := s.provisioned(t, nil)
 		env["NATS_REPLICAS"] = "3"
 		return env
@@ -200,7 +200,7 @@ var natsFaults = map[string]fault{
 	}), []string{"consumer: is paused → nats consumer resume"}, doctor.Wrong},
 }
 
-func evictingReplica(t *testing.T, _ *sickroom) service.Environment {
+func evictingReplica(t *testing.T, _ *sickroom) settings.Environment {
 	at := startRedis(t)
 	client := redisClient(t, at)
 	for _, config := range [][2]string{{"maxmemory", "100mb"}, {"maxmemory-policy", "allkeys-lru"}, {"replica-serve-stale-data", "yes"}} {
@@ -210,7 +210,7 @@ func evictingReplica(t *testing.T, _ *sickroom) service.Environment {
 	return clitest.Settings("REDIS_URL", at)
 }
 
-func userWithoutScripts(t *testing.T, s *sickroom) service.Environment {
+func userWithoutScripts(t *testing.T, s *sickroom) settings.Environment {
 	at := startRedis(t)
 	client := redisClient(t, at)
 	require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-@scripting").Err())

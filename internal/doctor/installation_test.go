@@ -29,14 +29,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // sickroom is a healthy installation, and a NATS server with several accounts
 // on which faults can be made.
 type sickroom struct {
-	env  service.Environment // of the healthy one
-	port string              // of the other NATS server
+	env  settings.Environment // of the healthy one
+	port string               // of the other NATS server
 }
 
 // accounts are those of the other server. "few" lacks some subjects, "none"
@@ -68,7 +68,7 @@ func newSickroom(t *testing.T) *sickroom {
 	i := startUp(t, "REDIS_URL", cache, "API_KEYS", "shop:a-key")
 	return &sickroom{
 		port: startNATS(t),
-		env: service.Environment{
+		env: settings.Environment{
 			"DATABASE_URL": i.Database, "NATS_URL": i.NATS, "REDIS_URL": cache, "WEBHOOK_URL": i.Webhook.URL,
 			"DISPATCH_URL": i.URL, "DISPATCH_API_KEY": "a-key",
 		},
@@ -139,7 +139,7 @@ func documented(t *testing.T, from, to string) string {
 func (s *sickroom) nats(user string) string { return "nats://" + user + ":pw@" + s.port }
 
 // examine examines the healthy installation with some settings changed.
-func (s *sickroom) examine(t *testing.T, changed service.Environment) (findings []doctor.Finding) {
+func (s *sickroom) examine(t *testing.T, changed settings.Environment) (findings []doctor.Finding) {
 	t.Helper()
 	env := maps.Clone(s.env)
 	maps.Copy(env, changed)
@@ -154,7 +154,7 @@ func (s *sickroom) examine(t *testing.T, changed service.Environment) (findings 
 
 // provisioned makes the streams of an installation of its own on the other
 // server and returns what leads to them. change may be nil.
-func (s *sickroom) provisioned(t *testing.T, change func(js *jetstream.Client, topology events.Topology)) service.Environment {
+func (s *sickroom) provisioned(t *testing.T, change func(js *jetstream.Client, topology events.Topology)) settings.Environment {
 	t.Helper()
 	prefix := strings.ToLower(rand.Text())
 	topology := events.NewTopology(prefix, 1)

@@ -19,6 +19,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func (d *doctor) redis(ctx context.Context) {
@@ -150,7 +151,7 @@ func (d *doctor) service(ctx context.Context) {
 	defer cancel()
 	report, _, err := client.Readiness(ctx, d.api.Base)
 	if err != nil {
-		d.away(check, err, fmt.Sprintf(`"dispatch up" or "dispatch ingest" starts it; %s says where it is`, service.EnvAPIURL))
+		d.away(check, err, fmt.Sprintf(`"dispatch up" or "dispatch ingest" starts it; %s says where it is`, settings.EnvAPIURL))
 		return
 	}
 	switch report.State {
@@ -168,7 +169,7 @@ func (d *doctor) service(ctx context.Context) {
 	err = d.api.Get(ctx, "/api/v1/messaging/status", &overview)
 	switch {
 	case errors.As(err, &refusal) && refusal.Status == http.StatusUnauthorized:
-		d.wrong(check, "it does not take our key", "set "+service.EnvAPIKey+" to one of API_KEYS")
+		d.wrong(check, "it does not take our key", "set "+settings.EnvAPIKey+" to one of API_KEYS")
 	case err != nil:
 		d.wrong(check, "it does not tell the status: "+err.Error(), "see the log of the service")
 	case overview.State == message.StateStopped:

@@ -8,20 +8,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
+	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/input"
-	"github.com/message-dispatcher/dispatch/internal/cli/settings"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // importConfig is what an import needs to know of the installation it fills.
 type importConfig struct {
-	Postgres         service.Postgres
-	NATS             service.NATS          // its PREFIX alone
+	Postgres         settings.Postgres
+	NATS             settings.NATS         // its PREFIX alone
 	MaxContentLength int                   `env:"MAX_CONTENT_LENGTH" envDefault:"160"`
 	WebhookRecipient message.RecipientKind `env:"WEBHOOK_RECIPIENT" envDefault:"phone"`
 	EventContent     string                `env:"EVENT_CONTENT" envDefault:"none"`
@@ -69,7 +69,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	if err := numbers.Check(); err != nil {
 		return err
 	}
-	cfg, err := settings.Load[importConfig](cmd)
+	cfg, err := environment.Load[importConfig](cmd)
 	if err != nil {
 		return err
 	}

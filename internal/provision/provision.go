@@ -17,13 +17,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Config says what to provision.
 type Config struct {
-	Postgres service.Postgres
-	NATS     service.NATS
-	Log      service.Log
+	Postgres settings.Postgres
+	NATS     settings.NATS
+	Log      settings.Log
 
 	ProcessingInterval time.Duration `env:"PROCESSING_INTERVAL" envDefault:"2m" help:"time between two ticks; 0: continuous mode, messages are emitted as soon as they are due"`
 	BatchSize          *int          `env:"BATCH_SIZE" help:"maximum number of messages per tick; unset: 2 with an interval, 500 without"`
@@ -36,16 +37,16 @@ type Config struct {
 
 // payloadNeeds are what NATS' max_payload is compared with.
 func (c Config) payloadNeeds() jetstream.PayloadNeeds {
-	return jetstream.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == service.EventContentFull}
+	return jetstream.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == settings.EventContentFull}
 }
 
 // StreamSizes are how much each stream may hold. JetStream reserves it.
 type StreamSizes struct {
-	Intake     service.Size `env:"INTAKE_MAX_BYTES" envDefault:"256MiB" help:"size of the stream INTAKE (messages that are not stored yet); a full stream refuses publishes"`
-	Rejected   service.Size `env:"REJECTED_MAX_BYTES" envDefault:"64MiB" help:"size of the stream REJECTED (invalid intake); a full stream drops the oldest"`
-	Deliveries service.Size `env:"DELIVERIES_MAX_BYTES" envDefault:"256MiB" help:"size of the stream DELIVERIES (work queue and scheduled retries); from half of it on nothing is emitted"`
-	Events     service.Size `env:"EVENTS_MAX_BYTES" envDefault:"512MiB" help:"size of the stream EVENTS; when it is nearly full, the oldest recorded events are removed"`
-	Changes    service.Size `env:"CHANGES_MAX_BYTES" envDefault:"128MiB" help:"size of the stream CHANGES (change notifications for Redis); a full stream drops the oldest"`
+	Intake     settings.Size `env:"INTAKE_MAX_BYTES" envDefault:"256MiB" help:"size of the stream INTAKE (messages that are not stored yet); a full stream refuses publishes"`
+	Rejected   settings.Size `env:"REJECTED_MAX_BYTES" envDefault:"64MiB" help:"size of the stream REJECTED (invalid intake); a full stream drops the oldest"`
+	Deliveries settings.Size `env:"DELIVERIES_MAX_BYTES" envDefault:"256MiB" help:"size of the stream DELIVERIES (work queue and scheduled retries); from half of it on nothing is emitted"`
+	Events     settings.Size `env:"EVENTS_MAX_BYTES" envDefault:"512MiB" help:"size of the stream EVENTS; when it is nearly full, the oldest recorded events are removed"`
+	Changes    settings.Size `env:"CHANGES_MAX_BYTES" envDefault:"128MiB" help:"size of the stream CHANGES (change notifications for Redis); a full stream drops the oldest"`
 }
 
 // The bounds of a stream's size: some of the largest messages must fit.
@@ -60,7 +61,7 @@ func (s StreamSizes) Validate() error {
 	var errs []error
 	for _, one := range []struct {
 		variable  string
-		size, min service.Size
+		size, min settings.Size
 	}{
 		{"INTAKE_MAX_BYTES", s.Intake, minStreamSize},
 		{"REJECTED_MAX_BYTES", s.Rejected, minStreamSize},
@@ -69,7 +70,7 @@ func (s StreamSizes) Validate() error {
 		{"CHANGES_MAX_BYTES", s.Changes, minStreamSize},
 	} {
 		if one.size < one.min || one.size > maxStreamSize {
-			errs = append(errs, service.Invalid(one.variable, one.size, fmt.Sprintf("must be from %s to %s", one.min, service.Size(maxStreamSize))))
+			errs = append(errs, settings.Invalid(one.variable, one.size, fmt.Sprintf("must be from %s to %s", one.min, settings.Size(maxStreamSize))))
 		}
 	}
 	return errors.Join(errs...)
@@ -85,12 +86,12 @@ func (c Config) Topology() events.Topology {
 
 // Validate reports every mistake of the pace.
 func (c Config) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), service.ValidPayloadBytes(c.MaxPayloadBytes), service.ValidEventContent(c.EventContent)}
+	errs := []error{c.Postgres.ValidateWith(db.CheckURL), settings.ValidPayloadBytes(c.MaxPayloadBytes), settings.ValidEventContent(c.EventContent)}
 	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
-		errs = append(errs, service.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
+		errs = append(errs, settings.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
 	}
 	if c.BatchSize != nil && (*c.BatchSize < 1 || *c.BatchSize > message.MaxBatchSize) {
-		errs = append(errs, service.Invalid("BATCH_SIZE", *c.BatchSize, fmt.Sprintf("must be from 1 to %d", message.MaxBatchSize)))
+		errs = append(errs, settings.Invalid("BATCH_SIZE", *c.BatchSize, fmt.Sprintf("must be from 1 to %d", message.MaxBatchSize)))
 	}
 	return errors.Join(errs...)
 }
@@ -133,9 +134,9 @@ func provisionStreams(ctx context.Context, cfg Config, js *jetstream.Client, log
 	for _, r := range resizes {
 		from := "no limit"
 		if r.From > 0 {
-			from = service.Size(r.From).String()
+			from = settings.Size(r.From).String()
 		}
-		log.Info("changed the size of a stream", zap.String("stream", r.Stream), zap.String("from", from), zap.Stringer("to", service.Size(r.To)))
+		log.Info("changed the size of a stream", zap.String("stream", r.Stream), zap.String("from", from), zap.Stringer("to", settings.Size(r.To)))
 	}
 	if err != nil {
 		return backoff.Permanent(err) // to wait changes nothing

@@ -14,7 +14,9 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/internal/receiver"
 	"github.com/message-dispatcher/dispatch/pkg/embedded"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/dispatcher"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 	"github.com/message-dispatcher/dispatch/services/sender"
@@ -33,7 +35,7 @@ type Config struct {
 
 	own        struct{ postgres, nats, redis, webhook bool } // what was not given
 	healthAddr string                                        // what is given, to no effect
-	unused     []string                                      // warnings about settings of the same kind
+	unused     []string                                      // warnings about given of the same kind
 }
 
 // defaultNATSListen is the default in Config's tag.
@@ -45,8 +47,8 @@ const placeholder = "127.0.0.1:1"
 
 // Parse reads the configuration; addresses that are not given will be those
 // of the embedded servers. Every mistake is in the *service.ConfigError.
-func Parse(environment service.Environment, dir string) (Config, error) {
-	env := service.Environment{}
+func Parse(environment settings.Environment, dir string) (Config, error) {
+	env := settings.Environment{}
 	for name, value := range environment {
 		env[name] = value
 	}
@@ -82,15 +84,15 @@ func Parse(environment service.Environment, dir string) (Config, error) {
 	if own.webhook {
 		env["WEBHOOK_URL"] = "http://" + placeholder
 	}
-	cfg, err := service.Parse[Config](env)
+	cfg, err := settings.Parse[Config](env)
 	cfg.Dir, cfg.own, cfg.healthAddr, cfg.unused = dir, own, environment["HEALTH_ADDR"], unused
-	found := &service.ConfigError{}
+	found := &settings.ConfigError{}
 	_ = errors.As(err, &found) // what else is wrong
-	if own.nats && service.Clash(cfg.NATSListen, cfg.Ingest.HTTPAddr) {
-		found.Mistakes = append(found.Mistakes, service.Mistake{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
+	if own.nats && settings.Clash(cfg.NATSListen, cfg.Ingest.HTTPAddr) {
+		found.Mistakes = append(found.Mistakes, settings.Mistake{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
 	}
 	if n := cfg.Provision.NATS.Replicas; own.nats && (n == 3 || n == 5) {
-		found.Mistakes = append(found.Mistakes, service.Mistake{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: the server that is started here is alone"})
+		found.Mistakes = append(found.Mistakes, settings.Mistake{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: the server that is started here is alone"})
 	}
 	if len(found.Mistakes) > 0 {
 		return cfg, found
@@ -100,7 +102,7 @@ func Parse(environment service.Environment, dir string) (Config, error) {
 
 // Validate reports a mistake in the embedded server's address.
 func (c Config) Validate() error {
-	return service.ValidAddr("NATS_LISTEN", c.NATSListen)
+	return settings.ValidAddr("NATS_LISTEN", c.NATSListen)
 }
 
 // Warnings says what is set to no effect.
@@ -165,8 +167,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, r
 			return nil // stopped before it was ready
 		}
 		ready(Addresses{
-			API: api, NATS: service.Redact(stack.NATSURL), Postgres: service.Redact(stack.DatabaseURL),
-			Redis: service.Redact(stack.RedisURL), Webhook: service.Redact(cfg.Sender.Destination.URL),
+			API: api, NATS: redact.Redact(stack.NATSURL), Postgres: redact.Redact(stack.DatabaseURL),
+			Redis: redact.Redact(stack.RedisURL), Webhook: redact.Redact(cfg.Sender.Destination.URL),
 			OwnPostgres: cfg.own.postgres, OwnNATS: cfg.own.nats, OwnRedis: cfg.own.redis, OwnWebhook: cfg.own.webhook,
 		})
 		<-ctx.Done()

@@ -8,12 +8,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Config of a small service: blocks, and what is its own.
 type Config struct {
-	Postgres  service.Postgres
-	Log       service.Log
+	Postgres  settings.Postgres
+	Log       settings.Log
 	Lifecycle service.Lifecycle
 	Interval  time.Duration `env:"INTERVAL" envDefault:"2m" help:"time between two ticks"`
 }
@@ -21,7 +22,7 @@ type Config struct {
 // Validate looks at the service's own fields; the blocks are looked at anyway.
 func (c Config) Validate() error {
 	if c.Interval < time.Second {
-		return service.Invalid("INTERVAL", c.Interval, "must be at least 1s")
+		return settings.Invalid("INTERVAL", c.Interval, "must be at least 1s")
 	}
 	return nil
 }

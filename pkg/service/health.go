@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
 // State is how a dependency, or the whole service, is.
@@ -257,7 +259,7 @@ func (c *healthCheck) await(ctx context.Context) Status {
 	if status.State.rank() >= c.worst.rank() {
 		status.State = c.worst
 	}
-	status.Detail = oneLine(status.Detail, 200)
+	status.Detail = redact.OneLine(status.Detail, 200)
 	return status
 }
 

@@ -3,6 +3,8 @@ package service
 import (
 	"errors"
 	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Lifecycle is the block of settings for how a service is watched and stopped.
@@ -35,10 +37,10 @@ func (l Lifecycle) Observe(service string) (*Health, *Metrics) {
 func (l Lifecycle) Validate() error {
 	var errs []error
 	if l.ShutdownTimeout <= 0 {
-		errs = append(errs, Invalid("SHUTDOWN_TIMEOUT", l.ShutdownTimeout, "must be more than 0"))
+		errs = append(errs, settings.Invalid("SHUTDOWN_TIMEOUT", l.ShutdownTimeout, "must be more than 0"))
 	}
 	if l.HealthAddr != "" {
-		errs = append(errs, ValidAddr("HEALTH_ADDR", l.HealthAddr))
+		errs = append(errs, settings.ValidAddr("HEALTH_ADDR", l.HealthAddr))
 	}
 	return errors.Join(errs...)
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func TestLifecycleIsValidated(t *testing.T) {
@@ -18,7 +20,7 @@ func TestLifecycleIsValidated(t *testing.T) {
 
 func TestLifecycleIsDocumented(t *testing.T) {
 	t.Parallel()
-	for _, v := range Describe(Lifecycle{}) {
+	for _, v := range settings.Describe(Lifecycle{}) {
 		assert.NotEmpty(t, v.Help, v.Name)
 	}
 }

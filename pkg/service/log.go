@@ -7,15 +7,17 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // NewLogger makes a logger that writes to stderr as cfg says; times are UTC in
 // ISO 8601 with milliseconds, durations as in 1m30s. It sets nothing global.
-func NewLogger(cfg Log) *zap.Logger {
+func NewLogger(cfg settings.Log) *zap.Logger {
 	return newLogger(cfg, zapcore.Lock(os.Stderr), isTerminal(os.Stderr))
 }
 
-func newLogger(cfg Log, to zapcore.WriteSyncer, terminal bool) *zap.Logger {
+func newLogger(cfg settings.Log, to zapcore.WriteSyncer, terminal bool) *zap.Logger {
 	level, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
 		level = zapcore.InfoLevel

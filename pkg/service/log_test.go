@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 func TestLogger(t *testing.T) {
@@ -18,17 +20,17 @@ func TestLogger(t *testing.T) {
 	const asJSON = `{"level":"info","ts":"2000-01-01T00:00:00.000Z","logger":"sender","msg":"hello","took":"1m30s"}` + "\n"
 	const asText = "2000-01-01T00:00:00.000Z  info  sender  hello  {\"took\": \"1m30s\"}\n"
 	tests := map[string]struct {
-		cfg      Log
+		cfg      settings.Log
 		terminal bool
 		want     string
 	}{
-		"json":                    {Log{Level: "info", Format: "json"}, true, asJSON},
-		"console":                 {Log{Level: "info", Format: "console"}, false, asText},
-		"unset, on a terminal":    {Log{Level: "info"}, true, asText},
-		"unset, not a terminal":   {Log{Level: "INFO"}, false, asJSON},
-		"above":                   {Log{Level: "warn"}, false, ""},
-		"an empty level is info":  {Log{}, false, asJSON},
-		"a wrong one is info too": {Log{Level: "loud"}, false, asJSON},
+		"json":                    {settings.Log{Level: "info", Format: "json"}, true, asJSON},
+		"console":                 {settings.Log{Level: "info", Format: "console"}, false, asText},
+		"unset, on a terminal":    {settings.Log{Level: "info"}, true, asText},
+		"unset, not a terminal":   {settings.Log{Level: "INFO"}, false, asJSON},
+		"above":                   {settings.Log{Level: "warn"}, false, ""},
+		"an empty level is info":  {settings.Log{}, false, asJSON},
+		"a wrong one is info too": {settings.Log{Level: "loud"}, false, asJSON},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -50,5 +52,5 @@ func TestIsTerminal(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Close()
 	assert.False(t, isTerminal(f))
-	require.NotNil(t, NewLogger(Log{}))
+	require.NotNil(t, NewLogger(settings.Log{}))
 }

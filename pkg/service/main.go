@@ -12,6 +12,9 @@ import (
 	"syscall"
 
 	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/redact"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Main is all that a cmd/<name>/main.go does: it loads the configuration T,
@@ -29,7 +32,7 @@ func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.L
 	TuneMemory()
 	ctx, cancel := SignalContext(context.Background())
 	defer cancel()
-	cfg, warnings, err := Load[T]()
+	cfg, warnings, err := settings.Load[T]()
 	if err != nil {
 		return report(os.Stderr, name, err)
 	}
@@ -39,7 +42,7 @@ func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.L
 	}
 	log.Info("starting", zap.String("version", Version()))
 	err = run(ctx, cfg, log)
-	var mistakes *ConfigError
+	var mistakes *settings.ConfigError
 	switch {
 	case err == nil || ctx.Err() != nil && onlyCanceled(err):
 		log.Info("stopped")
@@ -47,23 +50,23 @@ func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.L
 	case errors.As(err, &mistakes):
 		return report(os.Stderr, name, err)
 	}
-	log.Error("failed", zap.String("error", Redact(err.Error())))
-	return ExitCode(err)
+	log.Error("failed", zap.String("error", redact.Redact(err.Error())))
+	return settings.ExitCode(err)
 }
 
 // report writes an error for the person at the terminal: the mistakes of a
 // ConfigError one a line, under a heading.
 func report(to io.Writer, name string, err error) int {
-	var mistakes *ConfigError
+	var mistakes *settings.ConfigError
 	if !errors.As(err, &mistakes) {
-		_, _ = fmt.Fprintf(to, "%s: %s\n", name, Redact(err.Error()))
-		return ExitCode(err)
+		_, _ = fmt.Fprintf(to, "%s: %s\n", name, redact.Redact(err.Error()))
+		return settings.ExitCode(err)
 	}
 	_, _ = fmt.Fprintf(to, "%s: configuration\n", name)
 	for _, m := range mistakes.Mistakes {
 		_, _ = fmt.Fprintf(to, "  %s\n", m.Error())
 	}
-	return ExitCode(err)
+	return settings.ExitCode(err)
 }
 
 // SignalContext returns a context that ends at the first SIGINT or SIGTERM,
@@ -97,15 +100,15 @@ func SignalContext(parent context.Context) (context.Context, context.CancelFunc)
 
 // logOf finds the Log block of a configuration, at any depth; without one the
 // defaults are used.
-func logOf(v reflect.Value) Log {
+func logOf(v reflect.Value) settings.Log {
 	if cfg, ok := findLog(v); ok {
 		return cfg
 	}
-	return Log{Level: "info"}
+	return settings.Log{Level: "info"}
 }
 
-func findLog(v reflect.Value) (Log, bool) {
-	if cfg, ok := v.Interface().(Log); ok {
+func findLog(v reflect.Value) (settings.Log, bool) {
+	if cfg, ok := v.Interface().(settings.Log); ok {
 		return cfg, true
 	}
 	for i := range v.NumField() {
@@ -115,7 +118,7 @@ func findLog(v reflect.Value) (Log, bool) {
 			}
 		}
 	}
-	return Log{}, false
+	return settings.Log{}, false
 }
 
 // onlyCanceled says whether err tells of nothing but that a context ended,

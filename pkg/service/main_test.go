@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // TestMain lets the tests start this binary as a service: the signals and exit
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 type serviceConfig struct {
-	Block struct{ Log Log }
+	Block struct{ Log settings.Log }
 	Does  string `env:"TEST_SERVICE"`
 }
 
@@ -38,7 +40,7 @@ func runSample(ctx context.Context, cfg serviceConfig, log *zap.Logger) error {
 	case "fail":
 		return errors.New("no way to postgres://u:geheim@h")
 	case "refuse":
-		return fmt.Errorf("start: %w", Validate(NATS{}))
+		return fmt.Errorf("start: %w", settings.Validate(settings.NATS{}))
 	case "start":
 		log.Info("ready")
 		return WaitFor(ctx, log, "postgres", func(context.Context) error { return errAway })
@@ -113,10 +115,10 @@ func TestDotEnvIsRead(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile(".env", []byte("LOG_LEVEL=debug\nLOG_FORMAT=json\n"), 0o600))
 	t.Setenv("LOG_FORMAT", "console")
-	cfg, warnings, err := Load[Log]()
+	cfg, warnings, err := settings.Load[settings.Log]()
 	require.NoError(t, err)
 	assert.Empty(t, warnings)
-	assert.Equal(t, Log{Level: "debug", Format: "console"}, cfg)
+	assert.Equal(t, settings.Log{Level: "debug", Format: "console"}, cfg)
 }
 
 func TestOnlyCanceled(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -274,3 +275,5 @@ func TestStopEndsWait(t *testing.T) {
 		assert.Zero(t, logs.FilterLevelExact(zapcore.ErrorLevel).Len())
 	})
 }
+
+func lines(text ...string) string { return strings.Join(text, "\n") }

@@ -9,6 +9,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // minLease is the shortest lease. With a shorter one, every request in flight
@@ -21,10 +22,10 @@ const minRetention = time.Hour
 
 // Config is the configuration of a dispatcher.
 type Config struct {
-	Postgres  service.Postgres
-	NATS      service.NATS
-	Redis     service.Redis
-	Log       service.Log
+	Postgres  settings.Postgres
+	NATS      settings.NATS
+	Redis     settings.Redis
+	Log       settings.Log
 	Lifecycle service.Lifecycle
 
 	Lease        time.Duration `env:"LEASE" envDefault:"5m" help:"how long an emitted id may have no outcome before a dispatcher looks for it, and emits it again if it is lost"`
@@ -36,12 +37,12 @@ type Config struct {
 func (c Config) Validate() error {
 	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL)}
 	if c.Lease < minLease {
-		errs = append(errs, service.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
+		errs = append(errs, settings.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
 	}
 	if c.Retention != 0 && c.Retention < minRetention {
-		errs = append(errs, service.Invalid("RETENTION", c.Retention, "must be 0 (forever), or at least "+minRetention.String()))
+		errs = append(errs, settings.Invalid("RETENTION", c.Retention, "must be 0 (forever), or at least "+minRetention.String()))
 	}
-	errs = append(errs, service.ValidEventContent(c.EventContent))
+	errs = append(errs, settings.ValidEventContent(c.EventContent))
 	return errors.Join(errs...)
 }
 

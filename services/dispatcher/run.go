@@ -12,6 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/maintenance"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/outbox"
@@ -46,7 +47,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
-	store := db.NewStore(pool).WithContent(cfg.EventContent == service.EventContentFull)
+	store := db.NewStore(pool).WithContent(cfg.EventContent == settings.EventContentFull)
 
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 	js, denied, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-dispatcher", log)
@@ -82,7 +83,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	start(group, cfg, redis, component.Base{
 		Store: store, JS: js, Topology: topology,
-		Composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
+		Composer:  events.NewComposer(topology, cfg.EventContent == settings.EventContentFull),
 		Publisher: jetstream.NewPublisher(js),
 		Positions: jetstream.NewPositions(js),
 		Lease:     cfg.Lease, Log: log, Health: health, Registry: registry,

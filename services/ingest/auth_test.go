@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 )
 
@@ -97,28 +97,28 @@ func TestWithoutKeysNoWebPageGetsIn(t *testing.T) {
 func TestEveryMistakeOfTheSettingsIsTold(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		set  service.Environment
+		set  settings.Environment
 		want []string
 	}{
-		"beyond loopback without keys": {service.Environment{"HTTP_ADDR": "0.0.0.0:8080"}, []string{"HTTP_ADDR"}},
-		"all interfaces without keys":  {service.Environment{"HTTP_ADDR": ":8080"}, []string{"HTTP_ADDR"}},
+		"beyond loopback without keys": {settings.Environment{"HTTP_ADDR": "0.0.0.0:8080"}, []string{"HTTP_ADDR"}},
+		"all interfaces without keys":  {settings.Environment{"HTTP_ADDR": ":8080"}, []string{"HTTP_ADDR"}},
 		"all wrong": {
-			service.Environment{
+			settings.Environment{
 				"HTTP_ADDR": "here", "MAX_CONTENT_LENGTH": "0", "MAX_PAYLOAD_BYTES": "-1", "WEBHOOK_RECIPIENT": "fax",
 				"EVENT_CONTENT": "some", "API_KEYS": "a:,b", "SHUTDOWN_TIMEOUT": "0", "NATS_REPLICAS": "2",
 			},
 			[]string{"HTTP_ADDR", "MAX_CONTENT_LENGTH", "MAX_PAYLOAD_BYTES", "WEBHOOK_RECIPIENT", "EVENT_CONTENT", "API_KEYS", "SHUTDOWN_TIMEOUT", "NATS_REPLICAS"},
 		},
-		"events too large":    {service.Environment{"EVENT_CONTENT": "full", "MAX_PAYLOAD_BYTES": "1000000"}, []string{"EVENT_CONTENT"}},
-		"a key of two names":  {service.Environment{"API_KEYS": "a:same,b:same"}, []string{"API_KEYS"}},
-		"a key with a space":  {service.Environment{"API_KEYS": "to p"}, []string{"API_KEYS"}},
-		"a name with a colon": {service.Environment{"API_KEYS": "na me:secret"}, []string{"API_KEYS"}},
+		"events too large":    {settings.Environment{"EVENT_CONTENT": "full", "MAX_PAYLOAD_BYTES": "1000000"}, []string{"EVENT_CONTENT"}},
+		"a key of two names":  {settings.Environment{"API_KEYS": "a:same,b:same"}, []string{"API_KEYS"}},
+		"a key with a space":  {settings.Environment{"API_KEYS": "to p"}, []string{"API_KEYS"}},
+		"a name with a colon": {settings.Environment{"API_KEYS": "na me:secret"}, []string{"API_KEYS"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.set["DATABASE_URL"] = "postgres://localhost/x"
-			_, err := service.Parse[ingest.Config](c.set)
-			var mistakes *service.ConfigError
+			_, err := settings.Parse[ingest.Config](c.set)
+			var mistakes *settings.ConfigError
 			require.ErrorAs(t, err, &mistakes)
 			var got []string
 			for _, m := range mistakes.Mistakes {
@@ -129,7 +129,7 @@ func TestEveryMistakeOfTheSettingsIsTold(t *testing.T) {
 			require.NotContains(t, err.Error(), "secret")
 		})
 	}
-	cfg, err := service.Parse[ingest.Config](service.Environment{
+	cfg, err := settings.Parse[ingest.Config](settings.Environment{
 		"DATABASE_URL": "postgres://localhost/x", "HTTP_ADDR": "0.0.0.0:8080", "API_KEYS": "a:b",
 	})
 	require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestEveryMistakeOfTheSettingsIsTold(t *testing.T) {
 func TestATakenPortEndsTheStart(t *testing.T) {
 	t.Parallel()
 	i := start(t)
-	cfg, err := service.Parse[ingest.Config](service.Environment{
+	cfg, err := settings.Parse[ingest.Config](settings.Environment{
 		"DATABASE_URL": "postgres://127.0.0.1:1/x", "HTTP_ADDR": strings.TrimPrefix(i.url, "http://"), "NATS_URL": "nats://127.0.0.1:1",
 	})
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/ingest/httpapi/apikey"
 )
 
@@ -22,10 +23,10 @@ const (
 
 // Config is the configuration of ingest.
 type Config struct {
-	Postgres  service.Postgres
-	NATS      service.NATS
-	Redis     service.Redis // holds what an erasure must reach
-	Log       service.Log
+	Postgres  settings.Postgres
+	NATS      settings.NATS
+	Redis     settings.Redis // holds what an erasure must reach
+	Log       settings.Log
 	Lifecycle service.Lifecycle
 
 	HTTPAddr         string                `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" help:"host:port of the HTTP API; beyond loopback it needs API_KEYS"`
@@ -40,14 +41,14 @@ type Config struct {
 func (c Config) Validate() error {
 	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL), c.validateAddrs(), c.validateKeys()}
 	if c.MaxContentLength < 1 || c.MaxContentLength > maxContentLength {
-		errs = append(errs, service.Invalid("MAX_CONTENT_LENGTH", c.MaxContentLength, fmt.Sprintf("must be from 1 to %d", maxContentLength)))
+		errs = append(errs, settings.Invalid("MAX_CONTENT_LENGTH", c.MaxContentLength, fmt.Sprintf("must be from 1 to %d", maxContentLength)))
 	}
-	errs = append(errs, service.ValidPayloadBytes(c.MaxPayloadBytes), service.ValidEventContent(c.EventContent))
+	errs = append(errs, settings.ValidPayloadBytes(c.MaxPayloadBytes), settings.ValidEventContent(c.EventContent))
 	if c.WebhookRecipient != message.RecipientPhone && c.WebhookRecipient != message.RecipientAny {
-		errs = append(errs, service.Invalid("WEBHOOK_RECIPIENT", c.WebhookRecipient, "must be phone or any"))
+		errs = append(errs, settings.Invalid("WEBHOOK_RECIPIENT", c.WebhookRecipient, "must be phone or any"))
 	}
-	if c.EventContent == service.EventContentFull && c.MaxPayloadBytes > maxPayloadOfAnEvent {
-		errs = append(errs, service.Invalid("EVENT_CONTENT", c.EventContent,
+	if c.EventContent == settings.EventContentFull && c.MaxPayloadBytes > maxPayloadOfAnEvent {
+		errs = append(errs, settings.Invalid("EVENT_CONTENT", c.EventContent,
 			fmt.Sprintf("must be none when MAX_PAYLOAD_BYTES is more than %d: the events would not fit NATS' max_payload", maxPayloadOfAnEvent)))
 	}
 	return errors.Join(errs...)
@@ -56,16 +57,16 @@ func (c Config) Validate() error {
 // validateAddrs reports every mistake in where is listened.
 func (c Config) validateAddrs() error {
 	health := c.Lifecycle.HealthAddr
-	if err := service.ValidAddr("HTTP_ADDR", c.HTTPAddr); err != nil {
+	if err := settings.ValidAddr("HTTP_ADDR", c.HTTPAddr); err != nil {
 		return err
 	}
 	var errs []error
 	if c.APIKeys == "" && !isLoopback(c.HTTPAddr) {
-		errs = append(errs, service.Invalid("HTTP_ADDR", c.HTTPAddr,
+		errs = append(errs, settings.Invalid("HTTP_ADDR", c.HTTPAddr,
 			"must be a loopback address such as 127.0.0.1:8080 as long as API_KEYS is not set"))
 	}
-	if service.Clash(health, c.HTTPAddr) {
-		errs = append(errs, service.Invalid("HEALTH_ADDR", health, "must not be where HTTP_ADDR listens, which answers /health and /metrics too: leave it unset, or take another port"))
+	if settings.Clash(health, c.HTTPAddr) {
+		errs = append(errs, settings.Invalid("HEALTH_ADDR", health, "must not be where HTTP_ADDR listens, which answers /health and /metrics too: leave it unset, or take another port"))
 	}
 	return errors.Join(errs...)
 }
@@ -75,7 +76,7 @@ func (c Config) validateKeys() error {
 	_, mistakes := apikey.Parse(c.APIKeys)
 	var errs []error
 	for _, mistake := range mistakes {
-		errs = append(errs, service.Invalid("API_KEYS", service.Hidden, mistake.Error()))
+		errs = append(errs, settings.Invalid("API_KEYS", settings.Hidden, mistake.Error()))
 	}
 	return errors.Join(errs...)
 }

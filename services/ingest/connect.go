@@ -10,6 +10,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // servers are the servers that ingest works with. Each is closed when the group
@@ -39,7 +40,7 @@ func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Gr
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
 	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
-	needs := jetstream.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == service.EventContentFull}
+	needs := jetstream.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == settings.EventContentFull}
 	health.Add("max_payload", service.StateDegraded, checkPayload(js, needs))
 	group.Go("max_payload", needs.Watch(js.Conn(), func(missing string) { log.Warn(missing) }))
 	store := db.NewStore(pool)

@@ -19,7 +19,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 )
 
@@ -37,25 +37,25 @@ type installation struct {
 }
 
 // start runs an ingest and returns once it is ready.
-func start(t testing.TB, settings ...string) *installation {
+func start(t testing.TB, given ...string) *installation {
 	t.Helper()
-	i := launch(t, append([]string{"DATABASE_URL", dbtest.URL(t)}, settings...)...)
+	i := launch(t, append([]string{"DATABASE_URL", dbtest.URL(t)}, given...)...)
 	i.awaitReady(http.StatusOK)
 	return i
 }
 
 // launch runs an ingest without waiting for it.
-func launch(t testing.TB, settings ...string) *installation {
+func launch(t testing.TB, given ...string) *installation {
 	t.Helper()
-	env := service.Environment{
+	env := settings.Environment{
 		"HTTP_ADDR":        freeAddr(t),
 		"NATS_URL":         "nats://127.0.0.1:1",
 		"SHUTDOWN_TIMEOUT": "20s",
 	}
-	for n := 0; n < len(settings); n += 2 {
-		env[settings[n]] = settings[n+1]
+	for n := 0; n < len(given); n += 2 {
+		env[given[n]] = given[n+1]
 	}
-	cfg, err := service.Parse[ingest.Config](env)
+	cfg, err := settings.Parse[ingest.Config](env)
 	require.NoError(t, err)
 	pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(t, err)

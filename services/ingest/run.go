@@ -12,6 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/ingest/accept"
 	"github.com/message-dispatcher/dispatch/services/ingest/control"
 	"github.com/message-dispatcher/dispatch/services/ingest/erasure"
@@ -55,7 +56,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 
 	// What is stored is stopped last: it is registered before all that calls it.
 	counts := metrics.New(registry)
-	composer := events.NewComposer(topology, cfg.EventContent == service.EventContentFull)
+	composer := events.NewComposer(topology, cfg.EventContent == settings.EventContentFull)
 	announcer := outbox.NewPublisher(jetstream.NewPublisher(js), store, counts.Relayed, log)
 	health.Watch("announcements", service.StateDegraded, announcer.Trouble())
 	group.Go("announcer", announcer.Run)

@@ -10,6 +10,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/sender/destination"
 	"github.com/message-dispatcher/dispatch/services/sender/transport/webhook"
 )
@@ -23,9 +24,9 @@ const (
 
 // Config is the configuration of a sender.
 type Config struct {
-	Postgres  service.Postgres
-	NATS      service.NATS
-	Log       service.Log
+	Postgres  settings.Postgres
+	NATS      settings.NATS
+	Log       settings.Log
 	Lifecycle service.Lifecycle
 
 	Destination  destination.Settings
@@ -43,14 +44,14 @@ type Config struct {
 func (c Config) Validate() error {
 	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Destination.Validate()}
 	if c.Lifecycle.ShutdownTimeout < c.Destination.Timeout+drainReserve {
-		errs = append(errs, service.Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout,
+		errs = append(errs, settings.Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout,
 			fmt.Sprintf("must exceed WEBHOOK_TIMEOUT by %s, so that requests in flight can finish: at least %s", drainReserve, c.Destination.Timeout+drainReserve)))
 	}
 	errs = append(errs, c.validateRetries(), c.validateCertificates())
 	if c.Concurrency < 1 || c.Concurrency > maxConcurrency {
-		errs = append(errs, service.Invalid("SENDER_CONCURRENCY", c.Concurrency, fmt.Sprintf("must be from 1 to %d", maxConcurrency)))
+		errs = append(errs, settings.Invalid("SENDER_CONCURRENCY", c.Concurrency, fmt.Sprintf("must be from 1 to %d", maxConcurrency)))
 	}
-	errs = append(errs, service.ValidEventContent(c.EventContent))
+	errs = append(errs, settings.ValidEventContent(c.EventContent))
 	return errors.Join(errs...)
 }
 
@@ -58,16 +59,16 @@ func (c Config) Validate() error {
 func (c Config) validateRetries() error {
 	var errs []error
 	if c.MaxRetries < 0 {
-		errs = append(errs, service.Invalid("MAX_RETRIES", c.MaxRetries, "must be 0 or more"))
+		errs = append(errs, settings.Invalid("MAX_RETRIES", c.MaxRetries, "must be 0 or more"))
 	}
 	if c.RetryBase <= 0 {
-		errs = append(errs, service.Invalid("RETRY_BASE", c.RetryBase, "must be more than 0"))
+		errs = append(errs, settings.Invalid("RETRY_BASE", c.RetryBase, "must be more than 0"))
 	}
 	if c.RetryFactor < 1 || math.IsInf(c.RetryFactor, 0) || math.IsNaN(c.RetryFactor) {
-		errs = append(errs, service.Invalid("RETRY_FACTOR", c.RetryFactor, "must be 1 or more"))
+		errs = append(errs, settings.Invalid("RETRY_FACTOR", c.RetryFactor, "must be 1 or more"))
 	}
 	if c.RetryMax < c.RetryBase {
-		errs = append(errs, service.Invalid("RETRY_MAX", c.RetryMax, fmt.Sprintf("must not be less than RETRY_BASE, which is %s", c.RetryBase)))
+		errs = append(errs, settings.Invalid("RETRY_MAX", c.RetryMax, fmt.Sprintf("must not be less than RETRY_BASE, which is %s", c.RetryBase)))
 	}
 	return errors.Join(errs...)
 }
@@ -76,7 +77,7 @@ func (c Config) validateRetries() error {
 func (c Config) validateCertificates() error {
 	err := c.Certificates.Validate()
 	if u, _ := url.Parse(c.Destination.URL); u != nil && u.Scheme == "http" && c.Certificates != (webhook.Certificates{}) {
-		err = errors.Join(service.Invalid("WEBHOOK_URL", service.Hidden, "must begin with https:// for WEBHOOK_CERT, WEBHOOK_KEY or WEBHOOK_CA to be of use"), err)
+		err = errors.Join(settings.Invalid("WEBHOOK_URL", settings.Hidden, "must begin with https:// for WEBHOOK_CERT, WEBHOOK_KEY or WEBHOOK_CA to be of use"), err)
 	}
 	return err
 }

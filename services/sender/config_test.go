@@ -5,19 +5,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-func environment(settings ...string) service.Environment {
-	env := service.Environment{"DATABASE_URL": "postgres://localhost/x", "WEBHOOK_URL": "https://example.org/hook"}
-	for i := 0; i < len(settings); i += 2 {
-		env[settings[i]] = settings[i+1]
+func environment(given ...string) settings.Environment {
+	env := settings.Environment{"DATABASE_URL": "postgres://localhost/x", "WEBHOOK_URL": "https://example.org/hook"}
+	for i := 0; i < len(given); i += 2 {
+		env[given[i]] = given[i+1]
 	}
 	return env
 }
 
-func parsed(settings ...string) error {
-	_, err := service.Parse[Config](environment(settings...))
+func parsed(given ...string) error {
+	_, err := settings.Parse[Config](environment(given...))
 	return err
 }
 
@@ -42,7 +42,7 @@ func TestMistakesInHowResponsesAreReadAreReported(t *testing.T) {
 
 func TestTheDefaultsNeedAWebhookOnly(t *testing.T) {
 	t.Parallel()
-	cfg, err := service.Parse[Config](environment())
+	cfg, err := settings.Parse[Config](environment())
 	require.NoError(t, err)
 	require.Equal(t, 64, cfg.Concurrency)
 	require.Equal(t, 3, cfg.MaxRetries)
@@ -50,12 +50,12 @@ func TestTheDefaultsNeedAWebhookOnly(t *testing.T) {
 
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := service.Parse[Config](service.Environment{
+	_, err := settings.Parse[Config](settings.Environment{
 		"DATABASE_URL": "postgres://localhost/x", "WEBHOOK_URL": "ftp://user:hunter2@host",
 		"WEBHOOK_TIMEOUT": "1h", "WEBHOOK_SECRET": "whsec_???", "WEBHOOK_HEADERS": "Idempotency-Key: s3cret",
 		"RETRY_FACTOR": "0.5", "SENDER_CONCURRENCY": "0", "EVENT_CONTENT": "some",
 	})
-	var mistakes *service.ConfigError
+	var mistakes *settings.ConfigError
 	require.ErrorAs(t, err, &mistakes)
 	for _, name := range []string{
 		"WEBHOOK_URL", "WEBHOOK_TIMEOUT", "SHUTDOWN_TIMEOUT", "WEBHOOK_SECRET", "WEBHOOK_HEADERS",
@@ -70,10 +70,10 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 
 func TestAShutdownMustOutlastARequest(t *testing.T) {
 	t.Parallel()
-	_, err := service.Parse[Config](environment("WEBHOOK_TIMEOUT", "36s", "SHUTDOWN_TIMEOUT", "45s"))
+	_, err := settings.Parse[Config](environment("WEBHOOK_TIMEOUT", "36s", "SHUTDOWN_TIMEOUT", "45s"))
 	require.ErrorContains(t, err, "SHUTDOWN_TIMEOUT")
-	_, err = service.Parse[Config](environment("WEBHOOK_TIMEOUT", "35s", "SHUTDOWN_TIMEOUT", "45s"))
+	_, err = settings.Parse[Config](environment("WEBHOOK_TIMEOUT", "35s", "SHUTDOWN_TIMEOUT", "45s"))
 	require.NoError(t, err)
-	_, err = service.Parse[Config](environment("WEBHOOK_TIMEOUT", service.MaxWebhookTimeout.String()))
+	_, err = settings.Parse[Config](environment("WEBHOOK_TIMEOUT", settings.MaxWebhookTimeout.String()))
 	require.NoError(t, err, "the default is enough for the longest request")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/services/sender/inflight"
 	"github.com/message-dispatcher/dispatch/services/sender/outcome"
 )
@@ -68,7 +68,7 @@ func (s *gateStage) supersede(ctx context.Context, d *delivery) {
 	unscheduled, err := s.queue.Unparked(try, d.Copy, d.row.Destination)
 	cancel()
 	if err != nil {
-		s.log.Debug("look for the schedule of a retry", zap.String("error", service.Redact(err.Error())))
+		s.log.Debug("look for the schedule of a retry", zap.String("error", redact.Redact(err.Error())))
 		s.release.giveBack(d.Delivery, recorderWait, reasonSuperseded)
 		return
 	}

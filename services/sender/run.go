@@ -17,7 +17,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
 	"github.com/message-dispatcher/dispatch/services/sender/destination"
 	"github.com/message-dispatcher/dispatch/services/sender/inflight"
@@ -123,7 +125,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 		cfg: cfg, log: log, state: state, inFlight: inFlight, destination: to, transport: client,
 		metrics: meters,
 		store:   store, queue: queue, recorder: jetstream.NewPositions(js),
-		composer:  events.NewComposer(topology, cfg.EventContent == service.EventContentFull),
+		composer:  events.NewComposer(topology, cfg.EventContent == settings.EventContentFull),
 		publisher: outcome.NewPublisher(jetstream.NewPublisher(js), cfg.Concurrency),
 		clock:     &clock{store: store, queue: queue}, naks: backpressure.NewNakBudget(queue),
 	})
@@ -168,7 +170,7 @@ func (s *sender) run(ctx context.Context) error {
 	running.Wait()
 	failpoint.At(failpoint.SenderDrained)
 	if err := s.queue.Flush(flight); err != nil {
-		s.log.Warn("returned deliveries may wait for their ack wait", zap.String("error", service.Redact(err.Error())))
+		s.log.Warn("returned deliveries may wait for their ack wait", zap.String("error", redact.Redact(err.Error())))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
 	"github.com/message-dispatcher/dispatch/services/sender/outcome"
@@ -110,7 +111,7 @@ func (s *settleStage) untilPublished(ctx context.Context, publish func(context.C
 		if !away {
 			away = true
 			if s.away.Begin() {
-				s.log.Warn("events can't be published; taking no new work", zap.String("error", service.Redact(err.Error())))
+				s.log.Warn("events can't be published; taking no new work", zap.String("error", redact.Redact(err.Error())))
 			}
 		}
 		if !service.Sleep(ctx, publishPause) {

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
 // recorderWait is how long unverified deliveries wait for the recorder while
@@ -39,7 +39,7 @@ func (s *verifyStage) run(ctx context.Context, batch []*delivery) []*delivery {
 		if ctx.Err() != nil {
 			return nil // the drain returns them
 		}
-		s.log.Debug("recorder is behind", zap.String("error", service.Redact(err.Error())))
+		s.log.Debug("recorder is behind", zap.String("error", redact.Redact(err.Error())))
 		for _, d := range batch {
 			s.release.giveBack(d.Delivery, recorderWait, reasonRecorderBehind)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
@@ -30,7 +30,7 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 	for _, s := range importPoints() {
 		t.Run(s.name()+s.passing, func(t *testing.T) {
 			t.Parallel()
-			from, env := dbtest.EmptyURL(t), service.Environment{"DATABASE_URL": plain(dbtest.URL(t)), "LOG_LEVEL": "warn"}
+			from, env := dbtest.EmptyURL(t), settings.Environment{"DATABASE_URL": plain(dbtest.URL(t)), "LOG_LEVEL": "warn"}
 			source, err := pgx.Connect(t.Context(), plain(from))
 			require.NoError(t, err)
 			defer source.Close(t.Context())

@@ -26,7 +26,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/test/checker"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
@@ -52,7 +52,7 @@ var prefixes atomic.Int64
 // installation is one of each service, as processes, on servers that live on.
 type installation struct {
 	t       *testing.T
-	env     service.Environment
+	env     settings.Environment
 	webhook *testenv.Webhook
 	pool    *pgxpool.Pool
 	store   *db.Store
@@ -76,7 +76,7 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 	t.Helper()
 	i := &installation{t: t, webhook: testenv.NewWebhook(t)}
 	prefix := fmt.Sprintf("crash%d", prefixes.Add(1))
-	i.env = service.Environment{
+	i.env = settings.Environment{
 		"DATABASE_URL":        strings.Replace(dbtest.URL(t), "&pool_max_conns=10", "", 1), // each service knows its own
 		"NATS_URL":            s.nats,
 		"PREFIX":              prefix,
@@ -118,7 +118,7 @@ func patient(address string) string { return address + "&connect_timeout=60" }
 // provision is dispatch provision, with shorter waits.
 func (i *installation) provision() {
 	i.t.Helper()
-	cfg, err := service.Parse[provision.Config](i.env)
+	cfg, err := settings.Parse[provision.Config](i.env)
 	require.NoError(i.t, err)
 	require.NoError(i.t, provision.Run(i.t.Context(), cfg, zap.NewNop()))
 	for _, consumer := range i.top.Consumers([]string{message.DefaultDestination}) {
@@ -153,7 +153,7 @@ func (i *installation) mortal(name string) *mortal {
 	})
 }
 
-func newMortal(t *testing.T, env service.Environment, name string, unit func(map[string]string) *testenv.Unit) *mortal {
+func newMortal(t *testing.T, env settings.Environment, name string, unit func(map[string]string) *testenv.Unit) *mortal {
 	t.Helper()
 	env = maps.Clone(env)
 	env["FAILPOINT_PLAN"] = filepath.Join(t.TempDir(), name+".plan")

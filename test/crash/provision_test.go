@@ -13,7 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
@@ -37,7 +37,7 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 		for _, times := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s %d", s.name(), times), func(t *testing.T) {
 				t.Parallel()
-				env := service.Environment{
+				env := settings.Environment{
 					"DATABASE_URL": dbtest.EmptyURL(t), "NATS_URL": nats, "LOG_LEVEL": "warn",
 					"PREFIX": fmt.Sprintf("crash%d", prefixes.Add(1)), "PROCESSING_INTERVAL": "30s",
 				}

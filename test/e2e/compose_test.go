@@ -55,7 +55,7 @@ func TestTheComposeFilePassesEverySettingOn(t *testing.T) {
 		"HTTP_ADDR": true, "HEALTH_ADDR": true, "NATS_REPLICAS": true,
 	}
 	known := map[string]bool{}
-	for _, s := range settings() {
+	for _, s := range allSettings() {
 		known[s.Name] = true
 		if !given[s.Name] && s.Name != "API_KEYS" && s.Name != "WEBHOOK_URL" {
 			env = append(env, s.Name+"=passed-on")
@@ -63,7 +63,7 @@ func TestTheComposeFilePassesEverySettingOn(t *testing.T) {
 	}
 	project, err := loadCompose(t, env...)
 	require.NoError(t, err)
-	for _, s := range settings() {
+	for _, s := range allSettings() {
 		if given[s.Name] || s.Name == "API_KEYS" || s.Name == "WEBHOOK_URL" {
 			continue
 		}

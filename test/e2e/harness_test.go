@@ -25,7 +25,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/dispatcher"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 	"github.com/message-dispatcher/dispatch/services/sender"
@@ -42,7 +42,7 @@ const patience = testenv.Patience
 // own, provisioned, with no service running yet.
 type world struct {
 	t       testing.TB
-	env     service.Environment
+	env     settings.Environment
 	nats    *natsd.Server
 	natsDir string
 	js      *jetstream.Client
@@ -54,18 +54,18 @@ type world struct {
 
 // newWorld makes an installation with the given settings on top of fast
 // ones: continuous mode and short retries.
-func newWorld(t testing.TB, settings ...string) *world {
+func newWorld(t testing.TB, given ...string) *world {
 	t.Helper()
-	w := newBareWorld(t, settings...)
+	w := newBareWorld(t, given...)
 	w.provision()
 	return w
 }
 
 // newBareWorld is newWorld before it is provisioned.
-func newBareWorld(t testing.TB, settings ...string) *world {
+func newBareWorld(t testing.TB, given ...string) *world {
 	t.Helper()
 	w := &world{t: t, natsDir: t.TempDir(), webhook: &webhook{testenv.NewWebhook(t)}}
-	w.env = service.Environment{
+	w.env = settings.Environment{
 		"DATABASE_URL":        dbtest.URL(t),
 		"NATS_URL":            "nats://" + freeAddr(t),
 		"WEBHOOK_URL":         w.webhook.URL,
@@ -76,8 +76,8 @@ func newBareWorld(t testing.TB, settings ...string) *world {
 		"RETRY_FACTOR":        "2",
 		"LOG_LEVEL":           "warn",
 	}
-	for i := 0; i < len(settings); i += 2 {
-		w.env[settings[i]] = settings[i+1]
+	for i := 0; i < len(given); i += 2 {
+		w.env[given[i]] = given[i+1]
 	}
 	w.startNATS()
 	t.Cleanup(w.stopNATS)
@@ -141,7 +141,7 @@ func (w *world) provision() {
 
 func (w *world) provisionOnly() {
 	w.t.Helper()
-	cfg, err := service.Parse[provision.Config](w.env)
+	cfg, err := settings.Parse[provision.Config](w.env)
 	require.NoError(w.t, err)
 	require.NoError(w.t, provision.Run(w.t.Context(), cfg, w.log()))
 }
@@ -153,13 +153,13 @@ type running struct {
 }
 
 // run starts a service with w's settings and the given ones on top.
-func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, settings ...string) *running {
+func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, given ...string) *running {
 	w.t.Helper()
 	env := maps.Clone(w.env)
-	for i := 0; i < len(settings); i += 2 {
-		env[settings[i]] = settings[i+1]
+	for i := 0; i < len(given); i += 2 {
+		env[given[i]] = given[i+1]
 	}
-	cfg, err := service.Parse[T](env)
+	cfg, err := settings.Parse[T](env)
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -178,21 +178,21 @@ func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, set
 	return r
 }
 
-func (w *world) runDispatcher(settings ...string) *running {
+func (w *world) runDispatcher(given ...string) *running {
 	w.t.Helper()
-	return run(w, dispatcher.Run, settings...)
+	return run(w, dispatcher.Run, given...)
 }
 
-func (w *world) runSender(settings ...string) *running {
+func (w *world) runSender(given ...string) *running {
 	w.t.Helper()
-	return run(w, sender.Run, settings...)
+	return run(w, sender.Run, given...)
 }
 
 // runIngest starts an ingest and returns once it is ready.
-func (w *world) runIngest(settings ...string) *running {
+func (w *world) runIngest(given ...string) *running {
 	w.t.Helper()
 	addr := freeAddr(w.t)
-	r := run(w, ingest.Run, append([]string{"HTTP_ADDR", addr}, settings...)...)
+	r := run(w, ingest.Run, append([]string{"HTTP_ADDR", addr}, given...)...)
 	r.url = "http://" + addr
 	require.Eventually(w.t, func() bool {
 		response, err := http.Get(r.url + "/health/ready")
@@ -316,11 +316,11 @@ type serviceProcess = testenv.Unit
 
 // spawn starts one service as a process, with w's settings and the given
 // ones on top. It ends with the test, or with the test process.
-func (w *world) spawn(name string, settings ...string) *serviceProcess {
+func (w *world) spawn(name string, given ...string) *serviceProcess {
 	w.t.Helper()
 	env := maps.Clone(w.env)
-	for i := 0; i < len(settings); i += 2 {
-		env[settings[i]] = settings[i+1]
+	for i := 0; i < len(given); i += 2 {
+		env[given[i]] = given[i+1]
 	}
 	return testenv.Service(w.t, env, name)
 }

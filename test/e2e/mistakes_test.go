@@ -13,7 +13,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
@@ -22,7 +22,7 @@ import (
 // are to be named. A variable that is named is one that was set, so that all
 // mistakes that speak of different ones can be made together.
 var mistakes = map[string]struct {
-	set   service.Environment
+	set   settings.Environment
 	named []string
 }{
 	"Postgres: no URL":               {env("DATABASE_URL", "db.example.com/dispatch"), names("DATABASE_URL")},
@@ -92,10 +92,10 @@ var mistakes = map[string]struct {
 	"senders: too many":               {env("SENDER_CONCURRENCY", "2049"), names("SENDER_CONCURRENCY")},
 }
 
-func env(settings ...string) service.Environment {
-	e := service.Environment{}
-	for i := 0; i < len(settings); i += 2 {
-		e[settings[i]] = settings[i+1]
+func env(given ...string) settings.Environment {
+	e := settings.Environment{}
+	for i := 0; i < len(given); i += 2 {
+		e[given[i]] = given[i+1]
 	}
 	return e
 }
@@ -108,7 +108,7 @@ func TestEveryMistakeIsFoundAtTheStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := up.Parse(m.set, "")
-			var wrong *service.ConfigError
+			var wrong *settings.ConfigError
 			require.ErrorAs(t, err, &wrong)
 			var got []string
 			for _, mistake := range wrong.Mistakes {
@@ -129,8 +129,8 @@ func TestTwoListenersNeedTwoAddresses(t *testing.T) {
 		"127.0.0.1:8080": true, "localhost:8080": true, ":8080": true, "0.0.0.0:8080": true, "[::]:8080": true,
 		"127.0.0.1:8081": false, "127.0.0.2:8080": false, "": false,
 	} {
-		_, err := service.Parse[ingest.Config](env("DATABASE_URL", "postgres://db/d", "HEALTH_ADDR", health))
-		var wrong *service.ConfigError
+		_, err := settings.Parse[ingest.Config](env("DATABASE_URL", "postgres://db/d", "HEALTH_ADDR", health))
+		var wrong *settings.ConfigError
 		if !clashes {
 			require.NoError(t, err, health)
 			continue
@@ -145,7 +145,7 @@ func TestTwoListenersNeedTwoAddresses(t *testing.T) {
 // TestWhatIsHardlyMeantIsSaid is about settings that work.
 func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 	t.Parallel()
-	for want, set := range map[string]service.Environment{
+	for want, set := range map[string]settings.Environment{
 		"DB_HOST is ignored":                                   env("DATABASE_URL", "postgres://db/d", "DB_HOST", "db"),
 		"DB_USER is ignored":                                   env("DATABASE_URL", "postgres://db/d", "DB_USER", "u"),
 		"REDIS_HOST is ignored":                                env("REDIS_URL", "redis://redis", "REDIS_HOST", "redis"),
@@ -157,20 +157,20 @@ func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 	} {
 		cfg, err := up.Parse(set, "")
 		require.NoError(t, err)
-		warnings := service.Warnings(set, &cfg)
+		warnings := settings.Warnings(set, &cfg)
 		require.Len(t, warnings, 1, "%v", warnings)
 		require.True(t, strings.HasPrefix(warnings[0], want), warnings[0])
 	}
 	cfg, err := up.Parse(env("BATCH_SIZE", ""), "") // as the compose file passes on what is unset
 	require.NoError(t, err)
-	require.Empty(t, service.Warnings(nil, &cfg))
+	require.Empty(t, settings.Warnings(nil, &cfg))
 }
 
 // TestAllMistakesAreToldAtOnce starts every program with as many mistakes as
 // there can be together.
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	t.Parallel()
-	all := service.Environment{}
+	all := settings.Environment{}
 	var wrong []string
 	for _, name := range slices.Sorted(maps.Keys(mistakes)) {
 		m := mistakes[name]
@@ -182,7 +182,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	}
 	require.Greater(t, len(wrong), 25)
 	readBy := map[string][]string{}
-	for _, s := range settings() {
+	for _, s := range allSettings() {
 		readBy[s.Name] = s.readBy
 	}
 	for _, program := range []string{"up", "provision", "ingest", "dispatcher", "sender"} {

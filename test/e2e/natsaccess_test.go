@@ -20,7 +20,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // natsServer starts a server with a configuration of its own and returns it.
@@ -129,26 +129,26 @@ const overTLS = `
 func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 	t.Parallel()
 	files := embeddedtest.NewCertificates(t)
-	ways := map[string]func(t *testing.T) service.Environment{
-		"credentials": func(t *testing.T) service.Environment {
+	ways := map[string]func(t *testing.T) settings.Environment{
+		"credentials": func(t *testing.T) settings.Environment {
 			url, credentials := operator(t)
-			return service.Environment{"NATS_URL": url, "NATS_CREDS": credentials(time.Hour)}
+			return settings.Environment{"NATS_URL": url, "NATS_CREDS": credentials(time.Hour)}
 		},
-		"an nkey": func(t *testing.T) service.Environment {
+		"an nkey": func(t *testing.T) settings.Environment {
 			file, public := seed(t)
 			s := natsServer(t, `listen: "127.0.0.1:-1", jetstream { max_file_store: 1TB }, authorization { users: [ { nkey: %s } ] }`, public)
-			return service.Environment{"NATS_URL": s.ClientURL(), "NATS_NKEY": file}
+			return settings.Environment{"NATS_URL": s.ClientURL(), "NATS_NKEY": file}
 		},
-		"an authority": func(t *testing.T) service.Environment {
+		"an authority": func(t *testing.T) settings.Environment {
 			s := natsServer(t, overTLS, files.ServerCert, files.ServerKey, files.CA, false)
-			return service.Environment{"NATS_URL": s.ClientURL(), "NATS_CA": files.CA}
+			return settings.Environment{"NATS_URL": s.ClientURL(), "NATS_CA": files.CA}
 		},
-		"a client certificate": func(t *testing.T) service.Environment {
+		"a client certificate": func(t *testing.T) settings.Environment {
 			s := natsServer(t, overTLS, files.ServerCert, files.ServerKey, files.CA, true)
-			return service.Environment{"NATS_URL": s.ClientURL(), "NATS_CA": files.CA, "NATS_CERT": files.ClientCert, "NATS_KEY": files.ClientKey}
+			return settings.Environment{"NATS_URL": s.ClientURL(), "NATS_CA": files.CA, "NATS_CERT": files.ClientCert, "NATS_KEY": files.ClientKey}
 		},
-		"a leaf node": func(t *testing.T) service.Environment {
-			return service.Environment{"NATS_URL": leaf(t), "NATS_DOMAIN": "hub"}
+		"a leaf node": func(t *testing.T) settings.Environment {
+			return settings.Environment{"NATS_URL": leaf(t), "NATS_DOMAIN": "hub"}
 		},
 	}
 	for name, way := range ways {
@@ -165,7 +165,7 @@ func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 			require.Equal(t, 200, status)
 			require.NotContains(t, string(answer), "degraded")
 
-			cfg, err := service.Parse[struct{ NATS service.NATS }](w.env)
+			cfg, err := settings.Parse[struct{ NATS settings.NATS }](w.env)
 			require.NoError(t, err)
 			js, err := jetstream.Connect(jetstream.Access(cfg.NATS.NATSAccess), w.top, "test")
 			require.NoError(t, err)

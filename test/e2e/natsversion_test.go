@@ -19,7 +19,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // olderVersion is as long as the real server's, so that it can stand in its
@@ -75,13 +75,13 @@ func TestAnOldNATSIsRefusedWithItsVersion(t *testing.T) {
 	api := w.runIngest()
 	old := seemsOlder(t, w.env["NATS_URL"])
 	w.env["NATS_URL"] = old
-	cfg, err := service.Parse[provision.Config](w.env)
+	cfg, err := settings.Parse[provision.Config](w.env)
 	require.NoError(t, err)
 	err = provision.Run(t.Context(), cfg, w.log())
 	require.ErrorIs(t, err, jetstream.ErrTooOld)
 	require.ErrorContains(t, err, "NATS 2.11.9: older than version 2.14, which is needed")
 
-	for _, start := range []func(settings ...string) *running{w.runDispatcher, w.runSender} {
+	for _, start := range []func(given ...string) *running{w.runDispatcher, w.runSender} {
 		health := freeAddr(t)
 		start("HEALTH_ADDR", health)
 		requireUnready(t, "http://"+health, http.StatusServiceUnavailable, "NATS is older than 2.14")
@@ -117,15 +117,15 @@ func TestVersionsOfNATSAreCompared(t *testing.T) {
 
 // passesOver answers JetStream's API as a server does that does not know some
 // settings: it passes over them and reports success.
-func passesOver(t *testing.T, w *world, settings ...string) *jetstream.Client {
+func passesOver(t *testing.T, w *world, given ...string) *jetstream.Client {
 	t.Helper()
-	prefix := "old" + settings[0]
+	prefix := "old" + given[0]
 	direct := w.connect().Conn()
 	_, err := direct.Subscribe(prefix+".>", func(request *nats.Msg) {
 		var config map[string]any
 		body := request.Data
 		if json.Unmarshal(body, &config) == nil {
-			for _, name := range settings {
+			for _, name := range given {
 				delete(config, name)
 				if inner, ok := config["config"].(map[string]any); ok {
 					delete(inner, name)

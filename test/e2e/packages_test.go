@@ -125,7 +125,7 @@ func TestEachUnitStartsAServiceWithTheInstalledSettings(t *testing.T) {
 	example, err := os.ReadFile("../../infra/systemd/dispatch.env")
 	require.NoError(t, err)
 	var known []string
-	for _, s := range settings() {
+	for _, s := range allSettings() {
 		known = append(known, s.Name)
 	}
 	names := regexp.MustCompile(`(?m)^#?([A-Z_]+)=`).FindAllStringSubmatch(string(example), -1)

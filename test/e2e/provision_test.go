@@ -12,7 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // unmigrated is an installation before its first provision, with what does
@@ -20,7 +20,7 @@ import (
 func unmigrated(t *testing.T) (w *world, provisionAgain func() error, pool *pgxpool.Pool) {
 	t.Helper()
 	w = newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t))
-	cfg, err := service.Parse[provision.Config](w.env)
+	cfg, err := settings.Parse[provision.Config](w.env)
 	require.NoError(t, err)
 	pool, err = db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(t, err)

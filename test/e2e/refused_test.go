@@ -15,7 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
@@ -215,7 +215,7 @@ func TestASmallMaxPayloadIsReported(t *testing.T) {
 
 	small := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: 32KB\n" })[0]
 	w.env["NATS_URL"] = small.URL
-	cfg, err := service.Parse[provision.Config](w.env)
+	cfg, err := settings.Parse[provision.Config](w.env)
 	require.NoError(t, err)
 	require.ErrorIs(t, provision.Run(t.Context(), cfg, w.log()), jetstream.ErrMaxPayload)
 	w.js = w.connect()

@@ -11,7 +11,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/internal/up"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/dispatcher"
 	"github.com/message-dispatcher/dispatch/services/ingest"
 	"github.com/message-dispatcher/dispatch/services/sender"
@@ -32,16 +32,16 @@ var users = []struct {
 }
 
 type setting struct {
-	service.Variable
+	settings.Variable
 	readBy []string
 }
 
-// settings lists every variable once, with who reads it. `up` reads all.
-func settings() []setting {
+// allSettings lists every variable once, with who reads it. `up` reads all.
+func allSettings() []setting {
 	var list []setting
 	at := map[string]int{}
 	for _, user := range users {
-		for _, variable := range service.Describe(user.config) {
+		for _, variable := range settings.Describe(user.config) {
 			i, known := at[variable.Name]
 			if !known {
 				i = len(list)
@@ -61,7 +61,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 	var table, example strings.Builder
 	table.WriteString("| variable | default | read by | meaning |\n|---|---|---|---|\n")
 	example.WriteString("# Every setting with its default. Copy to .env, or set the variables.\n")
-	for _, s := range settings() {
+	for _, s := range allSettings() {
 		value := ""
 		if s.Default != "" {
 			value = "`" + s.Default + "`"

@@ -21,6 +21,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
@@ -63,13 +64,13 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 	size := func(stream string) string {
 		s, err := w.js.Stream(t.Context(), stream)
 		require.NoError(t, err)
-		return service.Size(s.CachedInfo().Config.MaxBytes).String()
+		return settings.Size(s.CachedInfo().Config.MaxBytes).String()
 	}
-	provision := func(settings ...string) error {
-		for i := 0; i < len(settings); i += 2 {
-			w.env[settings[i]] = settings[i+1]
+	provision := func(given ...string) error {
+		for i := 0; i < len(given); i += 2 {
+			w.env[given[i]] = given[i+1]
 		}
-		cfg, err := service.Parse[provision.Config](w.env)
+		cfg, err := settings.Parse[provision.Config](w.env)
 		require.NoError(t, err)
 		return provision.Run(t.Context(), cfg, w.log())
 	}
@@ -104,7 +105,7 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 
 func TestASizeThatCantBeIsNamed(t *testing.T) {
 	t.Parallel()
-	_, err := service.Parse[provision.Config](service.Environment{
+	_, err := settings.Parse[provision.Config](settings.Environment{
 		"DATABASE_URL": "postgres://x@y/z", "INTAKE_MAX_BYTES": "1MiB", "DELIVERIES_MAX_BYTES": "32MiB", "EVENTS_MAX_BYTES": "much",
 	})
 	require.ErrorContains(t, err, `INTAKE_MAX_BYTES="1MiB": must be from 16MiB to 1024TiB`)

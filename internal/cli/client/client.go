@@ -13,7 +13,9 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Client talks to an ingest over HTTP.
@@ -55,7 +57,7 @@ func (p *Problem) Error() string {
 		text += fmt.Sprintf("\n  %s: %s", e.Field, e.Message)
 	}
 	if p.Status == http.StatusUnauthorized {
-		text += "\n  " + service.EnvAPIKey + " holds the key that is sent"
+		text += "\n  " + settings.EnvAPIKey + " holds the key that is sent"
 	}
 	return text
 }
@@ -113,10 +115,10 @@ func (c *Client) httpRequest(ctx context.Context, r Request) (*http.Request, err
 	}
 	request, err := http.NewRequestWithContext(ctx, r.Method, c.Base+r.Path, reader)
 	if err != nil || (request.URL.Scheme != "http" && request.URL.Scheme != "https") || request.URL.Host == "" {
-		return nil, exit.Usage(fmt.Errorf("--url or %s must be a URL such as http://127.0.0.1:8080, is %q", service.EnvAPIURL, service.Redact(c.Base)))
+		return nil, exit.Usage(fmt.Errorf("--url or %s must be a URL such as http://127.0.0.1:8080, is %q", settings.EnvAPIURL, redact.Redact(c.Base)))
 	}
 	if !sendable(c.key) {
-		return nil, exit.Usage(fmt.Errorf("%s must be a key as API_KEYS has it: without quotes around it, blanks and line breaks", service.EnvAPIKey))
+		return nil, exit.Usage(fmt.Errorf("%s must be a key as API_KEYS has it: without quotes around it, blanks and line breaks", settings.EnvAPIKey))
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "dispatch/"+service.Version())
@@ -143,7 +145,7 @@ func (c *Client) away(ctx context.Context, err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		err = inner // without the method and the path, which tell nothing here
 	}
-	return exit.Unreachable(fmt.Errorf("no answer from %s: %w\n  \"dispatch up\" starts everything; --url or %s says where it is", c.Base, err, service.EnvAPIURL))
+	return exit.Unreachable(fmt.Errorf("no answer from %s: %w\n  \"dispatch up\" starts everything; --url or %s says where it is", c.Base, err, settings.EnvAPIURL))
 }
 
 func refused(status int, data []byte) error {

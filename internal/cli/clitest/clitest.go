@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 const (
@@ -100,10 +100,10 @@ func Field(text, name string) string {
 }
 
 // Settings makes an environment of names and values that alternate.
-func Settings(settings ...string) service.Environment {
-	env := service.Environment{}
-	for n := 0; n < len(settings); n += 2 {
-		env[settings[n]] = settings[n+1]
+func Settings(given ...string) settings.Environment {
+	env := settings.Environment{}
+	for n := 0; n < len(given); n += 2 {
+		env[given[n]] = given[n+1]
 	}
 	return env
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/services/ingest/messages"
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
@@ -34,7 +34,7 @@ const (
 	// lateEvents is how long after the answer an event may still be published
 	// that names the recipient: by a sender whose request is in flight, or by
 	// the owner of an outbox row.
-	lateEvents = service.MaxWebhookTimeout + time.Minute
+	lateEvents = settings.MaxWebhookTimeout + time.Minute
 	// reachWait bounds the question whether NATS and Redis are there.
 	reachWait = 10 * time.Second
 	// mostUnpacked bounds what a compressed rejection may grow to.

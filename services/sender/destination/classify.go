@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/services/sender/transport"
 )
 
@@ -63,7 +63,7 @@ func (d *Destination) describeRedirect(location string) string {
 	if u.RawQuery != "" {
 		text += "?…"
 	}
-	return "; its Location is " + transport.CleanText([]byte(service.Redact(text)), transport.MaxErrorText)
+	return "; its Location is " + transport.CleanText([]byte(redact.Redact(text)), transport.MaxErrorText)
 }
 
 // findExternalID returns the id that the receiver has given to the message.

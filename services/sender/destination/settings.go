@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Settings describe a destination.
@@ -30,18 +30,18 @@ type Settings struct {
 func (s Settings) Validate() error {
 	var errs []error
 	if u, err := url.Parse(s.URL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must be a URL like https://host/path"))
+		errs = append(errs, settings.Invalid("WEBHOOK_URL", settings.Hidden, "must be a URL like https://host/path"))
 	} else if strings.Contains(s.URL, "#") {
-		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must not have a #: what follows it is never sent (in a password it is %23)"))
+		errs = append(errs, settings.Invalid("WEBHOOK_URL", settings.Hidden, "must not have a #: what follows it is never sent (in a password it is %23)"))
 	} else if headers, err := parseHeaders(s.Headers); err == nil && u.User != nil && headers.Get("Authorization") != "" {
-		errs = append(errs, service.Invalid("WEBHOOK_URL", service.Hidden, "must not have a user when WEBHOOK_HEADERS has an Authorization: only one can be sent"))
+		errs = append(errs, settings.Invalid("WEBHOOK_URL", settings.Hidden, "must not have a user when WEBHOOK_HEADERS has an Authorization: only one can be sent"))
 	}
-	errs = append(errs, service.ValidWebhookTimeout(s.Timeout))
+	errs = append(errs, settings.ValidWebhookTimeout(s.Timeout))
 	if _, err := signingKeys(s.Secret); err != nil {
-		errs = append(errs, service.Invalid("WEBHOOK_SECRET", service.Hidden, err.Error()))
+		errs = append(errs, settings.Invalid("WEBHOOK_SECRET", settings.Hidden, err.Error()))
 	}
 	if _, err := parseHeaders(s.Headers); err != nil {
-		errs = append(errs, service.Invalid("WEBHOOK_HEADERS", service.Hidden, err.Error()))
+		errs = append(errs, settings.Invalid("WEBHOOK_HEADERS", settings.Hidden, err.Error()))
 	}
 	_, _, err := s.responses()
 	return errors.Join(append(errs, err)...)
@@ -58,14 +58,14 @@ func (s Settings) responses() (rules message.Classifier, externalID message.Exte
 			continue
 		}
 		if *set.into, err = message.ParseStatusCodes(strings.Split(set.text, ",")); err != nil {
-			errs = append(errs, service.Invalid(set.setting, set.text, strings.ReplaceAll(err.Error(), "\n", "; ")))
+			errs = append(errs, settings.Invalid(set.setting, set.text, strings.ReplaceAll(err.Error(), "\n", "; ")))
 		}
 	}
 	if both := rules.FailOn.Overlap(rules.RetryOn); len(both) > 0 {
-		errs = append(errs, service.Invalid("FAIL_ON", s.FailOn, "must have nothing in common with RETRY_ON, and has "+strings.Join(both, ", ")))
+		errs = append(errs, settings.Invalid("FAIL_ON", s.FailOn, "must have nothing in common with RETRY_ON, and has "+strings.Join(both, ", ")))
 	}
 	if externalID, err = message.ParseExternalID(cmp.Or(s.ExternalID, message.DefaultExternalID)); err != nil {
-		errs = append(errs, service.Invalid("EXTERNAL_ID", s.ExternalID, err.Error()))
+		errs = append(errs, settings.Invalid("EXTERNAL_ID", s.ExternalID, err.Error()))
 	}
 	return rules, externalID, errors.Join(errs...)
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
 // CleanText returns the first limit bytes of text, cut between two characters,
@@ -17,7 +17,7 @@ func CleanText(text []byte, limit int) string {
 
 // ErrorText returns the text of an error for people, without secrets.
 func ErrorText(err error) string {
-	return CleanText([]byte(service.Redact(err.Error())), MaxErrorText)
+	return CleanText([]byte(redact.Redact(err.Error())), MaxErrorText)
 }
 
 // wholeLength returns the length of the longest prefix of text that has at

@@ -20,7 +20,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/bench"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/redis"
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // cases are what can be done to Redis for the time of a run. The returned
@@ -61,7 +61,7 @@ func run(ctx context.Context, rounds, messages int) (err error) {
 	defer func() { _ = s.Stop(ctx) }()
 	place, err := bench.Open(ctx, bench.Options{
 		Load: bench.LoadSingle, Messages: messages, WarmUp: messages / 10, Connections: 32, Concurrency: 64,
-		Servers: service.Environment{"REDIS_URL": s.URL()}, Dir: dir,
+		Servers: settings.Environment{"REDIS_URL": s.URL()}, Dir: dir,
 	})
 	if err != nil {
 		return err

@@ -12,7 +12,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/redact"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Certificates names files in PEM; each may be empty.
@@ -32,7 +33,7 @@ func (c Certificates) Validate() error {
 	}
 	var errs []error
 	if (c.Cert == "") != (c.Key == "") {
-		errs = append(errs, service.Invalid("WEBHOOK_CERT", c.Cert, "must be set together with WEBHOOK_KEY"))
+		errs = append(errs, settings.Invalid("WEBHOOK_CERT", c.Cert, "must be set together with WEBHOOK_KEY"))
 	}
 	contents, err := c.read()
 	if err == nil {
@@ -58,9 +59,9 @@ func (c Certificates) read() (fileContents, error) {
 		var at *os.PathError
 		switch {
 		case errors.As(err, &at):
-			errs = append(errs, service.Invalid(f.setting, f.path, "can't be read: "+at.Err.Error()))
+			errs = append(errs, settings.Invalid(f.setting, f.path, "can't be read: "+at.Err.Error()))
 		case err != nil:
-			errs = append(errs, service.Invalid(f.setting, f.path, "can't be read"))
+			errs = append(errs, settings.Invalid(f.setting, f.path, "can't be read"))
 		}
 		*f.into = text
 	}
@@ -78,15 +79,15 @@ func (f fileContents) config(names Certificates) (*tls.Config, error) {
 		case err == nil:
 			config.Certificates = []tls.Certificate{pair}
 		case isEncrypted(f.key):
-			errs = append(errs, service.Invalid("WEBHOOK_KEY", names.Key, "must not be encrypted"))
+			errs = append(errs, settings.Invalid("WEBHOOK_KEY", names.Key, "must not be encrypted"))
 		default:
-			errs = append(errs, service.Invalid("WEBHOOK_CERT", names.Cert, "does not go with WEBHOOK_KEY: "+err.Error()))
+			errs = append(errs, settings.Invalid("WEBHOOK_CERT", names.Cert, "does not go with WEBHOOK_KEY: "+err.Error()))
 		}
 	}
 	if names.CA != "" {
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(f.ca) {
-			errs = append(errs, service.Invalid("WEBHOOK_CA", names.CA, "must hold certificates in PEM"))
+			errs = append(errs, settings.Invalid("WEBHOOK_CA", names.CA, "must hold certificates in PEM"))
 		}
 	}
 	return config, errors.Join(errs...)
@@ -150,7 +151,7 @@ func (f *certificateFiles) changed(now time.Time) (*tls.Config, bool) {
 		config, err = contents.config(f.names)
 	}
 	if err != nil {
-		f.log.Warn("changed certificates can't be used; the previous ones stay in use", zap.String("error", service.Redact(err.Error())))
+		f.log.Warn("changed certificates can't be used; the previous ones stay in use", zap.String("error", redact.Redact(err.Error())))
 		return nil, false
 	}
 	f.log.Info("using changed certificates for the webhook")

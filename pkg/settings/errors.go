@@ -1,10 +1,12 @@
-package service
+package settings
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
 // Mistake is one thing wrong with the configuration.
@@ -27,7 +29,7 @@ func (m Mistake) Error() string {
 	case m.Value == Hidden:
 		return m.Variable + "=" + Hidden + ": " + m.Problem
 	}
-	return fmt.Sprintf("%s=%q: %s", m.Variable, oneLine(m.Value, 100), m.Problem)
+	return fmt.Sprintf("%s=%q: %s", m.Variable, redact.OneLine(m.Value, 100), m.Problem)
 }
 
 // Invalid is how a Validate method reports a mistake. value is printed as
@@ -90,7 +92,7 @@ func (c *collector) add(err error) {
 		}
 		return
 	}
-	m := Mistake{Problem: oneLine(err.Error(), 300)}
+	m := Mistake{Problem: redact.OneLine(err.Error(), 300)}
 	_ = errors.As(err, &m)
 	c.keep(m)
 }

@@ -1,4 +1,4 @@
-package service
+package settings
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
 // Load reads the configuration T of a service from the environment and from
@@ -201,7 +203,7 @@ func (f field) problem(err error) string {
 	}
 	var parse env.ParseError
 	if !errors.As(err, &parse) {
-		return oneLine(err.Error(), 300)
+		return redact.OneLine(err.Error(), 300)
 	}
 	var own Mistake
 	if errors.As(parse.Err, &own) {
@@ -213,7 +215,7 @@ func (f field) problem(err error) string {
 	if f.variable.Secret {
 		return "can't be read: " + f.variable.Help
 	}
-	return oneLine(parse.Err.Error(), 300)
+	return redact.OneLine(parse.Err.Error(), 300)
 }
 
 // allowedFor names the values that a type takes; empty for types that parse

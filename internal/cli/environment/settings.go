@@ -1,4 +1,4 @@
-package settings
+package environment
 
 import (
 	"fmt"
@@ -6,26 +6,26 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
 // Read reads the environment and .env. A .env that can't be used, which
 // may be that of another program, is told on standard error and done without.
-func Read(cmd *cobra.Command) service.Environment {
-	settings, err := service.ReadEnvironment(os.Environ(), ".env")
+func Read(cmd *cobra.Command) settings.Environment {
+	given, err := settings.ReadEnvironment(os.Environ(), ".env")
 	if err == nil {
-		return settings
+		return given
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "dispatch: %s; what it sets has no effect\n", err)
-	settings, _ = service.ReadEnvironment(os.Environ(), os.DevNull)
-	return settings
+	given, _ = settings.ReadEnvironment(os.Environ(), os.DevNull)
+	return given
 }
 
 // Load reads a part of the configuration from the environment and .env, and
 // tells on standard error what has no effect.
 func Load[T any](cmd *cobra.Command) (T, error) {
-	loaded, err := service.LoadWith(service.Parse[T])
-	for _, warning := range append(loaded.Warnings, service.Warnings(service.Environment{}, &loaded.Config)...) {
+	loaded, err := settings.LoadWith(settings.Parse[T])
+	for _, warning := range append(loaded.Warnings, settings.Warnings(settings.Environment{}, &loaded.Config)...) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "dispatch: %s\n", warning)
 	}
 	return loaded.Config, err

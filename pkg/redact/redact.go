@@ -1,4 +1,5 @@
-package service
+// Package redact hides secrets in text that is shown to people.
+package redact
 
 import (
 	"regexp"
@@ -18,9 +19,9 @@ func Redact(text string) string {
 	return passwordPair.ReplaceAllString(text, "${1}***")
 }
 
-// oneLine makes text fit for one line of a report: redacted, without line
+// OneLine makes text fit for one line of a report: redacted, without line
 // breaks, at most limit bytes.
-func oneLine(text string, limit int) string {
+func OneLine(text string, limit int) string {
 	text = strings.Join(strings.Fields(Redact(text)), " ")
 	if len(text) > limit {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"

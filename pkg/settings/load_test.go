@@ -1,4 +1,4 @@
-package service
+package settings
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
 // keyList parses itself and says itself what is wrong.
@@ -232,7 +234,7 @@ func TestRedact(t *testing.T) {
 		"redis://h:6379":                                    "redis://h:6379",
 		`parse "postgres://u:p@h/%zz": invalid URL escape…`: `parse "postgres://***@h/%zz": invalid URL escape…`,
 	} {
-		assert.Equal(t, want, Redact(in))
+		assert.Equal(t, want, redact.Redact(in))
 	}
-	assert.Equal(t, "a b…", oneLine("a\n\tbäc", 4), "a letter is not cut in half")
+	assert.Equal(t, "a b…", redact.OneLine("a\n\tbäc", 4), "a letter is not cut in half")
 }
