@@ -75,16 +75,16 @@ func chaos(t *testing.T, promises checker.Promises) {
 		t.Log(s)
 	}
 	r := testenv.New(t, testenv.Options{
-		Settings: settings(promises), Ingests: ingests, Dispatchers: dispatchers, Senders: senders, Redis: true, Links: true,
+		Settings: settings(promises), Ingests: ingests, Dispatchers: dispatchers, Senders: senders, Redis: true, Proxies: true,
 	})
-	r.Webhook.Answers(misbehave(seed))
+	r.Webhook.RespondWith(misbehave(seed))
 	r.Start()
 	keepLogs(t, r)
 
 	c := newRun(t, r)
 	ctx, cancel := context.WithDeadline(t.Context(), c.began.Add(*duration))
 	defer cancel()
-	load, err := newClients(c.book, []string{r.Link("client", "ingest-1").URL, r.Link("client", "ingest-2").URL}, r.Link("client", "nats").URL)
+	load, err := newClients(c.book, []string{r.Proxy("client", "ingest-1").URL, r.Proxy("client", "ingest-2").URL}, r.Proxy("client", "nats").URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,12 +103,12 @@ func chaos(t *testing.T, promises checker.Promises) {
 }
 
 // keepLogs writes at the end what every process said, if asked to.
-func keepLogs(t testing.TB, r *testenv.Rig) {
+func keepLogs(t testing.TB, r *testenv.Installation) {
 	if *logsDir == "" {
 		return
 	}
 	t.Cleanup(func() {
-		for _, u := range r.Units() {
+		for _, u := range r.Processes() {
 			if err := os.WriteFile(filepath.Join(*logsDir, u.Name+".log"), []byte(u.Output.String()), 0o600); err != nil {
 				t.Error(err)
 			}

@@ -17,7 +17,7 @@ import (
 // the same key what is not answered, as a good client would. Some call
 // messages back, or bring them back.
 type clients struct {
-	book  *checker.Book
+	book  *checker.History
 	apis  []string // of the ingests
 	js    natsjs.JetStream
 	http  *http.Client
@@ -30,7 +30,7 @@ const (
 	tryWithin = 3 * time.Second
 )
 
-func newClients(book *checker.Book, apis []string, natsURL string) (*clients, error) {
+func newClients(book *checker.History, apis []string, natsURL string) (*clients, error) {
 	conn, err := nats.Connect(natsURL, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(250*time.Millisecond))
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (c *clients) single(ctx context.Context, via string, n int, random *rand.Ra
 // handIn tries until all are answered, or there is no point any more.
 func (c *clients) handIn(drafts []draft, road road) {
 	for _, d := range drafts {
-		c.book.TryTimed(checker.Told{Key: d.key, Via: d.via, DeliverAt: d.deliverAt, ExpiresAt: d.expiresAt})
+		c.book.InvokeOp(checker.Op{Key: d.key, Via: d.via, DeliverAt: d.deliverAt, ExpiresAt: d.expiresAt})
 	}
 	for i := range tries {
 		answers := road(drafts, i)

@@ -40,7 +40,7 @@ func (c *run) batch(prefix string, count int) {
 	for i := range drafts {
 		key := fmt.Sprintf("%s-%d", prefix, i)
 		drafts[i] = draft{"+905551111111", key, key}
-		c.book.Try(key, "http")
+		c.book.Invoke(key, "http")
 	}
 	body, err := json.Marshal(drafts)
 	require.NoError(c.t, err)
@@ -58,7 +58,7 @@ func (c *run) batch(prefix string, count int) {
 // awaitRequests waits until the webhook has seen so many.
 func (c *run) awaitRequests(count int) {
 	c.t.Helper()
-	require.Eventually(c.t, func() bool { return len(c.rig.Webhook.Received("")) >= count }, testenv.Patience, 5*time.Millisecond)
+	require.Eventually(c.t, func() bool { return len(c.rig.Webhook.Received("")) >= count }, testenv.WaitTimeout, 5*time.Millisecond)
 }
 
 // during notes a disturbance of a process.
@@ -84,7 +84,7 @@ func TestRollingRestartsWithABacklogDeliverAll(t *testing.T) {
 		backlog, rounds = 3000, 3 // make proof makes them all
 	}
 	r := testenv.New(t, testenv.Options{Settings: continuous, Ingests: 1, Dispatchers: 2, Senders: 2})
-	r.Webhook.Answers(testenv.Slowly(2 * time.Second))
+	r.Webhook.RespondWith(testenv.Slowly(2 * time.Second))
 	r.Start()
 	c := newRun(t, r)
 	for i := range backlog / 1000 {
@@ -92,23 +92,23 @@ func TestRollingRestartsWithABacklogDeliverAll(t *testing.T) {
 	}
 	c.awaitRequests(50)
 	for range rounds {
-		for _, u := range r.Units() {
+		for _, u := range r.Processes() {
 			c.during(checker.Terminate, u.Name, func() {
 				require.NoError(t, u.Terminate())
 				u.Start()
 			})
 			if u.URL != "" {
-				u.Ready()
+				u.WaitReady()
 			}
 		}
 	}
 	require.Less(t, len(r.Webhook.Received("")), backlog, "there was a backlog all the time")
-	r.Webhook.Answers(nil)
+	r.Webhook.RespondWith(nil)
 
 	c.settle(t.Context(), c.places())
 	record, verdict := c.judge(t.Context(), c.places(), noRedis(unpaced))
 	report(t, 0, verdict)
-	require.Empty(t, verdict.Doubles, "a restart in good order repeats nothing")
+	require.Empty(t, verdict.Duplicates, "a restart in good order repeats nothing")
 	require.Equal(t, map[string]int64{"SENT": int64(backlog)}, record.Counted)
 }
 
@@ -132,12 +132,12 @@ func TestAKillOfEverythingUnderLoadRepeatsWhatWasInFlightAlone(t *testing.T) {
 
 	from := time.Now()
 	var killing sync.WaitGroup
-	for _, u := range r.Units() {
+	for _, u := range r.Processes() {
 		killing.Go(u.Kill)
 	}
 	killing.Wait()
 	r.Start()
-	for _, u := range r.Units() {
+	for _, u := range r.Processes() {
 		c.book.Disturb(checker.Disturbance{What: checker.Kill, Target: u.Name, From: from, Until: time.Now()})
 	}
 	c.awaitRequests(len(r.Webhook.Received("")) + 200)
@@ -150,7 +150,7 @@ func TestAKillOfEverythingUnderLoadRepeatsWhatWasInFlightAlone(t *testing.T) {
 	// Each of them was in flight at the kill, or the verdict would say so. How
 	// many that are depends on how busy the machine is, so it is told and not
 	// held against a number.
-	t.Logf("%d requests were repeated", len(verdict.Doubles))
+	t.Logf("%d requests were repeated", len(verdict.Duplicates))
 }
 
 // What NATS holds can be lost as a whole: it costs requests that are made
@@ -160,7 +160,7 @@ func TestALossOfAllThatNATSHoldsLosesNoMessage(t *testing.T) {
 	const count = 400
 	settings := map[string]string{"LEASE": "3s", "RETRY_BASE": "15s", "RETRY_FACTOR": "1", "RETRY_MAX": "15s"}
 	r := testenv.New(t, testenv.Options{Settings: settings, Ingests: 1, Dispatchers: 2, Senders: 2})
-	r.Webhook.Answers(func(call testenv.Call, w http.ResponseWriter, request *http.Request) {
+	r.Webhook.RespondWith(func(call testenv.Call, w http.ResponseWriter, request *http.Request) {
 		if strings.HasSuffix(keyOf(call), "7") && call.Attempt == "1" {
 			w.WriteHeader(http.StatusServiceUnavailable) // is parked
 			return
@@ -187,10 +187,10 @@ func TestALossOfAllThatNATSHoldsLosesNoMessage(t *testing.T) {
 	promises.NoEvents = true
 	record, verdict := c.judge(t.Context(), c.places(), promises)
 	verdict.Findings = slices.DeleteFunc(verdict.Findings, func(f checker.Finding) bool {
-		return f.Kind == checker.Doubled || f.Kind == checker.Unrecorded // an outcome that only NATS held
+		return f.Kind == checker.Duplicated || f.Kind == checker.Unrecorded // an outcome that only NATS held
 	})
 	report(t, 0, verdict)
-	t.Logf("%d of %d requests were made again", len(verdict.Doubles), len(record.Requests))
+	t.Logf("%d of %d requests were made again", len(verdict.Duplicates), len(record.Requests))
 	require.Equal(t, map[string]int64{"SENT": count + 40}, record.Counted)
 }
 
@@ -223,6 +223,6 @@ func TestRedisIsNeverNeededAndExactAgainAfterwards(t *testing.T) {
 	c.settle(t.Context(), c.places())
 	record, verdict := c.judge(t.Context(), c.places(), unpaced)
 	report(t, 0, verdict)
-	require.Empty(t, verdict.Doubles)
+	require.Empty(t, verdict.Duplicates)
 	require.Equal(t, map[string]int64{"SENT": 4 * part}, record.Counted)
 }

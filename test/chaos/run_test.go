@@ -17,9 +17,9 @@ import (
 // run is one installation under chaos.
 type run struct {
 	t     testing.TB
-	rig   *testenv.Rig
-	units map[string]*testenv.Unit
-	book  *checker.Book
+	rig   *testenv.Installation
+	units map[string]*testenv.Process
+	book  *checker.History
 	began time.Time
 
 	pacing  sync.Mutex // one stops and starts at a time
@@ -27,9 +27,9 @@ type run struct {
 	doubted time.Time // a start that was never answered may take effect until then
 }
 
-func newRun(t testing.TB, r *testenv.Rig) *run {
-	c := &run{t: t, rig: r, units: map[string]*testenv.Unit{}, book: checker.NewBook(), began: time.Now()}
-	for _, u := range r.Units() {
+func newRun(t testing.TB, r *testenv.Installation) *run {
+	c := &run{t: t, rig: r, units: map[string]*testenv.Process{}, book: checker.NewHistory(), began: time.Now()}
+	for _, u := range r.Processes() {
 		c.units[u.Name] = u
 	}
 	return c
@@ -97,7 +97,7 @@ func (c *run) start(name string) {
 }
 
 func (c *run) tear(s step, hold func()) {
-	link := c.rig.Link(s.target, s.other)
+	link := c.rig.Proxy(s.target, s.other)
 	switch s.detail {
 	case "reset":
 		link.Reset()
@@ -108,7 +108,7 @@ func (c *run) tear(s step, hold func()) {
 	default:
 		link.Set(s.fault)
 		hold()
-		link.Mend()
+		link.Heal()
 		return
 	}
 	hold()
@@ -166,10 +166,10 @@ func (c *run) control(verb string) bool {
 // nothing is on its way.
 func (c *run) settle(ctx context.Context, at checker.Places) time.Duration {
 	began := time.Now()
-	for _, link := range c.rig.Links() {
-		link.Mend()
+	for _, link := range c.rig.Proxies() {
+		link.Heal()
 	}
-	for _, u := range c.rig.Units() {
+	for _, u := range c.rig.Processes() {
 		u.Thaw()
 		require.NoError(c.t, u.TryStart())
 	}
@@ -209,9 +209,9 @@ func (c *run) watch(ctx context.Context) {
 
 // judge reads everything and compares. Redis may follow a little later than
 // the rest.
-func (c *run) judge(ctx context.Context, at checker.Places, promises checker.Promises) (checker.Record, checker.Verdict) {
+func (c *run) judge(ctx context.Context, at checker.Places, promises checker.Promises) (checker.Evidence, checker.Verdict) {
 	for again := 0; ; again++ {
-		record := c.book.Record()
+		record := c.book.Evidence()
 		record.Requests = requests(c.rig.Webhook)
 		require.NoError(c.t, record.Gather(ctx, at))
 		verdict := checker.Judge(record, promises)

@@ -12,9 +12,9 @@ import (
 )
 
 // table is what a run came to, in figures.
-func table(seed uint64, duration, settled time.Duration, record checker.Record, verdict checker.Verdict) string {
+func table(seed uint64, duration, settled time.Duration, record checker.Evidence, verdict checker.Verdict) string {
 	accepted, unknown, disturbed, answered, ended, excuses := map[string]int{}, 0, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
-	for _, told := range record.Told {
+	for _, told := range record.Ops {
 		if told.Accepted.IsZero() {
 			unknown++
 		} else {
@@ -31,7 +31,7 @@ func table(seed uint64, duration, settled time.Duration, record checker.Record, 
 	for _, row := range record.Rows {
 		ended[row.Status]++
 	}
-	for _, d := range verdict.Doubles {
+	for _, d := range verdict.Duplicates {
 		excuses[reason(d)]++
 	}
 
@@ -42,10 +42,10 @@ func table(seed uint64, duration, settled time.Duration, record checker.Record, 
 		{"chaos", ms(duration) + ", then settled in " + ms(settled)},
 		{"disturbances", list(disturbed)},
 		{"accepted", list(accepted) + fmt.Sprintf(", never answered %d, expired before they were in the intake's stream %d", unknown, len(record.Rejected))},
-		{"asked by users", list(wishes(record.Asked))},
+		{"asked by users", list(wishes(record.UserRequests))},
 		{"ended as", list(ended)},
 		{"requests by answer", list(answered) + " (0: none)"},
-		{"repeated requests", fmt.Sprintf("%d: %s", len(verdict.Doubles), list(excuses))},
+		{"repeated requests", fmt.Sprintf("%d: %s", len(verdict.Duplicates), list(excuses))},
 		{"events", fmt.Sprint(len(record.Events))},
 		{"promises broken", fmt.Sprint(len(verdict.Findings))},
 	} {
@@ -56,17 +56,17 @@ func table(seed uint64, duration, settled time.Duration, record checker.Record, 
 }
 
 // wishes counts what users asked for by its answer.
-func wishes(asked []checker.Asked) map[string]int {
+func wishes(asked []checker.UserRequest) map[string]int {
 	counts := map[string]int{}
 	for _, a := range asked {
-		what := a.Move
+		what := a.Action
 		if a.ID == "" {
 			what = "bulk retry"
 		}
 		switch {
 		case a.Answered.IsZero():
 			counts[what+" not answered"]++
-		case a.Done:
+		case a.OK:
 			counts[what+" done"]++
 		default:
 			counts[what+" refused"]++
@@ -76,7 +76,7 @@ func wishes(asked []checker.Asked) map[string]int {
 }
 
 // reason is the kind of an excuse.
-func reason(d checker.Double) string {
+func reason(d checker.Duplicate) string {
 	if d.Excuse == "" {
 		return "none"
 	}

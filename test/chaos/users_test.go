@@ -16,13 +16,13 @@ import (
 
 // cancelOne calls one of the newest messages back, which may be too late.
 func (c *clients) cancelOne(random *rand.Rand) {
-	if ids := c.book.Known(30); len(ids) > 0 {
+	if ids := c.book.AcceptedIDs(30); len(ids) > 0 {
 		c.cancel(ids[random.IntN(len(ids))], random)
 	}
 }
 
 func (c *clients) cancel(id string, random *rand.Rand) {
-	answered := c.book.Ask(checker.Asked{Move: checker.Cancel, ID: id})
+	answered := c.book.BeginUserRequest(checker.UserRequest{Action: checker.Cancel, ID: id})
 	if status, _ := c.move(id, "cancel", nil, random); certain(status) {
 		answered(status == http.StatusOK, 0)
 	}
@@ -77,13 +77,13 @@ func (c *clients) retryOne(random *rand.Rand) {
 	if json.NewDecoder(response.Body).Decode(&page) != nil || len(page.Data) == 0 {
 		return
 	}
-	asked := checker.Asked{Move: checker.Retry, ID: page.Data[random.IntN(len(page.Data))].ID}
+	asked := checker.UserRequest{Action: checker.Redrive, ID: page.Data[random.IntN(len(page.Data))].ID}
 	var expiresAt *time.Time
 	if random.IntN(4) == 0 {
 		asked.ExpiresAt = time.Now().UTC().Truncate(time.Microsecond).Add(time.Second + time.Duration(random.Int64N(int64(10*time.Second))))
 		expiresAt = &asked.ExpiresAt
 	}
-	answered := c.book.Ask(asked)
+	answered := c.book.BeginUserRequest(asked)
 	if status, _ := c.move(asked.ID, "retry", expiresAt, random); certain(status) {
 		answered(status == http.StatusOK, 0)
 	}
@@ -92,7 +92,7 @@ func (c *clients) retryOne(random *rand.Rand) {
 // retryMany brings back whatever has ended in some way.
 func (c *clients) retryMany(random *rand.Rand) {
 	statuses := []string{"FAILED", "CANCELLED", "EXPIRED"}[random.IntN(3):]
-	answered := c.book.Ask(checker.Asked{Move: checker.Retry, Statuses: statuses})
+	answered := c.book.BeginUserRequest(checker.UserRequest{Action: checker.Redrive, Statuses: statuses})
 	body := fmt.Appendf(nil, `{"status":["%s"]}`, strings.Join(statuses, `","`))
 	status, data := c.call("/api/v1/messages/retry", body, random)
 	var told struct{ Retried int }
@@ -104,7 +104,7 @@ func (c *clients) retryMany(random *rand.Rand) {
 
 // replace hands in another message under a key that is taken.
 func (c *clients) replace(random *rand.Rand) {
-	told := c.book.Last("http", random.IntN(20))
+	told := c.book.LastOp("http", random.IntN(20))
 	if told.Accepted.IsZero() {
 		return
 	}

@@ -18,7 +18,7 @@ const webhookTimeout = 2 * time.Second
 
 // misbehave answers by a die that is thrown for each message and attempt: the
 // same seed gives the same answers.
-func misbehave(seed uint64) testenv.Answer {
+func misbehave(seed uint64) testenv.Responder {
 	return func(call testenv.Call, w http.ResponseWriter, r *http.Request) {
 		hash := fnv.New64a()
 		_, _ = io.WriteString(hash, keyOf(call)+call.Attempt) // it returns no error

@@ -20,7 +20,7 @@ type Places struct {
 
 // Gather reads into the record what every place says now, which takes that
 // all are up.
-func (r *Record) Gather(ctx context.Context, at Places) error {
+func (r *Evidence) Gather(ctx context.Context, at Places) error {
 	for _, part := range []struct {
 		name, place string
 		read        func(context.Context, Places) error
@@ -58,12 +58,12 @@ func get(ctx context.Context, url string, into any) error {
 	return json.NewDecoder(response.Body).Decode(into)
 }
 
-func (r *Record) gatherAPI(ctx context.Context, at Places) error {
+func (r *Evidence) gatherAPI(ctx context.Context, at Places) error {
 	var status struct{ Counts map[string]int64 }
 	if err := get(ctx, at.API+"/api/v1/messaging/status", &status); err != nil {
 		return err
 	}
-	r.APICounts, r.API = status.Counts, map[string]Copy{}
+	r.APICounts, r.API = status.Counts, map[string]View{}
 	for cursor := ""; ; {
 		var page struct {
 			Data []struct {
@@ -76,7 +76,7 @@ func (r *Record) gatherAPI(ctx context.Context, at Places) error {
 			return err
 		}
 		for _, m := range page.Data {
-			r.API[m.ID] = Copy{ID: m.ID, Status: m.Status, ExternalID: m.ExternalID, Attempts: m.Attempts}
+			r.API[m.ID] = View{ID: m.ID, Status: m.Status, ExternalID: m.ExternalID, Attempts: m.Attempts}
 		}
 		if page.NextCursor == nil {
 			return nil
@@ -85,7 +85,7 @@ func (r *Record) gatherAPI(ctx context.Context, at Places) error {
 	}
 }
 
-func (r *Record) gatherRedis(ctx context.Context, at Places) error {
+func (r *Evidence) gatherRedis(ctx context.Context, at Places) error {
 	options, err := redis.ParseURL(at.Redis)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (r *Record) gatherRedis(ctx context.Context, at Places) error {
 	if err != nil {
 		return err
 	}
-	r.RedisCounts, r.Redis = map[string]int64{}, map[string]Copy{}
+	r.RedisCounts, r.Redis = map[string]int64{}, map[string]View{}
 	for status, text := range counts {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -112,7 +112,7 @@ func (r *Record) gatherRedis(ctx context.Context, at Places) error {
 			return err
 		}
 		id := strings.TrimPrefix(keys.Val(), prefix)
-		entry := Copy{ID: id, Status: held["status"], ExternalID: held["externalId"]}
+		entry := View{ID: id, Status: held["status"], ExternalID: held["externalId"]}
 		if entry.Version, err = strconv.ParseInt(held["version"], 10, 64); err != nil {
 			return fmt.Errorf("version of %s: %w", id, err)
 		}

@@ -12,7 +12,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-func (r *Record) gatherNATS(ctx context.Context, at Places) error {
+func (r *Evidence) gatherNATS(ctx context.Context, at Places) error {
 	conn, err := nats.Connect(at.NATS)
 	if err != nil {
 		return err
@@ -24,11 +24,11 @@ func (r *Record) gatherNATS(ctx context.Context, at Places) error {
 	}
 	prefix := strings.ToUpper(at.Prefix)
 	for _, name := range []string{"DELIVERIES", "INTAKE"} {
-		left, err := remains(ctx, js, prefix+"_"+name)
+		left, err := leftoversIn(ctx, js, prefix+"_"+name)
 		if err != nil {
 			return err
 		}
-		r.Left = append(r.Left, left...)
+		r.Leftovers = append(r.Leftovers, left...)
 	}
 	err = readAll(ctx, js, prefix+"_REJECTED", func(msg natsjs.Msg, meta *natsjs.MsgMetadata) error {
 		header := msg.Headers()
@@ -47,14 +47,14 @@ func (r *Record) gatherNATS(ctx context.Context, at Places) error {
 	})
 }
 
-// remains lists what is in a stream that should be empty.
-func remains(ctx context.Context, js natsjs.JetStream, name string) ([]Left, error) {
+// leftoversIn lists what is in a stream that should be empty.
+func leftoversIn(ctx context.Context, js natsjs.JetStream, name string) ([]Leftover, error) {
 	const most = 10
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	var list []Left
+	var list []Leftover
 	state := stream.CachedInfo().State
 	for sequence := state.FirstSeq; sequence <= state.LastSeq && state.Msgs > 0 && len(list) < most; sequence++ {
 		msg, err := stream.GetMsg(ctx, sequence)
@@ -64,7 +64,7 @@ func remains(ctx context.Context, js natsjs.JetStream, name string) ([]Left, err
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		list = append(list, Left{name, fmt.Sprintf("%d in all, one on %s since %s: %s", state.Msgs, msg.Subject, clock(msg.Time), msg.Header.Get("Nats-Msg-Id"))})
+		list = append(list, Leftover{name, fmt.Sprintf("%d in all, one on %s since %s: %s", state.Msgs, msg.Subject, clock(msg.Time), msg.Header.Get("Nats-Msg-Id"))})
 	}
 	return list, nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func (r *Record) gatherPostgres(ctx context.Context, at Places) error {
+func (r *Evidence) gatherPostgres(ctx context.Context, at Places) error {
 	conn, err := pgx.Connect(ctx, at.Database)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (r *Record) gatherPostgres(ctx context.Context, at Places) error {
 		return err
 	}
 	if outbox > 0 {
-		r.Left = append(r.Left, Left{"outbox", fmt.Sprintf("%d rows", outbox)})
+		r.Leftovers = append(r.Leftovers, Leftover{"outbox", fmt.Sprintf("%d rows", outbox)})
 	}
 	if r.Counted, err = counts(ctx, tx, "SELECT status::text, count(*) FROM messages GROUP BY 1"); err != nil {
 		return err

@@ -1,94 +1,154 @@
 package checker
 
 import (
-	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 )
 
-// clock writes a time of day.
-func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
-
-// history tells everything that is known about a message, in time order. id
-// may be a key, of a message that never came to be.
-func (j *judge) history(id string) string {
-	if id == "" {
-		return ""
-	}
-	type line struct {
-		at   time.Time
-		text string
-	}
-	var lines []line
-	add := func(at time.Time, format string, args ...any) {
-		if !at.IsZero() {
-			lines = append(lines, line{at, fmt.Sprintf(format, args...)})
-		}
-	}
-	row := j.row[id]
-	for _, told := range j.Told {
-		if told.ID == id || told.Key == id || row.Key != "" && told.Key == row.Key {
-			add(told.Tried, "client   hands in %s by %s", told.Key, told.Via)
-			add(told.Accepted, "client   is told that it is accepted %s", told.ID)
-		}
-	}
-	j.asides(id, add)
-	senders := map[string]bool{"nats": true}
-	for _, r := range j.requests[id] {
-		senders[r.Sender] = true
-		add(r.Arrived, "webhook  is sent attempt %d by %s", r.Attempt, r.Sender)
-		add(r.Done, "webhook  has answered %d to attempt %d by %s (written: %t)", r.Status, r.Attempt, r.Sender, r.Written)
-	}
-	for _, e := range j.events[id] {
-		add(e.Stored, "event    %s: version %d, %s, claim %d, attempt %d, delivery %d (%s)", e.Type, e.Sequence, e.Status, e.Claim, e.Attempt, e.Delivery, e.ID)
-	}
-	for _, a := range j.attempts[id] {
-		add(a.Started, "postgres attempt %d begins: claim %d, delivery %d: %d %s %s", a.Number, a.Claim, a.Delivery, a.Status, a.Outcome, a.Error)
-	}
-	if row.ID != "" {
-		add(row.Created, "postgres created")
-		add(row.Updated, "postgres %s, version %d, claim %d, %d attempts, %d claims without outcome: %s", row.Status, row.Version, row.Claim, row.Attempts, row.Fruitless, row.LastError)
-	}
-	if len(lines) == 0 {
-		return ""
-	}
-	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
-	from, to := lines[0].at, lines[len(lines)-1].at
-	for _, d := range j.Disturbances {
-		if (senders[d.Target] || strings.HasPrefix(d.Target, "dispatcher") || d.Target == "postgres") && d.From.Before(to) && d.Until.After(from) {
-			add(d.From, "chaos    %s", d)
-		}
-	}
-	for _, a := range j.wanted(id) {
-		if a.ID == "" && a.Tried.After(from) && a.Tried.Before(to) {
-			add(a.Tried, "user     asks for a %s", a)
-		}
-	}
-	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
-	var text strings.Builder
-	for _, l := range lines {
-		fmt.Fprintf(&text, "    %s  %s\n", clock(l.at), l.text)
-	}
-	if held, there := j.Redis[id]; there {
-		fmt.Fprintf(&text, "    Redis says %s, version %d\n", held.Status, held.Version)
-	}
-	if held, there := j.API[id]; there {
-		fmt.Fprintf(&text, "    the API says %s, %d attempts\n", held.Status, held.Attempts)
-	}
-	return strings.TrimRight(text.String(), "\n")
+// History gathers a Record while things happen. It is safe for concurrent use.
+type History struct {
+	mu       sync.Mutex
+	evidence Evidence
+	opIndex  map[string]int
 }
 
-// asides adds what users asked of a message, and that its entry was put aside.
-func (j *judge) asides(id string, add func(time.Time, string, ...any)) {
-	for _, a := range j.wanted(id) {
-		if a.ID == id {
-			add(a.Tried, "user     asks for a %s", a)
+// NewHistory returns an empty Book.
+func NewHistory() *History { return &History{opIndex: map[string]int{}} }
+
+// Invoke notes that a client hands in a message; it is unknown until Accept.
+func (b *History) Invoke(key, via string) { b.InvokeOp(Op{Key: key, Via: via}) }
+
+// InvokeOp is Try for a message with times of its own.
+func (b *History) InvokeOp(told Op) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.opIndex[told.Key]; known {
+		return
+	}
+	told.Invoked = time.Now()
+	b.opIndex[told.Key] = len(b.evidence.Ops)
+	b.evidence.Ops = append(b.evidence.Ops, told)
+}
+
+// Accept notes a 201, a 200 or a publish ack, which tells no id, also of a
+// repeat.
+func (b *History) Accept(key, id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told := &b.evidence.Ops[b.opIndex[key]]
+	if told.Accepted.IsZero() {
+		told.Accepted = time.Now()
+	}
+	switch {
+	case id == "" || id == told.ID:
+	case told.ID == "":
+		told.ID = id
+	default:
+		told.OtherIDs = append(told.OtherIDs, id)
+	}
+}
+
+// Replace notes that another body was accepted under a key that is taken.
+func (b *History) Replace(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.evidence.Ops[b.opIndex[key]].Replaced = true
+}
+
+// Refuse notes that a message, or a repeat of one, was refused for good.
+func (b *History) Refuse(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if told := &b.evidence.Ops[b.opIndex[key]]; !told.Accepted.IsZero() {
+		told.Refused = time.Now()
+	}
+}
+
+// BeginUserRequest notes that a user asks for a move, and returns who to tell the answer.
+func (b *History) BeginUserRequest(a UserRequest) (answered func(done bool, moved int)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.Sent = time.Now()
+	place := len(b.evidence.UserRequests)
+	b.evidence.UserRequests = append(b.evidence.UserRequests, a)
+	return func(done bool, moved int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		asked := &b.evidence.UserRequests[place]
+		asked.Answered, asked.OK, asked.Count = time.Now(), done, moved
+	}
+}
+
+// ID returns the id that a message was accepted under, as far as it was told.
+func (b *History) ID(key string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.evidence.Ops[b.opIndex[key]].ID
+}
+
+// LastOp returns what was told of a message that was handed in by some way: the
+// last one, or one so many before. It is zero if there are not as many.
+func (b *History) LastOp(via string, before int) Op {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(b.evidence.Ops) - 1; i >= 0; i-- {
+		if told := b.evidence.Ops[i]; told.Via == via {
+			if before--; before < 0 {
+				return told
+			}
 		}
 	}
-	for _, r := range j.Rejected {
-		if r.ID == id || r.Key == id {
-			add(r.Stored, "nats     has it put aside as %s", r.Code)
+	return Op{}
+}
+
+// AcceptedIDs returns the ids of the last messages that were accepted, at most so
+// many, the newest first.
+func (b *History) AcceptedIDs(most int) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var ids []string
+	for i := len(b.evidence.Ops) - 1; i >= 0 && len(ids) < most; i-- {
+		if id := b.evidence.Ops[i].ID; id != "" {
+			ids = append(ids, id)
 		}
 	}
+	return ids
+}
+
+// Disturb notes a disturbance that is over.
+func (b *History) Disturb(d Disturbance) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.evidence.Disturbances = append(b.evidence.Disturbances, d)
+}
+
+// Stopped notes a time between the answer to a stop and the next start.
+func (b *History) Stopped(from, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.evidence.Stops = append(b.evidence.Stops, Stop{from, until})
+}
+
+// Count says how many messages were handed in, and how many of those were
+// accepted.
+func (b *History) Count() (tried, accepted int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, told := range b.evidence.Ops {
+		if !told.Accepted.IsZero() {
+			accepted++
+		}
+	}
+	return len(b.evidence.Ops), accepted
+}
+
+// Evidence returns what was noted so far.
+func (b *History) Evidence() Evidence {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.evidence
+	r.Ops, r.UserRequests = slices.Clone(r.Ops), slices.Clone(r.UserRequests)
+	r.Disturbances, r.Stops = slices.Clone(r.Disturbances), slices.Clone(r.Stops)
+	return r
 }

@@ -23,7 +23,7 @@ const (
 	Invented     = "invented"
 	Unfinished   = "unfinished"
 	Contradicted = "contradicted" // by what the webhook answered
-	Doubled      = "doubled"
+	Duplicated   = "doubled"
 	Unrecorded   = "attempt not recorded"
 	OutOfPace    = "out of pace"
 	AfterStop    = "emitted after stop"
@@ -60,12 +60,12 @@ func (f Finding) String() string {
 
 // judge holds one record, indexed.
 type judge struct {
-	Record
+	Evidence
 	Promises
-	findings []Finding
-	doubles  []Double
+	findings   []Finding
+	duplicates []Duplicate
 
-	clients  map[string]Told      // by key
+	clients  map[string]Op        // by key
 	rejected map[string]bool      // by key, and by the id that it would have had
 	gone     map[string]bool      // by id
 	row      map[string]Row       // by id
@@ -74,37 +74,37 @@ type judge struct {
 	events   map[string][]Event // by message, each once, in the order of the stream
 }
 
-// Double is a request that repeats another, and what excuses it.
-type Double struct {
+// Duplicate is a request that repeats another, and what excuses it.
+type Duplicate struct {
 	First, Second Request
 	Excuse        string // empty: none
 }
 
 // Verdict is what a record comes to.
 type Verdict struct {
-	Findings []Finding
-	Doubles  []Double // the excused ones too
+	Findings   []Finding
+	Duplicates []Duplicate // the excused ones too
 }
 
 // Judge compares everything with everything. It changes nothing in the record
 // and does no I/O.
-func Judge(record Record, promises Promises) Verdict {
-	j := &judge{Record: record, Promises: promises}
+func Judge(record Evidence, promises Promises) Verdict {
+	j := &judge{Evidence: record, Promises: promises}
 	j.index()
 	for _, check := range []func(){
 		j.acceptance, j.rejections, j.endings, j.repeats, j.outcomes, j.budgets,
-		j.pace, j.stops, j.users, j.times, j.eventStream, j.leftovers, j.counts, j.copies,
+		j.pace, j.stops, j.userRequests, j.times, j.eventStream, j.leftovers, j.counts, j.views,
 	} {
 		check()
 	}
-	return Verdict{Findings: j.findings, Doubles: j.doubles}
+	return Verdict{Findings: j.findings, Duplicates: j.duplicates}
 }
 
 func (j *judge) index() {
-	j.clients, j.row = map[string]Told{}, map[string]Row{}
+	j.clients, j.row = map[string]Op{}, map[string]Row{}
 	j.requests, j.attempts, j.events = map[string][]Request{}, map[string][]Attempt{}, map[string][]Event{}
 	j.gone = map[string]bool{}
-	for _, told := range j.Told {
+	for _, told := range j.Ops {
 		j.clients[told.Key] = told
 		if told.Gone {
 			j.gone[told.ID] = true
@@ -140,12 +140,12 @@ func (j *judge) index() {
 	}
 }
 
-// complain notes a finding about a message.
-func (j *judge) complain(kind, id, text string) {
-	j.findings = append(j.findings, Finding{Kind: kind, Message: id, Text: text, History: j.history(id)})
+// report notes a finding about a message.
+func (j *judge) report(kind, id, text string) {
+	j.findings = append(j.findings, Finding{Kind: kind, Message: id, Text: text, History: j.timeline(id)})
 }
 
-// object notes a finding that is about no message.
-func (j *judge) object(kind, text string) {
+// reportGlobal notes a finding that is about no message.
+func (j *judge) reportGlobal(kind, text string) {
 	j.findings = append(j.findings, Finding{Kind: kind, Text: text})
 }

@@ -29,7 +29,7 @@ func (j *judge) pace() {
 	for i := j.Batch; i < len(list); i++ {
 		first, last := list[i-j.Batch], list[i]
 		if apart := last.Stored.Sub(first.Stored); apart < j.Interval {
-			j.complain(OutOfPace, last.Message, fmt.Sprintf("emission %d follows emission %d (of %s) after %s, a batch of %d is due every %s",
+			j.report(OutOfPace, last.Message, fmt.Sprintf("emission %d follows emission %d (of %s) after %s, a batch of %d is due every %s",
 				i+1, i-j.Batch+1, first.Message, apart, j.Batch, j.Interval))
 		}
 	}
@@ -43,7 +43,7 @@ func (j *judge) stops() {
 	for _, e := range j.emissions() {
 		for _, stop := range j.Stops {
 			if e.Stored.After(stop.From) && e.Stored.Before(stop.Until) {
-				j.complain(AfterStop, e.Message, fmt.Sprintf("emitted at %s, though stopped from %s to %s", clock(e.Stored), clock(stop.From), clock(stop.Until)))
+				j.report(AfterStop, e.Message, fmt.Sprintf("emitted at %s, though stopped from %s to %s", clock(e.Stored), clock(stop.From), clock(stop.Until)))
 			}
 		}
 	}

@@ -13,24 +13,24 @@ func (j *judge) times() {
 		j.due(row, told)
 		for _, a := range j.attempts[row.ID] {
 			if _, latest := j.expiries(told, row.ID, a.Started); !latest.IsZero() && a.Started.After(latest.Add(slack)) {
-				j.complain(TooLate, row.ID, fmt.Sprintf("attempt %d began at %s, it expired at %s", a.Number, clock(a.Started), clock(latest)))
+				j.report(TooLate, row.ID, fmt.Sprintf("attempt %d began at %s, it expired at %s", a.Number, clock(a.Started), clock(latest)))
 			}
 		}
 		// A retry that would come after the expiry ends a message before it.
 		tried := row.Attempts > row.BudgetStart
 		earliest, _ := j.expiries(told, row.ID, row.Updated)
 		if row.Status == "EXPIRED" && (earliest.IsZero() || !tried && row.Updated.Before(earliest)) {
-			j.complain(Contradicted, row.ID, fmt.Sprintf("EXPIRED at %s, and nobody asked for it before %s", clock(row.Updated), clock(earliest)))
+			j.report(Contradicted, row.ID, fmt.Sprintf("EXPIRED at %s, and nobody asked for it before %s", clock(row.Updated), clock(earliest)))
 		}
 	}
 }
 
 // due: a retry makes a message due at once, so that its time counts until one
 // may have been made.
-func (j *judge) due(row Row, told Told) {
+func (j *judge) due(row Row, told Op) {
 	free := func(at time.Time) bool {
-		for _, a := range j.wanted(row.ID) {
-			if a.Move == Retry && a.possible(at) && (a.about(row.ID, "CANCELLED") || a.about(row.ID, "EXPIRED")) {
+		for _, a := range j.userRequestsOf(row.ID) {
+			if a.Action == Redrive && a.possible(at) && (a.about(row.ID, "CANCELLED") || a.about(row.ID, "EXPIRED")) {
 				return true
 			}
 		}
@@ -38,12 +38,12 @@ func (j *judge) due(row Row, told Told) {
 	}
 	for _, e := range j.events[row.ID] {
 		if e.Type == "queued" && e.Stored.Before(told.DeliverAt) && !free(e.Stored) {
-			j.complain(TooEarly, row.ID, fmt.Sprintf("emitted at %s, due at %s", clock(e.Stored), clock(told.DeliverAt)))
+			j.report(TooEarly, row.ID, fmt.Sprintf("emitted at %s, due at %s", clock(e.Stored), clock(told.DeliverAt)))
 		}
 	}
 	for _, r := range j.requests[row.ID] {
 		if r.Arrived.Before(told.DeliverAt) && !free(r.Arrived) {
-			j.complain(TooEarly, row.ID, fmt.Sprintf("attempt %d at %s, due at %s", r.Attempt, clock(r.Arrived), clock(told.DeliverAt)))
+			j.report(TooEarly, row.ID, fmt.Sprintf("attempt %d at %s, due at %s", r.Attempt, clock(r.Arrived), clock(told.DeliverAt)))
 		}
 	}
 }
@@ -51,10 +51,10 @@ func (j *judge) due(row Row, told Told) {
 // expiries are the earliest and the latest time that a message may expire at,
 // by what users asked for until then; zero: it may have none. A retry takes an
 // expiry away unless it gives one.
-func (j *judge) expiries(told Told, id string, by time.Time) (earliest, latest time.Time) {
+func (j *judge) expiries(told Op, id string, by time.Time) (earliest, latest time.Time) {
 	earliest, latest = told.ExpiresAt, told.ExpiresAt
-	for _, a := range j.wanted(id) {
-		if a.Move != Retry || !a.possible(by) {
+	for _, a := range j.userRequestsOf(id) {
+		if a.Action != Redrive || !a.possible(by) {
 			continue
 		}
 		if !a.ExpiresAt.IsZero() && (earliest.IsZero() || a.ExpiresAt.Before(earliest)) {

@@ -95,7 +95,7 @@ func soonMended(f checker.Finding) bool {
 // promises here.
 func (i *installation) judge() (findings []checker.Finding) {
 	i.t.Helper()
-	i.ingest.Ready()
+	i.ingest.WaitReady()
 	record := i.record()
 	require.NoError(i.t, record.Gather(i.t.Context(), checker.Places{
 		Database: i.env["DATABASE_URL"], NATS: i.env["NATS_URL"], API: i.ingest.URL, Redis: i.env["REDIS_URL"], Prefix: i.env["PREFIX"],
@@ -118,16 +118,16 @@ func (i *installation) judge() (findings []checker.Finding) {
 }
 
 // record is what this test knows.
-func (i *installation) record() checker.Record {
-	record := checker.Record{Disturbances: i.kills, Stops: i.stops}
+func (i *installation) record() checker.Evidence {
+	record := checker.Evidence{Disturbances: i.kills, Stops: i.stops}
 	for _, p := range i.promises() {
-		told := checker.Told{Key: p.key, Via: "http", Tried: p.tried, Accepted: p.tried, ID: p.id.String()}
+		told := checker.Op{Key: p.key, Via: "http", Invoked: p.tried, Accepted: p.tried, ID: p.id.String()}
 		if told.Gone = p.gone; p.status == message.Expired {
 			told.ExpiresAt = p.tried // a little after that
 		}
-		record.Told = append(record.Told, told)
+		record.Ops = append(record.Ops, told)
 		for _, move := range p.asked {
-			record.Asked = append(record.Asked, checker.Asked{Move: move, ID: told.ID, Tried: p.tried, Answered: time.Now(), Done: true})
+			record.UserRequests = append(record.UserRequests, checker.UserRequest{Action: move, ID: told.ID, Sent: p.tried, Answered: time.Now(), OK: true})
 		}
 	}
 	for _, call := range i.webhook.Received("") {
@@ -145,7 +145,7 @@ func request(c testenv.Call) checker.Request {
 
 // balanceRejected takes rejections out of a record: each entry is kept once,
 // and told.
-func (i *installation) balanceRejected(record *checker.Record) {
+func (i *installation) balanceRejected(record *checker.Evidence) {
 	i.t.Helper()
 	told := map[string]bool{}
 	record.Events = slices.DeleteFunc(record.Events, func(e checker.Event) bool {

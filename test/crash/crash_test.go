@@ -136,14 +136,14 @@ func (i *installation) victim(s scenario) *mortal {
 // that none is to be expected: then it is false.
 func (i *installation) finalOr(died <-chan struct{}) bool {
 	i.t.Helper()
-	deadline := time.After(testenv.Patience)
+	deadline := time.After(testenv.WaitTimeout)
 	moved := time.Now()
 	for {
 		select {
 		case <-died:
 			return !i.t.Failed()
 		case <-deadline:
-			i.t.Fatalf("neither dead nor done within %s", testenv.Patience)
+			i.t.Fatalf("neither dead nor done within %s", testenv.WaitTimeout)
 		case <-time.After(100 * time.Millisecond):
 		}
 		if !i.atRest() {

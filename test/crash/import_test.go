@@ -42,7 +42,7 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 			_, err = source.Exec(t.Context(), "ALTER TABLE messages ADD PRIMARY KEY (id)")
 			require.NoError(t, err)
 
-			importing := newMortal(t, env, "import", func(env map[string]string) *testenv.Unit {
+			importing := newMortal(t, env, "import", func(env map[string]string) *testenv.Process {
 				return testenv.NewProcess(t, "import", testenv.Build(t, "failpoints"), env, "import", "--from", plain(from))
 			})
 			<-importing.attend(s.deaths(2), func() {})

@@ -140,7 +140,7 @@ func (i *installation) unprovision() {
 
 // mortal is a service that dies where its plan says, and is started again.
 type mortal struct {
-	*testenv.Unit
+	*testenv.Process
 	t    *testing.T
 	plan string // the file
 	away bool   // it does not run until somebody starts it
@@ -148,16 +148,16 @@ type mortal struct {
 
 func (i *installation) mortal(name string) *mortal {
 	i.t.Helper()
-	return newMortal(i.t, i.env, name, func(env map[string]string) *testenv.Unit {
+	return newMortal(i.t, i.env, name, func(env map[string]string) *testenv.Process {
 		return testenv.NewService(i.t, name, testenv.Build(i.t, "failpoints"), env, name)
 	})
 }
 
-func newMortal(t *testing.T, env settings.Environment, name string, unit func(map[string]string) *testenv.Unit) *mortal {
+func newMortal(t *testing.T, env settings.Environment, name string, unit func(map[string]string) *testenv.Process) *mortal {
 	t.Helper()
 	env = maps.Clone(env)
 	env["FAILPOINT_PLAN"] = filepath.Join(t.TempDir(), name+".plan")
-	return &mortal{Unit: unit(env), t: t, plan: env["FAILPOINT_PLAN"]}
+	return &mortal{Process: unit(env), t: t, plan: env["FAILPOINT_PLAN"]}
 }
 
 // attend plans deaths, and sees to each: the process must have been killed,
@@ -201,7 +201,7 @@ func (m *mortal) diedAt(death string, code int) bool {
 // a 503, tells nothing.
 func (i *installation) client(method, path, contentType, body string, headers ...string) (int, []byte) {
 	i.t.Helper()
-	deadline := time.Now().Add(testenv.Patience)
+	deadline := time.Now().Add(testenv.WaitTimeout)
 	for {
 		status, answer, err := i.once(method, path, contentType, body, headers...)
 		if err == nil && status != http.StatusServiceUnavailable {
@@ -319,9 +319,9 @@ func (i *installation) insertAt(at time.Time, count int) (list []*promise) {
 // eventually waits for something.
 func (i *installation) eventually(what string, is func() bool) {
 	i.t.Helper()
-	for deadline := time.Now().Add(testenv.Patience); !is(); {
+	for deadline := time.Now().Add(testenv.WaitTimeout); !is(); {
 		if time.Now().After(deadline) {
-			i.t.Fatalf("%s: not within %s", what, testenv.Patience)
+			i.t.Fatalf("%s: not within %s", what, testenv.WaitTimeout)
 		}
 		<-time.After(20 * time.Millisecond)
 	}

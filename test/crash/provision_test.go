@@ -41,7 +41,7 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 					"DATABASE_URL": dbtest.EmptyURL(t), "NATS_URL": nats, "LOG_LEVEL": "warn",
 					"PREFIX": fmt.Sprintf("crash%d", prefixes.Add(1)), "PROCESSING_INTERVAL": "30s",
 				}
-				provision := newMortal(t, env, "provision", func(env map[string]string) *testenv.Unit {
+				provision := newMortal(t, env, "provision", func(env map[string]string) *testenv.Process {
 					return testenv.NewProcess(t, "provision", testenv.Build(t, "failpoints"), env, "provision")
 				})
 				<-provision.attend(s.deaths(times), func() {})

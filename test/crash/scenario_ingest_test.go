@@ -172,7 +172,7 @@ func rejected(i *installation) {
 
 // cancelParked calls a message back that waits for its second attempt.
 func cancelParked(i *installation) {
-	i.webhook.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
+	i.webhook.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "25")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
@@ -197,7 +197,7 @@ func (i *installation) cancel(p *promise) {
 
 // fails stores a message that the webhook refuses for good, once.
 func fails(i *installation) *promise {
-	i.webhook.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
+	i.webhook.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
 		if c.Number == 1 {
 			w.WriteHeader(http.StatusGone)
 			return
@@ -206,7 +206,7 @@ func fails(i *installation) *promise {
 	})
 	p := i.post(body("hello"))
 	i.await(p, message.Failed)
-	p.calls, p.asked = 2, []string{checker.Retry}
+	p.calls, p.asked = 2, []string{checker.Redrive}
 	return p
 }
 
@@ -227,7 +227,7 @@ func retryAll(i *installation) {
 // erases has one message that was sent and one that waits, to the same
 // recipient, and erases him.
 func erases(i *installation) {
-	i.webhook.Answers(nil)
+	i.webhook.RespondWith(nil)
 	sent, waiting := i.post(body("hello")), i.post(body("hello", inSeconds("deliverAt", 3600)))
 	waiting.calls = 0
 	i.await(sent, message.Sent)

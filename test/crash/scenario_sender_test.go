@@ -49,7 +49,7 @@ func senderScenarios() []scenario {
 // loseNATS kills NATS while the webhook works.
 func loseNATS(i *installation) {
 	times := i.times
-	i.webhook.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
+	i.webhook.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
 		if c.Number <= times {
 			i.nats.Kill()
 		}
@@ -66,7 +66,7 @@ func natsBack(i *installation) {
 
 // expiresInHand has a message wait behind a slow one until its time is over.
 func expiresInHand(i *installation) {
-	i.webhook.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
+	i.webhook.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
 		if bytes.Contains(c.Body, []byte("slow")) {
 			testenv.Slowly(3*time.Second)(c, w, r)
 			return
@@ -84,7 +84,7 @@ func unrecorded(i *installation) {
 	i.dispatcher.Start()
 	var once sync.Once
 	killed := make(chan struct{})
-	i.webhook.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
+	i.webhook.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
 		once.Do(func() {
 			i.dispatcher.Kill()
 			close(killed)
@@ -108,7 +108,7 @@ func (i *installation) delivered() uint64 {
 // terminates asks the sender to end while it has requests in flight and ids
 // that are not begun.
 func terminates(i *installation) {
-	i.webhook.Answers(testenv.Slowly(time.Second))
+	i.webhook.RespondWith(testenv.Slowly(time.Second))
 	six := append(body4(), body("e"), body("f"))
 	i.batch(six...)
 	i.eventually("the hand is full", func() bool {

@@ -70,7 +70,7 @@ type item struct {
 // failing has the webhook refuse the first so many calls of each message for
 // the moment; wait is its Retry-After in seconds, if any.
 func (i *installation) failing(times int, wait string) {
-	i.webhook.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
+	i.webhook.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
 		if c.Number > times {
 			testenv.Accept(c, w, r)
 			return

@@ -22,7 +22,7 @@ import (
 func TestAClusterOfThreeServersLosesThemOneByOne(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, testenv.Options{
-		Ingests: 1, Dispatchers: 2, Senders: 2, NATSNodes: 3, Links: true,
+		Ingests: 1, Dispatchers: 2, Senders: 2, NATSNodes: 3, Proxies: true,
 		Settings: map[string]string{"NATS_REPLICAS": "1", "WEBHOOK_TIMEOUT": "10s"},
 	})
 	i.Start()
@@ -50,11 +50,11 @@ func TestAClusterOfThreeServersLosesThemOneByOne(t *testing.T) {
 	i.awaitReplicas(3)
 
 	for _, u := range i.Services() {
-		i.Link(u.Name, i.NATS[0].Name).Cut()
+		i.Proxy(u.Name, i.NATS[0].Name).Cut()
 	}
 	load.await(50)
 	for _, u := range i.Services() {
-		i.Link(u.Name, i.NATS[0].Name).Mend()
+		i.Proxy(u.Name, i.NATS[0].Name).Heal()
 	}
 
 	for _, server := range i.NATS {

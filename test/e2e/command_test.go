@@ -29,8 +29,8 @@ func TestWhatMakesTheSchemaSaysThatItMayNot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			process := testenv.Process(t, env, args...)
-			require.Eventually(t, process.Ended, patience, 20*time.Millisecond)
+			process := testenv.StartProcess(t, env, args...)
+			require.Eventually(t, process.Exited, patience, 20*time.Millisecond)
 			require.Equal(t, 1, process.Wait(), "%s", process.Output)
 			require.Contains(t, process.Output.String(), "GRANT CREATE ON SCHEMA public TO plain")
 		})
@@ -41,12 +41,12 @@ func TestWhatMakesTheSchemaSaysThatItMayNot(t *testing.T) {
 // NATS.
 func TestASignalEndsAProvision(t *testing.T) {
 	t.Parallel()
-	process := testenv.Process(t, map[string]string{
+	process := testenv.StartProcess(t, map[string]string{
 		"DATABASE_URL": dbtest.URL(t), "NATS_URL": "nats://" + freeAddr(t), "LOG_LEVEL": "warn", "LOG_FORMAT": "json",
 	}, "provision")
 	require.Eventually(t, func() bool { return strings.Contains(process.Output.String(), "waiting for streams") }, patience, 20*time.Millisecond)
 	require.NoError(t, process.Signal(syscall.SIGTERM))
-	require.Eventually(t, process.Ended, patience, 20*time.Millisecond)
+	require.Eventually(t, process.Exited, patience, 20*time.Millisecond)
 	require.Equal(t, 0, process.Wait(), "%s", process.Output)
 }
 

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) { testenv.Main(m, 8) }
 
 // patience bounds every wait of a test: far above what a loaded machine
 // takes, so that it is reached only when something is broken.
-const patience = testenv.Patience
+const patience = testenv.WaitTimeout
 
 // world is one installation: a database, a NATS server and a webhook of its
 // own, provisioned, with no service running yet.
@@ -302,17 +302,17 @@ type webhook struct{ *testenv.Webhook }
 // counts the calls for the id, from 1.
 func (h *webhook) answers(answer func(n int, c call, w http.ResponseWriter, r *http.Request)) {
 	if answer == nil {
-		h.Answers(nil)
+		h.RespondWith(nil)
 		return
 	}
-	h.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) { answer(c.Number, c, w, r) })
+	h.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) { answer(c.Number, c, w, r) })
 }
 
 // received returns the calls so far, of one message or of all ("").
 func (h *webhook) received(id string) []call { return h.Received(id) }
 
 // serviceProcess is the program, or one of its services, as a process of its own.
-type serviceProcess = testenv.Unit
+type serviceProcess = testenv.Process
 
 // spawn starts one service as a process, with w's settings and the given
 // ones on top. It ends with the test, or with the test process.
@@ -322,7 +322,7 @@ func (w *world) spawn(name string, given ...string) *serviceProcess {
 	for i := 0; i < len(given); i += 2 {
 		env[given[i]] = given[i+1]
 	}
-	return testenv.Service(w.t, env, name)
+	return testenv.StartService(w.t, env, name)
 }
 
 // freeAddr returns a loopback address that nobody listens on.

@@ -21,7 +21,7 @@ func TestEveryServiceNamesTheDependencyThatIsAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.withRedis()
-	links := map[string]*testenv.Link{}
+	links := map[string]*testenv.Proxy{}
 	settings := []string{}
 	for _, name := range []string{"DATABASE_URL", "NATS_URL", "REDIS_URL"} {
 		links[name] = w.behind(name)
@@ -65,7 +65,7 @@ func TestEveryServiceNamesTheDependencyThatIsAway(t *testing.T) {
 		for name, url := range services {
 			awaitHealth(t, name, url, worst(c.want[name]), c.want[name])
 		}
-		links[c.away].Mend()
+		links[c.away].Heal()
 		for name, url := range services {
 			awaitHealth(t, name, url, service.StateOK, fine[name])
 		}

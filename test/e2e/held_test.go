@@ -207,7 +207,7 @@ func TestASenderThatWasCutOffLeavesItsRetryToWhoeverHasTheDelivery(t *testing.T)
 	other := w.hold(w.openQueue())
 	require.Equal(t, 2, other.Delivery)
 
-	nats.Mend()
+	nats.Heal()
 	w.awaitIn(w.top.EventsStream(), w.top.Event(message.EventAttempted, m.Destination))
 	sender.stop()
 
@@ -244,7 +244,7 @@ func TestARequestBeginsOnlyIfTheHoldOutlastsIt(t *testing.T) {
 
 	require.NoError(t, locked.Rollback(ctx)) // now the sender has the row
 	require.Never(t, func() bool { return len(w.webhook.received("")) > 0 }, time.Second, 10*time.Millisecond)
-	nats.Mend()
+	nats.Heal()
 	w.awaitCalls(m.ID, 1)
 }
 

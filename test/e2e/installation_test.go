@@ -17,7 +17,7 @@ import (
 
 // installation is real processes, with the means to look into them.
 type installation struct {
-	*testenv.Rig
+	*testenv.Installation
 	t     *testing.T
 	js    *jetstream.Client
 	top   events.Topology
@@ -26,7 +26,7 @@ type installation struct {
 
 func newInstallation(t *testing.T, o testenv.Options) *installation {
 	t.Helper()
-	i := &installation{Rig: testenv.New(t, o), t: t, top: events.NewTopology("dispatch", 1)}
+	i := &installation{Installation: testenv.New(t, o), t: t, top: events.NewTopology("dispatch", 1)}
 	js, err := jetstream.Connect(jetstream.Access{URL: i.Env["NATS_URL"]}, i.top, "test")
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)

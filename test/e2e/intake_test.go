@@ -258,7 +258,7 @@ func TestIntakeWaitsForPostgres(t *testing.T) {
 	require.NotEmpty(t, header.Get("Retry-After"))
 	w.refusedOverNATS(w.askMessages("create", hello), http.StatusServiceUnavailable, "unavailable")
 
-	postgres.Mend()
+	postgres.Heal()
 	w.awaitIntakeEmpty()
 	require.Len(t, w.storedMessages(), 51)
 	require.Empty(t, w.rejectedMessages())

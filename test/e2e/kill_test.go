@@ -93,7 +93,7 @@ func TestASenderKilledEightTimesDeliversEverything(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	})
-	w.spawn("dispatcher").Ready()
+	w.spawn("dispatcher").WaitReady()
 	ids := w.insert(drafts(count)...)
 
 	for range 8 {
@@ -119,7 +119,7 @@ func TestKillingAServiceUnderLoadLosesNothing(t *testing.T) {
 			w.webhook.answers(slowly(20 * time.Millisecond))
 			services := map[string]*serviceProcess{}
 			for _, name := range []string{"ingest", "dispatcher", "sender"} {
-				services[name] = w.spawn(name).Ready()
+				services[name] = w.spawn(name).WaitReady()
 			}
 			addr := strings.TrimPrefix(services["ingest"].URL, "http://")
 
@@ -153,7 +153,7 @@ func TestSIGTERMUnderLoadDrainsAndRepeatsNothing(t *testing.T) {
 	w.webhook.answers(slowly(50 * time.Millisecond))
 	services := map[string]*serviceProcess{}
 	for _, name := range []string{"ingest", "dispatcher", "sender"} {
-		services[name] = w.spawn(name).Ready()
+		services[name] = w.spawn(name).WaitReady()
 	}
 	addr := strings.TrimPrefix(services["ingest"].URL, "http://")
 

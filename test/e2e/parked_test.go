@@ -35,7 +35,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	dispatcher, sender := w.spawn("dispatcher").Ready(), w.spawn("sender").Ready()
+	dispatcher, sender := w.spawn("dispatcher").WaitReady(), w.spawn("sender").WaitReady()
 	for range parked / chunk {
 		list := drafts(chunk)
 		for i := range list {

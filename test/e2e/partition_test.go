@@ -44,7 +44,7 @@ func parted(t *testing.T, replicas string) *installation {
 		t.Skip("takes minutes of elections: make proof") //nolint:forbidigo // nothing is missing: it is left to make proof
 	}
 	return newInstallation(t, testenv.Options{
-		Ingests: 1, Dispatchers: 2, Senders: 2, NATSNodes: 3, Links: true,
+		Ingests: 1, Dispatchers: 2, Senders: 2, NATSNodes: 3, Proxies: true,
 		Settings: map[string]string{"NATS_REPLICAS": replicas, "WEBHOOK_TIMEOUT": "10s"},
 	})
 }
@@ -59,7 +59,7 @@ func (i *installation) leave(server *testenv.NATS, from ...*testenv.NATS) {
 	load.await(50)
 	delivered := func() int { return len(i.Webhook.Received("")) }
 
-	join := i.Part(server, from...)
+	join := i.Partition(server, from...)
 	before := delivered()
 	require.Eventually(i.t, func() bool { return delivered() >= before+enough }, 2*patience, patience/100, "deliveries while %s is cut off", server.Name)
 	join()
@@ -77,12 +77,12 @@ func (i *installation) startAt(server *testenv.NATS) {
 	for _, u := range i.Services() {
 		for _, other := range i.NATS {
 			if other != server {
-				i.Link(u.Name, other.Name).Set(testenv.Fault{Refuse: true})
+				i.Proxy(u.Name, other.Name).Set(testenv.Fault{Refuse: true})
 			}
 		}
 	}
 	i.Start()
-	for _, link := range i.Links() {
-		link.Mend()
+	for _, link := range i.Proxies() {
+		link.Heal()
 	}
 }

@@ -252,7 +252,7 @@ func TestAWorkQueueThatCantBeReadIsThrownAway(t *testing.T) {
 		"without the stream nobody is ready")
 	i.Provision()
 	for _, u := range i.Services() {
-		u.Ready()
+		u.WaitReady()
 	}
 	load.await(20)
 	i.requireAllSent(load.stop())

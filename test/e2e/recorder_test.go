@@ -149,7 +149,7 @@ func TestOutcomesAreKeptWhilePostgresIsAway(t *testing.T) {
 		info, err := consumer.Info(t.Context())
 		return err != nil || info.NumRedelivered > 0
 	}, 17*time.Second, 100*time.Millisecond)
-	postgres.Mend()
+	postgres.Heal()
 
 	w.awaitRecorded()
 	for _, m := range claimed {

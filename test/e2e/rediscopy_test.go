@@ -165,7 +165,7 @@ func TestARedisThatHangsHoldsUpNothingAndCatchesUp(t *testing.T) {
 	w.requireAllSent(ids)
 	require.Less(t, time.Since(began), 15*time.Second)
 	require.Eventually(t, func() bool { return readiness(t, addr)["redis"].State == service.StateDegraded }, patience, 50*time.Millisecond)
-	link.Mend()
+	link.Heal()
 
 	w.awaitCopy(client, append(first, ids...)...)
 	require.Eventually(t, func() bool { return readiness(t, addr)["redis"].State == service.StateOK }, patience, 50*time.Millisecond)

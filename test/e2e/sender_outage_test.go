@@ -48,7 +48,7 @@ func TestIDsAreKeptWhilePostgresIsAway(t *testing.T) {
 	w.awaitAckPending(3)
 	w.runSender() // would get them after the ack wait of 15 s, were they not kept
 	require.Never(t, func() bool { return len(w.webhook.received("")) > 1 }, 17*time.Second, 100*time.Millisecond)
-	postgres.Mend()
+	postgres.Heal()
 
 	w.requireAllSent(ids)
 	require.Empty(t, w.webhook.repeated())
@@ -80,7 +80,7 @@ func TestWhatWaitsInTheHandsOfASenderThatIsCutOffIsSentOnce(t *testing.T) {
 
 	w.runSender()
 	w.requireAllSent(ids)
-	nats.Mend()
+	nats.Heal()
 	w.awaitSenders(2)
 	w.requireNothingLeft()
 	for _, id := range w.webhook.repeated() {

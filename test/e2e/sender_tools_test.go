@@ -158,7 +158,7 @@ func numbers(calls []call) []string {
 }
 
 // behind puts a link before the server of a setting.
-func (w *world) behind(setting string) *testenv.Link {
+func (w *world) behind(setting string) *testenv.Proxy {
 	w.t.Helper()
-	return testenv.NewLink(w.t, setting, w.env[setting])
+	return testenv.NewProxy(w.t, setting, w.env[setting])
 }

@@ -26,7 +26,7 @@ func TestThePaceHoldsThoughEverythingStandsStillForThreeIntervals(t *testing.T) 
 	i.Start()
 	i.awaitEmitted(batch)
 
-	stood := [][]*testenv.Unit{{i.Postgres.Unit}, {i.Dispatchers[0]}, i.Dispatchers, append([]*testenv.Unit{i.Postgres.Unit}, i.Dispatchers...)}
+	stood := [][]*testenv.Process{{i.Postgres.Process}, {i.Dispatchers[0]}, i.Dispatchers, append([]*testenv.Process{i.Postgres.Process}, i.Dispatchers...)}
 	for _, units := range stood {
 		for _, u := range units {
 			u.Freeze()
@@ -51,7 +51,7 @@ func TestThePaceHoldsThoughEverythingStandsStillForThreeIntervals(t *testing.T) 
 func TestPostgresIsKilledStandsStillAndRefuses(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, testenv.Options{
-		Ingests: 1, Dispatchers: 2, Senders: 2, Links: true,
+		Ingests: 1, Dispatchers: 2, Senders: 2, Proxies: true,
 		Settings: map[string]string{"WEBHOOK_TIMEOUT": "10s"},
 	})
 	i.Start()
@@ -72,13 +72,13 @@ func TestPostgresIsKilledStandsStillAndRefuses(t *testing.T) {
 	load.await(100)
 
 	for _, u := range i.Services() {
-		link := i.Link(u.Name, "postgres")
+		link := i.Proxy(u.Name, "postgres")
 		link.Set(testenv.Fault{Refuse: true})
 		link.Reset()
 	}
 	<-time.After(away)
 	for _, u := range i.Services() {
-		i.Link(u.Name, "postgres").Mend()
+		i.Proxy(u.Name, "postgres").Heal()
 	}
 	load.await(100)
 

@@ -33,8 +33,8 @@ func startUp(t *testing.T, dir string, settings ...string) upProcess {
 	for i := 0; i < len(settings); i += 2 {
 		env[settings[i]] = settings[i+1]
 	}
-	p := testenv.Process(t, env, "up", "--data", dir)
-	require.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "http://"+addr) || p.Ended() }, patience, 10*time.Millisecond,
+	p := testenv.StartProcess(t, env, "up", "--data", dir)
+	require.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "http://"+addr) || p.Exited() }, patience, 10*time.Millisecond,
 		"it says where it listens")
 	require.Contains(t, p.Output.String(), "Ready.")
 	return upProcess{serviceProcess: p, api: &running{url: "http://" + addr}}
@@ -133,14 +133,14 @@ func TestATakenNATSPortNamesTheVariable(t *testing.T) {
 	first := startUp(t, embeddedtest.Dir(t))
 	taken := regexp.MustCompile(`nats://(\S+)`).FindStringSubmatch(first.Output.String())[1]
 
-	second := testenv.Process(t, map[string]string{"HTTP_ADDR": freeAddr(t), "NATS_LISTEN": taken}, "up", "--data", embeddedtest.Dir(t))
+	second := testenv.StartProcess(t, map[string]string{"HTTP_ADDR": freeAddr(t), "NATS_LISTEN": taken}, "up", "--data", embeddedtest.Dir(t))
 	require.NotZero(t, second.Wait())
 	require.Contains(t, second.Output.String(), "NATS_LISTEN")
 }
 
 func TestEveryMistakeInTheConfigurationIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
-	p := testenv.Process(t, map[string]string{
+	p := testenv.StartProcess(t, map[string]string{
 		"HTTP_ADDR": "nowhere", "BATCH_SIZE": "-1", "MAX_RETRIES": "x", "RETRY_BASE": "2h", "WEBHOOK_URL": "ftp://x",
 		"WEBHOOK_TIMEOUT": "66s", "NATS_LISTEN": "1", "LOG_LEVEL": "loud",
 	}, "up", "--data", embeddedtest.Dir(t))

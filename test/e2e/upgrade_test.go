@@ -61,7 +61,7 @@ func (w *world) provisionFrom(path string) {
 // service starts a service of a program and waits until it is ready.
 func (w *world) service(path, name string) *serviceProcess {
 	w.t.Helper()
-	return testenv.NewService(w.t, name, path, w.env, name).Start().Ready()
+	return testenv.NewService(w.t, name, path, w.env, name).Start().WaitReady()
 }
 
 // TestAnUpgradeUnderLoadLosesAndRepeatsNothing goes from the release before

@@ -98,7 +98,7 @@ func (i *installation) post(a *answers, key, more string) bool {
 }
 
 func (i *installation) postBody(a *answers, key, text string) bool {
-	i.book.Try(key, "http")
+	i.book.Invoke(key, "http")
 	request, err := http.NewRequest(http.MethodPost, i.ingest().URL+"/api/v1/messages", strings.NewReader(text))
 	if err != nil {
 		return false
@@ -124,7 +124,7 @@ func (i *installation) postBody(a *answers, key, text string) bool {
 
 // publish hands in one message once, over the intake stream.
 func (i *installation) publish(a *answers, key, more string) bool {
-	i.book.Try(key, "nats")
+	i.book.Invoke(key, "nats")
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	msg := &nats.Msg{Subject: "dispatch.intake.default", Data: []byte(body(key, more)), Header: nats.Header{}}

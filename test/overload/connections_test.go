@@ -136,7 +136,7 @@ func (i *installation) greedy() (leave func()) {
 }
 
 // limited starts a service with so few file descriptors.
-func (i *installation) limited(service string, descriptors int, env map[string]string) *testenv.Unit {
+func (i *installation) limited(service string, descriptors int, env map[string]string) *testenv.Process {
 	i.t.Helper()
 	script := filepath.Join(i.t.TempDir(), service)
 	text := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", descriptors, i.Program)
@@ -184,7 +184,7 @@ func TestASenderWithoutDescriptors(t *testing.T) {
 	i := install(t, testenv.Options{})
 	i.Senders[0] = i.limited("sender", 48, map[string]string{"MAX_RETRIES": "1"})
 	i.promises.MaxRetries = 1
-	i.Webhook.Answers(testenv.Slowly(500 * time.Millisecond))
+	i.Webhook.RespondWith(testenv.Slowly(500 * time.Millisecond))
 	i.Start()
 	a := newAnswers()
 	for n := range 150 {

@@ -25,10 +25,10 @@ func TestAFullDiskUnderNATS(t *testing.T) {
 		return n.Config()
 	}})
 	healthy := func() bool {
-		code, _, err := ask(&testenv.Unit{URL: "http://" + i.NATS[0].Node.Monitor}, "/healthz")
+		code, _, err := ask(&testenv.Process{URL: "http://" + i.NATS[0].Node.Monitor}, "/healthz")
 		return err == nil && code == http.StatusOK
 	}
-	i.Webhook.Answers(testenv.Slowly(time.Second)) // so that a request is under way when the disk is full
+	i.Webhook.RespondWith(testenv.Slowly(time.Second)) // so that a request is under way when the disk is full
 	i.Start()
 	l := i.load(50 * time.Millisecond)
 	i.more(l.answers, http.StatusCreated, 20)

@@ -21,7 +21,7 @@ import (
 func TestAFullDiskUnderPostgresTables(t *testing.T) {
 	t.Parallel()
 	i := install(t, testenv.Options{})
-	d := i.onDisk(i.Postgres.Unit, filepath.Join(i.Postgres.Dir, "data", "base"), 192)
+	d := i.onDisk(i.Postgres.Process, filepath.Join(i.Postgres.Dir, "data", "base"), 192)
 	i.Start()
 	i.running(false) // so that there is something to claim
 	l := i.load(5 * time.Millisecond)
@@ -65,9 +65,9 @@ func TestAFullDiskUnderPostgresLog(t *testing.T) {
 	t.Parallel()
 	proof(t)
 	i := install(t, testenv.Options{Postgres: map[string]string{"min_wal_size": "32MB", "max_wal_size": "64MB"}})
-	d := i.onDisk(i.Postgres.Unit, filepath.Join(i.Postgres.Dir, "data", "pg_wal"), 128)
+	d := i.onDisk(i.Postgres.Process, filepath.Join(i.Postgres.Dir, "data", "pg_wal"), 128)
 	i.Start()
-	restarts := i.supervise(i.Postgres.Unit)
+	restarts := i.supervise(i.Postgres.Process)
 	l := i.load(50 * time.Millisecond)
 	i.more(l.answers, http.StatusCreated, 20)
 
@@ -88,7 +88,7 @@ func TestAFullDiskUnderPostgresLog(t *testing.T) {
 }
 
 // onDisk puts a directory of a server that runs on a small disk.
-func (i *installation) onDisk(server *testenv.Unit, dir string, mebibytes int) *disk {
+func (i *installation) onDisk(server *testenv.Process, dir string, mebibytes int) *disk {
 	i.t.Helper()
 	require.NoError(i.t, server.Terminate())
 	d := newDisk(i.t, dir, mebibytes)
@@ -112,7 +112,7 @@ func (i *installation) asSuperuser(do func(context.Context, *pgx.Conn) error) {
 
 func (i *installation) inDatabase(name string, do func(context.Context, *pgx.Conn) error) {
 	i.t.Helper()
-	ctx, cancel := context.WithTimeout(i.t.Context(), testenv.Patience)
+	ctx, cancel := context.WithTimeout(i.t.Context(), testenv.WaitTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, strings.Replace(i.Postgres.URL, "/dispatch?", "/"+name+"?", 1))
 	require.NoError(i.t, err)

@@ -14,7 +14,7 @@ func TestAFullDiskUnderRedis(t *testing.T) {
 	t.Parallel()
 	proof(t)
 	i := install(t, testenv.Options{Redis: true})
-	d := i.onDisk(i.Redis.Unit, i.Redis.Dir, 16)
+	d := i.onDisk(i.Redis.Process, i.Redis.Dir, 16)
 	i.Start()
 	l := i.load(50 * time.Millisecond)
 	i.more(l.answers, http.StatusCreated, 20)

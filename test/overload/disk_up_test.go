@@ -29,7 +29,7 @@ func TestAFullDiskUnderDispatchUp(t *testing.T) {
 		"HTTP_ADDR": listen, "WEBHOOK_URL": webhook.URL, "PROCESSING_INTERVAL": "0", "LOG_LEVEL": "warn",
 	}, "up", "--data", data)
 	up.URL = "http://" + listen
-	up.Start().Ready()
+	up.Start().WaitReady()
 	i := &installation{t: t}
 	post := func(key string) {
 		response, err := client.Post(up.URL+"/api/v1/messages", "application/json", strings.NewReader(body(key, "")))

@@ -22,8 +22,8 @@ type trouble struct {
 	name  string
 	take  func()
 	back  func()
-	unit  *testenv.Unit // says so
-	code  int           // of /health/ready
+	unit  *testenv.Process // says so
+	code  int              // of /health/ready
 	entry string
 	state string
 }

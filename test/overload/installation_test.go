@@ -30,9 +30,9 @@ const (
 
 // installation is one of each service, and what is known of it.
 type installation struct {
-	*testenv.Rig
+	*testenv.Installation
 	t    *testing.T
-	book *checker.Book
+	book *checker.History
 	js   natsjs.JetStream // of a client
 
 	promises checker.Promises
@@ -42,7 +42,7 @@ type installation struct {
 func install(t *testing.T, o testenv.Options) *installation {
 	t.Helper()
 	o.Ingests, o.Dispatchers, o.Senders = max(o.Ingests, 1), max(o.Dispatchers, 1), max(o.Senders, 1)
-	i := &installation{Rig: testenv.New(t, o), t: t, book: checker.NewBook(), promises: checker.Promises{
+	i := &installation{Installation: testenv.New(t, o), t: t, book: checker.NewHistory(), promises: checker.Promises{
 		AckWait: ackWait, WebhookTimeout: webhookTimeout, MaxRetries: maxRetries, NoRedis: !o.Redis,
 	}}
 	conn, err := nats.Connect(i.NATS[0].URL, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.IgnoreAuthErrorAbort())
@@ -53,16 +53,16 @@ func install(t *testing.T, o testenv.Options) *installation {
 	return i
 }
 
-func (i *installation) ingest() *testenv.Unit     { return i.Ingests[0] }
-func (i *installation) dispatcher() *testenv.Unit { return i.Dispatchers[0] }
-func (i *installation) sender() *testenv.Unit     { return i.Senders[0] }
+func (i *installation) ingest() *testenv.Process     { return i.Ingests[0] }
+func (i *installation) dispatcher() *testenv.Process { return i.Dispatchers[0] }
+func (i *installation) sender() *testenv.Process     { return i.Senders[0] }
 
 // eventually waits for something.
 func (i *installation) eventually(what string, is func() bool) {
 	i.t.Helper()
-	for deadline := time.Now().Add(testenv.Patience); !is(); {
+	for deadline := time.Now().Add(testenv.WaitTimeout); !is(); {
 		if time.Now().After(deadline) {
-			i.t.Fatalf("%s: not within %s", what, testenv.Patience)
+			i.t.Fatalf("%s: not within %s", what, testenv.WaitTimeout)
 		}
 		<-time.After(50 * time.Millisecond)
 	}
@@ -83,7 +83,7 @@ func (h health) says(entry, state string) bool { return h.Checks[entry].Status =
 var probe = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // ask returns what a service answers to a GET.
-func ask(u *testenv.Unit, path string) (int, []byte, error) {
+func ask(u *testenv.Process, path string) (int, []byte, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, u.URL+path, http.NoBody)
 	if err != nil {
 		return 0, nil, err
@@ -99,7 +99,7 @@ func ask(u *testenv.Unit, path string) (int, []byte, error) {
 
 // says waits until a service answers to /health/ready with a code, and an
 // entry of it is in a state; metrics must say the same.
-func (i *installation) says(u *testenv.Unit, code int, entry, state string) {
+func (i *installation) says(u *testenv.Process, code int, entry, state string) {
 	i.t.Helper()
 	var last health
 	metric := fmt.Sprintf(`dispatch_dependency_state{dependency=%q,service=%q,state=%q}`, entry, strings.Split(u.Name, "-")[0], state)
@@ -112,7 +112,7 @@ func (i *installation) says(u *testenv.Unit, code int, entry, state string) {
 		}
 		return last.code == code && last.says(entry, state) && i.metric(u, metric) == 1
 	}
-	for deadline := time.Now().Add(testenv.Patience); !is(); {
+	for deadline := time.Now().Add(testenv.WaitTimeout); !is(); {
 		if time.Now().After(deadline) {
 			i.t.Fatalf("%s never answers %d with %s %s, it says %s", u.Name, code, entry, state, last)
 		}
@@ -121,7 +121,7 @@ func (i *installation) says(u *testenv.Unit, code int, entry, state string) {
 }
 
 // isReady waits until a service has nothing to complain of.
-func (i *installation) isReady(units ...*testenv.Unit) {
+func (i *installation) isReady(units ...*testenv.Process) {
 	i.t.Helper()
 	for _, u := range units {
 		var last health
@@ -135,7 +135,7 @@ func (i *installation) isReady(units ...*testenv.Unit) {
 
 // metric is a sample of a service's metrics; 0 if there is none. Labels are
 // in alphabetic order.
-func (i *installation) metric(u *testenv.Unit, sample string) float64 {
+func (i *installation) metric(u *testenv.Process, sample string) float64 {
 	_, page, err := ask(u, "/metrics")
 	if err != nil {
 		return 0
@@ -153,7 +153,7 @@ func (i *installation) metric(u *testenv.Unit, sample string) float64 {
 var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
 // peak is the most memory that a process ever had, in MiB.
-func (i *installation) peak(u *testenv.Unit) int {
+func (i *installation) peak(u *testenv.Process) int {
 	i.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.Pid()))
 	require.NoError(i.t, err)
@@ -165,7 +165,7 @@ func (i *installation) peak(u *testenv.Unit) int {
 }
 
 // holds fails the test when a service has ever needed more memory than so many MiB.
-func (i *installation) holds(mebibytes int, units ...*testenv.Unit) {
+func (i *installation) holds(mebibytes int, units ...*testenv.Process) {
 	i.t.Helper()
 	for _, u := range units {
 		peak := i.peak(u)
@@ -183,7 +183,7 @@ func (i *installation) places() checker.Places {
 }
 
 // settle waits until everything is at its end, and has the ledger judge.
-func (i *installation) settle() checker.Record {
+func (i *installation) settle() checker.Evidence {
 	i.t.Helper()
 	ctx, cancel := context.WithTimeout(i.t.Context(), settleWithin)
 	defer cancel()
@@ -208,10 +208,10 @@ func (i *installation) settle() checker.Record {
 
 // judge compares everything with everything. Redis may follow a little later
 // than the rest.
-func (i *installation) judge() checker.Record {
+func (i *installation) judge() checker.Evidence {
 	i.t.Helper()
 	for again := 0; ; again++ {
-		record := i.book.Record()
+		record := i.book.Evidence()
 		for _, c := range i.Webhook.Received("") {
 			number, _ := strconv.Atoi(c.Attempt) // 0 is no number of ours
 			record.Requests = append(record.Requests, checker.Request{
@@ -235,7 +235,7 @@ func (i *installation) judge() checker.Record {
 			}
 			i.t.Error(finding)
 		}
-		for _, double := range verdict.Doubles {
+		for _, double := range verdict.Duplicates {
 			i.t.Logf("sent twice, with the excuse %q: %s", double.Excuse, double.Second.ID)
 		}
 		tried, accepted := i.book.Count()

@@ -26,7 +26,7 @@ func TestMoreComesInThanGoesOut(t *testing.T) {
 	t.Parallel()
 	proof(t)
 	i := install(t, testenv.Options{Settings: map[string]string{"SENDER_CONCURRENCY": "4"}})
-	i.Webhook.Answers(testenv.Slowly(100 * time.Millisecond)) // 40 a second go out
+	i.Webhook.RespondWith(testenv.Slowly(100 * time.Millisecond)) // 40 a second go out
 	i.Start()
 	const rounds = 25
 	a, queued := newAnswers(), 0
@@ -50,7 +50,7 @@ func TestMoreComesInThanGoesOut(t *testing.T) {
 	})
 	t.Logf("%d ids on the queue at the most, %d messages PENDING", queued, i.count("SELECT count(*) FROM messages WHERE status = 'PENDING'"))
 	require.LessOrEqual(t, queued, mostQueued)
-	i.Webhook.Answers(nil)
+	i.Webhook.RespondWith(nil)
 	i.decent(a, http.StatusOK, http.StatusCreated, http.StatusTooManyRequests)
 	i.settle()
 	i.holds(maxMemory, i.Services()...)
@@ -63,7 +63,7 @@ func (i *installation) postMany(a *answers, name, kind string, count int) {
 	lines, keys := make([]string, count), make([]string, count)
 	for n := range lines {
 		keys[n] = fmt.Sprintf("%s-%d", name, n)
-		i.book.Try(keys[n], "http")
+		i.book.Invoke(keys[n], "http")
 		lines[n] = fmt.Sprintf(`{"to":"+905551111111","content":%q,"idempotencyKey":%q}`, keys[n], keys[n])
 	}
 	text := strings.Join(lines, "\n")
@@ -109,7 +109,7 @@ func TestAWebhookThatNeverAnswers(t *testing.T) {
 		"SENDER_CONCURRENCY": fmt.Sprint(concurrency), "MAX_RETRIES": "50", "WEBHOOK_TIMEOUT": "2s", "SHUTDOWN_TIMEOUT": "12s",
 	}})
 	i.promises.MaxRetries, i.promises.WebhookTimeout = 50, 2*time.Second
-	i.Webhook.Answers(testenv.Hang)
+	i.Webhook.RespondWith(testenv.Hang)
 	i.Start()
 	a := newAnswers()
 	i.postMany(a, "hanging", "application/json", messages)
@@ -128,8 +128,8 @@ func TestAWebhookThatNeverAnswers(t *testing.T) {
 	t.Logf("stopped within %s; at the most %v", time.Since(began).Round(time.Millisecond), most)
 	require.LessOrEqual(t, most["in_flight"], float64(concurrency))
 	require.LessOrEqual(t, most["deliveries_held"], float64(2*concurrency))
-	i.sender().Start().Ready()
-	i.Webhook.Answers(nil)
+	i.sender().Start().WaitReady()
+	i.Webhook.RespondWith(nil)
 	i.decent(a, http.StatusOK)
 	for _, row := range i.settle().Rows {
 		require.Equal(t, "SENT", row.Status, "%s %s", row.ID, row.LastError)

@@ -34,7 +34,7 @@ func TestTheLargestPayloadsTakeLittleMemory(t *testing.T) {
 		rounds = 2
 	}
 	i := install(t, testenv.Options{Redis: true, Settings: map[string]string{"EVENT_CONTENT": "full", "SENDER_CONCURRENCY": "2048"}})
-	i.Webhook.Answers(testenv.Slowly(500 * time.Millisecond))
+	i.Webhook.RespondWith(testenv.Slowly(500 * time.Millisecond))
 	i.Start()
 	payload := largest()
 	line := func(key string) string {
@@ -86,7 +86,7 @@ func TestTheLargestPayloadsTakeLittleMemory(t *testing.T) {
 
 // handInAll hands in messages until all of them are taken.
 func (i *installation) handInAll(kind, text string) {
-	for deadline := time.Now().Add(testenv.Patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(testenv.WaitTimeout); time.Now().Before(deadline); {
 		response, err := client.Post(i.ingest().URL+"/api/v1/messages/batch", kind, strings.NewReader(text))
 		if err != nil {
 			continue

@@ -50,7 +50,7 @@ func TestEventsThatAreNotRecordedAreKept(t *testing.T) {
 	i := install(t, testenv.Options{Settings: map[string]string{"LEASE": "2s"}})
 	i.promises.NoEvents = true // the stream holds but the last of them
 	open := make(chan struct{})
-	i.Webhook.Answers(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
+	i.Webhook.RespondWith(func(c testenv.Call, w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-open:
 			testenv.Accept(c, w, r)

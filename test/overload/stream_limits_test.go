@@ -46,7 +46,7 @@ func TestNATSHasNoStorageLeft(t *testing.T) {
 	i := install(t, testenv.Options{NATSConfig: func(n testenv.NATSNode) string {
 		return fmt.Sprintf("server_name: nats\nlisten: %q\njetstream { store_dir: %q, max_file_store: %s, sync_interval: 1s }\n", n.Listen, n.Dir, storage)
 	}})
-	i.Webhook.Answers(testenv.Slowly(time.Second))
+	i.Webhook.RespondWith(testenv.Slowly(time.Second))
 	for _, stream := range []string{"DISPATCH_EVENTS", "DISPATCH_INTAKE"} { // else they reserve it
 		i.limit(stream, func(c *natsjs.StreamConfig) { c.MaxBytes = -1 })
 	}

@@ -14,7 +14,7 @@ func (r *restarts) tried() int64 { return r.begun.Load() }
 
 // supervise starts a process again whenever it has ended, as an orchestrator
 // does, until the test ends.
-func (i *installation) supervise(u *testenv.Unit) *restarts {
+func (i *installation) supervise(u *testenv.Process) *restarts {
 	r, over := &restarts{}, make(chan struct{})
 	i.t.Cleanup(func() { close(over) })
 	ended := func() bool {

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// requireLinks fails the test if a NATS server has a connection to another
+// requireProxies fails the test if a NATS server has a connection to another
 // that no link is in the way of: nothing could cut it.
-func (r *Rig) requireLinks() {
+func (r *Installation) requireProxies() {
 	r.t.Helper()
 	direct := map[string]string{}
 	for _, server := range r.NATS {
@@ -25,7 +25,7 @@ func (r *Rig) requireLinks() {
 }
 
 // routes lists what a server says its connections to the others lead to.
-func (r *Rig) routes(server *NATS) []string {
+func (r *Installation) routes(server *NATS) []string {
 	r.t.Helper()
 	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+server.Node.Monitor+"/routez", nil)
 	if err != nil {

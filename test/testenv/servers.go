@@ -22,7 +22,7 @@ import (
 
 // Postgres is a PostgreSQL of the test's own with a database named dispatch.
 type Postgres struct {
-	*Unit
+	*Process
 	URL string // of the database
 	Dir string // where it keeps its data
 }
@@ -44,7 +44,7 @@ func StartPostgres(t testing.TB, settings map[string]string) *Postgres {
 	for name, value := range settings {
 		merged[name] = value
 	}
-	p.Unit = newUnit(t, "postgres", output, func(ctx context.Context) (server, error) {
+	p.Process = newProcess(t, "postgres", output, func(ctx context.Context) (server, error) {
 		pg, err := postgres.Start(ctx, postgres.Config{Dir: p.Dir, Port: port, Settings: merged, Log: output})
 		if err != nil {
 			return nil, err
@@ -61,7 +61,7 @@ func StartPostgres(t testing.TB, settings map[string]string) *Postgres {
 
 // Redis is a Redis of the test's own, which keeps its data over restarts.
 type Redis struct {
-	*Unit
+	*Process
 	URL string
 	Dir string
 }
@@ -71,7 +71,7 @@ func StartRedis(t testing.TB) *Redis {
 	t.Helper()
 	r := &Redis{Dir: embeddedtest.Dir(t)}
 	output, port := &embeddedtest.Output{}, portOf(embeddedtest.FreeAddr(t))
-	r.Unit = newUnit(t, "redis", output, func(ctx context.Context) (server, error) {
+	r.Process = newProcess(t, "redis", output, func(ctx context.Context) (server, error) {
 		redis, err := redis.Start(ctx, redis.Config{Dir: r.Dir, Port: port, Log: output})
 		if err != nil {
 			return nil, err
@@ -85,7 +85,7 @@ func StartRedis(t testing.TB) *Redis {
 
 // NATS is one nats-server, alone or of a cluster.
 type NATS struct {
-	*Unit
+	*Process
 	Node NATSNode
 	URL  string
 }
@@ -146,19 +146,19 @@ func startNATS(t testing.TB, nodes int, config func(NATSNode) string, way func(f
 			}
 		}
 		n.URL = "nats://" + n.Node.Listen
-		n.Unit = newNATS(t, program, n.Node, config)
+		n.Process = newNATS(t, program, n.Node, config)
 		n.Start()
 	}
 	return list
 }
 
-func newNATS(t testing.TB, program string, node NATSNode, config func(NATSNode) string) *Unit {
+func newNATS(t testing.TB, program string, node NATSNode, config func(NATSNode) string) *Process {
 	output, file := &embeddedtest.Output{}, filepath.Join(t.TempDir(), "nats.conf")
-	return newUnit(t, node.Name, output, func(ctx context.Context) (server, error) {
+	return newProcess(t, node.Name, output, func(ctx context.Context) (server, error) {
 		if err := os.WriteFile(file, []byte(config(node)), 0o600); err != nil {
 			return nil, err
 		}
-		p, err := process.Start(process.Config{Path: program, Args: []string{"-c", file}, Output: output, Signal: syscall.SIGINT, Grace: Patience})
+		p, err := process.Start(process.Config{Path: program, Args: []string{"-c", file}, Output: output, Signal: syscall.SIGINT, Grace: WaitTimeout})
 		if err != nil {
 			return nil, err
 		}

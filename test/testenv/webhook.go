@@ -28,23 +28,23 @@ type Call struct {
 	Written bool      // the whole answer was handed to the connection
 }
 
-// Answer is what a webhook does with a call.
-type Answer func(call Call, w http.ResponseWriter, r *http.Request)
+// Responder is what a webhook does with a call.
+type Responder func(call Call, w http.ResponseWriter, r *http.Request)
 
 // Webhook is the far end: it keeps a record of what arrives, and answers what
 // it is told. It is safe for concurrent use.
 type Webhook struct {
 	*httptest.Server
 
-	mu     sync.Mutex
-	calls  []*Call
-	count  map[string]int
-	answer Answer
+	mu        sync.Mutex
+	calls     []*Call
+	count     map[string]int
+	responder Responder
 }
 
 // NewWebhook starts one that accepts everything with a messageId.
 func NewWebhook(t testing.TB) *Webhook {
-	h := &Webhook{count: map[string]int{}, answer: Accept}
+	h := &Webhook{count: map[string]int{}, responder: Accept}
 	h.Server = httptest.NewServer(http.HandlerFunc(h.serve))
 	t.Cleanup(func() {
 		h.CloseClientConnections()
@@ -53,14 +53,14 @@ func NewWebhook(t testing.TB) *Webhook {
 	return h
 }
 
-// Answers sets what the webhook does from now on; nil is Accept.
-func (h *Webhook) Answers(answer Answer) {
+// RespondWith sets what the webhook does from now on; nil is Accept.
+func (h *Webhook) RespondWith(answer Responder) {
 	if answer == nil {
 		answer = Accept
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.answer = answer
+	h.responder = answer
 }
 
 // Received returns the calls so far, of one message or of all (""), in the
@@ -91,10 +91,10 @@ func (h *Webhook) serve(w http.ResponseWriter, r *http.Request) {
 	h.calls = append(h.calls, c)
 	h.count[c.ID]++
 	c.Number = h.count[c.ID]
-	answer, copied := h.answer, *c
+	answer, copied := h.responder, *c
 	h.mu.Unlock()
 
-	seen := &seenWriter{ResponseWriter: w}
+	seen := &responseRecorder{ResponseWriter: w}
 	defer func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -110,8 +110,8 @@ func (h *Webhook) serve(w http.ResponseWriter, r *http.Request) {
 	seen.written = seen.err == nil && r.Context().Err() == nil && http.NewResponseController(w).Flush() == nil
 }
 
-// seenWriter notes what is answered.
-type seenWriter struct {
+// responseRecorder notes what is answered.
+type responseRecorder struct {
 	http.ResponseWriter
 	status   int
 	err      error
@@ -119,14 +119,14 @@ type seenWriter struct {
 	written  bool
 }
 
-func (s *seenWriter) WriteHeader(status int) {
+func (s *responseRecorder) WriteHeader(status int) {
 	if s.status == 0 {
 		s.status = status
 	}
 	s.ResponseWriter.WriteHeader(status)
 }
 
-func (s *seenWriter) Write(p []byte) (int, error) {
+func (s *responseRecorder) Write(p []byte) (int, error) {
 	if s.status == 0 {
 		s.status = http.StatusOK
 	}
@@ -138,13 +138,13 @@ func (s *seenWriter) Write(p []byte) (int, error) {
 }
 
 // Hijack notes that the connection is somebody else's from here on.
-func (s *seenWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (s *responseRecorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	s.hijacked = true
 	return http.NewResponseController(s.ResponseWriter).Hijack()
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (s *seenWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+func (s *responseRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // Accept answers 202 with a messageId made from the id.
 func Accept(call Call, w http.ResponseWriter, _ *http.Request) {
@@ -154,12 +154,12 @@ func Accept(call Call, w http.ResponseWriter, _ *http.Request) {
 }
 
 // Status answers with a status and nothing else.
-func Status(status int) Answer {
+func Status(status int) Responder {
 	return func(_ Call, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 }
 
 // Slowly answers 200 after a delay, unless the client goes away before.
-func Slowly(delay time.Duration) Answer {
+func Slowly(delay time.Duration) Responder {
 	return func(_ Call, w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-time.After(delay):

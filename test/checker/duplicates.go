@@ -21,19 +21,19 @@ func (j *judge) repeats() {
 				continue // a retry
 			}
 			excuse := j.excuse(first)
-			j.doubles = append(j.doubles, Double{first, second, excuse})
+			j.duplicates = append(j.duplicates, Duplicate{first, second, excuse})
 			if excuse == "" {
-				j.complain(Doubled, id, fmt.Sprintf("attempt %d by %s at %s, though attempt %d by %s was not in flight at a kill or cut",
+				j.report(Duplicated, id, fmt.Sprintf("attempt %d by %s at %s, though attempt %d by %s was not in flight at a kill or cut",
 					second.Attempt, second.Sender, clock(second.Arrived), first.Attempt, first.Sender))
 			}
 		}
 	}
-	slices.SortFunc(j.doubles, func(a, b Double) int { return a.Second.Arrived.Compare(b.Second.Arrived) })
+	slices.SortFunc(j.duplicates, func(a, b Duplicate) int { return a.Second.Arrived.Compare(b.Second.Arrived) })
 }
 
 // repeated says whether a request of a message was made again.
 func (j *judge) repeated(id string) bool {
-	return slices.ContainsFunc(j.doubles, func(d Double) bool { return d.First.ID == id })
+	return slices.ContainsFunc(j.duplicates, func(d Duplicate) bool { return d.First.ID == id })
 }
 
 // slack is what may lie between what happens and its record: a signal and its
@@ -47,8 +47,8 @@ const afterwards = 5 * time.Second
 // beginning until its outcome was told, at the latest until the next request of
 // its message. Without one it is empty.
 func (j *judge) excuse(r Request) string {
-	begun := j.begun(r)
-	from, to := begun.Add(-slack), j.told(r).Add(slack)
+	begun := j.startedAt(r)
+	from, to := begun.Add(-slack), j.recordedAt(r).Add(slack)
 	for _, d := range j.Disturbances {
 		if !d.From.Before(to) || !d.Until.After(from) {
 			continue
@@ -74,10 +74,10 @@ func (j *judge) excuse(r Request) string {
 	return ""
 }
 
-// begun is when the attempt began that a request belongs to, by the record of
+// startedAt is when the attempt began that a request belongs to, by the record of
 // its sender, if it says that no answer came: the webhook's timeout counts from
 // there, and what a slow way holds back arrives later.
-func (j *judge) begun(r Request) time.Time {
+func (j *judge) startedAt(r Request) time.Time {
 	for _, a := range j.attempts[r.ID] {
 		if a.Number == r.Attempt && a.Status == 0 && a.Started.Before(r.Arrived) {
 			return a.Started
@@ -86,10 +86,10 @@ func (j *judge) begun(r Request) time.Time {
 	return r.Arrived
 }
 
-// told is when the outcome of a request was told: when the event that tells
+// recordedAt is when the outcome of a request was recordedAt: when the event that tells
 // it was stored. Without such an event it is the message's next request, and
 // without that there is no end.
-func (j *judge) told(r Request) time.Time {
+func (j *judge) recordedAt(r Request) time.Time {
 	end := r.Arrived.Add(1000 * time.Hour)
 	for _, next := range j.requests[r.ID] {
 		if next.Arrived.After(r.Arrived) {

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Link is the way to a server, on which everything can happen that happens on
+// Proxy is the way to a server, on which everything can happen that happens on
 // a network. Without a fault it passes all on, a half-close too. It is safe
 // for concurrent use.
-type Link struct {
+type Proxy struct {
 	Name string
 	URL  string // the server's, by way of the link
 
@@ -44,45 +44,45 @@ type Flow struct {
 	Limit int           // the connection breaks after so many bytes; 0: never
 }
 
-// NewLink puts a link before the server of a URL.
-func NewLink(t testing.TB, name, target string) *Link {
+// NewProxy puts a link before the server of a URL.
+func NewProxy(t testing.TB, name, target string) *Proxy {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatalf("link to %s: %v", target, err)
 	}
-	l := &Link{Name: name, target: u.Host, listener: embeddedtest.Listen(t), changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
+	l := &Proxy{Name: name, target: u.Host, listener: embeddedtest.Listen(t), changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
 	l.URL = strings.Replace(target, u.Host, l.listener.Addr().String(), 1)
 	t.Cleanup(func() {
 		_ = l.listener.Close()
-		l.Mend()
+		l.Heal()
 		l.Reset()
 	})
 	go l.serve()
 	return l
 }
 
-func (l *Link) serve() {
+func (l *Proxy) serve() {
 	for {
 		client, err := l.listener.Accept()
 		if err != nil {
 			return
 		}
-		go l.join(client)
+		go l.forward(client)
 	}
 }
 
-func (l *Link) join(client net.Conn) {
+func (l *Proxy) forward(client net.Conn) {
 	if fault, _ := l.now(); fault.Refuse {
 		reset(client)
 		return
 	}
-	server, err := net.DialTimeout("tcp", l.target, Patience)
+	server, err := net.DialTimeout("tcp", l.target, WaitTimeout)
 	if err != nil {
 		reset(client)
 		return
 	}
-	p := &pair{link: l, client: client, server: server}
+	p := &pair{proxy: l, client: client, server: server}
 	l.mu.Lock()
 	l.pairs[p] = struct{}{}
 	l.mu.Unlock()
@@ -97,14 +97,14 @@ func (l *Link) join(client net.Conn) {
 	l.mu.Unlock()
 }
 
-func (l *Link) now() (Fault, <-chan struct{}) {
+func (l *Proxy) now() (Fault, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.fault, l.changed
 }
 
 // Set makes a fault the present one, for open connections too.
-func (l *Link) Set(fault Fault) {
+func (l *Proxy) Set(fault Fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fault = fault
@@ -112,14 +112,14 @@ func (l *Link) Set(fault Fault) {
 	l.changed = make(chan struct{})
 }
 
-// Mend takes any fault away.
-func (l *Link) Mend() { l.Set(Fault{}) }
+// Heal takes any fault away.
+func (l *Proxy) Heal() { l.Set(Fault{}) }
 
 // Cut lets nothing pass any more, without a word to either side.
-func (l *Link) Cut() { l.Set(Fault{Up: Flow{Stall: true}, Down: Flow{Stall: true}}) }
+func (l *Proxy) Cut() { l.Set(Fault{Up: Flow{Stall: true}, Down: Flow{Stall: true}}) }
 
 // Reset breaks every open connection off, so that both sides notice.
-func (l *Link) Reset() {
+func (l *Proxy) Reset() {
 	for _, p := range l.open() {
 		p.reset()
 	}
@@ -127,7 +127,7 @@ func (l *Link) Reset() {
 
 // HalfClose ends every open connection in one direction: the reader finds its
 // end, and can still write.
-func (l *Link) HalfClose(up bool) {
+func (l *Proxy) HalfClose(up bool) {
 	for _, p := range l.open() {
 		to := p.client
 		if up {
@@ -137,7 +137,7 @@ func (l *Link) HalfClose(up bool) {
 	}
 }
 
-func (l *Link) open() []*pair {
+func (l *Proxy) open() []*pair {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := make([]*pair, 0, len(l.pairs))
@@ -150,7 +150,7 @@ func (l *Link) open() []*pair {
 // pair is a connection through the link: the client's, and the one to the
 // server.
 type pair struct {
-	link           *Link
+	proxy          *Proxy
 	client, server net.Conn
 }
 
@@ -172,7 +172,7 @@ func (p *pair) pass(from, to net.Conn, side func(Fault) Flow) {
 	passed := 0 // under the present limit
 	for {
 		size := piece
-		if fault, _ := p.link.now(); side(fault).Slice > 0 {
+		if fault, _ := p.proxy.now(); side(fault).Slice > 0 {
 			size = min(size, side(fault).Slice)
 		}
 		n, err := from.Read(buffer[:size])
@@ -205,7 +205,7 @@ func (p *pair) pass(from, to net.Conn, side func(Fault) Flow) {
 // wait takes the time that n bytes take, and returns the flow at its end.
 func (p *pair) wait(side func(Fault) Flow, n int) Flow {
 	for {
-		fault, changed := p.link.now()
+		fault, changed := p.proxy.now()
 		flow := side(fault)
 		pause := flow.Delay
 		if flow.Rate > 0 {

@@ -30,12 +30,12 @@ func (j *judge) eventStream() {
 	}
 	for id, told := range j.events {
 		if _, known := j.row[id]; !known && !j.gone[id] && (!j.rejected[id] || len(told) != 1 || told[0].Type != "rejected") {
-			j.complain(EventWrong, id, "events tell of a message that Postgres does not have")
+			j.report(EventWrong, id, "events tell of a message that Postgres does not have")
 		}
 	}
 	for id := range j.rejected {
 		if _, key := j.clients[id]; !key && len(j.events[id]) == 0 {
-			j.complain(EventMissing, id, "no event tells that it was rejected")
+			j.report(EventMissing, id, "no event tells that it was rejected")
 		}
 	}
 	for _, row := range j.Rows {
@@ -48,10 +48,10 @@ func (j *judge) eventsOf(row Row) {
 	for _, e := range j.events[row.ID] {
 		bySequence[e.Sequence] = append(bySequence[e.Sequence], e)
 		if e.Sequence > row.Version || e.Sequence < 1 {
-			j.complain(EventWrong, row.ID, fmt.Sprintf("%s tells of version %d, the message has %d", e.Type, e.Sequence, row.Version))
+			j.report(EventWrong, row.ID, fmt.Sprintf("%s tells of version %d, the message has %d", e.Type, e.Sequence, row.Version))
 		}
 		if want := tells[e.Type]; e.Status != want {
-			j.complain(EventWrong, row.ID, fmt.Sprintf("%s of version %d says %s", e.Type, e.Sequence, e.Status))
+			j.report(EventWrong, row.ID, fmt.Sprintf("%s of version %d says %s", e.Type, e.Sequence, e.Status))
 		}
 	}
 	// Two outcomes under one version come from a request that was repeated,
@@ -59,18 +59,18 @@ func (j *judge) eventsOf(row Row) {
 	repeated := j.repeated(row.ID)
 	for version := int64(1); version <= row.Version; version++ {
 		told := bySequence[version]
-		if len(told) == 0 && !repeated && !j.broughtBack(row, version) {
-			j.complain(EventMissing, row.ID, fmt.Sprintf("no event tells of version %d of %d", version, row.Version))
+		if len(told) == 0 && !repeated && !j.isRedrive(row, version) {
+			j.report(EventMissing, row.ID, fmt.Sprintf("no event tells of version %d of %d", version, row.Version))
 		}
 		if len(told) > 1 && !repeated {
-			j.complain(EventWrong, row.ID, fmt.Sprintf("%d events tell of version %d: %s and %s", len(told), version, told[0].ID, told[1].ID))
+			j.report(EventWrong, row.ID, fmt.Sprintf("%d events tell of version %d: %s and %s", len(told), version, told[0].ID, told[1].ID))
 		}
 	}
 	if !repeated {
 		j.order(row)
 	}
 	if told := bySequence[row.Version]; len(told) > 0 && !slices.ContainsFunc(told, func(e Event) bool { return e.Status == row.Status }) {
-		j.complain(EventWrong, row.ID, fmt.Sprintf("the last event says %s, Postgres says %s", told[0].Status, row.Status))
+		j.report(EventWrong, row.ID, fmt.Sprintf("the last event says %s, Postgres says %s", told[0].Status, row.Status))
 	}
 }
 
@@ -82,11 +82,11 @@ func (j *judge) order(row Row) {
 	for _, e := range list {
 		switch {
 		case before.Type == "" && e.Type != "created":
-			j.complain(EventWrong, row.ID, "its first event is "+e.Type)
+			j.report(EventWrong, row.ID, "its first event is "+e.Type)
 		case before.Type != "" && e.Type != "sent" && !slices.Contains(follows[before.Type], e.Type):
-			j.complain(EventWrong, row.ID, e.Type+" follows "+before.Type)
+			j.report(EventWrong, row.ID, e.Type+" follows "+before.Type)
 		case final(before.Status) && e.Type != "sent" && e.Sequence < before.Sequence+2:
-			j.complain(EventWrong, row.ID, e.Type+" follows "+before.Type+" without a retry in between")
+			j.report(EventWrong, row.ID, e.Type+" follows "+before.Type+" without a retry in between")
 		}
 		before = e
 	}

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Told is what a client was told about a message that it handed in.
-type Told struct {
+// Op is what a client was told about a message that it handed in.
+type Op struct {
 	Key       string    // the idempotency key, unique over all clients
 	Via       string    // http, batch, lines, nats (published) or request
 	DeliverAt time.Time // as it was asked for; zero: at once
 	ExpiresAt time.Time // zero: never
-	Tried     time.Time
+	Invoked   time.Time
 	Accepted  time.Time // zero: never answered, so that it may exist or not
 	ID        string    // as answered first; a publish ack tells none
-	Others    []string  // ids that repeats of it were answered with instead
+	OtherIDs  []string  // ids that repeats of it were answered with instead
 	Replaced  bool      // another body under the same key was accepted
 	Gone      bool      // erased, or past its retention: nobody may have it any more
 	Refused   time.Time // a repeat was refused, after it had been accepted
@@ -86,7 +86,7 @@ type Event struct {
 type Row struct {
 	ID, Key, Scope, Status, ExternalID, LastError string
 	Version, Claim                                int64
-	Attempts, BudgetStart, Fruitless              int
+	Attempts, BudgetStart, ClaimsWithoutOutcome   int
 	Created, Updated                              time.Time
 }
 
@@ -102,15 +102,15 @@ type Attempt struct {
 	Error    string
 }
 
-// Copy is what another place says of a message.
-type Copy struct {
+// View is what another place says of a message.
+type View struct {
 	ID, Status, ExternalID string
 	Version                int64 // 0: it does not say
 	Attempts               int   // of the API alone
 }
 
-// Left is something that should be gone.
-type Left struct{ Where, What string }
+// Leftover is something that should be gone.
+type Leftover struct{ Where, What string }
 
 // Rejected is an entry of the intake that was published and is none: with a
 // publish's ack the stream has it, and nobody has read it yet.
@@ -119,23 +119,23 @@ type Rejected struct {
 	Stored        time.Time // when it was put aside
 }
 
-// Record is everything that is known.
-type Record struct {
-	Told         []Told
+// Evidence is everything that is known.
+type Evidence struct {
+	Ops          []Op
 	Requests     []Request
-	Asked        []Asked
+	UserRequests []UserRequest
 	Disturbances []Disturbance
 	Stops        []Stop
 
-	Events   []Event
-	Rows     []Row
-	Attempts []Attempt
-	Left     []Left
-	Rejected []Rejected
+	Events    []Event
+	Rows      []Row
+	Attempts  []Attempt
+	Leftovers []Leftover
+	Rejected  []Rejected
 
 	// The counts by status: what count(*) says, and what others keep.
 	Counted, Kept, APICounts, RedisCounts map[string]int64
 
-	API   map[string]Copy
-	Redis map[string]Copy
+	API   map[string]View
+	Redis map[string]View
 }

@@ -23,17 +23,17 @@ func post(t *testing.T, url string) int {
 
 func awaitCalls(t *testing.T, hook *testenv.Webhook, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(hook.Received("")) >= n }, testenv.Patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(hook.Received("")) >= n }, testenv.WaitTimeout, 10*time.Millisecond)
 }
 
 func TestEverythingCanBeKilledAndComesBackWithItsData(t *testing.T) {
 	t.Parallel()
-	r := testenv.New(t, testenv.Options{Ingests: 1, Dispatchers: 1, Senders: 1, Redis: true, Links: true})
+	r := testenv.New(t, testenv.Options{Ingests: 1, Dispatchers: 1, Senders: 1, Redis: true, Proxies: true})
 	r.Start()
-	require.Equal(t, http.StatusCreated, post(t, r.Link("client", "ingest-1").URL))
+	require.Equal(t, http.StatusCreated, post(t, r.Proxy("client", "ingest-1").URL))
 	awaitCalls(t, r.Webhook, 1)
 
-	for _, u := range r.Units() {
+	for _, u := range r.Processes() {
 		pid := u.Pid()
 		u.Freeze()
 		u.Kill()
@@ -42,13 +42,13 @@ func TestEverythingCanBeKilledAndComesBackWithItsData(t *testing.T) {
 		require.NotEqual(t, pid, u.Pid(), u.Name)
 	}
 	for _, u := range r.Services() {
-		u.Ready()
+		u.WaitReady()
 	}
 
 	require.Equal(t, http.StatusCreated, post(t, r.Ingests[0].URL))
 	awaitCalls(t, r.Webhook, 2)
 	require.NoError(t, r.Terminate())
-	for _, u := range r.Units() {
+	for _, u := range r.Processes() {
 		require.NoError(t, u.Err())
 	}
 }
@@ -70,7 +70,7 @@ func TestAFrozenPostgresAnswersNobodyAndGoesOn(t *testing.T) {
 	}
 	r.Postgres.Thaw()
 
-	require.Eventually(t, func() bool { return post(t, r.Ingests[0].URL) == http.StatusCreated }, testenv.Patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return post(t, r.Ingests[0].URL) == http.StatusCreated }, testenv.WaitTimeout, 50*time.Millisecond)
 }
 
 func TestAClusterOfThree(t *testing.T) {
@@ -85,12 +85,12 @@ func TestAClusterOfThree(t *testing.T) {
 // Servers of a cluster dial each other's own addresses when they hear of them.
 func TestServersOfAClusterHaveNoWayButTheirLinks(t *testing.T) {
 	t.Parallel()
-	r := testenv.New(t, testenv.Options{NATSNodes: 3, Links: true})
-	r.Part(r.NATS[0])()
+	r := testenv.New(t, testenv.Options{NATSNodes: 3, Proxies: true})
+	r.Partition(r.NATS[0])()
 }
 
 func TestAnEndOfItsOwnIsNoticed(t *testing.T) {
 	t.Parallel()
 	u := testenv.NewProcess(t, "false", "/bin/false", nil).Start()
-	require.Eventually(t, func() bool { return u.Err() != nil }, testenv.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return u.Err() != nil }, testenv.WaitTimeout, time.Millisecond)
 }

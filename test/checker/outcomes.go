@@ -13,28 +13,28 @@ func (j *judge) acceptance() {
 	for _, row := range j.Rows {
 		byKey[row.Key] = append(byKey[row.Key], row)
 		if _, known := j.clients[row.Key]; !known {
-			j.complain(Invented, row.ID, fmt.Sprintf("nobody handed in a message with the key %q", row.Key))
+			j.report(Invented, row.ID, fmt.Sprintf("nobody handed in a message with the key %q", row.Key))
 		}
 	}
-	for _, told := range j.Told {
+	for _, told := range j.Ops {
 		rows := byKey[told.Key]
 		switch {
 		case told.Gone && len(rows) == 0:
 		case told.Gone:
-			j.complain(Contradicted, told.ID, "it is gone, a client was told, and Postgres has it")
+			j.report(Contradicted, told.ID, "it is gone, a client was told, and Postgres has it")
 		case len(rows) > 1:
-			j.complain(Doubled, rows[1].ID, fmt.Sprintf("the key %s is there %d times, also as %s", told.Key, len(rows), rows[0].ID))
+			j.report(Duplicated, rows[1].ID, fmt.Sprintf("the key %s is there %d times, also as %s", told.Key, len(rows), rows[0].ID))
 		case told.Replaced:
-			j.complain(Contradicted, told.ID, "another body was accepted under its key")
+			j.report(Contradicted, told.ID, "another body was accepted under its key")
 		case !told.Refused.IsZero():
-			j.complain(Contradicted, cmp.Or(told.ID, told.Key), "accepted, and a repeat of it refused at "+clock(told.Refused))
-		case len(told.Others) > 0:
-			j.complain(Lost, told.Others[0], "a repeat was answered with this id instead of "+told.ID)
+			j.report(Contradicted, cmp.Or(told.ID, told.Key), "accepted, and a repeat of it refused at "+clock(told.Refused))
+		case len(told.OtherIDs) > 0:
+			j.report(Lost, told.OtherIDs[0], "a repeat was answered with this id instead of "+told.ID)
 		case told.Accepted.IsZero() || len(rows) == 0 && j.rejected[told.Key]:
 		case len(rows) == 0:
-			j.complain(Lost, cmp.Or(told.ID, told.Key), fmt.Sprintf("accepted by %s, and not in Postgres", told.Via))
+			j.report(Lost, cmp.Or(told.ID, told.Key), fmt.Sprintf("accepted by %s, and not in Postgres", told.Via))
 		case told.ID != "" && told.ID != rows[0].ID:
-			j.complain(Lost, told.ID, "accepted under this id, but Postgres has the key as "+rows[0].ID)
+			j.report(Lost, told.ID, "accepted under this id, but Postgres has the key as "+rows[0].ID)
 		}
 	}
 }
@@ -47,9 +47,9 @@ func (j *judge) rejections() {
 		late := !told.ExpiresAt.IsZero() && told.ExpiresAt.Before(r.Stored)
 		switch {
 		case !known || told.Via != "nats" || !late:
-			j.complain(Lost, cmp.Or(r.Key, r.ID), fmt.Sprintf("put aside as %s at %s", r.Code, clock(r.Stored)))
+			j.report(Lost, cmp.Or(r.Key, r.ID), fmt.Sprintf("put aside as %s at %s", r.Code, clock(r.Stored)))
 		case slices.ContainsFunc(j.Rows, func(row Row) bool { return row.Key == r.Key }):
-			j.complain(Contradicted, r.Key, "stored, and put aside as "+r.Code)
+			j.report(Contradicted, r.Key, "stored, and put aside as "+r.Code)
 		}
 	}
 }
@@ -67,7 +67,7 @@ func final(status string) bool {
 func (j *judge) endings() {
 	for _, row := range j.Rows {
 		if !final(row.Status) {
-			j.complain(Unfinished, row.ID, "still "+row.Status)
+			j.report(Unfinished, row.ID, "still "+row.Status)
 		}
 	}
 }
@@ -84,9 +84,9 @@ func (j *judge) outcomes() {
 		switch {
 		case j.gone[id]:
 		case !known:
-			j.complain(Contradicted, id, "sent to the webhook, and not in Postgres")
+			j.report(Contradicted, id, "sent to the webhook, and not in Postgres")
 		case requests[0].Key != "" && requests[0].Key != row.Key:
-			j.complain(Contradicted, id, fmt.Sprintf("sent with the body of %s, stored for %s", requests[0].Key, row.Key))
+			j.report(Contradicted, id, fmt.Sprintf("sent with the body of %s, stored for %s", requests[0].Key, row.Key))
 		}
 	}
 }
@@ -101,9 +101,9 @@ func (j *judge) againstWebhook(row Row) {
 	}
 	switch {
 	case row.Status == "SENT" && !answered:
-		j.complain(Contradicted, row.ID, "SENT, but the webhook never answered with a 2xx")
+		j.report(Contradicted, row.ID, "SENT, but the webhook never answered with a 2xx")
 	case final(row.Status) && row.Status != "SENT" && certain:
-		j.complain(Contradicted, row.ID, row.Status+", but the webhook answered with a 2xx")
+		j.report(Contradicted, row.ID, row.Status+", but the webhook answered with a 2xx")
 	}
 }
 
@@ -120,7 +120,7 @@ func (j *judge) recorded(row Row) {
 		known[one{a.Number, a.Status}]++
 		highest = max(highest, a.Number)
 		if a.Status != 0 && sent[one{a.Number, a.Status}] == 0 {
-			j.complain(Contradicted, row.ID, fmt.Sprintf("attempt %d is on record with %d, which the webhook never answered to it", a.Number, a.Status))
+			j.report(Contradicted, row.ID, fmt.Sprintf("attempt %d is on record with %d, which the webhook never answered to it", a.Number, a.Status))
 		}
 	}
 	for n := 1; n <= highest; n++ {
@@ -129,15 +129,15 @@ func (j *judge) recorded(row Row) {
 			found = found || a.Number == n
 		}
 		if !found {
-			j.complain(Unrecorded, row.ID, fmt.Sprintf("there is an attempt %d, but no %d", highest, n))
+			j.report(Unrecorded, row.ID, fmt.Sprintf("there is an attempt %d, but no %d", highest, n))
 		}
 	}
 	if row.Attempts != highest {
-		j.complain(Unrecorded, row.ID, fmt.Sprintf("the row counts %d attempts, the last on record is %d", row.Attempts, highest))
+		j.report(Unrecorded, row.ID, fmt.Sprintf("the row counts %d attempts, the last on record is %d", row.Attempts, highest))
 	}
 	for _, r := range j.requests[row.ID] {
 		if r.Status != 0 && r.Written && known[one{r.Attempt, r.Status}] == 0 && j.excuse(r) == "" {
-			j.complain(Unrecorded, row.ID, fmt.Sprintf("the webhook answered %d to attempt %d, which is not on record", r.Status, r.Attempt))
+			j.report(Unrecorded, row.ID, fmt.Sprintf("the webhook answered %d to attempt %d, which is not on record", r.Status, r.Attempt))
 		}
 	}
 }
@@ -147,14 +147,14 @@ func (j *judge) budgets() {
 	for _, row := range j.Rows {
 		used := row.Attempts - row.BudgetStart
 		if used > j.MaxRetries+1 {
-			j.complain(Contradicted, row.ID, fmt.Sprintf("%d attempts, with %d retries allowed", used, j.MaxRetries))
+			j.report(Contradicted, row.ID, fmt.Sprintf("%d attempts, with %d retries allowed", used, j.MaxRetries))
 		}
 		if row.Status != "FAILED" || used > j.MaxRetries {
 			continue
 		}
 		list := j.attempts[row.ID]
 		if len(list) == 0 || !refusal(list[len(list)-1].Status) {
-			j.complain(Contradicted, row.ID, fmt.Sprintf("FAILED after %d attempts without a refusal, with %d retries allowed: %s", used, j.MaxRetries, row.LastError))
+			j.report(Contradicted, row.ID, fmt.Sprintf("FAILED after %d attempts without a refusal, with %d retries allowed: %s", used, j.MaxRetries, row.LastError))
 		}
 	}
 }

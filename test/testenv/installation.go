@@ -19,7 +19,7 @@ type Options struct {
 	// Redis adds one; without, the installation has none.
 	Redis bool
 	// Links puts a Link between any two: see Rig.Link.
-	Links bool
+	Proxies bool
 	// NATSNodes is how many NATS servers there are, a cluster if more than
 	// one (set NATS_REPLICAS too). 0 means 1.
 	NATSNodes int
@@ -31,8 +31,8 @@ type Options struct {
 	Tags []string
 }
 
-// Rig is one installation.
-type Rig struct {
+// Installation is one installation.
+type Installation struct {
 	// Env is what every service is started with; those behind links have
 	// their own addresses on top.
 	Env      map[string]string
@@ -42,23 +42,23 @@ type Rig struct {
 	Redis    *Redis // nil without
 	Webhook  *Webhook
 
-	Ingests, Dispatchers, Senders []*Unit
+	Ingests, Dispatchers, Senders []*Process
 
-	t     testing.TB
-	links map[string]*Link
+	t       testing.TB
+	proxies map[string]*Proxy
 }
 
 // New starts the servers, provisions them, and prepares the services, none of
 // which runs yet: see Start.
-func New(t testing.TB, o Options) *Rig {
+func New(t testing.TB, o Options) *Installation {
 	t.Helper()
-	r := &Rig{t: t, Program: Build(t, o.Tags...), Webhook: NewWebhook(t), links: map[string]*Link{}}
+	r := &Installation{t: t, Program: Build(t, o.Tags...), Webhook: NewWebhook(t), proxies: map[string]*Proxy{}}
 	r.Postgres = StartPostgres(t, o.Postgres)
 	r.NATS = startNATS(t, max(o.NATSNodes, 1), o.NATSConfig, func(from, to, address string) string {
-		if !o.Links {
+		if !o.Proxies {
 			return address
 		}
-		return r.link(from, to, address).URL
+		return r.addProxy(from, to, address).URL
 	})
 	if o.Redis {
 		r.Redis = StartRedis(t)
@@ -76,19 +76,19 @@ func New(t testing.TB, o Options) *Rig {
 		r.Env[setting] = strings.Join(addresses, ",")
 	}
 	r.Provision()
-	r.Ingests = r.services("ingest", o.Ingests, o.Links)
-	r.Dispatchers = r.services("dispatcher", o.Dispatchers, o.Links)
-	r.Senders = r.services("sender", o.Senders, o.Links)
-	if o.Links {
+	r.Ingests = r.services("ingest", o.Ingests, o.Proxies)
+	r.Dispatchers = r.services("dispatcher", o.Dispatchers, o.Proxies)
+	r.Senders = r.services("sender", o.Senders, o.Proxies)
+	if o.Proxies {
 		for _, ingest := range r.Ingests {
-			r.link("client", ingest.Name, ingest.URL)
+			r.addProxy("client", ingest.Name, ingest.URL)
 		}
 		for _, nats := range r.NATS {
-			r.link("client", nats.Name, nats.URL)
+			r.addProxy("client", nats.Name, nats.URL)
 		}
 	}
 	t.Cleanup(func() {
-		for _, u := range r.Units() {
+		for _, u := range r.Processes() {
 			if err := u.Err(); err != nil {
 				t.Error(err)
 			}
@@ -98,7 +98,7 @@ func New(t testing.TB, o Options) *Rig {
 }
 
 // addresses lists where the servers are, by the setting that says so.
-func (r *Rig) addresses() map[string][]string {
+func (r *Installation) addresses() map[string][]string {
 	list := map[string][]string{
 		"DATABASE_URL": {r.Postgres.URL},
 		"WEBHOOK_URL":  {r.Webhook.URL},
@@ -112,21 +112,21 @@ func (r *Rig) addresses() map[string][]string {
 	return list
 }
 
-// speaksTo are the settings that a service uses.
-var speaksTo = map[string][]string{
+// serverSettings are the settings that a service uses.
+var serverSettings = map[string][]string{
 	"ingest":     {"DATABASE_URL", "NATS_URL"},
 	"dispatcher": {"DATABASE_URL", "NATS_URL", "REDIS_URL"},
 	"sender":     {"DATABASE_URL", "NATS_URL", "WEBHOOK_URL"},
 }
 
-func (r *Rig) services(service string, count int, linked bool) []*Unit {
-	list := make([]*Unit, count)
+func (r *Installation) services(service string, count int, linked bool) []*Process {
+	list := make([]*Process, count)
 	for i := range list {
 		name := fmt.Sprintf("%s-%d", service, i+1)
 		env := with(r.Env)
 		if linked {
-			for _, setting := range speaksTo[service] {
-				r.detour(env, name, setting)
+			for _, setting := range serverSettings[service] {
+				r.viaProxies(env, name, setting)
 			}
 		}
 		env["WEBHOOK_URL"] += "/" + name // tells the webhook who it is
@@ -135,8 +135,8 @@ func (r *Rig) services(service string, count int, linked bool) []*Unit {
 	return list
 }
 
-// detour sends a service by links to the servers of a setting.
-func (r *Rig) detour(env map[string]string, from, setting string) {
+// viaProxies sends a service by links to the servers of a setting.
+func (r *Installation) viaProxies(env map[string]string, from, setting string) {
 	addresses := r.addresses()[setting]
 	if len(addresses) == 0 {
 		return
@@ -147,43 +147,43 @@ func (r *Rig) detour(env map[string]string, from, setting string) {
 		if setting == "NATS_URL" {
 			to = r.NATS[i].Name
 		}
-		through[i] = r.link(from, to, address).URL
+		through[i] = r.addProxy(from, to, address).URL
 	}
 	env[setting] = strings.Join(through, ",")
 }
 
-func (r *Rig) link(from, to, address string) *Link {
-	l := NewLink(r.t, from+" → "+to, address)
-	r.links[l.Name] = l
+func (r *Installation) addProxy(from, to, address string) *Proxy {
+	l := NewProxy(r.t, from+" → "+to, address)
+	r.proxies[l.Name] = l
 	return l
 }
 
-// Link returns the way from one to another, by their names: client, ingest-1,
+// Proxy returns the way from one to another, by their names: client, ingest-1,
 // dispatcher-2, sender-3, postgres, nats (nats-1 in a cluster), redis,
 // webhook. Two servers of a cluster have one each way, and use either. There
 // is none without Options.Links.
-func (r *Rig) Link(from, to string) *Link {
+func (r *Installation) Proxy(from, to string) *Proxy {
 	r.t.Helper()
-	l := r.links[from+" → "+to]
+	l := r.proxies[from+" → "+to]
 	if l == nil {
 		r.t.Fatalf("there is no link from %s to %s", from, to)
 	}
 	return l
 }
 
-// Part cuts a NATS server off from some others of its cluster, or from all
+// Partition cuts a NATS server off from some others of its cluster, or from all
 // when none are named, and from nobody else, until the returned function is
 // called.
-func (r *Rig) Part(server *NATS, from ...*NATS) (join func()) {
+func (r *Installation) Partition(server *NATS, from ...*NATS) (join func()) {
 	r.t.Helper()
-	r.requireLinks()
+	r.requireProxies()
 	if len(from) == 0 {
 		from = r.NATS
 	}
-	var cut []*Link
+	var cut []*Proxy
 	for _, other := range from {
 		if other != server {
-			cut = append(cut, r.Link(server.Name, other.Name), r.Link(other.Name, server.Name))
+			cut = append(cut, r.Proxy(server.Name, other.Name), r.Proxy(other.Name, server.Name))
 		}
 	}
 	for _, link := range cut {
@@ -191,16 +191,16 @@ func (r *Rig) Part(server *NATS, from ...*NATS) (join func()) {
 	}
 	return func() {
 		for _, link := range cut {
-			link.Mend()
+			link.Heal()
 		}
 	}
 }
 
-// Links returns every link by its name.
-func (r *Rig) Links() map[string]*Link { return maps.Clone(r.links) }
+// Proxies returns every link by its name.
+func (r *Installation) Proxies() map[string]*Proxy { return maps.Clone(r.proxies) }
 
 // Provision runs dispatch provision, and shortens the senders' ack wait.
-func (r *Rig) Provision() {
+func (r *Installation) Provision() {
 	r.t.Helper()
 	p := NewProcess(r.t, "provision", r.Program, r.Env, "provision").Start()
 	if code := p.Wait(); code != 0 {
@@ -214,39 +214,39 @@ func (r *Rig) Provision() {
 }
 
 // Services returns every service.
-func (r *Rig) Services() []*Unit {
-	return append(append(append([]*Unit(nil), r.Ingests...), r.Dispatchers...), r.Senders...)
+func (r *Installation) Services() []*Process {
+	return append(append(append([]*Process(nil), r.Ingests...), r.Dispatchers...), r.Senders...)
 }
 
 // Servers returns Postgres, NATS and, if there is one, Redis.
-func (r *Rig) Servers() []*Unit {
-	list := []*Unit{r.Postgres.Unit}
+func (r *Installation) Servers() []*Process {
+	list := []*Process{r.Postgres.Process}
 	for _, nats := range r.NATS {
-		list = append(list, nats.Unit)
+		list = append(list, nats.Process)
 	}
 	if r.Redis != nil {
-		list = append(list, r.Redis.Unit)
+		list = append(list, r.Redis.Process)
 	}
 	return list
 }
 
-// Units returns everything that can be killed.
-func (r *Rig) Units() []*Unit { return append(r.Servers(), r.Services()...) }
+// Processes returns everything that can be killed.
+func (r *Installation) Processes() []*Process { return append(r.Servers(), r.Services()...) }
 
 // Start starts all that does not run and waits until it is ready.
-func (r *Rig) Start() *Rig {
+func (r *Installation) Start() *Installation {
 	r.t.Helper()
-	for _, u := range r.Units() {
+	for _, u := range r.Processes() {
 		u.Start()
 	}
 	for _, u := range r.Services() {
-		u.Ready()
+		u.WaitReady()
 	}
 	return r
 }
 
 // Terminate ends every service in good order, all at once.
-func (r *Rig) Terminate() error {
+func (r *Installation) Terminate() error {
 	services := r.Services()
 	ended := make(chan error, len(services))
 	for _, u := range services {
@@ -260,7 +260,7 @@ func (r *Rig) Terminate() error {
 }
 
 // KillServices is kill -9 of every service at once.
-func (r *Rig) KillServices() {
+func (r *Installation) KillServices() {
 	services := r.Services()
 	done := make(chan struct{})
 	for _, u := range services {
