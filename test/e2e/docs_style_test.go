@@ -60,6 +60,38 @@ func TestTheTestsThatDocumentsNameExist(t *testing.T) {
 	require.Empty(t, missing)
 }
 
+// TestTheMapOfFoldersIsRight finds every folder, and what ARCHITECTURE.md says
+// that it holds.
+func TestTheMapOfFoldersIsRight(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/ARCHITECTURE.md")
+	require.NoError(t, err)
+	_, chapter, found := strings.Cut(string(text), "\n## Where to find things\n")
+	require.True(t, found)
+	chapter, _, _ = strings.Cut(chapter, "\n### No arrow")
+	chapter, files, found := strings.Cut(chapter, "\n### Where it happens\n")
+	require.True(t, found)
+	for _, file := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(files, -1) {
+		found, err := filepath.Glob(filepath.Join("..", "..", file[1]))
+		require.NoError(t, err)
+		require.NotEmpty(t, found, file[1])
+	}
+	rows := regexp.MustCompile("(?m)^\\| (`[^|]*`) \\| (.*) \\|$").FindAllStringSubmatch(chapter, -1)
+	require.NotEmpty(t, rows)
+	for _, row := range rows {
+		for _, folder := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			info, err := os.Stat(filepath.Join("..", "..", folder[1]))
+			require.NoError(t, err)
+			require.True(t, info.IsDir(), folder[1])
+			for _, part := range regexp.MustCompile("`([^` ]+)`").FindAllStringSubmatch(row[2], -1) {
+				found, err := filepath.Glob(filepath.Join("..", "..", folder[1], part[1]))
+				require.NoError(t, err)
+				require.NotEmpty(t, found, "%s has no %s", folder[1], part[1])
+			}
+		}
+	}
+}
+
 // everyTest lists the tests of both modules.
 func everyTest(t *testing.T) (names []string) {
 	t.Helper()
