@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
@@ -42,7 +41,7 @@ func (a Access) options() ([]nats.Option, error) {
 }
 
 // open returns the JetStream of the domain.
-func (a Access) open(nc *nats.Conn, options ...jetstream.JetStreamOpt) (natsjs.JetStream, error) {
+func (a Access) open(nc *nats.Conn, options ...natsjs.JetStreamOpt) (natsjs.JetStream, error) {
 	if a.Domain != "" {
 		return natsjs.NewWithDomain(nc, a.Domain, options...)
 	}

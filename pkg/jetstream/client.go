@@ -1,7 +1,8 @@
-// Package jetstream reaches NATS JetStream: it connects, publishes, and moves to
-// another server when the one at hand does not reach the streams. The packages
-// below it work on streams, on the delivery queue, and with requests. What is
-// published, and where, is defined in pkg/events.
+// Package jetstream reaches NATS JetStream. It connects, publishes, moves to
+// another server when the current one doesn't reach the streams, and knows how far
+// the recorder is. The packages below it work on streams (streams), on the delivery
+// queue (deliveries), and with requests and responses (rpc). pkg/events defines
+// what is published, and where.
 package jetstream
 
 import (
@@ -10,25 +11,32 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
 
-// maxPendingAcks bounds the publishes of one connection that wait for their
-// acknowledgement.
-const maxPendingAcks = 8192
+const (
+	// maxPendingAcks bounds the publishes of one connection that wait for their
+	// acknowledgement.
+	maxPendingAcks = 8192
+	// closeTimeout bounds Close.
+	closeTimeout = 3 * time.Second
+)
 
 // Client is a connection to NATS together with the names and limits of one
-// installation: everything that code needs to reach its streams. It is safe for
-// concurrent use.
+// installation: everything that code needs to work with its streams. It is safe
+// for concurrent use.
 type Client struct {
 	natsjs.JetStream
 	events.Topology
+
+	denials *denials // nil unless ConnectService made the client
 }
 
-// Connect returns a client that survives the absence of NATS: it is returned at
-// once, connected or not, and keeps trying forever. name is what `nats server
-// report connections` shows.
+// Connect returns a client that survives the absence of NATS. It returns at once,
+// connected or not, and keeps trying until it is closed. name is shown by `nats
+// server report connections`. An error means that the access data can't be used.
 func Connect(access Access, topology events.Topology, name string, options ...nats.Option) (*Client, error) {
 	credentials, err := access.options()
 	if err != nil {
@@ -44,7 +52,7 @@ func Connect(access Access, topology events.Topology, name string, options ...na
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DrainTimeout(5 * time.Second),
-		nats.IgnoreAuthErrorAbort(), // else two refusals of a password that is being changed would be its end
+		nats.IgnoreAuthErrorAbort(), // otherwise two refusals while a password changes would close the connection
 	}, credentials...), options...)
 	nc, err := nats.Connect(access.URL, options...)
 	if err != nil {
@@ -61,16 +69,33 @@ func Connect(access Access, topology events.Topology, name string, options ...na
 	return NewClient(js, topology), nil
 }
 
-// NewClient returns a client over a connection that the caller made.
+// ConnectService is Connect for a service. It also logs what the server doesn't
+// permit, since NATS reports a refused subscription to nobody else. Denied returns
+// whether that has happened.
+func ConnectService(access Access, topology events.Topology, name string, log *zap.Logger) (*Client, error) {
+	d := &denials{log: log}
+	client, err := Connect(access, topology, name, nats.ErrorHandler(d.record))
+	if err != nil {
+		return nil, err
+	}
+	client.denials = d
+	return client, nil
+}
+
+// NewClient returns a client for a connection that the caller made.
 func NewClient(js natsjs.JetStream, topology events.Topology) *Client {
 	return &Client{JetStream: js, Topology: topology}
 }
 
-// closeWait is how long Close waits.
-const closeWait = 3 * time.Second
+// Denied reports whether the server has denied the service anything since the
+// connection was made. A new connection resets it.
+func (c *Client) Denied() bool {
+	return c.denials != nil && c.denials.any(c.Conn())
+}
 
-// Close ends a connection. It flushes what is buffered first, which a server
-// that stands still does not take; what is left then ends with the process.
+// Close closes the connection and waits at most 3 s. Closing flushes what is
+// buffered, which never ends if the server has stopped reading; the rest then ends
+// with the process.
 func (c *Client) Close() {
 	closed := make(chan struct{})
 	go func() {
@@ -79,6 +104,6 @@ func (c *Client) Close() {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(closeWait):
+	case <-time.After(closeTimeout):
 	}
 }

@@ -6,117 +6,119 @@ import (
 	"time"
 
 	"github.com/synadia-io/orbit.go/natsext"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 const (
-	roamEvery = 2 * time.Second // between two looks
-	roamWait  = 2 * time.Second // for all answers of one
-	// roamAfter is how long something may be out of reach: longer than an
-	// election, which takes 5 to 9 s, and in which no other server has a leader
+	failoverInterval = 2 * time.Second // between two checks
+	failoverTimeout  = 2 * time.Second // for all responses of one check
+	// failoverAfter is how long a stream may be out of reach before the connection
+	// moves. An election takes 5 to 9 s, and no other server has a leader during it
 	// either.
-	roamAfter = 12 * time.Second
-	// roamAtMost bounds what roamAfter grows to while no server reaches it.
-	roamAtMost = 2 * time.Minute
+	failoverAfter = 12 * time.Second
+	// maxFailoverAfter bounds what failoverAfter grows to while no server reaches
+	// every stream.
+	maxFailoverAfter = 2 * time.Minute
 )
 
-// The server's error codes of answers that another server may give better.
+// Error codes of responses to which another server may know a better one.
 const (
-	noLeader        = 10008
-	streamOffline   = 10118
-	consumerOffline = 10119
+	codeNoLeader        = 10008
+	codeStreamOffline   = 10118
+	codeConsumerOffline = 10119
 )
 
-// Roamer moves a connection to another server of the cluster when the one that
-// it has does not reach a stream or a consumer. A server passes things on to
-// its neighbours and no further. One that lost the leader of a stream, or all
-// others, still answers its clients' pings, so that they would stay with it.
-type Roamer struct {
-	js    *Client
-	moved func(from string)
+// Failover moves a connection to another server of the cluster when the current
+// server doesn't reach a stream or a consumer. A server passes requests on to its
+// neighbours only. One that lost the leader of a stream, or all other servers,
+// still answers its clients' pings, so without Failover they would stay with it.
+type Failover struct {
+	js  *Client
+	log *zap.Logger
 }
 
-// NewRoamer returns a Roamer that says which server it left.
-func NewRoamer(js *Client, moved func(from string)) Roamer {
-	return Roamer{js: js, moved: moved}
+// NewFailover returns a Failover that logs which server it leaves.
+func NewFailover(js *Client, log *zap.Logger) Failover {
+	return Failover{js: js, log: log}
 }
 
-// Run looks after the connection until ctx ends. It returns nil. Where only
-// one server is known, it leaves things as they are. When the next server is
-// no better, it stays there for twice as long.
-func (r Roamer) Run(ctx context.Context) error {
-	nc := r.js.Conn()
-	since, session, patience := time.Now(), nc.Stats().Reconnects, roamAfter
+// Run watches the connection until ctx ends, and returns nil. It does nothing if
+// only one server is known. If the next server is no better, Run stays with it for
+// twice as long.
+func (f Failover) Run(ctx context.Context) error {
+	nc := f.js.Conn()
+	since, session, after := time.Now(), nc.Stats().Reconnects, failoverAfter
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(roamEvery):
+		case <-time.After(failoverInterval):
 		}
 		now := nc.Stats().Reconnects
 		switch {
 		case !nc.IsConnected() || now != session || len(nc.Servers()) < 2:
 			since, session = time.Now(), now // each server gets its time
-		case r.Reaches(ctx):
-			since, patience = time.Now(), roamAfter
-		case time.Since(since) >= patience && ctx.Err() == nil:
+		case f.Reaches(ctx):
+			since, after = time.Now(), failoverAfter
+		case time.Since(since) >= after && ctx.Err() == nil:
 			from := nc.ConnectedUrlRedacted()
-			if nc.ForceReconnect() == nil { // else it is closed
-				r.moved(from)
+			if nc.ForceReconnect() == nil { // otherwise the connection is closed
+				f.log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", from))
 			}
-			since, patience = time.Now(), min(2*patience, roamAtMost)
+			since, after = time.Now(), min(2*after, maxFailoverAfter)
 		}
 	}
 }
 
-// Reaches says whether every stream and every consumer answers.
-func (r Roamer) Reaches(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, roamWait)
+// Reaches reports whether every stream and every consumer responds.
+func (f Failover) Reaches(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, failoverTimeout)
 	defer cancel()
-	for _, stream := range r.js.Streams() {
-		if !r.answered(ctx, "STREAM.INFO."+stream.Name) {
+	for _, stream := range f.js.Streams() {
+		if !f.responds(ctx, "STREAM.INFO."+stream.Name) {
 			return false
 		}
 	}
-	for _, c := range r.js.Consumers([]string{message.DefaultDestination}) {
-		if !r.answered(ctx, "CONSUMER.INFO."+c.Stream+"."+c.Config.Durable) {
+	for _, c := range f.js.Consumers([]string{message.DefaultDestination}) {
+		if !f.responds(ctx, "CONSUMER.INFO."+c.Stream+"."+c.Config.Durable) {
 			return false
 		}
 	}
 	return true
 }
 
-// answered says whether somebody answers who knows. Servers that have a copy
-// and know no leader answer too, and often first.
-func (r Roamer) answered(ctx context.Context, question string) bool {
-	answers, err := natsext.RequestMany(ctx, r.js.Conn(), APIPrefix(r.js.Options().Domain)+question, nil)
+// responds reports whether a server that knows the leader responds. Servers that
+// have a copy and know no leader respond too, and often first.
+func (f Failover) responds(ctx context.Context, request string) bool {
+	responses, err := natsext.RequestMany(ctx, f.js.Conn(), APIPrefix(f.js.Options().Domain)+request, nil)
 	if err != nil {
 		return false
 	}
-	for answer, err := range answers {
+	for response, err := range responses {
 		if err != nil {
 			return false
 		}
-		if knows(answer.Data) {
+		if knowsLeader(response.Data) {
 			return true
 		}
 	}
 	return false
 }
 
-func knows(answer []byte) bool {
+func knowsLeader(response []byte) bool {
 	var info struct {
 		Cluster *struct{ Leader string } // nil: the server is alone
 		Error   struct {
 			Code int `json:"err_code"`
 		}
 	}
-	if json.Unmarshal(answer, &info) != nil {
+	if json.Unmarshal(response, &info) != nil {
 		return false
 	}
 	switch info.Error.Code {
-	case noLeader, streamOffline, consumerOffline:
+	case codeNoLeader, codeStreamOffline, codeConsumerOffline:
 		return false
 	}
 	return info.Cluster == nil || info.Cluster.Leader != ""

@@ -6,7 +6,6 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -50,7 +49,7 @@ func checkRedis(redis *cache.Cache) service.Check {
 // checkQueue reports when the work queue holds so much, mostly scheduled
 // retries, that nothing more is emitted. Another check reports that NATS is
 // unreachable.
-func checkQueue(js *jetstream.Client, topology events.Topology) service.Check {
+func checkQueue(js *jetstream.Client) service.Check {
 	return func(ctx context.Context) service.Status {
 		filling, err := deliveries.DeliveriesFilling(ctx, js)
 		switch {

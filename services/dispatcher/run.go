@@ -50,15 +50,15 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	store := db.NewStore(pool).WithContent(cfg.EventContent == settings.EventContentFull)
 
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	js, denied, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-dispatcher", log)
+	js, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-dispatcher", log)
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
-	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
-	group.Go("roamer", roamer(js, topology, log).Run)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(js.Denied))
+	group.Go("failover", jetstream.NewFailover(js, log).Run)
 	health.Add("nats", service.StateDown, checkNATS(js))
-	health.Add("queue", service.StateDown, checkQueue(js, topology))
+	health.Add("queue", service.StateDown, checkQueue(js))
 	redis, err := openCache(cfg, topology, group, health)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	start(group, cfg, redis, component.Base{
-		Store: store, JS: js, Topology: topology,
+		Store: store, JS: js,
 		Composer:  events.NewComposer(topology, cfg.EventContent == settings.EventContentFull),
 		Publisher: jetstream.NewPublisher(js),
 		Positions: jetstream.NewPositions(js),
@@ -141,11 +141,4 @@ func openCache(cfg Config, topology events.Topology, group *service.Group, healt
 	group.OnStop("redis", func(context.Context) error { return redis.Close() })
 	health.Add("redis", service.StateDegraded, checkRedis(redis))
 	return redis, nil
-}
-
-// roamer leaves a NATS server that does not reach every stream.
-func roamer(js *jetstream.Client, topology events.Topology, log *zap.Logger) jetstream.Roamer {
-	return jetstream.NewRoamer(js, func(server string) {
-		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
-	})
 }

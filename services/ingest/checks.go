@@ -6,7 +6,6 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -14,7 +13,7 @@ import (
 
 // checkNATS looks at the connection and the streams. Nothing of ingest's
 // promises needs them, so the worst is degraded.
-func checkNATS(js *jetstream.Client, topology events.Topology) service.Check {
+func checkNATS(js *jetstream.Client) service.Check {
 	return func(ctx context.Context) service.Status {
 		err := streams.Check(ctx, js)
 		switch {

@@ -16,11 +16,10 @@ import (
 // servers are the servers that ingest works with. Each is closed when the group
 // stops, and health tells of each.
 type servers struct {
-	store    *db.Store
-	schema   func(context.Context) error // reports what is missing in Postgres
-	js       *jetstream.Client
-	topology events.Topology
-	cache    *cache.Cache // nil when there is no Redis
+	store  *db.Store
+	schema func(context.Context) error // reports what is missing in Postgres
+	js     *jetstream.Client
+	cache  *cache.Cache // nil when there is no Redis
 }
 
 // connect opens what leads to the servers. It waits for none of them.
@@ -33,13 +32,13 @@ func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Gr
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	js, denied, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-ingest", log)
+	js, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-ingest", log)
 	if err != nil {
 		return servers{}, err
 	}
 	group.OnClose("nats", js.Conn().Close)
-	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
-	health.Add("nats", service.StateDegraded, checkNATS(js, topology))
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(js.Denied))
+	health.Add("nats", service.StateDegraded, checkNATS(js))
 	needs := jetstream.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == settings.EventContentFull}
 	health.Add("max_payload", service.StateDegraded, checkPayload(js, needs))
 	group.Go("max_payload", needs.Watch(js.Conn(), func(missing string) { log.Warn(missing) }))
@@ -53,7 +52,7 @@ func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Gr
 	}
 	group.OnClose("postgres for lists", func() { db.Close(lists) })
 	redis, err := openCache(cfg, topology.Prefix(), group, health)
-	return servers{store: store.WithReadPool(lists), schema: schema, js: js, topology: topology, cache: redis}, err
+	return servers{store: store.WithReadPool(lists), schema: schema, js: js, cache: redis}, err
 }
 
 // openCache opens what Redis holds, if there is a Redis.
@@ -68,11 +67,4 @@ func openCache(cfg Config, prefix string, group *service.Group, health *service.
 	group.OnStop("redis", func(context.Context) error { return redis.Close() })
 	health.Add("redis", service.StateDegraded, checkRedis(redis))
 	return redis, nil
-}
-
-// roamer leaves a NATS server that does not reach every stream.
-func roamer(js *jetstream.Client, topology events.Topology, log *zap.Logger) jetstream.Roamer {
-	return jetstream.NewRoamer(js, func(server string) {
-		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
-	})
 }

@@ -51,20 +51,20 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	store, js, topology := servers.store, servers.js, servers.topology
-	group.Go("roamer", roamer(js, topology, log).Run)
+	store, js := servers.store, servers.js
+	group.Go("failover", jetstream.NewFailover(js, log).Run)
 
 	// What is stored is stopped last: it is registered before all that calls it.
 	counts := metrics.New(registry)
-	composer := events.NewComposer(topology, cfg.EventContent == settings.EventContentFull)
+	composer := events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull)
 	announcer := outbox.NewPublisher(jetstream.NewPublisher(js), store, counts.Relayed, log)
 	health.Watch("announcements", service.StateDegraded, announcer.Trouble())
 	group.Go("announcer", announcer.Run)
-	arrivals := accept.NewFastPath(js, topology, announcer)
+	arrivals := accept.NewFastPath(js, announcer)
 	group.Go("arrivals", arrivals.Run)
 	commit := accept.NewCommitter(accept.CommitterConfig{
 		Store: store, Composer: composer, Announcer: announcer, Arrivals: arrivals,
-		JS: js, Topology: topology, Counts: counts, Log: log,
+		JS: js, Counts: counts, Log: log,
 	})
 	health.Watch("storing", service.StateDown, commit.Trouble())
 	group.Go("committer", commit.Run)
@@ -74,12 +74,12 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	rules := cfg.rules()
 	acceptor := accept.New(rules, store, commit)
 	stored := messages.New(messages.Config{
-		Store: store, Composer: composer, Announcer: announcer, JS: js, Topology: topology, Cache: servers.cache, Log: log,
+		Store: store, Composer: composer, Announcer: announcer, JS: js, Cache: servers.cache, Log: log,
 	})
 	eraser := erasure.New(erasure.Config{
-		Store: store, Composer: composer, Announcer: announcer, Messages: stored, Rules: rules, JS: js, Topology: topology, Cache: servers.cache,
+		Store: store, Composer: composer, Announcer: announcer, Messages: stored, Rules: rules, JS: js, Cache: servers.cache,
 	})
-	pace := control.New(js, topology, store, instances)
+	pace := control.New(js, store, instances)
 	keys, mistakes := apikey.Parse(cfg.APIKeys)
 	if err := errors.Join(mistakes...); err != nil {
 		return err // Validate has told already
@@ -102,10 +102,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	api.SetReady()
 	group.Go("requests over NATS", natsapi.New(natsapi.Config{
-		JS: js, Topology: topology, Acceptor: acceptor, Messages: stored, Rules: rules, Counts: counts, Log: log,
+		JS: js, Acceptor: acceptor, Messages: stored, Rules: rules, Counts: counts, Log: log,
 	}).Run)
 	group.Go("intake over NATS", intake.New(intake.Config{
-		JS: js, Topology: topology, Acceptor: acceptor, Store: store, Composer: composer, Counts: counts, Log: log,
+		JS: js, Acceptor: acceptor, Store: store, Composer: composer, Counts: counts, Log: log,
 	}).Run)
 	return group.Wait(ctx)
 }

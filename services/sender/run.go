@@ -85,13 +85,13 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	}
 	group.OnClose("postgres", func() { db.Close(pool) })
 	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	js, denied, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-sender", log)
+	js, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-sender", log)
 	if err != nil {
 		return err
 	}
 	group.OnClose("nats", js.Conn().Close)
-	health.Add("permissions", service.StateDegraded, service.CheckPermissions(denied))
-	group.Go("roamer", roamer(js, topology, log).Run)
+	health.Add("permissions", service.StateDegraded, service.CheckPermissions(js.Denied))
+	group.Go("failover", jetstream.NewFailover(js, log).Run)
 	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
 	streams := func(ctx context.Context) error { return hint(streams.Check(ctx, js)) }
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
@@ -202,11 +202,4 @@ func provisioned(err error) service.Status {
 		return service.Down(jetstream.Reason(err))
 	}
 	return service.Down("not known")
-}
-
-// roamer leaves a NATS server that does not reach every stream.
-func roamer(js *jetstream.Client, topology events.Topology, log *zap.Logger) jetstream.Roamer {
-	return jetstream.NewRoamer(js, func(server string) {
-		log.Warn("this NATS server does not reach every stream; trying another", zap.String("server", server))
-	})
 }

@@ -171,7 +171,7 @@ func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
 			require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
-			require.True(t, jetstream.NewRoamer(js, nil).Reaches(t.Context()))
+			require.True(t, jetstream.NewFailover(js, w.log()).Reaches(t.Context()))
 			if cfg.NATS.Domain == "" {
 				return
 			}

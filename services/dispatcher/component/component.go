@@ -19,7 +19,6 @@ import (
 type Base struct {
 	Store     *db.Store
 	JS        *jetstream.Client
-	Topology  events.Topology
 	Composer  events.Composer
 	Publisher jetstream.Publisher
 	Positions jetstream.Positions

@@ -45,7 +45,7 @@ type queueState struct {
 func (r *Relay) checkQueue(ctx context.Context, ids []emission) (queueState, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	deliveries, err := r.JS.Stream(ctx, r.Topology.DeliveriesStream())
+	deliveries, err := r.JS.Stream(ctx, r.JS.DeliveriesStream())
 	if err != nil {
 		return queueState{}, fmt.Errorf("look up deliveries: %w", err)
 	}
@@ -80,7 +80,7 @@ func (r *Relay) checkQueue(ctx context.Context, ids []emission) (queueState, err
 
 // lastDelivered returns the sequence of the last message that a sender has got.
 func (r *Relay) lastDelivered(ctx context.Context, deliveries natsjs.Stream) (uint64, error) {
-	consumer, err := deliveries.Consumer(ctx, r.Topology.SenderConsumer(message.DefaultDestination))
+	consumer, err := deliveries.Consumer(ctx, r.JS.SenderConsumer(message.DefaultDestination))
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, nil
 	}

@@ -46,7 +46,7 @@ func (p *Projector) check(ctx context.Context) error {
 // copied, and updates the metric of the lag. found is false if the consumer is
 // missing: the dispatcher that was restarting it may have died.
 func (p *Projector) ackFloor(ctx context.Context) (sequence uint64, found bool, err error) {
-	consumer, err := p.JS.Consumer(ctx, p.Topology.ChangesStream(), events.CacheConsumer)
+	consumer, err := p.JS.Consumer(ctx, p.JS.ChangesStream(), events.CacheConsumer)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, false, nil
 	}
@@ -71,12 +71,12 @@ func (p *Projector) restart(ctx context.Context, held cache.Position, epoch int6
 			return err
 		}
 	}
-	err := p.JS.DeleteConsumer(ctx, p.Topology.ChangesStream(), events.CacheConsumer)
+	err := p.JS.DeleteConsumer(ctx, p.JS.ChangesStream(), events.CacheConsumer)
 	if err != nil && !errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return fmt.Errorf("delete consumer %s: %w", events.CacheConsumer, err)
 	}
 	failpoint.At(failpoint.ProjectorReset)
-	for _, consumer := range p.Topology.Consumers(nil) {
+	for _, consumer := range p.JS.Consumers(nil) {
 		if consumer.Config.Durable != events.CacheConsumer {
 			continue
 		}

@@ -61,7 +61,7 @@ func New(base component.Base, redis *cache.Cache, metrics Metrics) *Projector {
 	return &Projector{
 		Base:     base,
 		cache:    redis,
-		changes:  batchconsumer.New(base, base.Topology.ChangesStream(), events.CacheConsumer, maxNotifications),
+		changes:  batchconsumer.New(base, base.JS.ChangesStream(), events.CacheConsumer, maxNotifications),
 		metrics:  metrics,
 		failures: base.Track("projector", service.StateDegraded, "copying to Redis"),
 	}

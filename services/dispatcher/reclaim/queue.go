@@ -13,7 +13,7 @@ import (
 // checkQueue divides messages by whether the stream holds their delivery or
 // their scheduled retry.
 func (s *Sweeper) checkQueue(ctx context.Context, listed []db.ExpiredLease) (held, gone []db.ExpiredLease, err error) {
-	deliveries, err := s.JS.Stream(ctx, s.Topology.DeliveriesStream())
+	deliveries, err := s.JS.Stream(ctx, s.JS.DeliveriesStream())
 	if err != nil {
 		return nil, nil, fmt.Errorf("look up deliveries: %w", err)
 	}
@@ -44,7 +44,7 @@ func (s *Sweeper) checkQueue(ctx context.Context, listed []db.ExpiredLease) (hel
 // had lost its end, and gave the delivery a number that the senders had had
 // before.
 func (s *Sweeper) ackFloor(ctx context.Context, deliveries natsjs.Stream, destination string) (uint64, error) {
-	consumer, err := deliveries.Consumer(ctx, s.Topology.SenderConsumer(destination))
+	consumer, err := deliveries.Consumer(ctx, s.JS.SenderConsumer(destination))
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		return 0, nil
 	}
@@ -59,7 +59,7 @@ func (s *Sweeper) ackFloor(ctx context.Context, deliveries natsjs.Stream, destin
 // meanwhile is then found on the work queue. One that is scheduled meanwhile has
 // left its outcome.
 func (s *Sweeper) inStream(ctx context.Context, deliveries natsjs.Stream, lease db.ExpiredLease, ackFloor uint64) (bool, error) {
-	scheduled, deliver := s.Topology.Park(lease.Destination, lease.ID), s.Topology.Deliver(lease.Destination, lease.ID)
+	scheduled, deliver := s.JS.Park(lease.Destination, lease.ID), s.JS.Deliver(lease.Destination, lease.ID)
 	for _, subject := range []string{scheduled, deliver} {
 		msg, err := deliveries.GetLastMsgForSubject(ctx, subject)
 		if err == nil && (subject == scheduled || msg.Sequence > ackFloor) {

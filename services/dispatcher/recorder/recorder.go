@@ -47,7 +47,7 @@ type Recorder struct {
 func New(base component.Base, verified *VerifiedProgress) *Recorder {
 	return &Recorder{
 		Base:     base,
-		events:   batchconsumer.New(base, base.Topology.EventsStream(), events.RecorderConsumer, maxBatch),
+		events:   batchconsumer.New(base, base.JS.EventsStream(), events.RecorderConsumer, maxBatch),
 		notifier: notifier{base},
 		verified: verified,
 		metrics:  newMetrics(base),

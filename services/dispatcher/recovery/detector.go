@@ -128,7 +128,7 @@ func (d *LossDetector) report(ctx context.Context, certain bool, why string, fie
 // missing counts acknowledged outcomes that are not in Postgres. The order of
 // its steps matters: each later step may know more than the earlier ones.
 func (d *LossDetector) missing(ctx context.Context) (int, error) {
-	consumer, err := d.JS.Consumer(ctx, d.Topology.EventsStream(), events.RecorderConsumer)
+	consumer, err := d.JS.Consumer(ctx, d.JS.EventsStream(), events.RecorderConsumer)
 	if err != nil {
 		return 0, fmt.Errorf("look up the recorder: %w", err)
 	}
@@ -137,7 +137,7 @@ func (d *LossDetector) missing(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	stream, err := d.JS.Stream(ctx, d.Topology.EventsStream())
+	stream, err := d.JS.Stream(ctx, d.JS.EventsStream())
 	if err != nil {
 		return 0, fmt.Errorf("look up events: %w", err)
 	}

@@ -144,7 +144,7 @@ func (r *Repairer) renew(ctx context.Context) error {
 func (r *Repairer) span(ctx context.Context) (acked, from uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
 	defer cancel()
-	consumer, err := r.JS.Consumer(ctx, r.Topology.EventsStream(), events.RecorderConsumer)
+	consumer, err := r.JS.Consumer(ctx, r.JS.EventsStream(), events.RecorderConsumer)
 	if err != nil {
 		return 0, 0, fmt.Errorf("look up the recorder: %w", err)
 	}

@@ -54,7 +54,7 @@ func (c *Control) Run(ctx context.Context) error {
 		Name:        events.ControlService,
 		Version:     rpc.ServiceVersion(service.Version()),
 		Description: "Starts, stops and configures the pace of the dispatcher, and reports its status",
-		Metadata:    c.Topology.Metadata(),
+		Metadata:    c.JS.Metadata(),
 	})
 	if err != nil {
 		return fmt.Errorf("register %s: %w", events.ControlService, err)
@@ -69,8 +69,8 @@ func (c *Control) Run(ctx context.Context) error {
 		handler := requests.Handler(func(data []byte, headers micro.Headers) rpc.Answer {
 			return c.respond(work, request{verb: verb, id: headers.Get(requestIDHeader), body: data}, do)
 		})
-		if err := controls.AddEndpoint(verb, handler, micro.WithEndpointSubject(c.Topology.Control(verb))); err != nil {
-			return errors.Join(fmt.Errorf("register %s: %w", c.Topology.Control(verb), err), controls.Stop())
+		if err := controls.AddEndpoint(verb, handler, micro.WithEndpointSubject(c.JS.Control(verb))); err != nil {
+			return errors.Join(fmt.Errorf("register %s: %w", c.JS.Control(verb), err), controls.Stop())
 		}
 	}
 	<-ctx.Done()

@@ -63,7 +63,6 @@ type committer struct {
 	announcer *outbox.Publisher
 	arrivals  *arrivals         // nil: everything is left to the ticks
 	js        *jetstream.Client // nil: nobody is woken
-	topology  events.Topology
 	counts    *metrics.Metrics
 	clock     jetstream.Skew // Postgres'
 	trouble   *service.FailureTracker
@@ -110,7 +109,6 @@ type CommitterConfig struct {
 	Announcer *outbox.Publisher
 	Arrivals  *arrivals         // nil: everything is left to the ticks
 	JS        *jetstream.Client // wakes the dispatchers; nil: nothing does
-	Topology  events.Topology
 	Counts    *metrics.Metrics
 	Log       *zap.Logger
 }
@@ -119,7 +117,7 @@ type CommitterConfig struct {
 func NewCommitter(p CommitterConfig) *committer {
 	c := &committer{
 		store: p.Store, composer: p.Composer, announcer: p.Announcer, arrivals: p.Arrivals,
-		js: p.JS, topology: p.Topology, counts: p.Counts,
+		js: p.JS, counts: p.Counts,
 		trouble: service.NewFailureTracker(p.Log, "storing messages").ForgetAfter(storeMemory),
 		queue:   make(chan chunk, maxQueued),
 		closed:  make(chan struct{}),

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -34,7 +33,6 @@ const (
 // giveBack are safe for concurrent use.
 type arrivals struct {
 	js        *jetstream.Client
-	topology  events.Topology
 	announcer *outbox.Publisher // says whether what was stored is published as fast as it comes
 
 	room   atomic.Int64
@@ -44,8 +42,8 @@ type arrivals struct {
 
 // NewFastPath returns arrivals that has no room until Run has looked, and none
 // while the announcer is behind: what was claimed would only wait.
-func NewFastPath(js *jetstream.Client, topology events.Topology, announcer *outbox.Publisher) *arrivals {
-	return &arrivals{js: js, topology: topology, announcer: announcer, wanted: make(chan struct{}, 1)}
+func NewFastPath(js *jetstream.Client, announcer *outbox.Publisher) *arrivals {
+	return &arrivals{js: js, announcer: announcer, wanted: make(chan struct{}, 1)}
 }
 
 // Take reserves room for n ids. It never waits: what finds none is left to the

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -24,14 +23,13 @@ const statusWait = 10 * time.Second
 // questions about it by itself. It is safe for concurrent use.
 type Client struct {
 	js        *jetstream.Client
-	topology  events.Topology
 	store     *db.Store
 	instances *rpc.Instances
 }
 
 // New returns a control. instances are shown with the status.
-func New(js *jetstream.Client, topology events.Topology, store *db.Store, instances *rpc.Instances) *Client {
-	return &Client{js: js, topology: topology, store: store, instances: instances}
+func New(js *jetstream.Client, store *db.Store, instances *rpc.Instances) *Client {
+	return &Client{js: js, store: store, instances: instances}
 }
 
 // Do has a dispatcher carry out a verb and returns its answer, JSON. What a
@@ -40,7 +38,7 @@ func New(js *jetstream.Client, topology events.Topology, store *db.Store, instan
 func (c *Client) Do(ctx context.Context, verb string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlWait)
 	defer cancel()
-	answer, err := rpc.Ask(ctx, c.js.Conn(), c.topology.Control(verb), body)
+	answer, err := rpc.Ask(ctx, c.js.Conn(), c.js.Control(verb), body)
 	var problem *message.Problem
 	switch {
 	case errors.As(err, &problem):

@@ -50,7 +50,6 @@ type Eraser struct {
 	messages   *messages.Service // takes off schedules
 	recipients request.Recipients
 	js         *jetstream.Client
-	topology   events.Topology
 	cache      *cache.Cache // nil when there is no Redis
 	walks      walks
 }
@@ -63,7 +62,6 @@ type Config struct {
 	Messages  *messages.Service // takes off schedules
 	Rules     message.Rules
 	JS        *jetstream.Client
-	Topology  events.Topology
 	Cache     *cache.Cache // nil when there is no Redis
 }
 
@@ -71,7 +69,7 @@ type Config struct {
 func New(p Config) *Eraser {
 	return &Eraser{
 		store: p.Store, composer: p.Composer, announcer: p.Announcer, messages: p.Messages, recipients: request.NewRecipients(p.Rules),
-		js: p.JS, topology: p.Topology, cache: p.Cache,
+		js: p.JS, cache: p.Cache,
 	}
 }
 
@@ -140,7 +138,7 @@ func (e *Eraser) reachable(ctx context.Context) error {
 // What it can't wait for is left to the next call.
 func (e *Eraser) eraseIntake(ctx context.Context, work *erasing) error {
 	search := streams.Walk{
-		Stream: e.topology.IntakeStream(), Consumer: events.IntakeConsumer, From: work.walk.intake,
+		Stream: e.js.IntakeStream(), Consumer: events.IntakeConsumer, From: work.walk.intake,
 		Matches: func(held streams.Held) bool { return e.isTo(held, work.To) },
 	}
 	if work.DryRun {
@@ -170,7 +168,7 @@ func (e *Eraser) eraseRejected(ctx context.Context, work *erasing) error {
 		search = streams.Count
 	}
 	walked, err := search(ctx, e.js, streams.Walk{
-		Stream: e.topology.RejectedStream(), From: work.walk.rejected,
+		Stream: e.js.RejectedStream(), From: work.walk.rejected,
 		Matches: func(held streams.Held) bool { return e.isTo(held, work.To) },
 	})
 	work.done.Rejected, work.walk.rejected = int64(walked.Matched), walked.Next

@@ -49,7 +49,6 @@ type somePublisher interface {
 // time, since its id derives from its place in the stream.
 type intake struct {
 	js       *jetstream.Client
-	topology events.Topology
 	acceptor *accept.Acceptor
 	store    *db.Store
 	composer events.Composer
@@ -61,7 +60,6 @@ type intake struct {
 // Config are what the intake works with.
 type Config struct {
 	JS       *jetstream.Client
-	Topology events.Topology
 	Acceptor *accept.Acceptor
 	Store    *db.Store
 	Composer events.Composer
@@ -72,7 +70,7 @@ type Config struct {
 // New returns an intake that takes messages in once Run works.
 func New(p Config) *intake {
 	return &intake{
-		js: p.JS, topology: p.Topology, acceptor: p.Acceptor, store: p.Store, composer: p.Composer,
+		js: p.JS, acceptor: p.Acceptor, store: p.Store, composer: p.Composer,
 		publish: jetstream.NewPublisher(p.JS), counts: p.Counts, log: p.Log,
 	}
 }
@@ -98,7 +96,7 @@ func (in *intake) find(ctx context.Context) (consumer natsjs.Consumer, err error
 		if err := jetstream.Connected(in.js.Conn()); err != nil {
 			return err
 		}
-		consumer, err = in.js.Consumer(ctx, in.topology.IntakeStream(), events.IntakeConsumer)
+		consumer, err = in.js.Consumer(ctx, in.js.IntakeStream(), events.IntakeConsumer)
 		return err
 	})
 	return consumer, err
@@ -245,9 +243,9 @@ func (in *intake) draft(msg natsjs.Msg) (accept.Draft, error) {
 	}
 	return accept.Draft{
 		Body:        msg.Data(),
-		Scope:       accept.NATSScope(in.topology),
+		Scope:       accept.NATSScope(in.js.Topology),
 		Key:         accept.KeyHeader{Header: natsjs.MsgIDHeader, Values: msg.Headers().Values(natsjs.MsgIDHeader)},
-		Destination: in.topology.IntakeDestination(msg.Subject()),
+		Destination: in.js.IntakeDestination(msg.Subject()),
 		Id:          message.DerivedID(meta.Timestamp, meta.Sequence.Stream, msg.Subject()),
 		At:          meta.Timestamp,
 		Trace:       events.TraceOf(msg.Headers()),

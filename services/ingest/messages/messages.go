@@ -23,7 +23,6 @@ type Config struct {
 	Composer  events.Composer
 	Announcer *outbox.Publisher
 	JS        *jetstream.Client
-	Topology  events.Topology
 	Cache     *cache.Cache // nil when there is no Redis
 	Log       *zap.Logger
 }
@@ -36,14 +35,13 @@ type Service struct {
 	composer  events.Composer
 	announcer *outbox.Publisher
 	js        *jetstream.Client
-	topology  events.Topology
 	cache     *cache.Cache // nil when there is no Redis
 	log       *zap.Logger
 }
 
 // New returns what answers questions about messages.
 func New(p Config) *Service {
-	return &Service{store: p.Store, composer: p.Composer, announcer: p.Announcer, js: p.JS, topology: p.Topology, cache: p.Cache, log: p.Log}
+	return &Service{store: p.Store, composer: p.Composer, announcer: p.Announcer, js: p.JS, cache: p.Cache, log: p.Log}
 }
 
 // Get returns a message.

@@ -34,7 +34,6 @@ const microDrain = 15 * time.Second
 // routes, without HTTP.
 type microService struct {
 	js         *jetstream.Client
-	topology   events.Topology
 	acceptor   *accept.Acceptor
 	messages   *messages.Service
 	recipients request.Recipients
@@ -45,7 +44,6 @@ type microService struct {
 // Config are what the micro service works with.
 type Config struct {
 	JS       *jetstream.Client
-	Topology events.Topology
 	Acceptor *accept.Acceptor
 	Messages *messages.Service
 	Rules    message.Rules
@@ -56,7 +54,7 @@ type Config struct {
 // New returns a micro service that answers once Run works.
 func New(p Config) *microService {
 	return &microService{
-		js: p.JS, topology: p.Topology, acceptor: p.Acceptor, messages: p.Messages, recipients: request.NewRecipients(p.Rules),
+		js: p.JS, acceptor: p.Acceptor, messages: p.Messages, recipients: request.NewRecipients(p.Rules),
 		counts: p.Counts, log: p.Log,
 	}
 }
@@ -72,7 +70,7 @@ func (s *microService) Run(ctx context.Context) error {
 		Name:        events.MessagesService,
 		Version:     rpc.ServiceVersion(service.Version()),
 		Description: "Stores messages and answers questions about them",
-		Metadata:    s.topology.Metadata(),
+		Metadata:    s.js.Metadata(),
 	})
 	if err != nil {
 		return fmt.Errorf("register %s: %w", events.MessagesService, err)
@@ -80,7 +78,7 @@ func (s *microService) Run(ctx context.Context) error {
 	for name, do := range map[string]verb{
 		"create": s.create, "get": s.get, "list": s.list, "cancel": s.cancel, "retry": s.retry,
 	} {
-		if err := registered.AddEndpoint(name, requests.Handler(s.answer(do)), micro.WithEndpointSubject(s.topology.Messages(name))); err != nil {
+		if err := registered.AddEndpoint(name, requests.Handler(s.answer(do)), micro.WithEndpointSubject(s.js.Messages(name))); err != nil {
 			return fmt.Errorf("register endpoint %s: %w", name, err)
 		}
 	}
@@ -125,7 +123,7 @@ func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body 
 func (s *microService) create(data []byte, headers micro.Headers) (answer any, replayed bool, err error) {
 	done, err := s.acceptor.Create(context.Background(), accept.Draft{
 		Body:  data,
-		Scope: accept.NATSScope(s.topology),
+		Scope: accept.NATSScope(s.js.Topology),
 		Key:   accept.KeyHeader{Header: natsjs.MsgIDHeader, Values: headers.Values(natsjs.MsgIDHeader)},
 		Trace: events.TraceOf(headers),
 	})
