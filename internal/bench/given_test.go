@@ -134,7 +134,7 @@ func TestServersThatAreInTheWayAreNamed(t *testing.T) {
 		return errors.Join(err, place.Close(t.Context()))
 	}
 
-	var mistakes *settings.ConfigError
+	var mistakes *settings.ValidationErrors
 	require.ErrorAs(t, open(with("DATABASE_URL", "nowhere")), &mistakes)
 	require.ErrorContains(t, open(with("REDIS_URL", "redis://127.0.0.1:1")), "reach Redis")
 	require.ErrorContains(t, open(with("NATS_URL", "nats://127.0.0.1:1")), "connect to NATS")

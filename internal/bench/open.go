@@ -137,16 +137,16 @@ func (b *Bench) greet(ctx context.Context) error {
 		if err := b.findLeftovers(ctx); err != nil {
 			return err
 		}
-		used = append(used, redact.Redact(b.stack.DatabaseURL))
+		used = append(used, redact.Text(b.stack.DatabaseURL))
 	}
 	if b.given.nats {
-		used = append(used, redact.Redact(b.stack.NATSURL))
+		used = append(used, redact.Text(b.stack.NATSURL))
 	}
 	if b.given.redis {
 		if err := pingRedis(ctx, b.stack.RedisURL); err != nil {
 			return err
 		}
-		used = append(used, redact.Redact(b.stack.RedisURL))
+		used = append(used, redact.Text(b.stack.RedisURL))
 	}
 	if len(used) > 0 {
 		b.options.Notice("measuring on " + strings.Join(used, ", ") + ": in a database and under names of its own, which are removed afterwards")

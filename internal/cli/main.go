@@ -30,21 +30,21 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		asArguments(cmd, err)
 	}
 	var coded *exit.Error
-	var mistakes *settings.ConfigError
+	var mistakes *settings.ValidationErrors
 	switch {
 	case errors.As(err, &mistakes):
 		fmt.Fprintln(errOut, "dispatch: configuration")
-		for _, m := range mistakes.Mistakes {
+		for _, m := range mistakes.All {
 			fmt.Fprintf(errOut, "  %s\n", m.Error())
 		}
 		return exit.CodeUsage
 	case errors.As(err, &coded):
 		if coded.Err != nil {
-			fmt.Fprintf(errOut, "dispatch: %s\n", redact.Redact(coded.Err.Error()))
+			fmt.Fprintf(errOut, "dispatch: %s\n", redact.Text(coded.Err.Error()))
 		}
 		return coded.Code
 	}
-	fmt.Fprintf(errOut, "dispatch: %s\n", redact.Redact(err.Error()))
+	fmt.Fprintf(errOut, "dispatch: %s\n", redact.Text(err.Error()))
 	return exit.CodeFailed
 }
 

@@ -72,7 +72,7 @@ type doctor struct {
 }
 
 func (d *doctor) found(check string, r Result, detail, remedy string) {
-	d.report(Finding{check, r, redact.Redact(detail), remedy})
+	d.report(Finding{check, r, redact.Text(detail), remedy})
 }
 
 func (d *doctor) good(check, detail string)          { d.found(check, OK, detail, "") }
@@ -109,10 +109,10 @@ func Worst(findings []Finding) Result {
 func (d *doctor) configuration() {
 	cfg, err := up.Parse(d.env, "")
 	d.cfg = cfg
-	var mistakes *settings.ConfigError
+	var mistakes *settings.ValidationErrors
 	switch {
 	case errors.As(err, &mistakes):
-		for _, m := range mistakes.Mistakes {
+		for _, m := range mistakes.All {
 			d.wrong("configuration", m.Error(), "correct it in the environment or in .env; .env.example tells of every setting")
 		}
 	case err != nil:

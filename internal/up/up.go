@@ -86,15 +86,15 @@ func Parse(environment settings.Environment, dir string) (Config, error) {
 	}
 	cfg, err := settings.Parse[Config](env)
 	cfg.Dir, cfg.own, cfg.healthAddr, cfg.unused = dir, own, environment["HEALTH_ADDR"], unused
-	found := &settings.ConfigError{}
+	found := &settings.ValidationErrors{}
 	_ = errors.As(err, &found) // what else is wrong
 	if own.nats && settings.Clash(cfg.NATSListen, cfg.Ingest.HTTPAddr) {
-		found.Mistakes = append(found.Mistakes, settings.Mistake{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
+		found.All = append(found.All, settings.ValidationError{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
 	}
 	if n := cfg.Provision.NATS.Replicas; own.nats && (n == 3 || n == 5) {
-		found.Mistakes = append(found.Mistakes, settings.Mistake{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: the server that is started here is alone"})
+		found.All = append(found.All, settings.ValidationError{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: the server that is started here is alone"})
 	}
-	if len(found.Mistakes) > 0 {
+	if len(found.All) > 0 {
 		return cfg, found
 	}
 	return cfg, err
@@ -167,8 +167,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, r
 			return nil // stopped before it was ready
 		}
 		ready(Addresses{
-			API: api, NATS: redact.Redact(stack.NATSURL), Postgres: redact.Redact(stack.DatabaseURL),
-			Redis: redact.Redact(stack.RedisURL), Webhook: redact.Redact(cfg.Sender.Destination.URL),
+			API: api, NATS: redact.Text(stack.NATSURL), Postgres: redact.Text(stack.DatabaseURL),
+			Redis: redact.Text(stack.RedisURL), Webhook: redact.Text(cfg.Sender.Destination.URL),
 			OwnPostgres: cfg.own.postgres, OwnNATS: cfg.own.nats, OwnRedis: cfg.own.redis, OwnWebhook: cfg.own.webhook,
 		})
 		<-ctx.Done()

@@ -12,9 +12,9 @@ var credentials = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"']*@`)
 
 var passwordPair = regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|[^\s&"']+)`)
 
-// Redact hides user names and passwords of URLs, and the values of
+// Text hides user names and passwords of URLs, and the values of
 // password=… pairs, in text that is going to be shown.
-func Redact(text string) string {
+func Text(text string) string {
 	text = credentials.ReplaceAllString(text, "${1}***@")
 	return passwordPair.ReplaceAllString(text, "${1}***")
 }
@@ -22,7 +22,7 @@ func Redact(text string) string {
 // OneLine makes text fit for one line of a report: redacted, without line
 // breaks, at most limit bytes.
 func OneLine(text string, limit int) string {
-	text = strings.Join(strings.Fields(Redact(text)), " ")
+	text = strings.Join(strings.Fields(Text(text)), " ")
 	if len(text) > limit {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}

@@ -67,7 +67,7 @@ func (t *FailureTracker) Report(err error) {
 		}
 		if now.Sub(t.logged) >= failureLogEvery {
 			t.logged = now
-			t.log.Warn(t.what+" does not work", zap.String("error", redact.Redact(err.Error())))
+			t.log.Warn(t.what+" does not work", zap.String("error", redact.Text(err.Error())))
 		}
 	}
 }

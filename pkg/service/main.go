@@ -42,7 +42,7 @@ func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.L
 	}
 	log.Info("starting", zap.String("version", Version()))
 	err = run(ctx, cfg, log)
-	var mistakes *settings.ConfigError
+	var mistakes *settings.ValidationErrors
 	switch {
 	case err == nil || ctx.Err() != nil && onlyCanceled(err):
 		log.Info("stopped")
@@ -50,20 +50,20 @@ func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.L
 	case errors.As(err, &mistakes):
 		return report(os.Stderr, name, err)
 	}
-	log.Error("failed", zap.String("error", redact.Redact(err.Error())))
+	log.Error("failed", zap.String("error", redact.Text(err.Error())))
 	return settings.ExitCode(err)
 }
 
 // report writes an error for the person at the terminal: the mistakes of a
 // ConfigError one a line, under a heading.
 func report(to io.Writer, name string, err error) int {
-	var mistakes *settings.ConfigError
+	var mistakes *settings.ValidationErrors
 	if !errors.As(err, &mistakes) {
-		_, _ = fmt.Fprintf(to, "%s: %s\n", name, redact.Redact(err.Error()))
+		_, _ = fmt.Fprintf(to, "%s: %s\n", name, redact.Text(err.Error()))
 		return settings.ExitCode(err)
 	}
 	_, _ = fmt.Fprintf(to, "%s: configuration\n", name)
-	for _, m := range mistakes.Mistakes {
+	for _, m := range mistakes.All {
 		_, _ = fmt.Fprintf(to, "  %s\n", m.Error())
 	}
 	return settings.ExitCode(err)

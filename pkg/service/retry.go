@@ -93,7 +93,7 @@ func WaitFor(ctx context.Context, log *zap.Logger, what string, check func(ctx c
 		if logged.IsZero() || time.Since(logged) >= waitLogEvery {
 			logged = time.Now()
 			log.Warn("waiting for "+what,
-				zap.String("error", redact.Redact(err.Error())),
+				zap.String("error", redact.Text(err.Error())),
 				zap.Duration("waited", time.Since(began).Round(time.Second)))
 		}
 	}}
@@ -109,5 +109,5 @@ func WaitFor(ctx context.Context, log *zap.Logger, what string, check func(ctx c
 	case last == nil || errors.Is(last, ctx.Err()):
 		return fmt.Errorf("wait for %s: %w", what, ctx.Err())
 	}
-	return fmt.Errorf("wait for %s: %w (last failure: %s)", what, ctx.Err(), redact.Redact(last.Error()))
+	return fmt.Errorf("wait for %s: %w (last failure: %s)", what, ctx.Err(), redact.Text(last.Error()))
 }

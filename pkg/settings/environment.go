@@ -16,7 +16,7 @@ type Environment map[string]string
 // ReadEnvironment joins the dotenv file, if there is one at that path, with
 // environ (as of os.Environ), which wins also where it sets a name to nothing.
 // parseDotEnv says how the file is read. A file with a mistake is a
-// *ConfigError. For a file that can't be read the error is an *UnreadError, and
+// *ValidationErrors. For a file that can't be read the error is an *UnreadError, and
 // what is returned is environ alone: it may be all that is needed.
 func ReadEnvironment(environ []string, dotenv string) (Environment, error) {
 	result := Environment(env.ToMap(environ))
@@ -29,7 +29,7 @@ func ReadEnvironment(environ []string, dotenv string) (Environment, error) {
 	}
 	values, err := parseDotEnv(strings.TrimPrefix(string(text), "\ufeff"))
 	if err != nil {
-		return nil, &ConfigError{Mistakes: []Mistake{{Variable: dotenv, Problem: err.Error()}}}
+		return nil, &ValidationErrors{All: []ValidationError{{Variable: dotenv, Problem: err.Error()}}}
 	}
 	for name, value := range values {
 		if _, given := result[name]; !given {
@@ -78,12 +78,12 @@ func LoadWith[T any](parse func(Environment) (T, error)) (loaded Loaded[T], err 
 		return loaded, err
 	}
 	loaded.Config, err = parse(loaded.Environment)
-	var mistakes *ConfigError
+	var mistakes *ValidationErrors
 	switch {
 	case unread == nil:
 	case errors.As(err, &mistakes):
-		first := Mistake{Variable: unread.File, Problem: fmt.Sprintf("can't be read (%s); what is missing may be set there", reason(unread.Err))}
-		err = &ConfigError{Mistakes: append([]Mistake{first}, mistakes.Mistakes...)}
+		first := ValidationError{Variable: unread.File, Problem: fmt.Sprintf("can't be read (%s); what is missing may be set there", reason(unread.Err))}
+		err = &ValidationErrors{All: append([]ValidationError{first}, mistakes.All...)}
 	case err == nil:
 		loaded.Warnings = []string{unread.Error() + "; what it sets has no effect"}
 	}

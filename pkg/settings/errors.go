@@ -9,8 +9,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
-// Mistake is one thing wrong with the configuration.
-type Mistake struct {
+// ValidationError is one thing wrong with the configuration.
+type ValidationError struct {
 	Variable string // name of the environment variable; empty if it belongs to none
 	Value    string // as it was given; empty if it was not set, Hidden for a secret
 	Problem  string // what is allowed, as the end of a sentence: "must be 1, 3 or 5"
@@ -20,7 +20,7 @@ type Mistake struct {
 const Hidden = "(hidden)"
 
 // Error is one line: NAME="value": problem.
-func (m Mistake) Error() string {
+func (m ValidationError) Error() string {
 	switch {
 	case m.Variable == "":
 		return m.Problem
@@ -37,25 +37,25 @@ func (m Mistake) Error() string {
 // tagged as a secret. problem says what is allowed and must not repeat the
 // value of a secret.
 func Invalid(variable string, value any, problem string) error {
-	return Mistake{Variable: variable, Value: fmt.Sprint(value), Problem: problem}
+	return ValidationError{Variable: variable, Value: fmt.Sprint(value), Problem: problem}
 }
 
-// ConfigError holds every mistake that was found; there is at least one.
-type ConfigError struct{ Mistakes []Mistake }
+// ValidationErrors holds every mistake that was found; there is at least one.
+type ValidationErrors struct{ All []ValidationError }
 
 // Error lists one mistake a line.
-func (e *ConfigError) Error() string {
-	lines := make([]string, len(e.Mistakes))
-	for i, m := range e.Mistakes {
+func (e *ValidationErrors) Error() string {
+	lines := make([]string, len(e.All))
+	for i, m := range e.All {
 		lines[i] = m.Error()
 	}
 	return strings.Join(lines, "\n")
 }
 
 // ExitCode is what a process ends with: 0 without an error, 2 for a
-// *ConfigError, 1 for any other.
+// *ValidationErrors, 1 for any other.
 func ExitCode(err error) int {
-	var mistakes *ConfigError
+	var mistakes *ValidationErrors
 	switch {
 	case err == nil:
 		return 0
@@ -68,7 +68,7 @@ func ExitCode(err error) int {
 // collector gathers mistakes and keeps each of them once, because a block that
 // two services of one process share is validated for both.
 type collector struct {
-	mistakes []Mistake
+	mistakes []ValidationError
 	secrets  map[string]bool
 	unread   map[string]bool // variables whose value could not be parsed
 }
@@ -81,8 +81,8 @@ func (c *collector) add(err error) {
 		return
 	}
 	switch joined := err.(type) { //nolint:errorlint // the tree is walked node by node, so each node's own type counts
-	case *ConfigError:
-		for _, m := range joined.Mistakes {
+	case *ValidationErrors:
+		for _, m := range joined.All {
 			c.keep(m)
 		}
 		return
@@ -92,12 +92,12 @@ func (c *collector) add(err error) {
 		}
 		return
 	}
-	m := Mistake{Problem: redact.OneLine(err.Error(), 300)}
+	m := ValidationError{Problem: redact.OneLine(err.Error(), 300)}
 	_ = errors.As(err, &m)
 	c.keep(m)
 }
 
-func (c *collector) keep(m Mistake) {
+func (c *collector) keep(m ValidationError) {
 	if c.secrets[m.Variable] && m.Value != "" {
 		m.Value = Hidden
 	}
@@ -106,10 +106,10 @@ func (c *collector) keep(m Mistake) {
 	}
 }
 
-// err is nil without a mistake; a plain nil, not a nil *ConfigError.
+// err is nil without a mistake; a plain nil, not a nil *ValidationErrors.
 func (c *collector) err() error {
 	if len(c.mistakes) == 0 {
 		return nil
 	}
-	return &ConfigError{Mistakes: c.mistakes}
+	return &ValidationErrors{All: c.mistakes}
 }

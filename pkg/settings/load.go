@@ -17,7 +17,7 @@ import (
 // Load reads the configuration T of a service from the environment and from
 // .env in the working directory, and validates it. The warnings are lines for
 // people: unknown DISPATCH_ names, settings without effect. Every error is a
-// *ConfigError with all mistakes at once.
+// *ValidationErrors with all mistakes at once.
 //
 // T is a struct whose fields have the tags
 //
@@ -55,7 +55,7 @@ func Parse[T any](environment Environment) (T, error) {
 }
 
 // Validate calls the Validate methods of cfg and of all blocks in it, and
-// returns every mistake as one *ConfigError, or nil. So the Validate of a
+// returns every mistake as one *ValidationErrors, or nil. So the Validate of a
 // service's configuration looks at its own fields and at how they go together,
 // not at the blocks. cfg is a struct or a pointer to one.
 func Validate(cfg any) error {
@@ -143,7 +143,7 @@ func (f field) read(environment Environment) error {
 	if f.variable.Default != "" {
 		_ = f.parse(Environment{})
 	}
-	return Mistake{Variable: f.variable.Name, Value: value, Problem: problem}
+	return ValidationError{Variable: f.variable.Name, Value: value, Problem: problem}
 }
 
 // wrapped says what stands around a value that it was hardly meant to have. A
@@ -183,7 +183,7 @@ func (f field) parse(environment Environment) error {
 	if _, given := environment[f.variable.Name]; given && f.variable.Default != "" {
 		_ = f.parse(Environment{})
 	}
-	return Mistake{
+	return ValidationError{
 		Variable: f.variable.Name,
 		Value:    environment[f.variable.Name],
 		Problem:  f.problem(err),
@@ -205,7 +205,7 @@ func (f field) problem(err error) string {
 	if !errors.As(err, &parse) {
 		return redact.OneLine(err.Error(), 300)
 	}
-	var own Mistake
+	var own ValidationError
 	if errors.As(parse.Err, &own) {
 		return own.Problem
 	}

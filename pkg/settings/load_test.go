@@ -22,7 +22,7 @@ func (k *keyList) UnmarshalText(text []byte) error {
 	*k = strings.Split(string(text), ",")
 	for i, key := range *k {
 		if key == "" {
-			return Mistake{Problem: fmt.Sprintf("key %d is empty", i+1)}
+			return ValidationError{Problem: fmt.Sprintf("key %d is empty", i+1)}
 		}
 	}
 	return nil
@@ -169,7 +169,7 @@ func TestExitCode(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, 0, ExitCode(nil))
 	assert.Equal(t, 1, ExitCode(errors.New("x")))
-	assert.Equal(t, 2, ExitCode(errors.Join(errors.New("x"), &ConfigError{})))
+	assert.Equal(t, 2, ExitCode(errors.Join(errors.New("x"), &ValidationErrors{})))
 }
 
 func TestReadEnvironment(t *testing.T) {
@@ -234,7 +234,7 @@ func TestRedact(t *testing.T) {
 		"redis://h:6379":                                    "redis://h:6379",
 		`parse "postgres://u:p@h/%zz": invalid URL escape…`: `parse "postgres://***@h/%zz": invalid URL escape…`,
 	} {
-		assert.Equal(t, want, redact.Redact(in))
+		assert.Equal(t, want, redact.Text(in))
 	}
 	assert.Equal(t, "a b…", redact.OneLine("a\n\tbäc", 4), "a letter is not cut in half")
 }

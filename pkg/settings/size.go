@@ -23,12 +23,12 @@ var sizeUnits = map[string]int64{
 func (s *Size) UnmarshalText(text []byte) error {
 	parts := sizePattern.FindStringSubmatch(strings.TrimSpace(string(text)))
 	if parts == nil {
-		return Mistake{Problem: "must be a size like 512MiB, 5GB or 1048576"}
+		return ValidationError{Problem: "must be a size like 512MiB, 5GB or 1048576"}
 	}
 	unit := sizeUnits[parts[2]]
 	n, err := strconv.ParseInt(parts[1], 10, 64)
 	if err != nil || n > math.MaxInt64/unit {
-		return Mistake{Problem: "must be less than 8 EiB"}
+		return ValidationError{Problem: "must be less than 8 EiB"}
 	}
 	*s = Size(n * unit)
 	return nil

@@ -14,7 +14,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 	t.Parallel()
 	env := settings.Environment{"DATABASE_URL": "postgres://u@h/n", "LEASE": "10ms", "EVENT_CONTENT": "some"}
 	_, err := settings.Parse[Config](env)
-	var wrong *settings.ConfigError
+	var wrong *settings.ValidationErrors
 	require.ErrorAs(t, err, &wrong)
 	assert.EqualError(t, err, "LEASE=\"10ms\": must be at least 1s\nEVENT_CONTENT=\"some\": must be none or full")
 

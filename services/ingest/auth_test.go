@@ -118,10 +118,10 @@ func TestEveryMistakeOfTheSettingsIsTold(t *testing.T) {
 			t.Parallel()
 			c.set["DATABASE_URL"] = "postgres://localhost/x"
 			_, err := settings.Parse[ingest.Config](c.set)
-			var mistakes *settings.ConfigError
+			var mistakes *settings.ValidationErrors
 			require.ErrorAs(t, err, &mistakes)
 			var got []string
-			for _, m := range mistakes.Mistakes {
+			for _, m := range mistakes.All {
 				got = append(got, m.Variable)
 			}
 			require.ElementsMatch(t, c.want, got)

@@ -55,7 +55,7 @@ func (s *classifyStage) resolveConflict(ctx context.Context, d *delivery) {
 	defer cancel()
 	recorded, err := s.store.AttemptOutcomes(try, d.ID)
 	if err != nil {
-		s.log.Debug("look for earlier attempts", zap.String("error", redact.Redact(err.Error())))
+		s.log.Debug("look for earlier attempts", zap.String("error", redact.Text(err.Error())))
 	}
 	unknown := err != nil || message.EarlierOutcomeUnknown(recorded, d.ClaimNumber, d.Copy.Delivery)
 	d.result.Class = d.result.Class.Settle(unknown)

@@ -55,7 +55,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 		"WEBHOOK_TIMEOUT": "1h", "WEBHOOK_SECRET": "whsec_???", "WEBHOOK_HEADERS": "Idempotency-Key: s3cret",
 		"RETRY_FACTOR": "0.5", "SENDER_CONCURRENCY": "0", "EVENT_CONTENT": "some",
 	})
-	var mistakes *settings.ConfigError
+	var mistakes *settings.ValidationErrors
 	require.ErrorAs(t, err, &mistakes)
 	for _, name := range []string{
 		"WEBHOOK_URL", "WEBHOOK_TIMEOUT", "SHUTDOWN_TIMEOUT", "WEBHOOK_SECRET", "WEBHOOK_HEADERS",

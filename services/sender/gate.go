@@ -68,7 +68,7 @@ func (s *gateStage) supersede(ctx context.Context, d *delivery) {
 	unscheduled, err := s.queue.Unparked(try, d.Copy, d.row.Destination)
 	cancel()
 	if err != nil {
-		s.log.Debug("look for the schedule of a retry", zap.String("error", redact.Redact(err.Error())))
+		s.log.Debug("look for the schedule of a retry", zap.String("error", redact.Text(err.Error())))
 		s.release.giveBack(d.Delivery, recorderWait, reasonSuperseded)
 		return
 	}

@@ -170,7 +170,7 @@ func (s *sender) run(ctx context.Context) error {
 	running.Wait()
 	failpoint.At(failpoint.SenderDrained)
 	if err := s.queue.Flush(flight); err != nil {
-		s.log.Warn("returned deliveries may wait for their ack wait", zap.String("error", redact.Redact(err.Error())))
+		s.log.Warn("returned deliveries may wait for their ack wait", zap.String("error", redact.Text(err.Error())))
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func (s *settleStage) untilPublished(ctx context.Context, publish func(context.C
 		if !away {
 			away = true
 			if s.away.Begin() {
-				s.log.Warn("events can't be published; taking no new work", zap.String("error", redact.Redact(err.Error())))
+				s.log.Warn("events can't be published; taking no new work", zap.String("error", redact.Text(err.Error())))
 			}
 		}
 		if !service.Sleep(ctx, publishPause) {

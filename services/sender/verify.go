@@ -39,7 +39,7 @@ func (s *verifyStage) run(ctx context.Context, batch []*delivery) []*delivery {
 		if ctx.Err() != nil {
 			return nil // the drain returns them
 		}
-		s.log.Debug("recorder is behind", zap.String("error", redact.Redact(err.Error())))
+		s.log.Debug("recorder is behind", zap.String("error", redact.Text(err.Error())))
 		for _, d := range batch {
 			s.release.giveBack(d.Delivery, recorderWait, reasonRecorderBehind)
 		}

@@ -108,10 +108,10 @@ func TestEveryMistakeIsFoundAtTheStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := up.Parse(m.set, "")
-			var wrong *settings.ConfigError
+			var wrong *settings.ValidationErrors
 			require.ErrorAs(t, err, &wrong)
 			var got []string
-			for _, mistake := range wrong.Mistakes {
+			for _, mistake := range wrong.All {
 				got = append(got, mistake.Variable)
 			}
 			require.ElementsMatch(t, m.named, got, "%v", err)
@@ -130,15 +130,15 @@ func TestTwoListenersNeedTwoAddresses(t *testing.T) {
 		"127.0.0.1:8081": false, "127.0.0.2:8080": false, "": false,
 	} {
 		_, err := settings.Parse[ingest.Config](env("DATABASE_URL", "postgres://db/d", "HEALTH_ADDR", health))
-		var wrong *settings.ConfigError
+		var wrong *settings.ValidationErrors
 		if !clashes {
 			require.NoError(t, err, health)
 			continue
 		}
 		require.ErrorAs(t, err, &wrong, health)
-		require.Len(t, wrong.Mistakes, 1)
-		require.Equal(t, "HEALTH_ADDR", wrong.Mistakes[0].Variable)
-		require.Contains(t, wrong.Mistakes[0].Problem, "HTTP_ADDR")
+		require.Len(t, wrong.All, 1)
+		require.Equal(t, "HEALTH_ADDR", wrong.All[0].Variable)
+		require.Contains(t, wrong.All[0].Problem, "HTTP_ADDR")
 	}
 }
 

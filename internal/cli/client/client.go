@@ -115,7 +115,7 @@ func (c *Client) httpRequest(ctx context.Context, r Request) (*http.Request, err
 	}
 	request, err := http.NewRequestWithContext(ctx, r.Method, c.Base+r.Path, reader)
 	if err != nil || (request.URL.Scheme != "http" && request.URL.Scheme != "https") || request.URL.Host == "" {
-		return nil, exit.Usage(fmt.Errorf("--url or %s must be a URL such as http://127.0.0.1:8080, is %q", settings.EnvAPIURL, redact.Redact(c.Base)))
+		return nil, exit.Usage(fmt.Errorf("--url or %s must be a URL such as http://127.0.0.1:8080, is %q", settings.EnvAPIURL, redact.Text(c.Base)))
 	}
 	if !sendable(c.key) {
 		return nil, exit.Usage(fmt.Errorf("%s must be a key as API_KEYS has it: without quotes around it, blanks and line breaks", settings.EnvAPIKey))

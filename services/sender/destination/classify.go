@@ -63,7 +63,7 @@ func (d *Destination) describeRedirect(location string) string {
 	if u.RawQuery != "" {
 		text += "?…"
 	}
-	return "; its Location is " + transport.CleanText([]byte(redact.Redact(text)), transport.MaxErrorText)
+	return "; its Location is " + transport.CleanText([]byte(redact.Text(text)), transport.MaxErrorText)
 }
 
 // findExternalID returns the id that the receiver has given to the message.

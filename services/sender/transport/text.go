@@ -17,7 +17,7 @@ func CleanText(text []byte, limit int) string {
 
 // ErrorText returns the text of an error for people, without secrets.
 func ErrorText(err error) string {
-	return CleanText([]byte(redact.Redact(err.Error())), MaxErrorText)
+	return CleanText([]byte(redact.Text(err.Error())), MaxErrorText)
 }
 
 // wholeLength returns the length of the longest prefix of text that has at

@@ -151,7 +151,7 @@ func (f *certificateFiles) changed(now time.Time) (*tls.Config, bool) {
 		config, err = contents.config(f.names)
 	}
 	if err != nil {
-		f.log.Warn("changed certificates can't be used; the previous ones stay in use", zap.String("error", redact.Redact(err.Error())))
+		f.log.Warn("changed certificates can't be used; the previous ones stay in use", zap.String("error", redact.Text(err.Error())))
 		return nil, false
 	}
 	f.log.Info("using changed certificates for the webhook")
