@@ -11,8 +11,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// checkNATS looks at the connection and the streams. Nothing of ingest's
-// promises needs them, so the worst is degraded.
+// checkNATS checks the connection and the streams. Ingest works without them, so
+// the worst state is degraded.
 func checkNATS(js *jetstream.Client) service.Check {
 	return func(ctx context.Context) service.Status {
 		err := streams.Check(ctx, js)
@@ -20,14 +20,14 @@ func checkNATS(js *jetstream.Client) service.Check {
 		case err == nil:
 			return service.OK()
 		case errors.Is(err, jetstream.ErrUnavailable):
-			return service.Degraded(jetstream.Reason(err) + ": messages are taken over HTTP and announced later")
+			return service.Degraded(jetstream.Reason(err) + ": messages are accepted over HTTP and published later")
 		}
 		return service.Degraded(jetstream.Reason(err))
 	}
 }
 
-// checkPayload says what is too large for NATS.
-func checkPayload(js *jetstream.Client, needs jetstream.PayloadNeeds) service.Check {
+// checkMaxPayload reports what is too large for NATS' max_payload.
+func checkMaxPayload(js *jetstream.Client, needs jetstream.PayloadNeeds) service.Check {
 	return func(context.Context) service.Status {
 		if missing := needs.Missing(js.Conn()); missing != "" {
 			return service.Degraded(missing)
@@ -36,8 +36,8 @@ func checkPayload(js *jetstream.Client, needs jetstream.PayloadNeeds) service.Ch
 	}
 }
 
-// checkProvisioned says what to run when something is missing in Postgres.
-// Without the schedule only the status can't be told.
+// checkProvisioned says what to run if something is missing in Postgres. Without
+// the schedule, only the status is unavailable.
 func checkProvisioned(schema, schedule func(context.Context) error) service.Check {
 	return func(ctx context.Context) service.Status {
 		err := schema(ctx)
@@ -60,7 +60,7 @@ func checkProvisioned(schema, schedule func(context.Context) error) service.Chec
 func checkRedis(redis *cache.Cache) service.Check {
 	return func(ctx context.Context) service.Status {
 		if err := redis.Ping(ctx); err != nil {
-			return service.Degraded(cache.Reason(err) + "; messages are taken, and an erasure waits for it")
+			return service.Degraded(cache.Reason(err) + "; messages are accepted, and an erasure waits for it")
 		}
 		return service.OK()
 	}

@@ -13,12 +13,10 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/httpapi/apikey"
 )
 
-// Bounds of what can be configured. An event that carries a payload must fit
-// NATS' default max_payload of 1 MiB.
 const (
-	maxContentLength    = 100_000
-	maxPayloadOfAnEvent = 512 << 10
-	maxNATSMessage      = 1 << 20
+	maxContentLength  = 100_000
+	maxNATSMessage    = 1 << 20   // NATS' default max_payload
+	maxPayloadInEvent = 512 << 10 // so that an event with a payload fits maxNATSMessage
 )
 
 // Config is the configuration of ingest.
@@ -37,7 +35,7 @@ type Config struct {
 	EventContent     string                `env:"EVENT_CONTENT" envDefault:"none" help:"full: events include content, payload and metadata; none: they do not"`
 }
 
-// Validate reports every mistake of ingest's own settings.
+// Validate reports every error in ingest's own settings.
 func (c Config) Validate() error {
 	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL), c.validateAddrs(), c.validateKeys()}
 	if c.MaxContentLength < 1 || c.MaxContentLength > maxContentLength {
@@ -47,14 +45,14 @@ func (c Config) Validate() error {
 	if c.WebhookRecipient != message.RecipientPhone && c.WebhookRecipient != message.RecipientAny {
 		errs = append(errs, settings.Invalid("WEBHOOK_RECIPIENT", c.WebhookRecipient, "must be phone or any"))
 	}
-	if c.EventContent == settings.EventContentFull && c.MaxPayloadBytes > maxPayloadOfAnEvent {
+	if c.EventContent == settings.EventContentFull && c.MaxPayloadBytes > maxPayloadInEvent {
 		errs = append(errs, settings.Invalid("EVENT_CONTENT", c.EventContent,
-			fmt.Sprintf("must be none when MAX_PAYLOAD_BYTES is more than %d: the events would not fit NATS' max_payload", maxPayloadOfAnEvent)))
+			fmt.Sprintf("must be none when MAX_PAYLOAD_BYTES is more than %d: the events would not fit NATS' max_payload", maxPayloadInEvent)))
 	}
 	return errors.Join(errs...)
 }
 
-// validateAddrs reports every mistake in where is listened.
+// validateAddrs reports every error in the addresses.
 func (c Config) validateAddrs() error {
 	health := c.Lifecycle.HealthAddr
 	if err := settings.ValidAddr("HTTP_ADDR", c.HTTPAddr); err != nil {
@@ -71,17 +69,17 @@ func (c Config) validateAddrs() error {
 	return errors.Join(errs...)
 }
 
-// validateKeys reports every mistake in the API keys, without repeating one.
+// validateKeys reports every error in the API keys. The errors do not contain a key.
 func (c Config) validateKeys() error {
-	_, mistakes := apikey.Parse(c.APIKeys)
+	_, keyErrs := apikey.Parse(c.APIKeys)
 	var errs []error
-	for _, mistake := range mistakes {
-		errs = append(errs, settings.Invalid("API_KEYS", settings.Hidden, mistake.Error()))
+	for _, err := range keyErrs {
+		errs = append(errs, settings.Invalid("API_KEYS", settings.Hidden, err.Error()))
 	}
 	return errors.Join(errs...)
 }
 
-// Warnings says what works and is perhaps not meant.
+// Warnings returns sentences about valid settings that may be meant otherwise.
 func (c Config) Warnings() []string {
 	keys, _ := apikey.Parse(c.APIKeys)
 	warnings := keys.Warnings()
@@ -91,7 +89,7 @@ func (c Config) Warnings() []string {
 	return warnings
 }
 
-// rules are the limits of a request that the settings give.
+// rules returns the limits of a message.
 func (c Config) rules() message.Rules {
 	return message.Rules{
 		MaxContentLength: c.MaxContentLength,

@@ -13,16 +13,24 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// servers are the servers that ingest works with. Each is closed when the group
-// stops, and health tells of each.
+const (
+	// maxConns is the size of the pool. The committer and the outbox publisher
+	// need four connections; the others are for requests.
+	maxConns = 16
+	// maxListConns is how many lists are read at a time. Others wait.
+	maxListConns = 6
+)
+
+// servers are the connections to the servers. The group closes them. Health
+// checks watch them.
 type servers struct {
-	store  *db.Store
-	schema func(context.Context) error // reports what is missing in Postgres
-	js     *jetstream.Client
-	cache  *cache.Cache // nil when there is no Redis
+	store       *db.Store
+	checkSchema func(context.Context) error // reports what is missing in Postgres
+	js          *jetstream.Client
+	redis       *cache.Cache // nil: there is no Redis
 }
 
-// connect opens what leads to the servers. It waits for none of them.
+// connect opens the connections. It does not wait for the servers.
 func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Group, health *service.Health) (servers, error) {
 	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest", MaxConns: maxConns})
 	if err != nil {
@@ -38,27 +46,28 @@ func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Gr
 	}
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(js.Denied))
+	group.Go("failover", jetstream.NewFailover(js, log).Run)
 	health.Add("nats", service.StateDegraded, checkNATS(js))
 	needs := jetstream.PayloadNeeds{MaxPayloadBytes: cfg.MaxPayloadBytes, FullContent: cfg.EventContent == settings.EventContentFull}
-	health.Add("max_payload", service.StateDegraded, checkPayload(js, needs))
+	health.Add("max_payload", service.StateDegraded, checkMaxPayload(js, needs))
 	group.Go("max_payload", needs.Watch(js.Conn(), func(missing string) { log.Warn(missing) }))
-	store := db.NewStore(pool)
-	schema := func(ctx context.Context) error { return db.CheckSchema(ctx, pool) }
-	health.Add("provisioned", service.StateDown, checkProvisioned(schema, store.CheckSchedule))
 
-	lists, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest-lists", MaxConns: listConns, Lists: true})
+	lists, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-ingest-lists", MaxConns: maxListConns, Lists: true})
 	if err != nil {
 		return servers{}, err
 	}
 	group.OnClose("postgres for lists", func() { db.Close(lists) })
-	redis, err := openCache(cfg, topology.Prefix(), group, health)
-	return servers{store: store.WithReadPool(lists), schema: schema, js: js, cache: redis}, err
+	s := servers{store: db.NewStore(pool).WithReadPool(lists), js: js}
+	s.checkSchema = func(ctx context.Context) error { return db.CheckSchema(ctx, pool) }
+	health.Add("provisioned", service.StateDown, checkProvisioned(s.checkSchema, s.store.CheckSchedule))
+	s.redis, err = openRedis(cfg, topology.Prefix(), group, health)
+	return s, err
 }
 
-// openCache opens what Redis holds, if there is a Redis.
-func openCache(cfg Config, prefix string, group *service.Group, health *service.Health) (*cache.Cache, error) {
+// openRedis returns nil if no Redis is configured.
+func openRedis(cfg Config, prefix string, group *service.Group, health *service.Health) (*cache.Cache, error) {
 	if !cfg.Redis.Enabled() {
-		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
+		return nil, nil //nolint:nilnil // Redis is optional
 	}
 	redis, err := cache.OpenWith(cfg.Redis.URL(), prefix, cache.Options(cfg.Redis.RedisAccess))
 	if err != nil {

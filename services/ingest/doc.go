@@ -1,13 +1,14 @@
-// Package ingest takes messages in, over HTTP and NATS, and answers questions
-// about them.
+// Package ingest receives messages over HTTP and NATS, and serves requests about
+// them.
 //
-//	POST /api/v1/messages ────┐
-//	dispatch.messages.create ─┼─► useCases ─► committer ─► Postgres
-//	dispatch.intake.> ────────┘   (messages.go) (commit.go)   │
-//	                                                          ▼
-//	                              EVENTS ◄── announcer ◄── outbox row
+//	httpapi  POST /api/v1/messages ────┐
+//	natsapi  dispatch.messages.create ─┼─► accept ─► Postgres
+//	intake   dispatch.intake.> ────────┘                │ outbox row
+//	                                                    ▼
+//	                                  EVENTS ◄──── outbox
 //
-// The three doors share one layer of use cases, and everything that arrives
-// while a transaction runs goes into the next one. What is committed is
-// announced by the announcer within 5 s, or else by a dispatcher's relay.
+// The three packages on the left share accept, which stores everything that
+// arrives while a transaction runs in the next transaction. outbox publishes
+// what is committed; after 5 s a dispatcher's relay does it instead. The packages
+// messages, erasure and control serve all other requests. Run assembles them.
 package ingest

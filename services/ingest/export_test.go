@@ -9,11 +9,11 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
 )
 
-// Routes returns every route as "METHOD /path", without the HEAD that comes
-// with each GET.
+// Routes returns every route as "METHOD /path", without HEAD, which comes with
+// each GET.
 func Routes() []string {
 	registry := service.NewMetrics()
-	a := httpapi.New(httpapi.Config{Metrics: registry, Counts: metrics.New(registry), Log: zap.NewNop()})
-	legacy.New(a, nil).Register(a.Router())
-	return a.RouteNames()
+	api := httpapi.New(httpapi.Config{Registry: registry, Metrics: metrics.New(registry), Log: zap.NewNop()})
+	legacy.New(api, nil).Register()
+	return api.RouteNames()
 }

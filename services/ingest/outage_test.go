@@ -129,7 +129,7 @@ func TestABulkRetryThatBreaksOffSaysHowFarItCame(t *testing.T) {
 	require.NotEmpty(t, broken.header.Get("Retry-After"))
 	require.NotNil(t, p.Retried)
 	require.Equal(t, 1000, *p.Retried)
-	require.Contains(t, p.Detail, "1000 messages were brought back")
+	require.Contains(t, p.Detail, "1000 messages were redriven")
 	_, err = i.pool.Exec(t.Context(), `DROP TRIGGER die ON messages`)
 	require.NoError(t, err)
 

@@ -26,18 +26,15 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
-// maxConns is the size of the pool: the committers, the announcer, and enough
-// for questions.
-const maxConns = 16
-
-// listConns is how many lists are made at once; more wait.
-const listConns = 6
-
-// Run serves until ctx ends, and then drains: the intake stops first, what
-// was begun is stored and announced. It works with NATS away, and waits for
-// Postgres and the schema while it answers 503. It returns a
-// *service.ConfigError for a setting that can't be, or what made it fail.
+// Run serves until ctx ends, and then drains: the intake stops first, and what
+// has begun is stored and published. It works while NATS is down. While it waits
+// for Postgres and the schema, it responds with 503. It returns a
+// *settings.ConfigError for an invalid setting, or the error that stopped it.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	keys, errs := apikey.Parse(cfg.APIKeys)
+	if err := errors.Join(errs...); err != nil {
+		return err // Validate has reported it
+	}
 	health, registry := cfg.Lifecycle.Observe("ingest")
 	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
 	defer group.Stop()
@@ -51,67 +48,61 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	store, js := servers.store, servers.js
-	group.Go("failover", jetstream.NewFailover(js, log).Run)
+	store, js, redis := servers.store, servers.js, servers.redis
 
-	// What is stored is stopped last: it is registered before all that calls it.
-	counts := metrics.New(registry)
+	// Components stop in the reverse order: callers before the components that
+	// they call.
+	counters := metrics.New(registry)
 	composer := events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull)
-	announcer := outbox.NewPublisher(jetstream.NewPublisher(js), store, counts.Relayed, log)
-	health.Watch("announcements", service.StateDegraded, announcer.Trouble())
-	group.Go("announcer", announcer.Run)
-	arrivals := accept.NewFastPath(js, announcer)
-	group.Go("arrivals", arrivals.Run)
-	commit := accept.NewCommitter(accept.CommitterConfig{
-		Store: store, Composer: composer, Announcer: announcer, Arrivals: arrivals,
-		JS: js, Counts: counts, Log: log,
+	publisher := outbox.NewPublisher(jetstream.NewPublisher(js), store, counters.Relayed, log)
+	health.Watch("outbox", service.StateDegraded, publisher.Failures())
+	group.Go("outbox publisher", publisher.Run)
+	fastPath := accept.NewFastPath(js, publisher)
+	group.Go("fast path", fastPath.Run)
+	committer := accept.NewCommitter(accept.CommitterConfig{
+		Store: store, Composer: composer, Outbox: publisher, FastPath: fastPath, JS: js, Metrics: counters, Log: log,
 	})
-	health.Watch("storing", service.StateDown, commit.Trouble())
-	group.Go("committer", commit.Run)
+	health.Watch("storing", service.StateDown, committer.Failures())
+	group.Go("committer", committer.Run)
 	instances := rpc.NewInstances(js)
 	group.Go("instances", instances.Run)
 
 	rules := cfg.rules()
-	acceptor := accept.New(rules, store, commit)
-	stored := messages.New(messages.Config{
-		Store: store, Composer: composer, Announcer: announcer, JS: js, Cache: servers.cache, Log: log,
-	})
+	acceptor := accept.New(rules, store, committer)
+	stored := messages.New(messages.Config{Store: store, Composer: composer, Outbox: publisher, JS: js, Cache: redis, Log: log})
 	eraser := erasure.New(erasure.Config{
-		Store: store, Composer: composer, Announcer: announcer, Messages: stored, Rules: rules, JS: js, Cache: servers.cache,
+		Store: store, Composer: composer, Outbox: publisher, Messages: stored, Rules: rules, JS: js, Cache: redis,
 	})
 	pace := control.New(js, store, instances)
-	keys, mistakes := apikey.Parse(cfg.APIKeys)
-	if err := errors.Join(mistakes...); err != nil {
-		return err // Validate has told already
-	}
+
 	api := httpapi.New(httpapi.Config{
 		Acceptor: acceptor, Messages: stored, Eraser: eraser, Control: pace, Rules: rules, Keys: keys,
-		Health: health, Metrics: registry, Counts: counts, Log: log,
+		Health: health, Registry: registry, Metrics: counters, Log: log,
 	})
-	legacy.New(api, pace).Register(api.Router())
+	legacy.New(api, pace).Register()
 	if err := serveHTTP(api, cfg.HTTPAddr, len(keys), log, group); err != nil {
 		return err
 	}
 
-	err = service.WaitFor(ctx, log, "postgres and its schema (missing schema: run dispatch provision)", servers.schema)
+	err = service.WaitFor(ctx, log, "postgres and its schema (missing schema: run dispatch provision)", servers.checkSchema)
 	if ctx.Err() != nil {
-		return nil // stopped before it began
+		return nil // stopped before it was ready
 	}
 	if err != nil {
 		return err
 	}
 	api.SetReady()
 	group.Go("requests over NATS", natsapi.New(natsapi.Config{
-		JS: js, Acceptor: acceptor, Messages: stored, Rules: rules, Counts: counts, Log: log,
+		JS: js, Acceptor: acceptor, Messages: stored, Rules: rules, Metrics: counters, Log: log,
 	}).Run)
 	group.Go("intake over NATS", intake.New(intake.Config{
-		JS: js, Acceptor: acceptor, Store: store, Composer: composer, Counts: counts, Log: log,
+		JS: js, Acceptor: acceptor, Store: store, Composer: composer, Metrics: counters, Log: log,
 	}).Run)
 	return group.Wait(ctx)
 }
 
-// serveHTTP listens at once, so that a taken port is an error of the start, and
-// requests are told to come again while the service waits for Postgres.
+// serveHTTP listens at once. So a port that is in use is an error of the start,
+// and clients get a 503 while the service waits for Postgres.
 func serveHTTP(api *httpapi.API, addr string, keys int, log *zap.Logger, group *service.Group) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -129,7 +120,7 @@ func serveHTTP(api *httpapi.API, addr string, keys int, log *zap.Logger, group *
 	return nil
 }
 
-// closeListener closes what a server closes too, if it had begun to serve.
+// closeListener closes a listener that the server may have closed already.
 func closeListener(listener net.Listener) error {
 	if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err

@@ -36,7 +36,7 @@ func TestAFullDiskUnderNATS(t *testing.T) {
 
 	d.Fill()
 	i.eventually("publishers are refused", func() bool { return l.answers.refused() > 0 })
-	i.says(i.ingest(), http.StatusOK, "announcements", "degraded")
+	i.says(i.ingest(), http.StatusOK, "outbox", "degraded")
 	i.says(i.dispatcher(), http.StatusServiceUnavailable, "relay", "down")
 	i.says(i.sender(), http.StatusServiceUnavailable, "events", "down")
 	i.more(l.answers, http.StatusCreated, 20)

@@ -51,7 +51,7 @@ func TestAFullDiskUnderDispatchUp(t *testing.T) {
 		var said health
 		code, answer, err := ask(up, "/health/ready")
 		return err == nil && json.Unmarshal(answer, &said) == nil && code == http.StatusOK &&
-			said.says("announcements", "degraded") && said.says("dispatcher.relay", "degraded")
+			said.says("outbox", "degraded") && said.says("dispatcher.relay", "degraded")
 	})
 	d.Free()
 	i.eventually("everything arrives", func() bool { return len(webhook.Received("")) == posted })

@@ -82,7 +82,7 @@ func TestEventsThatAreNotRecordedAreKept(t *testing.T) {
 	}
 	require.Equal(t, before.FirstSeq, i.stream("DISPATCH_EVENTS").FirstSeq, "events that nobody recorded are gone")
 	l := i.load(100 * time.Millisecond)
-	i.says(i.ingest(), http.StatusOK, "announcements", "degraded")
+	i.says(i.ingest(), http.StatusOK, "outbox", "degraded")
 
 	i.dispatcher().Start()
 	i.isReady(i.Services()...)

@@ -59,7 +59,7 @@ func TestNATSHasNoStorageLeft(t *testing.T) {
 	i.Start()
 	l := i.load(50 * time.Millisecond)
 	i.eventually("publishers are refused", func() bool { return l.answers.refused() > 0 })
-	i.says(i.ingest(), http.StatusOK, "announcements", "degraded")
+	i.says(i.ingest(), http.StatusOK, "outbox", "degraded")
 	i.says(i.dispatcher(), http.StatusServiceUnavailable, "relay", "down")
 	i.more(l.answers, http.StatusCreated, 20)
 	again("1TB")

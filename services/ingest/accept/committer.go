@@ -18,150 +18,144 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
-// Sizes and times of the group commit.
 const (
-	committers    = 2        // transactions at a time
-	maxChunk      = 500      // messages of one caller that go into a transaction together
-	maxGroup      = 500      // messages from which on a transaction takes no more
-	maxGroupBytes = 4 << 20  // and bytes
-	maxQueued     = 10_000   // messages that wait for a transaction
-	maxQueuedSize = 32 << 20 // and bytes
+	workers        = 2        // transactions at a time
+	maxGroup       = 500      // a transaction takes no more chunks once it has this many messages
+	maxGroupBytes  = 4 << 20  // or bytes
+	maxQueued      = 10_000   // messages that wait for a transaction
+	maxQueuedBytes = 32 << 20 // and their bytes
 
-	// maxCommitRest bounds a committer's rest after a transaction, which is as
-	// long as that took: under load each is for more messages then, and a lone
-	// message after a quiet time waits for nothing.
-	maxCommitRest = 4 * time.Millisecond
+	// maxPause bounds the pause of a worker after a transaction. The pause is as
+	// long as the transaction took. Under load this makes the groups larger; a
+	// single message after a quiet time does not wait.
+	maxPause = 4 * time.Millisecond
 
-	commitWait   = 8 * time.Second        // how long a transaction may take
-	commitRepeat = 100 * time.Millisecond // pause before it is tried a second time
+	// failureMemory is how long a failure keeps the service from being ready if
+	// no message arrives. While it is not ready, none does.
+	failureMemory = 10 * time.Second
 
-	// storeMemory is how long a failure keeps the service from being ready when
-	// nobody hands anything in since: nobody does while it is not ready.
-	storeMemory = 10 * time.Second
-
-	rowOverhead = 512 // what a message weighs besides its content
+	rowOverhead = 512 // bytes of a message besides its content and payload
 )
 
-// inserter is where messages are stored; *db.Store is the one.
+// inserter stores messages. The implementation is *db.Store.
 type inserter interface {
-	Insert(ctx context.Context, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error)
-	InsertFastPath(ctx context.Context, at time.Time, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error)
+	Insert(ctx context.Context, group []message.Message, encode db.EncodeOutbox) ([]db.InsertResult, int64, error)
+	InsertFastPath(ctx context.Context, at time.Time, group []message.Message, encode db.EncodeOutbox) ([]db.InsertResult, int64, error)
 }
 
-// outcome is what became of one message.
-type outcome struct {
-	stored db.InsertResult
-	err    error
+// storeResult is the result of storing one message.
+type storeResult struct {
+	inserted db.InsertResult
+	err      error
 }
 
-// committer stores messages in groups: all that arrive while its
-// transactions run go into the next one together, and a lone message waits
-// for nobody. Store is safe for concurrent use while Run works.
-type committer struct {
-	store     inserter
-	composer  events.Composer
-	announcer *outbox.Publisher
-	arrivals  *arrivals         // nil: everything is left to the ticks
-	js        *jetstream.Client // nil: nobody is woken
-	counts    *metrics.Metrics
-	clock     jetstream.Skew // Postgres'
-	trouble   *service.FailureTracker
-
-	queue    chan chunk
-	messages atomic.Int64  // in queue
-	bytes    atomic.Int64  // in queue
-	closed   chan struct{} // ends the committers once the queue is empty
+// CommitterConfig is what a committer works with.
+type CommitterConfig struct {
+	Store    inserter
+	Composer events.Composer
+	Outbox   *outbox.Publisher
+	FastPath *FastPath         // nil: every message waits for a tick
+	JS       *jetstream.Client // wakes the dispatchers; nil: nothing wakes them
+	Metrics  *metrics.Metrics
+	Log      *zap.Logger
 }
 
-// submission is what one caller wants stored.
+// Committer stores messages in groups. All messages that arrive while its
+// transactions run go into the next one together. A single message does not
+// wait for others. submit is safe for concurrent use while Run runs.
+type Committer struct {
+	store    inserter
+	composer events.Composer
+	outbox   *outbox.Publisher
+	fastPath *FastPath
+	js       *jetstream.Client
+	metrics  *metrics.Metrics
+	clock    jetstream.Skew // Postgres'
+	failures *service.FailureTracker
+
+	queue          chan chunk
+	queuedMessages atomic.Int64
+	queuedBytes    atomic.Int64
+	group          service.Batch[chunk]
+}
+
+// submission is the messages of one call of submit.
 type submission struct {
 	messages []message.Message
-	outcomes []outcome // one's own place each; read after done
-	left     atomic.Int64
+	results  []storeResult // each item writes its own; read after done
+	pending  atomic.Int64
 	done     chan struct{}
 }
 
-// chunk is a part of a submission that goes into one transaction.
+// chunk is the part of a submission that goes into one transaction.
 type chunk struct {
-	places []place
-	bytes  int64
+	items []item
+	bytes int
 }
 
-// place is one message of a submission.
-type place struct {
-	of    *submission
-	index int
+// item is one message of a submission.
+type item struct {
+	submission *submission
+	index      int
 }
 
-func (p place) message() message.Message { return p.of.messages[p.index] }
+func (i item) message() message.Message { return i.submission.messages[i.index] }
 
-func (p place) settle(o outcome) {
-	p.of.outcomes[p.index] = o
-	if p.of.left.Add(-1) == 0 {
-		close(p.of.done)
+func (i item) resolve(r storeResult) {
+	i.submission.results[i.index] = r
+	if i.submission.pending.Add(-1) == 0 {
+		close(i.submission.done)
 	}
 }
 
-// CommitterConfig are what a committer works with.
-type CommitterConfig struct {
-	Store     inserter
-	Composer  events.Composer
-	Announcer *outbox.Publisher
-	Arrivals  *arrivals         // nil: everything is left to the ticks
-	JS        *jetstream.Client // wakes the dispatchers; nil: nothing does
-	Counts    *metrics.Metrics
-	Log       *zap.Logger
-}
-
-// NewCommitter returns a committer that stores once Run works.
-func NewCommitter(p CommitterConfig) *committer {
-	c := &committer{
-		store: p.Store, composer: p.Composer, announcer: p.Announcer, arrivals: p.Arrivals,
-		js: p.JS, counts: p.Counts,
-		trouble: service.NewFailureTracker(p.Log, "storing messages").ForgetAfter(storeMemory),
-		queue:   make(chan chunk, maxQueued),
-		closed:  make(chan struct{}),
+// NewCommitter returns a committer that stores messages while Run runs.
+func NewCommitter(cfg CommitterConfig) *Committer {
+	c := &Committer{
+		store: cfg.Store, composer: cfg.Composer, outbox: cfg.Outbox, fastPath: cfg.FastPath,
+		js: cfg.JS, metrics: cfg.Metrics,
+		failures: service.NewFailureTracker(cfg.Log, "storing messages").ForgetAfter(failureMemory),
+		queue:    make(chan chunk, maxQueued),
+		group:    service.Batch[chunk]{Bytes: maxGroupBytes, Size: chunk.groupShare},
 	}
-	p.Counts.WatchQueue(c.messages.Load)
+	cfg.Metrics.WatchQueue(c.queuedMessages.Load)
 	return c
 }
 
-// Trouble tells of what can not be stored.
-func (c *committer) Trouble() *service.FailureTracker { return c.trouble }
+// Failures returns the tracker of failed transactions.
+func (c *Committer) Failures() *service.FailureTracker { return c.failures }
 
-// Store stores messages and returns, in their order, what became of each. A
-// caller that leaves harms nobody: its messages are stored all the same, and
-// it is told ErrTimeout. Messages that find the queue full are told
-// ErrOverloaded.
-func (c *committer) Store(ctx context.Context, messages []message.Message) []outcome {
+// submit stores messages and returns the result of each, in their order. If ctx
+// ends first, the results are ErrTimeout and the messages are stored all the
+// same. If the queue is full, they are ErrOverloaded.
+func (c *Committer) submit(ctx context.Context, messages []message.Message) []storeResult {
 	if len(messages) == 0 {
 		return nil
 	}
-	s := &submission{messages: messages, outcomes: make([]outcome, len(messages)), done: make(chan struct{})}
-	s.left.Store(int64(len(messages)))
+	s := &submission{messages: messages, results: make([]storeResult, len(messages)), done: make(chan struct{})}
+	s.pending.Store(int64(len(messages)))
 	for _, part := range s.chunks() {
 		c.enqueue(part)
 	}
 	select {
 	case <-s.done:
-		return s.outcomes
+		return s.results
 	case <-ctx.Done():
-		late := make([]outcome, len(messages)) // the submission's own are still being written
-		for i := range late {
-			late[i].err = ErrTimeout
+		timeouts := make([]storeResult, len(messages)) // s.results are still being written
+		for i := range timeouts {
+			timeouts[i].err = ErrTimeout
 		}
-		return late
+		return timeouts
 	}
 }
 
-// chunks cuts a submission into parts that are good for a transaction.
+// chunks splits a submission into parts that fit a transaction.
 func (s *submission) chunks() []chunk {
 	var all []chunk
 	var part chunk
 	for i, m := range s.messages {
-		part.places = append(part.places, place{of: s, index: i})
-		part.bytes += weight(m)
-		if len(part.places) == maxChunk || part.bytes >= maxGroupBytes || i == len(s.messages)-1 {
+		part.items = append(part.items, item{submission: s, index: i})
+		part.bytes += len(m.Payload) + len(m.Content) + rowOverhead
+		if len(part.items) == maxGroup || part.bytes >= maxGroupBytes || i == len(s.messages)-1 {
 			all = append(all, part)
 			part = chunk{}
 		}
@@ -169,106 +163,92 @@ func (s *submission) chunks() []chunk {
 	return all
 }
 
-func (c *committer) enqueue(part chunk) {
-	count := int64(len(part.places))
-	messages, bytes := c.messages.Add(count), c.bytes.Add(part.bytes)
-	if messages <= maxQueued && bytes <= maxQueuedSize {
-		c.queue <- part // there is room: no chunk is empty
+// groupShare returns how much of a group a chunk fills, of maxGroupBytes: by its
+// bytes or by its number of messages, whichever is more.
+func (c chunk) groupShare() int {
+	const perMessage = (maxGroupBytes + maxGroup - 1) / maxGroup
+	return max(c.bytes, len(c.items)*perMessage)
+}
+
+func (c *Committer) enqueue(part chunk) {
+	messages, bytes := c.queuedMessages.Add(int64(len(part.items))), c.queuedBytes.Add(int64(part.bytes))
+	if messages <= maxQueued && bytes <= maxQueuedBytes {
+		c.queue <- part // never blocks: a chunk holds at least one message
 		return
 	}
 	c.dequeued(part)
-	for _, p := range part.places {
-		p.settle(outcome{err: ErrOverloaded})
+	for _, i := range part.items {
+		i.resolve(storeResult{err: ErrOverloaded})
 	}
 }
 
-func (c *committer) dequeued(part chunk) {
-	c.messages.Add(-int64(len(part.places)))
-	c.bytes.Add(-part.bytes)
+func (c *Committer) dequeued(part chunk) {
+	c.queuedMessages.Add(-int64(len(part.items)))
+	c.queuedBytes.Add(-int64(part.bytes))
 }
 
-func weight(m message.Message) int64 {
-	return int64(len(m.Payload) + len(m.Content) + rowOverhead)
-}
-
-// Run stores what is queued until ctx ends, and then what is still queued:
-// whoever calls Store must have stopped before.
-func (c *committer) Run(ctx context.Context) error {
+// Run stores messages until ctx ends, and then those that are still queued. The
+// callers of the Acceptor must have stopped before ctx ends.
+func (c *Committer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	for range committers {
-		running.Go(c.work)
+	for range workers {
+		running.Go(func() { c.work(ctx) })
 	}
-	<-ctx.Done()
-	close(c.closed)
 	running.Wait()
 	return nil
 }
 
-func (c *committer) work() {
+func (c *Committer) work(ctx context.Context) {
 	for {
-		group := c.next()
+		group := c.next(ctx)
 		if group == nil {
 			return
 		}
-		c.counts.Groups.Observe(float64(len(group)))
+		c.metrics.GroupSize.Observe(float64(len(group)))
 		began := time.Now()
 		c.commit(group)
-		select {
-		case <-time.After(min(time.Since(began), maxCommitRest)): // the others gather meanwhile
-		case <-c.closed:
-		}
+		service.Sleep(ctx, min(time.Since(began), maxPause)) // more messages arrive meanwhile
 	}
 }
 
-// next waits for a first chunk and takes with it all that are there.
-func (c *committer) next() []place {
-	var group []place
-	var bytes int64
-	take := func(part chunk) {
-		c.dequeued(part)
-		group, bytes = append(group, part.places...), bytes+part.bytes
-	}
-	select {
-	case part := <-c.queue:
-		take(part)
-	case <-c.closed:
+// next returns the next group; nil once ctx has ended and the queue is empty.
+func (c *Committer) next(ctx context.Context) []item {
+	parts := c.group.Gather(ctx, c.queue)
+	if parts == nil {
 		select {
-		case part := <-c.queue:
-			take(part)
+		case first := <-c.queue:
+			parts = c.group.GatherAfter(first, c.queue)
 		default:
 			return nil
 		}
 	}
-	for len(group) < maxGroup && bytes < maxGroupBytes {
-		select {
-		case part := <-c.queue:
-			take(part)
-		default:
-			return group
-		}
+	var group []item
+	for _, part := range parts {
+		c.dequeued(part)
+		group = append(group, part.items...)
 	}
 	return group
 }
 
-// commit stores a group. One that fails by its data is split, until the
-// culprit stands alone: it alone is told.
-func (c *committer) commit(group []place) {
+// commit stores a group. If its data is refused, it is split until only the
+// message that causes the error fails.
+func (c *Committer) commit(group []item) {
 	messages := make([]message.Message, len(group))
-	for i, p := range group {
-		messages[i] = p.message()
+	for i, item := range group {
+		messages[i] = item.message()
 	}
 	results, err := c.insert(messages)
-	if !db.BadData(err) { // which is the trouble of one message alone
-		c.trouble.Report(err)
+	if !db.BadData(err) { // bad data is a failure of one message, not of the committer
+		c.failures.Report(err)
 	}
 	switch {
 	case err == nil:
-		for i, p := range group {
-			p.settle(outcome{stored: results[i]})
+		for i, item := range group {
+			item.resolve(storeResult{inserted: results[i]})
 		}
 	case len(group) == 1 || db.Unavailable(err):
-		for _, p := range group {
-			p.settle(outcome{err: err})
+		for _, item := range group {
+			item.resolve(storeResult{err: err})
 		}
 	default:
 		c.commit(group[:len(group)/2])

@@ -36,15 +36,15 @@ func TestErrorsOfItsOwnKeepAnIngestFromBeingReady(t *testing.T) {
 		&pgconn.PgError{Code: "22021"}: service.StateOK,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			c := NewCommitter(CommitterConfig{Store: broken{err}, Counts: metrics.New(service.NewMetrics()), Log: zap.NewNop()})
+			c := NewCommitter(CommitterConfig{Store: broken{err}, Metrics: metrics.New(service.NewMetrics()), Log: zap.NewNop()})
 			for range 2 {
-				s := &submission{messages: make([]message.Message, 1), outcomes: make([]outcome, 1), done: make(chan struct{})}
-				s.left.Store(1)
-				c.commit([]place{{of: s}})
-				require.ErrorIs(t, s.outcomes[0].err, err)
+				s := &submission{messages: make([]message.Message, 1), results: make([]storeResult, 1), done: make(chan struct{})}
+				s.pending.Store(1)
+				c.commit([]item{{submission: s}})
+				require.ErrorIs(t, s.results[0].err, err)
 				<-time.After(5 * time.Second)
 			}
-			require.Equal(t, state, c.trouble.Status().State)
+			require.Equal(t, state, c.failures.Status().State)
 		})
 	}
 }

@@ -52,13 +52,13 @@ func (s *spy) Insert(ctx context.Context, group []message.Message, box db.Encode
 }
 
 // startCommitter runs a committer on a real Postgres; stop ends it.
-func startCommitter(t *testing.T, s *spy) (commit *committer, stop func()) {
+func startCommitter(t *testing.T, s *spy) (commit *Committer, stop func()) {
 	t.Helper()
 	s.inserter = db.NewStore(dbtest.Pool(t))
 	counts := metrics.New(service.NewMetrics())
 	commit = NewCommitter(CommitterConfig{
 		Store: s, Composer: events.NewComposer(events.NewTopology("dispatch", 1), false),
-		Announcer: outbox.NewPublisher(nil, nil, counts.Relayed, zap.NewNop()), Counts: counts, Log: zap.NewNop(), // nothing is published
+		Outbox: outbox.NewPublisher(nil, nil, counts.Relayed, zap.NewNop()), Metrics: counts, Log: zap.NewNop(), // nothing is published
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -90,19 +90,19 @@ func TestWhatArrivesMeanwhileGoesTogether(t *testing.T) {
 
 	var storing sync.WaitGroup
 	store := func() {
-		storing.Go(func() { commit.Store(context.Background(), draftMessages(1)) })
+		storing.Go(func() { commit.submit(context.Background(), draftMessages(1)) })
 	}
-	for range committers { // each waits for nobody
+	for range workers { // each waits for nobody
 		store()
 		<-s.waits
 	}
 	for range 100 {
 		store()
 	}
-	require.Eventually(t, func() bool { return commit.messages.Load() == 100 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return commit.queuedMessages.Load() == 100 }, time.Minute, time.Millisecond)
 	close(s.gate)
 	storing.Wait()
-	require.Equal(t, append(slices.Repeat([]int{1}, committers), 100), s.sizes)
+	require.Equal(t, append(slices.Repeat([]int{1}, workers), 100), s.sizes)
 }
 
 func TestACulpritStandsAlone(t *testing.T) {
@@ -111,17 +111,17 @@ func TestACulpritStandsAlone(t *testing.T) {
 	commit, _ := startCommitter(t, s)
 	group := draftMessages(64)
 	group[37].Content = "a NUL \x00 that Postgres refuses"
-	for i, o := range commit.Store(t.Context(), group) {
+	for i, r := range commit.submit(t.Context(), group) {
 		if i == 37 {
 			var refused *pgconn.PgError
-			require.ErrorAs(t, o.err, &refused)
-			require.Equal(t, message.ProblemInternal, db.ProblemOf(o.err).Code)
-			require.NotContains(t, db.ProblemOf(o.err).Detail, refused.Message, "SQL is nobody's business")
+			require.ErrorAs(t, r.err, &refused)
+			require.Equal(t, message.ProblemInternal, db.ProblemOf(r.err).Code)
+			require.NotContains(t, db.ProblemOf(r.err).Detail, refused.Message, "SQL is nobody's business")
 			continue
 		}
-		require.NoError(t, o.err)
-		require.True(t, o.stored.Created)
-		require.Equal(t, group[i].ID, o.stored.Message.ID)
+		require.NoError(t, r.err)
+		require.True(t, r.inserted.Created)
+		require.Equal(t, group[i].ID, r.inserted.Message.ID)
 	}
 	require.LessOrEqual(t, len(s.sizes), 13, "halving, not one by one")
 }
@@ -131,13 +131,13 @@ func TestACallerThatLeavesHarmsNobody(t *testing.T) {
 	s := &spy{gate: make(chan struct{}), waits: make(chan struct{}, 100)}
 	commit, stop := startCommitter(t, s)
 	ctx, leave := context.WithCancel(context.Background())
-	left := make(chan []outcome)
+	left := make(chan []storeResult)
 	group := draftMessages(2)
-	go func() { left <- commit.Store(ctx, group) }()
+	go func() { left <- commit.submit(ctx, group) }()
 	<-s.waits
 	leave()
-	for _, o := range <-left {
-		require.ErrorIs(t, o.err, ErrTimeout)
+	for _, r := range <-left {
+		require.ErrorIs(t, r.err, ErrTimeout)
 	}
 	close(s.gate)
 	stop()
@@ -161,10 +161,10 @@ func TestATransactionOfUnknownOutcomeIsRepeated(t *testing.T) {
 		_, _, err := s.inserter.Insert(t.Context(), group, func([]message.Message) []byte { return nil })
 		return errors.Join(err, errors.New("connection reset"))
 	}
-	for i, o := range commit.Store(t.Context(), group) {
-		require.NoError(t, o.err)
-		require.True(t, o.stored.Created, "it is this caller's")
-		require.Equal(t, group[i].ID, o.stored.Message.ID)
+	for i, r := range commit.submit(t.Context(), group) {
+		require.NoError(t, r.err)
+		require.True(t, r.inserted.Created, "it is this caller's")
+		require.Equal(t, group[i].ID, r.inserted.Message.ID)
 	}
 }
 
@@ -173,24 +173,24 @@ func TestAFullQueueRefuses(t *testing.T) {
 	s := &spy{gate: make(chan struct{}), waits: make(chan struct{}, 100)}
 	commit, stop := startCommitter(t, s)
 	var storing sync.WaitGroup
-	for range committers {
-		storing.Go(func() { commit.Store(context.Background(), draftMessages(1)) })
+	for range workers {
+		storing.Go(func() { commit.submit(context.Background(), draftMessages(1)) })
 		<-s.waits
 	}
 	large := draftMessage("")
 	large.Payload = []byte(`"` + strings.Repeat("x", 8<<20) + `"`)
-	for range maxQueuedSize/(8<<20) - 1 {
-		storing.Go(func() { commit.Store(context.Background(), []message.Message{large}) })
+	for range maxQueuedBytes/(8<<20) - 1 {
+		storing.Go(func() { commit.submit(context.Background(), []message.Message{large}) })
 	}
-	require.Eventually(t, func() bool { return commit.messages.Load() == maxQueuedSize/(8<<20)-1 }, time.Minute, time.Millisecond)
-	refused := commit.Store(t.Context(), []message.Message{large})
+	require.Eventually(t, func() bool { return commit.queuedMessages.Load() == maxQueuedBytes/(8<<20)-1 }, time.Minute, time.Millisecond)
+	refused := commit.submit(t.Context(), []message.Message{large})
 	require.ErrorIs(t, refused[0].err, ErrOverloaded)
 	require.Equal(t, 429, db.ProblemOf(refused[0].err).Status)
 	close(s.gate)
 	storing.Wait()
 	stop()
-	require.Zero(t, commit.messages.Load())
-	require.Zero(t, commit.bytes.Load())
+	require.Zero(t, commit.queuedMessages.Load())
+	require.Zero(t, commit.queuedBytes.Load())
 }
 
 func TestADrainStoresWhatIsQueued(t *testing.T) {
@@ -200,9 +200,9 @@ func TestADrainStoresWhatIsQueued(t *testing.T) {
 	var storing sync.WaitGroup
 	for range 20 {
 		storing.Go(func() {
-			for _, o := range commit.Store(context.Background(), draftMessages(50)) {
-				if o.err != nil {
-					t.Error(o.err)
+			for _, r := range commit.submit(context.Background(), draftMessages(50)) {
+				if r.err != nil {
+					t.Error(r.err)
 				}
 			}
 		})

@@ -9,39 +9,39 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// lateDrafts are those with which nothing is wrong but that they have expired.
-// Such a draft may repeat what was stored when there was time left, by a
-// client that got no answer then: it must not be told that it is refused.
-type lateDrafts struct {
-	places []int // in the drafts
-	wanted []message.Message
+// expiredDrafts are drafts with one validation error: they have expired. Such a
+// draft may repeat a request that was in time, from a client that got no
+// response. That client must get the stored message, not an error.
+type expiredDrafts struct {
+	indexes  []int // in the drafts
+	messages []message.Message
 }
 
-// add takes a draft that was refused, if it is one of these.
-func (l *lateDrafts) add(a *Acceptor, d Draft, place int, refusal error) {
+// add adds a rejected draft if expiry is its only error.
+func (e *expiredDrafts) add(a *Acceptor, d Draft, index int, rejection error) {
 	var invalid *message.ValidationError
-	if !errors.As(refusal, &invalid) || len(invalid.Errors) != 1 || invalid.Errors[0].Field != "expiresAt" {
+	if !errors.As(rejection, &invalid) || len(invalid.Errors) != 1 || invalid.Errors[0].Field != "expiresAt" {
 		return
 	}
-	d.At = time.Unix(0, 0) // nothing has expired by then
-	if m, err := a.read(d, place); err == nil && m.IdempotencyKey != "" {
-		l.places, l.wanted = append(l.places, place), append(l.wanted, m)
+	d.At = time.Unix(0, 0) // nothing had expired by then
+	if m, err := a.parse(d, index); err == nil && m.IdempotencyKey != "" {
+		e.indexes, e.messages = append(e.indexes, index), append(e.messages, m)
 	}
 }
 
-// judge answers those whose key is known like any repeat. The others stay
-// refused.
-func (l *lateDrafts) judge(ctx context.Context, store *db.Store, results []Result) {
-	if len(l.wanted) == 0 {
+// findReplays replaces the results of drafts whose idempotency key is known. The
+// others stay rejected.
+func (e *expiredDrafts) findReplays(ctx context.Context, store *db.Store, results []Result) {
+	if len(e.messages) == 0 {
 		return
 	}
-	firsts, err := store.FindByIdempotencyKey(ctx, l.wanted)
-	for i, place := range l.places {
+	firsts, err := store.FindByIdempotencyKey(ctx, e.messages)
+	for i, index := range e.indexes {
 		switch {
 		case err != nil:
-			results[place].Err = err
+			results[index].Err = err
 		case firsts[i] != nil:
-			results[place] = judge(l.wanted[i], outcome{stored: db.InsertResult{Message: *firsts[i]}})
+			results[index] = resultOf(e.messages[i], storeResult{inserted: db.InsertResult{Message: *firsts[i]}})
 		}
 	}
 }

@@ -9,92 +9,90 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
 const (
-	// arrivalRoom is how many ids may be emitted on arrival between two looks
-	// at the work queue, and calmQueue how many may wait there at a look: both
-	// together are the bound up to which ticks would fill it too. What comes
-	// beyond that waits in Postgres, and ticks keep the order.
-	arrivalRoom = 1_000
-	calmQueue   = 9_000
-	// lookEvery is how old the last look may be when there is another to be
-	// had, and lookPause lies between two.
-	lookEvery = time.Second
-	lookPause = 20 * time.Millisecond
-	lookWait  = 2 * time.Second
+	// fastPathBudget is how many ids the fast path may emit between two checks of
+	// the work queue. maxFastPathQueue is how many ids may wait there at a check.
+	// Their sum is the number up to which ticks fill the queue. Messages beyond
+	// that wait in Postgres, and ticks keep their order.
+	fastPathBudget   = 1_000
+	maxFastPathQueue = 9_000
+
+	checkAge     = time.Second           // a check that is older than this is repeated
+	checkPause   = 20 * time.Millisecond // between two checks
+	checkTimeout = 2 * time.Second
 )
 
-// arrivals knows whether what arrives may be emitted at once: a message that
-// is due, while none waits for a tick, need not wait for one either. Whether
-// the pace allows it only Postgres knows (see InsertFastPath in pkg/db); here
-// it is whether NATS takes what is published, and the senders keep up. take and
-// giveBack are safe for concurrent use.
-type arrivals struct {
-	js        *jetstream.Client
-	announcer *outbox.Publisher // says whether what was stored is published as fast as it comes
+// FastPath decides whether the transaction that stores a message may emit it
+// too. It knows whether NATS is connected, whether the outbox is published as
+// fast as it grows, and whether the senders keep up. Whether the pace allows it
+// only Postgres knows (InsertFastPath in pkg/db). TryReserve and Release are
+// safe for concurrent use.
+type FastPath struct {
+	js     *jetstream.Client
+	outbox *outbox.Publisher
 
-	room   atomic.Int64
-	looked atomic.Int64  // when, in Unix nanoseconds
-	wanted chan struct{} // another look is
+	budget      atomic.Int64  // ids that may be emitted until the next check
+	checkedAt   atomic.Int64  // in Unix nanoseconds
+	checkWanted chan struct{} // wakes Run
 }
 
-// NewFastPath returns arrivals that has no room until Run has looked, and none
-// while the announcer is behind: what was claimed would only wait.
-func NewFastPath(js *jetstream.Client, announcer *outbox.Publisher) *arrivals {
-	return &arrivals{js: js, announcer: announcer, wanted: make(chan struct{}, 1)}
+// NewFastPath returns a fast path that is closed until Run has checked the
+// queue.
+func NewFastPath(js *jetstream.Client, outbox *outbox.Publisher) *FastPath {
+	return &FastPath{js: js, outbox: outbox, checkWanted: make(chan struct{}, 1)}
 }
 
-// Take reserves room for n ids. It never waits: what finds none is left to the
-// ticks.
-func (a *arrivals) take(n int) bool {
-	if a == nil || !a.js.Conn().IsConnected() || a.announcer.Behind() {
+// TryReserve reserves n ids. It never blocks. If it returns false, the messages
+// wait for a tick. A nil FastPath is closed.
+func (f *FastPath) TryReserve(n int) bool {
+	if f == nil || !f.js.Conn().IsConnected() || f.outbox.Backlogged() {
 		return false
 	}
-	left := a.room.Add(-int64(n))
-	if left < arrivalRoom/2 || time.Since(time.Unix(0, a.looked.Load())) > lookEvery {
+	left := f.budget.Add(-int64(n))
+	if left < fastPathBudget/2 || time.Since(time.Unix(0, f.checkedAt.Load())) > checkAge {
 		select {
-		case a.wanted <- struct{}{}:
-		default: // it is wanted already
+		case f.checkWanted <- struct{}{}:
+		default: // Run is awake
 		}
 	}
 	if left < 0 {
-		a.giveBack(n)
+		f.Release(n)
 		return false
 	}
 	return true
 }
 
-// giveBack returns room that was not used.
-func (a *arrivals) giveBack(n int) { a.room.Add(int64(n)) }
+// Release returns n ids that were reserved and not emitted.
+func (f *FastPath) Release(n int) { f.budget.Add(int64(n)) }
 
-// Run looks at the queue whenever that is wanted, until ctx ends.
-func (a *arrivals) Run(ctx context.Context) error {
+// Run checks the work queue whenever TryReserve wants it, until ctx ends.
+func (f *FastPath) Run(ctx context.Context) error {
 	for {
-		a.look(ctx)
-		select {
-		case <-ctx.Done():
+		f.check(ctx)
+		if !service.Sleep(ctx, checkPause) {
 			return nil
-		case <-time.After(lookPause):
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.wanted:
+		case <-f.checkWanted:
 		}
 	}
 }
 
-func (a *arrivals) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookWait)
+func (f *FastPath) check(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	queued, err := deliveries.Queued(ctx, a.js, message.DefaultDestination)
-	filling, unknown := deliveries.DeliveriesFilling(ctx, a.js)
-	a.looked.Store(time.Now().UnixNano())
-	if errors.Join(err, unknown) != nil || queued > calmQueue || filling.Full() {
-		a.room.Store(0)
+	queued, queueErr := deliveries.Queued(ctx, f.js, message.DefaultDestination)
+	filling, streamErr := deliveries.DeliveriesFilling(ctx, f.js)
+	f.checkedAt.Store(time.Now().UnixNano())
+	if errors.Join(queueErr, streamErr) != nil || queued > maxFastPathQueue || filling.Full() {
+		f.budget.Store(0)
 		return
 	}
-	a.room.Store(arrivalRoom)
+	f.budget.Store(fastPathBudget)
 }

@@ -12,17 +12,23 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
-// insert tries a transaction a second time when Postgres could not work: a
-// broken connection of the pool, a deadlock. Should the first one have been
-// committed after all, the second finds its messages there under their ids.
-func (c *committer) insert(messages []message.Message) ([]db.InsertResult, error) {
-	// Not the caller's context: others are in the group.
-	ctx, cancel := context.WithTimeout(context.Background(), commitWait)
+const (
+	insertTimeout = 8 * time.Second        // of a transaction, with its second try
+	retryPause    = 100 * time.Millisecond // before the second try
+)
+
+// insert stores messages in one transaction. If Postgres can't work, for example
+// because a connection broke or because of a deadlock, it tries once more. The
+// first transaction may have been committed. Then the second finds the messages
+// under their ids.
+func (c *Committer) insert(messages []message.Message) ([]db.InsertResult, error) {
+	// The group belongs to several callers, so none of their contexts bounds it.
+	ctx, cancel := context.WithTimeout(context.Background(), insertTimeout)
 	defer cancel()
 	results, err := c.insertOnce(ctx, messages)
 	if err != nil && db.Unavailable(err) {
 		select {
-		case <-time.After(commitRepeat):
+		case <-time.After(retryPause):
 			results, err = c.insertOnce(ctx, messages)
 		case <-ctx.Done():
 		}
@@ -36,12 +42,12 @@ func (c *committer) insert(messages []message.Message) ([]db.InsertResult, error
 	return results, nil
 }
 
-func (c *committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.InsertResult, error) {
+func (c *Committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.InsertResult, error) {
 	began := time.Now()
 	var entries []events.Entry
 	var claimed, pending int
 	at := c.clock.Now()
-	box := func(created []message.Message) []byte {
+	encode := func(created []message.Message) []byte {
 		claimed, pending = countClaimed(created)
 		entries = c.composer.Arrived(created)
 		return events.Encode(entries)
@@ -49,43 +55,43 @@ func (c *committer) insertOnce(ctx context.Context, messages []message.Message) 
 	var results []db.InsertResult
 	var outboxID int64
 	var err error
-	emit := c.arrivals.take(len(messages))
+	fast := c.fastPath.TryReserve(len(messages))
 	failpoint.At(failpoint.IngestReceived)
-	if emit {
-		results, outboxID, err = c.store.InsertFastPath(ctx, at, messages, box)
+	if fast {
+		results, outboxID, err = c.store.InsertFastPath(ctx, at, messages, encode)
 	} else {
-		results, outboxID, err = c.store.Insert(ctx, messages, box)
+		results, outboxID, err = c.store.Insert(ctx, messages, encode)
 	}
 	c.setClock(began, at, results)
-	if emit && err == nil {
-		c.arrivals.giveBack(len(messages) - claimed)
-		c.counts.Claimed.Add(float64(claimed))
+	if fast && err == nil {
+		c.fastPath.Release(len(messages) - claimed)
+		c.metrics.FastPath.Add(float64(claimed))
 	}
 	if err == nil && outboxID != 0 {
 		failpoint.At(failpoint.IngestStored)
 		if pending > 0 {
-			c.wake()
+			c.wakeDispatchers()
 		}
-		c.announcer.Announce(outbox.Row{OutboxID: outboxID, Entries: entries, Began: began})
+		c.outbox.Enqueue(outbox.Row{ID: outboxID, Entries: entries, Began: began})
 	}
 	return results, err
 }
 
-// setClock learns Postgres' time from new messages, unless it was given to them
-// by this clock.
-func (c *committer) setClock(began, given time.Time, results []db.InsertResult) {
+// setClock learns Postgres' time from new messages, unless they got their time
+// from this clock.
+func (c *Committer) setClock(began, given time.Time, results []db.InsertResult) {
 	for _, r := range results {
 		if r.Created {
-			if told := r.Message.UpdatedAt; !told.Equal(given.Truncate(time.Microsecond)) {
-				c.clock.Measure(began, told, time.Now())
+			if stored := r.Message.UpdatedAt; !stored.Equal(given.Truncate(time.Microsecond)) {
+				c.clock.Measure(began, stored, time.Now())
 			}
 			return
 		}
 	}
 }
 
-// countClaimed divides new messages into those that were claimed as they
-// arrived, and those that wait for a tick.
+// countClaimed counts the new messages that the transaction claimed, and those
+// that wait for a tick.
 func countClaimed(created []message.Message) (claimed, pending int) {
 	for _, m := range created {
 		if m.Status == message.Queued {
@@ -95,8 +101,8 @@ func countClaimed(created []message.Message) (claimed, pending int) {
 	return claimed, len(created) - claimed
 }
 
-// wake tells the dispatchers that something may be due.
-func (c *committer) wake() {
+// wakeDispatchers tells the dispatchers that a message may be due.
+func (c *Committer) wakeDispatchers() {
 	if c.js != nil {
 		jetstream.Wake(c.js)
 	}

@@ -1,3 +1,5 @@
+// Package control sends requests about the pace to a dispatcher, and measures
+// the state of the installation.
 package control
 
 import (
@@ -12,63 +14,65 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// controlWait is how long a dispatcher may take: a stop publishes what was
-// claimed before it answers.
-const controlWait = 15 * time.Second
+const (
+	statusTimeout = 10 * time.Second
+	// requestTimeout is how long a dispatcher may take. Before it responds to a
+	// stop, it publishes what it has claimed.
+	requestTimeout = 15 * time.Second
+)
 
-// statusWait bounds the question where everything stands.
-const statusWait = 10 * time.Second
-
-// Client passes requests about the pace on to a dispatcher, and answers
-// questions about it by itself. It is safe for concurrent use.
+// Client sends control requests. It is safe for concurrent use.
 type Client struct {
 	js        *jetstream.Client
 	store     *db.Store
 	instances *rpc.Instances
 }
 
-// New returns a control. instances are shown with the status.
+// New returns a client. Status lists the instances.
 func New(js *jetstream.Client, store *db.Store, instances *rpc.Instances) *Client {
 	return &Client{js: js, store: store, instances: instances}
 }
 
-// Do has a dispatcher carry out a verb and returns its answer, JSON. What a
-// dispatcher refuses is the *message.Problem that it gave; without a dispatcher it is
-// control_unavailable.
-func (c *Client) Do(ctx context.Context, verb string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, controlWait)
+// Request sends a verb to a dispatcher and returns the JSON of its response. The
+// error is a *message.Problem: the dispatcher's, or control_unavailable if none
+// responds.
+func (c *Client) Request(ctx context.Context, verb string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, err := rpc.Ask(ctx, c.js.Conn(), c.js.Control(verb), body)
+	response, err := rpc.Ask(ctx, c.js.Conn(), c.js.Control(verb), body)
 	var problem *message.Problem
 	switch {
 	case errors.As(err, &problem):
 		if problem.Status == http.StatusServiceUnavailable {
-			problem.RetryAfter = message.RetryLater // it has no place in a response over NATS
+			problem.RetryAfter = message.RetryLater // a response over NATS does not carry it
 		}
 		return nil, problem
 	case rpc.Unanswered(err):
-		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable, "no dispatcher is running", message.RetryLater)
+		return nil, unavailable("no dispatcher is running")
 	case err != nil && ctx.Err() != nil:
-		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable,
-			"no dispatcher answered in time; the request may take effect all the same", message.RetryLater)
+		return nil, unavailable("no dispatcher answered in time; the request may take effect all the same")
 	case err != nil:
-		return nil, message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable, "NATS is not available", message.RetryLater)
+		return nil, unavailable("NATS is not available")
 	}
-	return answer, nil
+	return response, nil
 }
 
-// Configure is Do for a change of the pace, which is checked before it is
-// passed on: a mistake is told also when no dispatcher is there.
+func unavailable(detail string) *message.Problem {
+	return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemControlUnavailable, detail, message.RetryLater)
+}
+
+// Configure changes the pace. It validates the request first, so an invalid one
+// gets its errors even if no dispatcher is running.
 func (c *Client) Configure(ctx context.Context, body []byte) ([]byte, error) {
 	if _, err := message.ParseConfiguration(body); err != nil {
 		return nil, err
 	}
-	return c.Do(ctx, "configure", body)
+	return c.Request(ctx, "configure", body)
 }
 
-// Status measures where everything stands. It needs Postgres alone.
+// Status returns the state of the installation. It needs only Postgres.
 func (c *Client) Status(ctx context.Context) (message.Overview, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusWait)
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	overview, err := c.store.Overview(ctx)
 	if err != nil {

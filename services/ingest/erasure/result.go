@@ -2,16 +2,16 @@ package erasure
 
 import "time"
 
-// erasureAnswer is what became of it.
-type erasureAnswer struct {
+// Result is the result of an erasure.
+type Result struct {
 	DryRun      bool       `json:"dryRun"`
 	Erased      int64      `json:"erased"`      // messages
-	Cancelled   int64      `json:"cancelled"`   // of them, not yet final
-	Attempts    int64      `json:"attempts"`    // of them
-	Cached      int64      `json:"cached"`      // states in Redis
-	Unpublished int64      `json:"unpublished"` // events that waited for NATS
-	Intake      int64      `json:"intake"`      // entries of the intake stream
-	Rejected    int64      `json:"rejected"`    // entries of the stream of rejections
-	EventsUntil *time.Time `json:"eventsUntil"` // when the last event that names the recipient is gone
+	Cancelled   int64      `json:"cancelled"`   // messages that were not final
+	Attempts    int64      `json:"attempts"`    // of the erased messages
+	Cached      int64      `json:"cached"`      // messages in Redis
+	Unpublished int64      `json:"unpublished"` // events in the outbox
+	Intake      int64      `json:"intake"`      // messages of the intake stream
+	Rejected    int64      `json:"rejected"`    // messages of the stream of rejections
+	EventsUntil *time.Time `json:"eventsUntil"` // when EVENTS has deleted the last event that names the recipient
 	More        bool       `json:"more,omitempty"`
 }

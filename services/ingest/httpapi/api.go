@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -16,7 +15,6 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/services/ingest/accept"
@@ -29,7 +27,7 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
-// Limits of HTTP.
+// Limits of a request.
 const (
 	maxBody       = 16 << 20
 	maxHeaders    = 16 << 10
@@ -39,15 +37,25 @@ const (
 	maxBatchItems = 1000
 )
 
-// The keys under which the middleware keeps things with a request.
+// Limits of all requests together.
+const (
+	maxStreams       = 256      // NDJSON requests
+	maxBodyBytes     = 64 << 20 // of bodies that are not yet stored
+	maxResponseBytes = 64 << 20 // of responses that clients have not yet read
+	// uncounted is how many bytes of each body and response the limits ignore. A
+	// usual message is smaller.
+	uncounted = 16 << 10
+)
+
+// Keys of fiber's Locals.
 const (
 	localRequestID = "requestId"
 	localCaller    = "caller"
-	localBodyRead  = "bodyRead" // the body was read to its end
-	localBodyRoom  = "bodyRoom" // how much room its body has
+	localBodyRead  = "bodyRead"  // the body was read to its end
+	localBodyBytes = "bodyBytes" // how much of maxBodyBytes the request has acquired
 )
 
-// Config are what the API works with.
+// Config is what an API works with.
 type Config struct {
 	Acceptor *accept.Acceptor
 	Messages *messages.Service
@@ -56,12 +64,12 @@ type Config struct {
 	Rules    message.Rules
 	Keys     apikey.Keys
 	Health   *service.Health
-	Metrics  *service.Metrics
-	Counts   *metrics.Metrics
+	Registry *service.Metrics
+	Metrics  *metrics.Metrics
 	Log      *zap.Logger
 }
 
-// API is the HTTP side of the service.
+// API is the HTTP API.
 type API struct {
 	acceptor   *accept.Acceptor
 	messages   *messages.Service
@@ -71,68 +79,42 @@ type API struct {
 	recipients request.Recipients
 	keys       apikey.Keys
 	health     *service.Health
-	metrics    *service.Metrics
-	counts     *metrics.Metrics
+	registry   *service.Metrics
+	metrics    *metrics.Metrics
 	log        *zap.Logger
-	failing    *throttle
+	logLimit   logLimit
+	now        func() time.Time
 
-	bodies, answers, streams *semaphore.Weighted // what may be held
+	bodies, responses, streams *semaphore.Weighted
 
-	ready atomic.Bool // false until the schema is there
+	ready atomic.Bool // the schema is there
 	conns *listener.Connections
 	app   *fiber.App
 	v1    fiber.Router
 }
 
-// New returns an API that answers 503 to all that needs the database until
-// SetReady is called.
-func New(p Config) *API {
+// New returns an API. Until SetReady is called, it responds with 503 to
+// everything that needs the database.
+func New(cfg Config) *API {
 	a := &API{
-		acceptor: p.Acceptor, messages: p.Messages, eraser: p.Eraser, control: p.Control,
-		rules: p.Rules, recipients: request.NewRecipients(p.Rules), keys: p.Keys,
-		health: p.Health, metrics: p.Metrics, counts: p.Counts, log: p.Log, failing: new(throttle),
-		bodies: semaphore.NewWeighted(bodyRoom), answers: semaphore.NewWeighted(answerRoom), streams: semaphore.NewWeighted(maxStreams),
-		conns: listener.New(listener.ConnectionLimit()),
+		acceptor: cfg.Acceptor, messages: cfg.Messages, eraser: cfg.Eraser, control: cfg.Control,
+		rules: cfg.Rules, recipients: request.NewRecipients(cfg.Rules), keys: cfg.Keys,
+		health: cfg.Health, registry: cfg.Registry, metrics: cfg.Metrics, log: cfg.Log, now: time.Now,
+		bodies:    semaphore.NewWeighted(maxBodyBytes),
+		responses: semaphore.NewWeighted(maxResponseBytes),
+		streams:   semaphore.NewWeighted(maxStreams),
+		conns:     listener.New(listener.ConnectionLimit()),
 	}
-	p.Counts.WatchConnections(a.conns.Count)
+	cfg.Metrics.WatchConnections(a.conns.Count)
 	a.app = a.newApp()
-	a.routes()
+	a.v1 = a.app.Group("/api/v1")
+	a.addRoutes()
 	return a
 }
 
-// SetReady says that the schema is there.
-func (a *API) SetReady() { a.ready.Store(true) }
-
-// Router returns the Router below /api/v1, for routes that are added before
-// Serve.
-func (a *API) Router() fiber.Router { return a.v1 }
-
-// RouteNames returns every route as "METHOD /path", without the HEAD that comes
-// with each GET.
-func (a *API) RouteNames() []string {
-	var names []string
-	for _, r := range a.app.GetRoutes(true) {
-		if r.Method != http.MethodHead {
-			names = append(names, r.Method+" "+r.Path)
-		}
-	}
-	return names
-}
-
-// Serve answers requests until drain is called.
-func (a *API) Serve(listener net.Listener) error {
-	return a.app.Listener(a.conns.Listen(listener))
-}
-
-// Drain finishes the requests that have begun. Idle connections are closed.
-func (a *API) Drain(ctx context.Context) error {
-	a.conns.Drain()
-	return a.app.ShutdownWithContext(ctx)
-}
-
-// newApp makes the fiber application. It reads bodies as streams, so that a key
-// is asked for before anything is read, and nothing that it hands out aliases
-// its buffers: strings are copied (Immutable), bodies read into their own.
+// newApp returns the fiber application. It reads bodies as streams, so it can
+// check the key before it reads a body. Nothing that it returns aliases its
+// buffers: strings are copied (Immutable), and bodies have their own buffers.
 func (a *API) newApp() *fiber.App {
 	app := fiber.New(fiber.Config{
 		AppName:                      "dispatch-ingest",
@@ -146,9 +128,9 @@ func (a *API) newApp() *fiber.App {
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,
-		ErrorHandler:                 a.refuseUnread,
+		ErrorHandler:                 a.handleReadError,
 	})
-	app.Use(a.around)
+	app.Use(a.middleware)
 
 	server := app.Server()
 	server.CloseOnShutdown = true
@@ -156,41 +138,70 @@ func (a *API) newApp() *fiber.App {
 	server.Handler = func(ctx *fasthttp.RequestCtx) {
 		defer a.conns.Begin(ctx.Conn())()
 		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
-			ctx.Request.Header.SetMethod(fiber.MethodTrace) // like one that no route has
+			ctx.Request.Header.SetMethod(fiber.MethodTrace) // a method that no route has
 		}
 		inner(ctx)
 	}
 	return app
 }
 
-// around is what happens to every request: it gets an id, its caller is
-// asked for a key, its error becomes a problem, a panic an error.
-func (a *API) around(c *fiber.Ctx) error {
+// SetReady says that the schema is there.
+func (a *API) SetReady() { a.ready.Store(true) }
+
+// Router returns the router below /api/v1. Routes may be added before Serve.
+func (a *API) Router() fiber.Router { return a.v1 }
+
+// RouteNames returns every route as "METHOD /path", without HEAD, which comes
+// with each GET.
+func (a *API) RouteNames() []string {
+	var names []string
+	for _, r := range a.app.GetRoutes(true) {
+		if r.Method != http.MethodHead {
+			names = append(names, r.Method+" "+r.Path)
+		}
+	}
+	return names
+}
+
+// Serve serves requests until Drain is called.
+func (a *API) Serve(l net.Listener) error {
+	return a.app.Listener(a.conns.Listen(l))
+}
+
+// Drain finishes the requests that have begun, and closes idle connections.
+func (a *API) Drain(ctx context.Context) error {
+	a.conns.Drain()
+	return a.app.ShutdownWithContext(ctx)
+}
+
+// middleware handles every request. It gives the request an id, checks its key,
+// turns an error or a panic into a problem, and counts it.
+func (a *API) middleware(c *fiber.Ctx) error {
 	began := time.Now()
-	a.counts.InFlight.Inc()
-	defer a.counts.InFlight.Dec()
+	a.metrics.InFlight.Inc()
+	defer a.metrics.InFlight.Dec()
 	requestID(c)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	c.Set(fiber.HeaderCacheControl, "no-store") // messages are nobody else's business
-	if err := a.guarded(c); err != nil {
-		_ = a.refuse(c, err) // it returns none
+	c.Set(fiber.HeaderCacheControl, "no-store") // a cache must not hold messages
+	if err := a.handle(c); err != nil {
+		_ = a.respondProblem(c, err) // always nil
 	}
 	a.discardBody(c)
-	if taken, ok := c.Locals(localBodyRoom).(int64); ok {
-		a.bodies.Release(taken)
+	if acquired, ok := c.Locals(localBodyBytes).(int64); ok {
+		a.bodies.Release(acquired)
 	}
-	a.counts.Request(routeOf(c), c.Method(), c.Response().StatusCode(), time.Since(began))
+	a.metrics.Request(routeOf(c), c.Method(), c.Response().StatusCode(), time.Since(began))
 	return nil
 }
 
-func (a *API) guarded(c *fiber.Ctx) (err error) {
+func (a *API) handle(c *fiber.Ctx) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.panicked(requestID(c), p)
+			a.logPanic(requestID(c), p)
 			err = message.NewProblem(http.StatusInternalServerError, message.ProblemInternal, "an unexpected error; its cause is in the service's log")
 		}
 	}()
-	if err := a.admit(c); err != nil {
+	if err := a.authenticate(c); err != nil {
 		return err
 	}
 	if strings.HasPrefix(c.Path(), "/api/") && !a.ready.Load() {
@@ -199,38 +210,16 @@ func (a *API) guarded(c *fiber.Ctx) (err error) {
 	return c.Next()
 }
 
-func (a *API) panicked(requestID string, p any) {
+func (a *API) logPanic(requestID string, p any) {
 	a.log.Error("panic", zap.String("requestId", requestID), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 }
 
-// refuseUnread is where fasthttp's own errors end: of requests that it could
-// not read.
-func (a *API) refuseUnread(c *fiber.Ctx, err error) error {
+// handleReadError handles a request that fasthttp can't read.
+func (a *API) handleReadError(c *fiber.Ctx, err error) error {
 	conn := c.Context().Conn()
 	listener.Linger(conn)
-	if broken := listener.BrokenFraming(conn); broken != nil {
-		err = message.NewProblem(http.StatusBadRequest, message.ProblemMalformed, broken.Error())
+	if framing := listener.FramingError(conn); framing != nil {
+		err = message.NewProblem(http.StatusBadRequest, message.ProblemMalformed, framing.Error())
 	}
-	return a.refuse(c, err)
-}
-
-// refuse answers with a problem.
-func (a *API) refuse(c *fiber.Ctx, err error) error {
-	var routing *fiber.Error
-	var p *message.Problem
-	if errors.As(err, &routing) {
-		p = problemOfFiber(routing)
-		if p.Status == http.StatusMethodNotAllowed {
-			p.Detail = "this path takes " + c.GetRespHeader(fiber.HeaderAllow)
-		}
-	} else {
-		p = db.ProblemOf(err)
-		a.report(c, p, err)
-	}
-	p.RequestID = requestID(c)
-	if p.RetryAfter > 0 {
-		c.Set(fiber.HeaderRetryAfter, p.RetryAfterSeconds())
-	}
-	c.Set(fiber.HeaderContentType, message.MediaTypeProblem)
-	return c.Status(p.Status).Send(p.JSON())
+	return a.respondProblem(c, err)
 }

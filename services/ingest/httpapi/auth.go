@@ -12,29 +12,29 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// openPaths need no key: probes have none, and how the API is used is no
-// secret.
-var openPaths = []string{"/health", "/health/ready", "/openapi.yaml", "/docs"}
+// publicPaths need no key: probes have none, and the documentation is no secret.
+var publicPaths = []string{"/health", "/health/ready", "/openapi.yaml", "/docs"}
 
-// localHosts are the names by which a service without keys may be called. A
-// web page that has its own name resolved to this machine sends another.
+// localHosts are the hosts under which a service without keys may be called. A
+// web page can make its own host name resolve to this machine; then its requests
+// have another host (DNS rebinding).
 var localHosts = []string{"localhost", "127.0.0.1", "::1"}
 
-// admit lets a request in: with a key that is known, or, without keys, by one
-// of this machine's local names.
-func (a *API) admit(c *fiber.Ctx) error {
+// authenticate accepts a request with a known key. If no keys are configured, it
+// accepts requests to a local host.
+func (a *API) authenticate(c *fiber.Ctx) error {
 	if len(a.keys) == 0 {
 		return checkHost(c)
 	}
-	if slices.Contains(openPaths, c.Path()) || strings.HasPrefix(c.Path(), "/docs/") {
+	if slices.Contains(publicPaths, c.Path()) || strings.HasPrefix(c.Path(), "/docs/") {
 		return nil
 	}
-	presented := presentedKey(c)
-	if presented == "" {
+	key := keyOf(c)
+	if key == "" {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="dispatch"`)
 		return message.NewProblem(http.StatusUnauthorized, message.ProblemUnauthorized, "send a key as Authorization: Bearer KEY, or as X-API-Key")
 	}
-	name, known := a.keys.Owner(presented)
+	name, known := a.keys.Owner(key)
 	if !known {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="dispatch", error="invalid_token"`)
 		return message.NewProblem(http.StatusUnauthorized, message.ProblemUnauthorized, "the key is not known")
@@ -43,7 +43,8 @@ func (a *API) admit(c *fiber.Ctx) error {
 	return nil
 }
 
-func presentedKey(c *fiber.Ctx) string {
+// keyOf returns the key that a request has sent; empty if there is none.
+func keyOf(c *fiber.Ctx) string {
 	scheme, key, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
 	if strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(key)
@@ -51,15 +52,15 @@ func presentedKey(c *fiber.Ctx) string {
 	return c.Get("X-API-Key")
 }
 
-// caller names whose idempotency keys a request is about. Without keys there
-// is one caller, without a name.
+// caller returns the name of the key. It is the namespace of idempotency keys.
+// Without keys it is empty.
 func caller(c *fiber.Ctx) string {
 	name, _ := c.Locals(localCaller).(string)
 	return name
 }
 
 func checkHost(c *fiber.Ctx) error {
-	host := string(c.Request().Header.Host()) // not c.Hostname(), which believes X-Forwarded-Host
+	host := string(c.Request().Header.Host()) // c.Hostname() would trust X-Forwarded-Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
@@ -71,14 +72,15 @@ func checkHost(c *fiber.Ctx) error {
 	return nil
 }
 
-// demandType refuses a body that is of none of some types.
+// checkContentType returns an error unless a body has one of the types and a
+// supported encoding.
 //
-// An empty body may come without a type where none is needed. Without keys
-// that holds only for requests that no web page can have sent: browsers tell
-// the origin of whatever a page posts, and ask before they post JSON for it.
-func (a *API) demandType(c *fiber.Ctx, bodyNeeded bool, types ...string) error {
+// An empty body needs no type unless a body is required. If no keys are
+// configured, that holds only for requests that no web page can have sent: for
+// these, browsers send the origin, and ask first before they send JSON.
+func (a *API) checkContentType(c *fiber.Ctx, bodyRequired bool, types ...string) error {
 	given := c.Get(fiber.HeaderContentType)
-	if c.Request().Header.ContentLength() == 0 && !bodyNeeded {
+	if c.Request().Header.ContentLength() == 0 && !bodyRequired {
 		if len(a.keys) > 0 || (given == "" && c.Get(fiber.HeaderOrigin) == "" && c.Get("Sec-Fetch-Site") == "") {
 			return nil
 		}
@@ -86,15 +88,11 @@ func (a *API) demandType(c *fiber.Ctx, bodyNeeded bool, types ...string) error {
 	if !slices.Contains(types, contentType(c)) {
 		types = slices.Compact(slices.Sorted(slices.Values(types)))
 		c.Set("Accept-Post", strings.Join(types, ", "))
-		return message.NewProblem(http.StatusUnsupportedMediaType, message.ProblemUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or ")+isType(given))
+		is := "; there is none"
+		if given != "" {
+			is = fmt.Sprintf(", is %.80q", given)
+		}
+		return message.NewProblem(http.StatusUnsupportedMediaType, message.ProblemUnsupportedMedia, "Content-Type must be "+strings.Join(types, " or ")+is)
 	}
-	return demandCoding(c)
-}
-
-// isType ends the sentence about a content type that is not taken.
-func isType(given string) string {
-	if given == "" {
-		return "; there is none"
-	}
-	return fmt.Sprintf(", is %.80q", given)
+	return checkContentEncoding(c)
 }

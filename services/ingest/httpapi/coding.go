@@ -14,19 +14,16 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// typesNDJSON are the names under which lines of JSON are sent: none of them
-// is registered.
+// typesNDJSON are the media types in use for lines of JSON. None is registered.
 var typesNDJSON = []string{typeNDJSON, "application/ndjson", "application/jsonl"}
 
-// codings are the names of what a body may be packed in.
-const codings = "gzip, identity"
+const (
+	supportedEncodings = "gzip, identity"
+	gzipBytes          = 48 << 10 // memory that decompression needs
+)
 
-// gzipRoom is what unpacking a body holds while it lasts.
-const gzipRoom = 48 << 10
-
-// contentType is the media type of a body, empty for one that is no type or
-// whose text is not UTF-8. Other parameters mean nothing here, whatever they
-// are.
+// contentType returns the media type of a body. It is empty if the header is
+// invalid or its charset is not UTF-8. Other parameters are ignored.
 func contentType(c *fiber.Ctx) string {
 	media, params, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
 	if err != nil {
@@ -42,9 +39,9 @@ func contentType(c *fiber.Ctx) string {
 // isNDJSON reports whether a body is lines of JSON.
 func isNDJSON(c *fiber.Ctx) bool { return slices.Contains(typesNDJSON, contentType(c)) }
 
-// packed reports whether a body is packed with gzip. known is false if it is
-// packed otherwise, or more than once.
-func packed(c *fiber.Ctx) (packed, known bool) {
+// contentEncoding reports whether a body is compressed with gzip. supported is
+// false for another encoding, or more than one.
+func contentEncoding(c *fiber.Ctx) (gzipped, supported bool) {
 	var names []string
 	for _, value := range c.Request().Header.PeekAll(fiber.HeaderContentEncoding) {
 		for name := range strings.SplitSeq(string(value), ",") {
@@ -62,60 +59,56 @@ func packed(c *fiber.Ctx) (packed, known bool) {
 	return false, false
 }
 
-// demandCoding refuses a body that can't be unpacked.
-func demandCoding(c *fiber.Ctx) error {
-	if _, known := packed(c); known {
+func checkContentEncoding(c *fiber.Ctx) error {
+	if _, supported := contentEncoding(c); supported {
 		return nil
 	}
-	c.Set(fiber.HeaderAcceptEncoding, codings)
+	c.Set(fiber.HeaderAcceptEncoding, supportedEncodings)
 	return message.NewProblem(http.StatusUnsupportedMediaType, message.ProblemUnsupportedMedia,
 		fmt.Sprintf("Content-Encoding must be gzip or left out, is %.40q", c.Get(fiber.HeaderContentEncoding)))
 }
 
-// errNotGzip is a body that is not what its Content-Encoding says.
-var errNotGzip = &message.MalformedError{Reason: "is not gzip, as Content-Encoding says, or it ended early"}
-
-// unpacker unpacks a body. Its errors are those of the connection, or
+// gzipReader decompresses a body. Its errors are those of the connection, or
 // errNotGzip.
-type unpacker struct {
-	from   io.Reader
-	broken error // of from
-	gzip   *gzip.Reader
+type gzipReader struct {
+	from    io.Reader
+	fromErr error // of from
+	gzip    *gzip.Reader
 }
 
 // Read implements io.Reader.
-func (u *unpacker) Read(p []byte) (int, error) {
-	if u.gzip == nil {
+func (r *gzipReader) Read(p []byte) (int, error) {
+	if r.gzip == nil {
 		var err error
-		if u.gzip, err = gzip.NewReader(unpackerSource{u}); err != nil {
-			u.gzip = nil
-			return 0, u.judge(err)
+		if r.gzip, err = gzip.NewReader(gzipSource{r}); err != nil {
+			r.gzip = nil
+			return 0, r.errorOf(err)
 		}
 	}
-	n, err := u.gzip.Read(p)
-	return n, u.judge(err)
+	n, err := r.gzip.Read(p)
+	return n, r.errorOf(err)
 }
 
-// judge tells what a connection does from what is wrong with its bytes.
-func (u *unpacker) judge(err error) error {
+// errorOf tells an error of the connection from invalid gzip.
+func (r *gzipReader) errorOf(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case u.broken != nil:
-		return u.broken
-	case err == io.EOF: //nolint:errorlint // as io.Reader has it
+	case r.fromErr != nil:
+		return r.fromErr
+	case err == io.EOF: //nolint:errorlint // io.Reader requires io.EOF itself
 		return io.EOF
 	}
 	return errNotGzip
 }
 
-// unpackerSource remembers why the packed bytes ended.
-type unpackerSource struct{ *unpacker }
+// gzipSource is what a gzipReader reads from. It remembers the error.
+type gzipSource struct{ *gzipReader }
 
-func (s unpackerSource) Read(p []byte) (int, error) {
+func (s gzipSource) Read(p []byte) (int, error) {
 	n, err := s.from.Read(p)
 	if err != nil && err != io.EOF {
-		s.broken = err
+		s.fromErr = err
 	}
 	return n, err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// The description of the API, and the page that shows it: RapiDoc 9.3.8,
-// whole and unchanged, so that it works where there is no internet.
+// The description of the API and the page that shows it. RapiDoc 9.3.8 is
+// included unchanged, so the page works without internet.
 var (
 	//go:embed openapi.yaml
 	openAPI []byte
@@ -25,14 +25,15 @@ var (
 	docsLicense []byte
 )
 
-// docsPolicy lets the page run its two scripts and talk to this service alone.
-// Styles are inline because the reader writes them so.
+// docsPolicy allows the page only its two scripts and this service. RapiDoc needs
+// inline styles.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const typeScript = "text/javascript; charset=utf-8"
 
-// docsCaching is long enough for a visit and short enough for an upgrade.
+// docsCaching is long enough for one visit, and short enough that an upgrade is
+// seen.
 const docsCaching = "public, max-age=300"
 
 func serveOpenAPI(c *fiber.Ctx) error {
@@ -57,8 +58,7 @@ func serveDocsFile(c *fiber.Ctx) error {
 	return fiber.ErrNotFound
 }
 
-// serveScript sends the script as it is kept, compressed, to all who
-// understand that.
+// serveScript sends the compressed script to clients that accept gzip.
 func serveScript(c *fiber.Ctx) error {
 	c.Vary(fiber.HeaderAcceptEncoding)
 	if strings.Contains(c.Get(fiber.HeaderAcceptEncoding), "gzip") {

@@ -21,7 +21,7 @@ func TestAPanicIsLoggedAndTellsNothing(t *testing.T) {
 	t.Parallel()
 	core, logged := observer.New(zapcore.DebugLevel)
 	registry := service.NewMetrics()
-	a := New(Config{Health: service.NewHealth(), Metrics: registry, Counts: metrics.New(registry), Log: zap.New(core)})
+	a := New(Config{Health: service.NewHealth(), Registry: registry, Metrics: metrics.New(registry), Log: zap.New(core)})
 	a.SetReady()
 	request := httptest.NewRequest(http.MethodGet, "/api/v1/messages/"+message.NewID(time.Now()).String(), http.NoBody)
 	request.Host = "localhost"

@@ -11,29 +11,20 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
-// pathID reads the id in the path of a request that takes no parameters.
+// pathID returns the id in the path of a request that takes no parameters.
 func pathID(c *fiber.Ctx) (message.ID, error) {
-	id, err := request.ReadID(c.Params("id"))
+	id, err := request.ParseID(c.Params("id"))
 	if err != nil {
 		return id, err
 	}
 	return id, NoParameters(c)
 }
 
-// NoParameters refuses parameters where there are none: one that is ignored
-// would be taken for one that works.
-func NoParameters(c *fiber.Ctx) error {
-	var errs []message.FieldError
-	for name := range c.Context().QueryArgs().All() {
-		errs = append(errs, message.FieldError{Field: string(name), Code: message.CodeUnknownParameter, Message: "is not a parameter of this request"})
-	}
-	if len(errs) > 0 {
-		return request.BadParameters(errs)
-	}
-	return nil
-}
+// NoParameters returns an error if a request has parameters. It is for requests
+// that take none: a client must not believe that an ignored parameter works.
+func NoParameters(c *fiber.Ctx) error { return request.NoParameters(queryOf(c)) }
 
-func parametersOf(c *fiber.Ctx) request.Query {
+func queryOf(c *fiber.Ctx) request.Query {
 	q := request.Query{}
 	for name, value := range c.Context().QueryArgs().All() {
 		q[string(name)] = append(q[string(name)], string(value))
@@ -41,50 +32,59 @@ func parametersOf(c *fiber.Ctx) request.Query {
 	return q
 }
 
-func keyOf(c *fiber.Ctx) accept.KeyHeader {
-	return accept.KeyHeader{Header: headerIdempotencyKey, Values: copied(c.Request().Header.PeekAll(headerIdempotencyKey))}
+func keyHeader(c *fiber.Ctx) accept.KeyHeader {
+	return accept.KeyHeader{Name: headerIdempotencyKey, Values: texts(c.Request().Header.PeekAll(headerIdempotencyKey))}
 }
 
-// traceOf reads the trace context that came with a request.
+// noKeyHeader returns an error if a batch has an idempotency key: each of its
+// messages has its own.
+func noKeyHeader(c *fiber.Ctx) error {
+	if len(keyHeader(c).Values) > 0 {
+		return request.InvalidField(headerIdempotencyKey, message.CodeNotSupported, "is not taken for a batch; give each message its own idempotencyKey")
+	}
+	return nil
+}
+
+// traceOf returns the trace context of a request.
 func traceOf(c *fiber.Ctx) message.Trace {
 	header := &c.Request().Header
 	parents := header.PeekAll(events.HeaderTraceparent)
 	if len(parents) == 0 {
 		return message.Trace{}
 	}
-	return message.ParseTrace(copied(parents), copied(header.PeekAll(events.HeaderTracestate)))
+	return message.ParseTrace(texts(parents), texts(header.PeekAll(events.HeaderTracestate)))
 }
 
-func copied(values [][]byte) []string {
-	texts := make([]string, len(values))
+func texts(values [][]byte) []string {
+	all := make([]string, len(values))
 	for i, value := range values {
-		texts[i] = string(value)
+		all[i] = string(value)
 	}
-	return texts
+	return all
 }
 
-// jsonBody reads the JSON body of a request that takes no parameters; where
-// none is needed it may be empty. types are what the route takes, if that is
-// more than JSON.
-func (a *API) jsonBody(c *fiber.Ctx, needed bool, types ...string) ([]byte, error) {
+// jsonBody returns the JSON body of a request that takes no parameters. It may
+// be empty unless it is required. types are other types than JSON that the route
+// takes.
+func (a *API) jsonBody(c *fiber.Ctx, required bool, types ...string) ([]byte, error) {
 	if err := NoParameters(c); err != nil {
 		return nil, err
 	}
-	if err := a.demandType(c, needed, append(types[:len(types):len(types)], typeJSON)...); err != nil {
+	if err := a.checkContentType(c, required, append(types[:len(types):len(types)], typeJSON)...); err != nil {
 		return nil, err
 	}
 	body, err := a.readBody(c)
 	if err != nil {
 		return nil, err
 	}
-	if needed && len(bytes.TrimSpace(body)) == 0 {
+	if required && len(bytes.TrimSpace(body)) == 0 {
 		return nil, &message.MalformedError{Reason: "is empty"}
 	}
 	return body, nil
 }
 
-// NoBody refuses a body where none means anything. An empty object is what
-// many clients send instead of nothing.
+// NoBody returns an error if a request has a body other than {}, which many
+// clients send instead of nothing. It is for requests that take none.
 func (a *API) NoBody(c *fiber.Ctx) error {
 	body, err := a.jsonBody(c, false)
 	if err != nil {
@@ -92,16 +92,7 @@ func (a *API) NoBody(c *fiber.Ctx) error {
 	}
 	body = bytes.TrimSpace(body)
 	if len(body) > 0 && !bytes.Equal(body, []byte("{}")) {
-		return &message.MalformedError{Subject: "this request", Reason: "takes no body"}
-	}
-	return nil
-}
-
-// noKey refuses an idempotency key for a whole batch: each message has its
-// own.
-func noKey(c *fiber.Ctx) error {
-	if len(keyOf(c).Values) > 0 {
-		return request.InvalidField(headerIdempotencyKey, message.CodeNotSupported, "is not taken for a batch; give each message its own idempotencyKey")
+		return errBodyNotAllowed
 	}
 	return nil
 }

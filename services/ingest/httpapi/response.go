@@ -17,16 +17,18 @@ const (
 	typeNDJSON = "application/x-ndjson"
 )
 
-var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:/+=@-]{1,128}$`)
+// safeRequestID is what an id may look like that a client sends: it must be
+// harmless in a log.
+var safeRequestID = regexp.MustCompile(`^[A-Za-z0-9._:/+=@-]{1,128}$`)
 
-// requestID returns the request's id, and answers it: the one that came with
-// it, if that can do no harm in a log, or a new one.
+// requestID returns the id of a request: the client's, or a new one. The response
+// carries it too.
 func requestID(c *fiber.Ctx) string {
 	if id, ok := c.Locals(localRequestID).(string); ok {
 		return id
 	}
 	id := c.Get(fiber.HeaderXRequestID)
-	if !requestIDPattern.MatchString(id) {
+	if !safeRequestID.MatchString(id) {
 		id = message.NewID(time.Now()).String()
 	}
 	c.Locals(localRequestID, id)
@@ -34,8 +36,8 @@ func requestID(c *fiber.Ctx) string {
 	return id
 }
 
-// routeOf returns the pattern that a request matched, for labels: paths that
-// match none are one.
+// routeOf returns the pattern of the route, as a label of metrics. All paths
+// without a route share one label.
 func routeOf(c *fiber.Ctx) string {
 	if path := c.Route().Path; path != "/" {
 		return path
@@ -43,51 +45,60 @@ func routeOf(c *fiber.Ctx) string {
 	return "none"
 }
 
-func probe(c *fiber.Ctx, ask func() (int, []byte)) error {
-	code, body := ask()
-	return answerRaw(c, code, body)
+// Respond responds with 200 and JSON.
+func Respond(c *fiber.Ctx, body any) error {
+	return respondJSON(c, http.StatusOK, message.EncodeJSON(body))
 }
 
-// Answer answers 200 with JSON.
-func Answer(c *fiber.Ctx, body any) error {
-	return answerRaw(c, http.StatusOK, message.EncodeJSON(body))
-}
-
-// answerHeld is answer for what may be large: a client that does not read it
-// holds it for as long as a write may take.
-func (a *API) answerHeld(c *fiber.Ctx, body any) error {
-	text := message.EncodeJSON(body)
-	if len(text) <= smallEnough {
-		return answerRaw(c, http.StatusOK, text)
-	}
-	if !a.answers.TryAcquire(int64(len(text))) {
-		return errBusy
-	}
-	a.hold(c, text, len(text))
-	return nil
-}
-
-// answerPage is answerHeld for a page, which has its room before it is
-// written: that takes as much time and memory as all that is done for it.
-func (a *API) answerPage(c *fiber.Ctx, found messages.Page) error {
-	size := found.Size()
-	if size <= smallEnough {
-		return a.answerHeld(c, found)
-	}
-	if !a.answers.TryAcquire(int64(size)) {
-		return errBusy
-	}
-	a.hold(c, found.AppendJSON(make([]byte, 0, size)), size)
-	return nil
-}
-
-// hold answers with what has so much room, which it gives back.
-func (a *API) hold(c *fiber.Ctx, text []byte, taken int) {
-	c.Set(fiber.HeaderContentType, typeJSON)
-	c.Context().SetBodyStream(heldAnswer{bytes.NewReader(text), func() { a.answers.Release(int64(taken)) }}, len(text))
-}
-
-func answerRaw(c *fiber.Ctx, status int, body []byte) error {
+func respondJSON(c *fiber.Ctx, status int, body []byte) error {
 	c.Set(fiber.HeaderContentType, typeJSON)
 	return c.Status(status).Send(body)
+}
+
+// respondLarge is Respond for a body that may be large. It counts the body until
+// the client has read it.
+func (a *API) respondLarge(c *fiber.Ctx, body any) error {
+	text := message.EncodeJSON(body)
+	if len(text) <= uncounted {
+		return respondJSON(c, http.StatusOK, text)
+	}
+	if !a.responses.TryAcquire(int64(len(text))) {
+		return errBusy
+	}
+	a.sendCounted(c, text, len(text))
+	return nil
+}
+
+// respondPage is respondLarge for a page. It counts the page before encoding it,
+// because that needs the time and the memory.
+func (a *API) respondPage(c *fiber.Ctx, page messages.Page) error {
+	size := page.Size()
+	if size <= uncounted {
+		return a.respondLarge(c, page)
+	}
+	if !a.responses.TryAcquire(int64(size)) {
+		return errBusy
+	}
+	a.sendCounted(c, page.AppendJSON(make([]byte, 0, size)), size)
+	return nil
+}
+
+// sendCounted sends a body for which so many bytes were acquired.
+func (a *API) sendCounted(c *fiber.Ctx, text []byte, acquired int) {
+	c.Set(fiber.HeaderContentType, typeJSON)
+	release := func() { a.responses.Release(int64(acquired)) }
+	c.Context().SetBodyStream(countedBody{bytes.NewReader(text), release}, len(text))
+}
+
+// countedBody releases its bytes once it is sent.
+type countedBody struct {
+	*bytes.Reader
+	release func()
+}
+
+// Close implements io.Closer. fasthttp calls it exactly once, also if the
+// connection breaks.
+func (b countedBody) Close() error {
+	b.release()
+	return nil
 }

@@ -5,29 +5,26 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 )
 
-func (a *API) routes() {
-	app := a.app
-	v1 := app.Group("/api/v1")
-	a.v1 = v1
-	v1.Post("/messages", a.createMessage)
-	v1.Get("/messages", a.listMessages)
-	v1.Delete("/messages", a.eraseMessages)
-	v1.Post("/messages/batch", a.createBatch)
-	v1.Post("/messages/retry", a.retryMany)
-	v1.Get("/messages/:id", a.getMessage)
-	v1.Get("/messages/:id/attempts", a.listAttempts)
-	v1.Post("/messages/:id/cancel", a.cancelMessage)
-	v1.Post("/messages/:id/retry", a.retryMessage)
+func (a *API) addRoutes() {
+	a.v1.Post("/messages", a.createMessage)
+	a.v1.Get("/messages", a.listMessages)
+	a.v1.Delete("/messages", a.eraseMessages)
+	a.v1.Post("/messages/batch", a.createBatch)
+	a.v1.Post("/messages/retry", a.redriveMany)
+	a.v1.Get("/messages/:id", a.getMessage)
+	a.v1.Get("/messages/:id/attempts", a.listAttempts)
+	a.v1.Post("/messages/:id/cancel", a.cancelMessage)
+	a.v1.Post("/messages/:id/retry", a.redriveMessage)
 
-	v1.Post("/messaging/start", a.controlVerb("start"))
-	v1.Post("/messaging/stop", a.controlVerb("stop"))
-	v1.Get("/messaging/status", a.status)
-	v1.Patch("/messaging", a.configure)
+	a.v1.Post("/messaging/start", a.controlHandler("start"))
+	a.v1.Post("/messaging/stop", a.controlHandler("stop"))
+	a.v1.Get("/messaging/status", a.status)
+	a.v1.Patch("/messaging", a.configure)
 
-	app.Get("/health", func(c *fiber.Ctx) error { return probe(c, a.health.Live) })
-	app.Get("/health/ready", func(c *fiber.Ctx) error { return probe(c, a.health.Ready) })
-	app.Get("/openapi.yaml", serveOpenAPI)
-	app.Get("/docs", serveDocs)
-	app.Get("/docs/:file", serveDocsFile)
-	app.Get("/metrics", adaptor.HTTPHandler(a.metrics.Handler()))
+	a.app.Get("/health", func(c *fiber.Ctx) error { return respondHealth(c, a.health.Live) })
+	a.app.Get("/health/ready", func(c *fiber.Ctx) error { return respondHealth(c, a.health.Ready) })
+	a.app.Get("/openapi.yaml", serveOpenAPI)
+	a.app.Get("/docs", serveDocs)
+	a.app.Get("/docs/:file", serveDocsFile)
+	a.app.Get("/metrics", adaptor.HTTPHandler(a.registry.Handler()))
 }

@@ -14,35 +14,49 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// rejected is an intake message with what its rejection publishes.
-type rejected struct {
-	msg   natsjs.Msg
-	kept  events.Entry // for REJECTED
-	event events.Entry
+const (
+	// rejectTimeout bounds the publishing of a batch's rejections. The next batch
+	// waits for it.
+	rejectTimeout = 3 * time.Second
+	outboxTimeout = 10 * time.Second
+	// redeliveryDelay is when a message comes again that could be neither stored
+	// nor rejected. refusedDelay is when one comes again that REJECTED refuses.
+	redeliveryDelay = 5 * time.Second
+	refusedDelay    = 30 * time.Second
+	// maxDeliveries is how often a message is tried that causes an unexpected
+	// error. Then it is rejected.
+	maxDeliveries = 20
+)
+
+// rejection is a message with what its rejection publishes.
+type rejection struct {
+	msg      natsjs.Msg
+	rejected events.Entry // for REJECTED
+	event    events.Entry
 }
 
-func newRejected(msg natsjs.Msg, entries []events.Entry) rejected {
-	return rejected{msg: msg, kept: entries[0], event: entries[1]}
+func newRejection(msg natsjs.Msg, entries []events.Entry) rejection {
+	return rejection{msg: msg, rejected: entries[0], event: entries[1]}
 }
 
-// rejection is what the rejection of a message publishes; nil if it is no fault
-// of the message, or not yet known to be one.
-func (in *intake) rejection(msg natsjs.Msg, p *message.Problem, cause error) []events.Entry {
+// rejectionEntries returns what the rejection of a message publishes. It returns
+// nil if the message may not be at fault; then it is tried again.
+func (c *Consumer) rejectionEntries(msg natsjs.Msg, p *message.Problem, cause error) []events.Entry {
 	meta, err := msg.Metadata()
 	if err != nil {
-		in.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
+		c.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
 		return nil
 	}
 	if p.Code == message.ProblemInternal {
-		// It may be no fault of the message: a schema that is being changed.
-		in.log.Error("intake message can't be stored", zap.String("subject", msg.Subject()),
+		// The cause may pass, such as a migration of the schema.
+		c.log.Error("intake message can't be stored", zap.String("subject", msg.Subject()),
 			zap.Uint64("sequence", meta.Sequence.Stream), zap.Uint64("delivery", meta.NumDelivered), zap.Error(cause))
 		if meta.NumDelivered < maxDeliveries {
-			_ = msg.NakWithDelay(returnDelay)
+			_ = msg.NakWithDelay(redeliveryDelay)
 			return nil
 		}
 	}
-	return in.composer.Rejected(events.Rejection{
+	return c.composer.Rejected(events.Rejection{
 		Subject:  msg.Subject(),
 		Sequence: meta.Sequence.Stream,
 		Stored:   meta.Timestamp,
@@ -50,54 +64,51 @@ func (in *intake) rejection(msg natsjs.Msg, p *message.Problem, cause error) []e
 		Data:     msg.Data(),
 		Code:     p.Code,
 		Problem:  p.JSON(),
-	}, in.js.Conn().MaxPayload())
+	}, c.js.Conn().MaxPayload())
 }
 
-// reject moves messages to the REJECTED stream, and takes each off the intake
-// once it is there. One that NATS does not take holds up no other. An event that
-// it does not take is left to the relay.
-func (in *intake) reject(list []rejected) {
-	if len(list) == 0 {
+// reject publishes messages to the REJECTED stream and acknowledges each one
+// that is there. A message that NATS refuses does not hold up the others. An
+// event that it refuses is left to the dispatchers' relay.
+func (c *Consumer) reject(rejections []rejection) {
+	if len(rejections) == 0 {
 		return
 	}
-	entries := make([]events.Entry, 0, 2*len(list))
-	for _, r := range list {
-		entries = append(entries, r.kept, r.event)
+	entries := make([]events.Entry, 0, 2*len(rejections))
+	for _, r := range rejections {
+		entries = append(entries, r.rejected, r.event)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rejectWait)
+	ctx, cancel := context.WithTimeout(context.Background(), rejectTimeout)
 	defer cancel()
 	failpoint.At(failpoint.IntakeRejecting)
-	missing, err := in.publish.PublishSome(ctx, entries)
+	missing, err := c.publisher.PublishSome(ctx, entries)
 	if err != nil && !errors.Is(err, jetstream.ErrUnavailable) {
-		in.log.Warn("what rejections publish is not taken", zap.Int("entries", len(missing)), zap.Error(err))
+		c.log.Warn("NATS refuses what rejections publish", zap.Int("entries", len(missing)), zap.Error(err))
 	}
 	isMissing := make(map[string]bool, len(missing))
 	for _, entry := range missing {
 		isMissing[entry.MsgID] = true
 	}
 	failpoint.At(failpoint.IntakeRejected)
-	for _, r := range list {
+	for _, r := range rejections {
 		switch {
-		case isMissing[r.kept.MsgID]:
+		case isMissing[r.rejected.MsgID]:
 			_ = r.msg.NakWithDelay(refusedDelay)
-		case isMissing[r.event.MsgID] && !in.leave(r.event):
-			_ = r.msg.NakWithDelay(returnDelay)
+		case isMissing[r.event.MsgID] && !c.leaveToRelay(r.event):
+			_ = r.msg.NakWithDelay(redeliveryDelay)
 		default:
-			_ = r.msg.Ack() // should it get lost, the rejection is repeated under the same Msg-Id
+			_ = r.msg.Ack() // if it is lost, the rejection is repeated under the same Msg-Id
 		}
 	}
 }
 
-// leaveWait bounds the hand-over of an event to the relay.
-const leaveWait = 10 * time.Second
-
-// Leave leaves an event to the relay.
-func (in *intake) leave(event events.Entry) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveWait)
+// leaveToRelay stores an event in the outbox. It reports whether it did.
+func (c *Consumer) leaveToRelay(event events.Entry) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), outboxTimeout)
 	defer cancel()
-	err := in.store.InsertOutboxEvents(ctx, events.Encode([]events.Entry{event}))
+	err := c.store.InsertOutboxEvents(ctx, events.Encode([]events.Entry{event}))
 	if err != nil {
-		in.log.Warn("leave the event of a rejection to the relay", zap.Error(err))
+		c.log.Warn("store the event of a rejection", zap.Error(err))
 	}
 	return err == nil
 }

@@ -1,3 +1,7 @@
+// Package legacy serves the routes of the original go-message-dispatcher that
+// have another name here, with the original's responses. It is for clients that
+// know only those. Errors are problems, as everywhere. Nothing else depends on
+// this package, except Run.
 package legacy
 
 import (
@@ -14,63 +18,63 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/httpapi"
 )
 
-// The routes of the original go-message-dispatcher that have another name
-// here, answered in its shapes, for clients that know no others. Errors are
-// problems, as everywhere.
-
-// legacy answers these routes. The helpers are those of the API.
-type legacy struct {
+// Routes are the original's routes.
+type Routes struct {
 	api     *httpapi.API
 	control *control.Client
 }
 
-// New returns the routes of the original.
-func New(api *httpapi.API, control *control.Client) legacy { return legacy{api: api, control: control} }
-
-// Register adds the routes below /api/v1.
-func (l legacy) Register(v1 fiber.Router) {
-	v1.Post("/scheduler/start", l.schedulerVerb("start", schedulerTold{"scheduler started successfully", "running"}, "is already running"))
-	v1.Post("/scheduler/stop", l.schedulerVerb("stop", schedulerTold{"scheduler stopped successfully", "stopped"}, "is not running"))
-	v1.Get("/scheduler/status", l.schedulerStatus)
-	v1.Post("/messaging/process", l.process)
+// New returns the routes. They use the API's checks and responses.
+func New(api *httpapi.API, control *control.Client) Routes {
+	return Routes{api: api, control: control}
 }
 
-// schedulerTold is what the original answered to a start or a stop.
-type schedulerTold struct {
+// Register adds the routes to the API.
+func (r Routes) Register() {
+	v1 := r.api.Router()
+	v1.Post("/scheduler/start", r.schedulerHandler("start", schedulerChange{"scheduler started successfully", "running"}, "is already running"))
+	v1.Post("/scheduler/stop", r.schedulerHandler("stop", schedulerChange{"scheduler stopped successfully", "stopped"}, "is not running"))
+	v1.Get("/scheduler/status", r.schedulerStatus)
+	v1.Post("/messaging/process", r.process)
+}
+
+// schedulerChange is the original's response to a start or a stop.
+type schedulerChange struct {
 	Message string `json:"message"`
 	Status  string `json:"status"`
 }
 
-// schedulerVerb is controlVerb, but that what already is so is a conflict.
-func (l legacy) schedulerVerb(verb string, told schedulerTold, already string) fiber.Handler {
+// schedulerHandler starts or stops the pace. If that changes nothing, the
+// response is a conflict; conflict is the end of its detail.
+func (r Routes) schedulerHandler(verb string, change schedulerChange, conflict string) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		if err := l.api.NoBody(c); err != nil {
+		if err := r.api.NoBody(c); err != nil {
 			return err
 		}
-		done, err := l.control.Do(context.Background(), verb, nil)
+		response, err := r.control.Request(context.Background(), verb, nil)
 		if err != nil {
 			return err
 		}
 		var overview message.Overview
-		if err := json.Unmarshal(done, &overview); err != nil {
-			return fmt.Errorf("read the answer to %s: %w", verb, err)
+		if err := json.Unmarshal(response, &overview); err != nil {
+			return fmt.Errorf("read the response to %s: %w", verb, err)
 		}
 		if overview.Changed != nil && !*overview.Changed {
-			return message.NewProblem(http.StatusConflict, message.ProblemWrongState, "the scheduler "+already)
+			return message.NewProblem(http.StatusConflict, message.ProblemWrongState, "the scheduler "+conflict)
 		}
-		return httpapi.Answer(c, told)
+		return httpapi.Respond(c, change)
 	}
 }
 
-// scheduler is the pace in the original's words. What it counted since its
-// start is counted over everything here.
+// scheduler is the original's status. The original counted since its start; here
+// the counts are of all messages.
 type scheduler struct {
 	IsRunning             bool             `json:"isRunning"`
 	IsCurrentlyProcessing bool             `json:"isCurrentlyProcessing"`
 	TotalProcessed        int64            `json:"totalProcessed"`
 	TotalSuccessful       int64            `json:"totalSuccessful"`
 	TotalFailed           int64            `json:"totalFailed"`
-	LastProcessingTime    time.Time        `json:"lastProcessingTime"` // the zero time before the first tick
+	LastProcessingTime    time.Time        `json:"lastProcessingTime"` // zero before the first tick
 	NextProcessingIn      message.Duration `json:"nextProcessingIn"`
 	Interval              message.Duration `json:"interval"`
 	BatchSize             int              `json:"batchSize"`
@@ -93,18 +97,18 @@ func schedulerOf(o message.Overview) scheduler {
 	return s
 }
 
-func (l legacy) schedulerStatus(c *fiber.Ctx) error {
+func (r Routes) schedulerStatus(c *fiber.Ctx) error {
 	if err := httpapi.NoParameters(c); err != nil {
 		return err
 	}
-	overview, err := l.control.Status(context.Background())
+	overview, err := r.control.Status(context.Background())
 	if err != nil {
 		return err
 	}
-	return httpapi.Answer(c, schedulerOf(overview))
+	return httpapi.Respond(c, schedulerOf(overview))
 }
 
-// processed is what the original answered to a batch out of turn.
+// processed is the original's response to a batch that a client triggers.
 type processed struct {
 	ProcessedCount int      `json:"processedCount"`
 	SuccessCount   int      `json:"successCount"`
@@ -112,13 +116,13 @@ type processed struct {
 	Errors         []string `json:"errors"`
 }
 
-// process takes up nothing: a batch out of turn would break the pace, which
-// holds for everyone. It says when the next one comes.
-func (l legacy) process(c *fiber.Ctx) error {
-	if err := l.api.NoBody(c); err != nil {
+// process sends nothing: an additional batch would break the pace. It says when
+// the next one is due.
+func (r Routes) process(c *fiber.Ctx) error {
+	if err := r.api.NoBody(c); err != nil {
 		return err
 	}
-	overview, err := l.control.Status(context.Background())
+	overview, err := r.control.Status(context.Background())
 	if err != nil {
 		return err
 	}
@@ -129,5 +133,5 @@ func (l legacy) process(c *fiber.Ctx) error {
 	case overview.NextTickAt != nil && overview.Wait > 0:
 		when = "the next batch comes at " + overview.NextTickAt.Format(time.RFC3339)
 	}
-	return httpapi.Answer(c, processed{Errors: []string{"no batch is taken up out of turn: " + when}})
+	return httpapi.Respond(c, processed{Errors: []string{"no batch is taken up out of turn: " + when}})
 }

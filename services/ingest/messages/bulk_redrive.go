@@ -11,54 +11,51 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
-// Bounds of a bulk retry.
-const (
-	bulkBatch = 1000 // messages of a transaction
+// redriveBatch is how many messages one transaction redrives.
+const redriveBatch = 1000
 
-)
-
-// BulkResult is what became of it.
+// BulkResult is the result of a bulk redrive.
 type BulkResult struct {
-	Matched int64 `json:"matched"` // when it began
+	Matched int64 `json:"matched"` // messages that matched when it began
 	Retried int64 `json:"retried"`
 	DryRun  bool  `json:"dryRun"`
-	More    bool  `json:"more,omitempty"` // time was up: asking again goes on
+	More    bool  `json:"more,omitempty"` // the time is up; the same request continues
 }
 
-// RetryMany brings back all that a filter matches, in batches of their own
-// transactions, none of which begins after the deadline. What it has retried
-// stays so whatever becomes of the rest; it may be repeated.
-func (u *Service) RetryMany(ctx context.Context, r request.BulkRedrive, deadline time.Time) (BulkResult, error) {
-	done := BulkResult{DryRun: r.DryRun}
+// RedriveMany redrives all messages that match a filter. Each batch has its own
+// transaction, and none begins after the deadline. If it fails, the batches
+// before stay redriven and the result counts them. It may be repeated.
+func (s *Service) RedriveMany(ctx context.Context, r request.BulkRedrive, deadline time.Time) (BulkResult, error) {
+	result := BulkResult{DryRun: r.DryRun}
 	var err error
-	if done.Matched, err = u.countRetryable(ctx, r.Filter); err != nil || r.DryRun {
-		return done, err
+	if result.Matched, err = s.countRedrivable(ctx, r.Filter); err != nil || r.DryRun {
+		return result, err
 	}
 	var after message.ID
-	for moved := make([]message.ID, bulkBatch); len(moved) == bulkBatch; {
+	for redriven := make([]message.ID, redriveBatch); len(redriven) == redriveBatch; {
 		if !time.Now().Before(deadline) {
-			done.More = true
+			result.More = true
 			break
 		}
-		if moved, after, err = u.retryBatch(ctx, r.Filter, after); err != nil {
-			return done, err
+		if redriven, after, err = s.redriveBatch(ctx, r.Filter, after); err != nil {
+			return result, err
 		}
 		failpoint.At(failpoint.RedriveBatchStored)
-		done.Retried += int64(len(moved))
-		jetstream.Wake(u.js)
-		u.recache(moved)
+		result.Retried += int64(len(redriven))
+		jetstream.Wake(s.js)
+		s.refreshCache(redriven)
 	}
-	return done, nil
+	return result, nil
 }
 
-func (u *Service) countRetryable(ctx context.Context, filter db.RedriveFilter) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+func (s *Service) countRedrivable(ctx context.Context, filter db.RedriveFilter) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return u.store.CountRedrivable(ctx, filter)
+	return s.store.CountRedrivable(ctx, filter)
 }
 
-func (u *Service) retryBatch(ctx context.Context, filter db.RedriveFilter, after message.ID) (moved []message.ID, last message.ID, err error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+func (s *Service) redriveBatch(ctx context.Context, filter db.RedriveFilter, after message.ID) (redriven []message.ID, last message.ID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return u.store.RedriveBatch(ctx, filter, after, bulkBatch)
+	return s.store.RedriveBatch(ctx, filter, after, redriveBatch)
 }

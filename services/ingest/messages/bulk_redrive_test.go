@@ -12,10 +12,10 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
-func TestABulkRetryThatRunsOutOfTimeSaysSo(t *testing.T) {
+func TestABulkRedriveThatRunsOutOfTimeSaysSo(t *testing.T) {
 	t.Parallel()
-	all := &Service{store: db.NewStore(dbtest.Pool(t))}
-	done, err := all.RetryMany(t.Context(), request.BulkRedrive{}, time.Now())
+	service := &Service{store: db.NewStore(dbtest.Pool(t))}
+	done, err := service.RedriveMany(t.Context(), request.BulkRedrive{}, time.Now())
 	require.NoError(t, err)
 	require.True(t, done.More)
 	require.JSONEq(t, `{"matched":0,"retried":0,"dryRun":false,"more":true}`, string(message.EncodeJSON(done)))

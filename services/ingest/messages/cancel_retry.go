@@ -15,85 +15,87 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
-// Cancel calls a message back.
-func (u *Service) Cancel(ctx context.Context, id message.ID) (message.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+const (
+	purgeTimeout   = 2 * time.Second // to remove the schedule of a cancelled message
+	refreshTimeout = 2 * time.Second // to update Redis after a redrive
+)
+
+// Cancel cancels a message. It returns db.ErrNotFound, or a *db.StateError if
+// the message's state does not allow it.
+func (s *Service) Cancel(ctx context.Context, id message.ID) (message.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	began := time.Now()
 	var entries []events.Entry
-	m, outboxID, err := u.store.Cancel(ctx, id, func(moved []message.Message) []byte {
-		entries = u.composer.Moved(message.EventCancelled, moved)
+	m, outboxID, err := s.store.Cancel(ctx, id, func(cancelled []message.Message) []byte {
+		entries = s.composer.Moved(message.EventCancelled, cancelled)
 		return events.Encode(entries)
 	})
 	if err != nil {
 		return message.Message{}, err
 	}
 	failpoint.At(failpoint.CancelStored)
-	u.announcer.Announce(outbox.Row{OutboxID: outboxID, Entries: entries, Began: began})
+	s.outbox.Enqueue(outbox.Row{ID: outboxID, Entries: entries, Began: began})
 	if m.ClaimNumber > 0 {
-		u.Unpark(m)
+		s.PurgeSchedule(m)
 	}
 	return m, nil
 }
 
-// Retry brings a message back that is FAILED, CANCELLED or EXPIRED, with a
-// new expiry or none.
-func (u *Service) Retry(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+// Redrive returns a FAILED, CANCELLED or EXPIRED message to PENDING. It gets a
+// new expiry, or none if expiresAt is nil. The errors are those of Cancel. The
+// HTTP API calls this a retry.
+func (s *Service) Redrive(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	m, err := u.store.Redrive(ctx, id, expiresAt)
+	m, err := s.store.Redrive(ctx, id, expiresAt)
 	failpoint.At(failpoint.RedriveStored)
 	if err == nil {
-		jetstream.Wake(u.js)
-		u.recache([]message.ID{id})
+		jetstream.Wake(s.js)
+		s.refreshCache([]message.ID{id})
 	}
 	return m, err
 }
 
-// Unpark takes the schedule of a cancelled message off its stream. The
-// message's row keeps it from being sent anyway, so nobody waits for it.
-func (u *Service) Unpark(m message.Message) {
-	if !u.js.Conn().IsConnected() {
+// PurgeSchedule removes the schedule of a cancelled message from its stream, in
+// the background. If it fails, the schedule fires and the message's row prevents
+// the request.
+func (s *Service) PurgeSchedule(m message.Message) {
+	if !s.js.Conn().IsConnected() {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), unparkWait)
+		ctx, cancel := context.WithTimeout(context.Background(), purgeTimeout)
 		defer cancel()
 		failpoint.At(failpoint.CancelPurging)
-		err := deliveries.RemoveParked(ctx, u.js, m)
+		err := deliveries.RemoveParked(ctx, s.js, m)
 		failpoint.At(failpoint.CancelPurged)
 		if err != nil {
-			u.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
+			s.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))
 		}
 	}()
 }
 
-// recache copies to Redis what the copier will not hear of before the next
-// emission: a retry has no event. Nobody waits for it, and what gets lost here
-// comes with that emission.
-func (u *Service) recache(ids []message.ID) {
-	if u.cache == nil || len(ids) == 0 {
+// refreshCache updates Redis after a redrive, in the background. A redrive has
+// no event, so the projector would update Redis only at the next emission. It
+// does so if this fails.
+func (s *Service) refreshCache(ids []message.ID) {
+	if s.cache == nil || len(ids) == 0 {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), recacheWait)
+		ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
 		defer cancel()
-		rows, err := u.store.States(ctx, ids)
+		rows, err := s.store.States(ctx, ids)
 		states := make([]cache.State, len(rows))
 		for i, row := range rows {
 			states[i] = cache.State(row)
 		}
 		if err == nil {
-			err = u.cache.Refresh(ctx, states)
+			err = s.cache.Refresh(ctx, states)
 		}
 		if err != nil {
-			u.log.Debug("Redis shows what was retried at its next emission", zap.Int("messages", len(ids)), zap.Error(err))
+			s.log.Debug("Redis shows a redrive only at the next emission", zap.Int("messages", len(ids)), zap.Error(err))
 		}
 	}()
 }
-
-// recacheWait bounds the copy to Redis of what was retried.
-const recacheWait = 2 * time.Second
-
-// unparkWait bounds the removal of a cancelled message's schedule.
-const unparkWait = 2 * time.Second

@@ -8,21 +8,21 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
-// MessageOverhead is what a message takes in JSON besides its content and
-// payload, as a rule.
-const MessageOverhead = 512
+// JSONOverhead is how many bytes the JSON of a message usually has besides its
+// content and payload.
+const JSONOverhead = 512
 
-// Page is a part of a list.
+// Page is one page of a list.
 type Page struct {
 	Data       []message.Message `json:"data"`
-	NextCursor *string           `json:"nextCursor"`
+	NextCursor *string           `json:"nextCursor"` // null on the last page
 }
 
-// Size is how long its JSON is, but for escapes and what is always short.
+// Size estimates the bytes of the page's JSON. It ignores escapes.
 func (p Page) Size() int {
 	size := 0
 	for i := range p.Data {
-		size += MessageOverhead + len(p.Data[i].Content) + len(p.Data[i].Payload)
+		size += JSONOverhead + len(p.Data[i].Content) + len(p.Data[i].Payload)
 	}
 	return size
 }
@@ -40,13 +40,14 @@ func (p Page) AppendJSON(b []byte) []byte {
 	return append(append(b, message.EncodeJSON(p.NextCursor)...), '}')
 }
 
-// List returns the messages that a filter matches, newest first: fewer than its
-// limit where those have more than maxBytes of JSON, but one always.
-func (u *Service) List(ctx context.Context, filter db.Filter, maxBytes int) (Page, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+// List returns the messages that match a filter, newest first. A page has fewer
+// messages than the filter's limit if their JSON has more than maxBytes, but at
+// least one. It returns db.ErrTooSlow if the search takes too long.
+func (s *Service) List(ctx context.Context, filter db.Filter, maxBytes int) (Page, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	filter.MaxBytes = maxBytes
-	found, err := u.store.ListPage(ctx, filter)
+	found, err := s.store.ListPage(ctx, filter)
 	if err != nil {
 		return Page{}, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func TestAPageIsWrittenAsEncodingJSONDoes(t *testing.T) {
+func TestAPageIsEncodedLikeEncodingJSON(t *testing.T) {
 	t.Parallel()
 	cursor := "next"
 	p := Page{Data: []message.Message{}}
@@ -24,8 +24,9 @@ func TestAPageIsWrittenAsEncodingJSONDoes(t *testing.T) {
 	require.Equal(t, string(message.EncodeJSON(p)), string(p.AppendJSON(nil)))
 }
 
-// What is written into the room that its size took must not grow out of it.
-func TestAPageHasTheRoomThatItTakes(t *testing.T) {
+// The estimate must not be smaller than the JSON: the buffer would grow beyond what
+// was reserved for it.
+func TestThePageSizeIsACloseUpperBound(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 10<<10)
 	m := message.Message{ID: message.NewID(time.Now()), Content: large, Payload: []byte(`"` + large + `"`)}

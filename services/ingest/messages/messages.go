@@ -14,46 +14,48 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
-// queryWait bounds a question to the store.
-const queryWait = 10 * time.Second
+// queryTimeout bounds each call of the store.
+const queryTimeout = 10 * time.Second
 
-// Config are what messages work with.
+// Config is what a Service works with.
 type Config struct {
-	Store     *db.Store
-	Composer  events.Composer
-	Announcer *outbox.Publisher
-	JS        *jetstream.Client
-	Cache     *cache.Cache // nil when there is no Redis
-	Log       *zap.Logger
+	Store    *db.Store
+	Composer events.Composer
+	Outbox   *outbox.Publisher
+	JS       *jetstream.Client
+	Cache    *cache.Cache // nil: there is no Redis
+	Log      *zap.Logger
 }
 
-// Service answers questions about Service that are stored, and moves them, for
-// HTTP and the micro service alike. Its methods are safe for concurrent use.
-// They return the errors that db.ProblemOf knows.
+// Service reads and changes stored messages. Its methods are safe for concurrent
+// use. db.ProblemOf describes the errors that they return.
 type Service struct {
-	store     *db.Store
-	composer  events.Composer
-	announcer *outbox.Publisher
-	js        *jetstream.Client
-	cache     *cache.Cache // nil when there is no Redis
-	log       *zap.Logger
+	store    *db.Store
+	composer events.Composer
+	outbox   *outbox.Publisher
+	js       *jetstream.Client
+	cache    *cache.Cache
+	log      *zap.Logger
 }
 
-// New returns what answers questions about messages.
-func New(p Config) *Service {
-	return &Service{store: p.Store, composer: p.Composer, announcer: p.Announcer, js: p.JS, cache: p.Cache, log: p.Log}
+// New returns a Service.
+func New(cfg Config) *Service {
+	return &Service{
+		store: cfg.Store, composer: cfg.Composer, outbox: cfg.Outbox,
+		js: cfg.JS, cache: cfg.Cache, log: cfg.Log,
+	}
 }
 
-// Get returns a message.
-func (u *Service) Get(ctx context.Context, id message.ID) (message.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+// Get returns a message, or db.ErrNotFound.
+func (s *Service) Get(ctx context.Context, id message.ID) (message.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return u.store.Get(ctx, id)
+	return s.store.Get(ctx, id)
 }
 
-// Attempts returns what was tried to deliver a message.
-func (u *Service) Attempts(ctx context.Context, id message.ID) ([]message.Attempt, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryWait)
+// Attempts returns the delivery attempts of a message, or db.ErrNotFound.
+func (s *Service) Attempts(ctx context.Context, id message.ID) ([]message.Attempt, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return u.store.Attempts(ctx, id)
+	return s.store.Attempts(ctx, id)
 }

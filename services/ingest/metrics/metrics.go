@@ -1,6 +1,8 @@
+// Package metrics defines the metrics of ingest.
 package metrics
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -11,24 +13,33 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// Metrics are the metrics of ingest.
+// The sources of messages.
+const (
+	SourceHTTP   = "http"
+	SourceMicro  = "micro"  // requests over NATS
+	SourceIntake = "intake" // the intake stream
+)
+
+// Metrics are the metrics of ingest. Its methods are safe for concurrent use.
 type Metrics struct {
-	metrics  *service.Metrics
+	registry *service.Metrics
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	messages *prometheus.CounterVec
-	Groups   prometheus.Histogram
-	Claimed  prometheus.Counter
-	Relayed  prometheus.Counter
-	InFlight prometheus.Gauge
+
+	GroupSize prometheus.Histogram
+	FastPath  prometheus.Counter // messages
+	Relayed   prometheus.Counter // outbox rows
+	InFlight  prometheus.Gauge   // HTTP requests
 }
 
-func New(metrics *service.Metrics) *Metrics {
-	c := &Metrics{
-		metrics: metrics,
+// New registers the metrics.
+func New(registry *service.Metrics) *Metrics {
+	m := &Metrics{
+		registry: registry,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dispatch_ingest_http_requests_total",
-			Help: "HTTP requests answered, by route, method and status.",
+			Help: "HTTP requests that got a response, by route, method and status.",
 		}, []string{"route", "method", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "dispatch_ingest_http_request_seconds",
@@ -37,72 +48,74 @@ func New(metrics *service.Metrics) *Metrics {
 		}, []string{"route"}),
 		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dispatch_ingest_http_requests_in_flight",
-			Help: "HTTP requests that are being answered.",
+			Help: "HTTP requests that have no response yet.",
 		}),
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dispatch_ingest_messages_total",
-			Help: "Messages that came in, by source (http, micro, intake) and result (stored, repeated, rejected, failed).",
+			Help: "Messages received, by source (http, micro, intake) and result (stored, repeated, rejected, failed).",
 		}, []string{"source", "result"}),
-		Groups: prometheus.NewHistogram(prometheus.HistogramOpts{
+		GroupSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "dispatch_ingest_group_size",
 			Help:    "Messages stored by one transaction.",
 			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500},
 		}),
-		Claimed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "dispatch_ingest_claimed_messages_total",
-			Help: "Messages that this ingest claimed and emitted as they arrived, since none was waiting for a tick of the continuous mode.",
+		FastPath: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dispatch_ingest_fast_path_messages_total",
+			Help: "Messages claimed and emitted by the transaction that stored them, because no other message was waiting (continuous mode).",
 		}),
 		Relayed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "dispatch_ingest_announcements_left_total",
-			Help: "Outbox rows that ingest left to a dispatcher's relay, because NATS did not take them in time.",
+			Name: "dispatch_ingest_outbox_relayed_total",
+			Help: "Outbox rows left to a dispatcher's relay, because NATS did not acknowledge them in time.",
 		}),
 	}
-	metrics.MustRegister(c.requests, c.seconds, c.InFlight, c.messages, c.Groups, c.Claimed, c.Relayed)
-	for _, source := range []string{"http", "micro", "intake"} {
+	registry.MustRegister(m.requests, m.seconds, m.InFlight, m.messages, m.GroupSize, m.FastPath, m.Relayed)
+	for _, source := range []string{SourceHTTP, SourceMicro, SourceIntake} {
 		for _, result := range []string{"stored", "repeated", "rejected", "failed"} {
-			c.messages.WithLabelValues(source, result) // shown from the start, as 0
+			m.messages.WithLabelValues(source, result) // shown as 0 from the start
 		}
 	}
-	return c
+	return m
 }
 
-// WatchQueue shows how many messages wait for a transaction.
-func (c *Metrics) WatchQueue(queued func() int64) {
-	c.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+// WatchQueue registers the number of messages that wait to be stored.
+func (m *Metrics) WatchQueue(messages func() int64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dispatch_ingest_queue_messages",
 		Help: "Messages that wait to be stored.",
-	}, func() float64 { return float64(queued()) }))
+	}, func() float64 { return float64(messages()) }))
 }
 
-// WatchConnections shows how many clients are connected.
-func (c *Metrics) WatchConnections(count func() int) {
-	c.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+// WatchConnections registers the number of open connections.
+func (m *Metrics) WatchConnections(open func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dispatch_ingest_http_connections",
-		Help: "HTTP connections that are open.",
-	}, func() float64 { return float64(count()) }))
+		Help: "Open HTTP connections.",
+	}, func() float64 { return float64(open()) }))
 }
 
-func (c *Metrics) Request(route, method string, status int, took time.Duration) {
-	c.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
-	c.seconds.WithLabelValues(route).Observe(took.Seconds())
+// Request counts an HTTP request.
+func (m *Metrics) Request(route, method string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
-// rejected reports whether an error is the message's own.
-func rejectedBy(err error) bool {
-	p := db.ProblemOf(err)
-	return p.Status < 500 && p.Code != message.ProblemOverloaded
-}
-
-// Accepted counts what became of a message.
-func (c *Metrics) Accepted(source string, repeated bool, err error) {
+// Message counts a message from one of the sources. repeated says that it was
+// stored before; err says why it is not stored.
+func (m *Metrics) Message(source string, repeated bool, err error) {
 	result := "stored"
 	switch {
-	case err != nil && rejectedBy(err):
+	case err != nil && isClientError(err):
 		result = "rejected"
 	case err != nil:
 		result = "failed"
 	case repeated:
 		result = "repeated"
 	}
-	c.messages.WithLabelValues(source, result).Inc()
+	m.messages.WithLabelValues(source, result).Inc()
+}
+
+// isClientError reports whether the message itself is at fault.
+func isClientError(err error) bool {
+	p := db.ProblemOf(err)
+	return p.Status < http.StatusInternalServerError && p.Code != message.ProblemOverloaded
 }

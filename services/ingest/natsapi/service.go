@@ -1,8 +1,11 @@
+// Package natsapi serves requests over NATS: the micro service
+// dispatch-messages. Bodies and responses are those of the HTTP API.
 package natsapi
 
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -21,51 +24,50 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
-// microConcurrency is how many requests over NATS are worked on at a time.
-const microConcurrency = 512
+const (
+	concurrency     = 512 // requests at a time
+	responseHeaders = 4 << 10
+	drainTimeout    = 15 * time.Second
+	headerReplayed  = "Idempotent-Replayed"
+)
 
-// answerHeaders is what an answer over NATS holds besides its body.
-const answerHeaders = 4 << 10
-
-// microDrain bounds the wait for requests that are being worked on.
-const microDrain = 15 * time.Second
-
-// microService answers requests over NATS: the bodies and answers of the HTTP
-// routes, without HTTP.
-type microService struct {
-	js         *jetstream.Client
-	acceptor   *accept.Acceptor
-	messages   *messages.Service
-	recipients request.Recipients
-	counts     *metrics.Metrics
-	log        *zap.Logger
-}
-
-// Config are what the micro service works with.
+// Config is what a Service works with.
 type Config struct {
 	JS       *jetstream.Client
 	Acceptor *accept.Acceptor
 	Messages *messages.Service
 	Rules    message.Rules
-	Counts   *metrics.Metrics
+	Metrics  *metrics.Metrics
 	Log      *zap.Logger
 }
 
-// New returns a micro service that answers once Run works.
-func New(p Config) *microService {
-	return &microService{
-		js: p.JS, acceptor: p.Acceptor, messages: p.Messages, recipients: request.NewRecipients(p.Rules),
-		counts: p.Counts, log: p.Log,
+// Service is the micro service.
+type Service struct {
+	js         *jetstream.Client
+	acceptor   *accept.Acceptor
+	messages   *messages.Service
+	recipients request.Recipients
+	metrics    *metrics.Metrics
+	log        *zap.Logger
+	now        func() time.Time
+}
+
+// New returns a service that serves while Run runs.
+func New(cfg Config) *Service {
+	return &Service{
+		js: cfg.JS, acceptor: cfg.Acceptor, messages: cfg.Messages,
+		recipients: request.NewRecipients(cfg.Rules), metrics: cfg.Metrics, log: cfg.Log, now: time.Now,
 	}
 }
 
-// verb does what a request asks for. It returns what is answered as JSON.
-type verb func(data []byte, headers micro.Headers) (answer any, replayed bool, err error)
+// endpoint serves one kind of request. It returns the response, which is encoded
+// as JSON, or an error that db.ProblemOf describes.
+type endpoint func(data []byte, headers micro.Headers) (response any, replayed bool, err error)
 
-// Run answers until ctx ends, and finishes what it has begun. It works with
-// NATS away too: the subscriptions come with the connection.
-func (s *microService) Run(ctx context.Context) error {
-	requests := rpc.NewConcurrent(s.js.Conn(), microConcurrency)
+// Run serves until ctx ends, and finishes the requests that it has received. If
+// NATS is down, it subscribes once it is connected.
+func (s *Service) Run(ctx context.Context) error {
+	requests := rpc.NewConcurrent(s.js.Conn(), concurrency)
 	registered, err := micro.AddService(s.js.Conn(), micro.Config{
 		Name:        events.MessagesService,
 		Version:     rpc.ServiceVersion(service.Version()),
@@ -75,15 +77,15 @@ func (s *microService) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("register %s: %w", events.MessagesService, err)
 	}
-	for name, do := range map[string]verb{
-		"create": s.create, "get": s.get, "list": s.list, "cancel": s.cancel, "retry": s.retry,
+	for name, serve := range map[string]endpoint{
+		"create": s.create, "get": s.get, "list": s.list, "cancel": s.cancel, "retry": s.redrive,
 	} {
-		if err := registered.AddEndpoint(name, requests.Handler(s.answer(do)), micro.WithEndpointSubject(s.js.Messages(name))); err != nil {
+		if err := registered.AddEndpoint(name, requests.Handler(s.handler(serve)), micro.WithEndpointSubject(s.js.Messages(name))); err != nil {
 			return fmt.Errorf("register endpoint %s: %w", name, err)
 		}
 	}
 	<-ctx.Done()
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), microDrain)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if err := registered.Stop(); err != nil && s.js.Conn().IsConnected() {
 		s.log.Warn("requests over NATS may have been cut off", zap.Error(err))
@@ -91,28 +93,30 @@ func (s *microService) Run(ctx context.Context) error {
 	return requests.Wait(drain)
 }
 
-func (s *microService) answer(do verb) func([]byte, micro.Headers) rpc.Answer {
+func (s *Service) handler(serve endpoint) func([]byte, micro.Headers) rpc.Answer {
 	return func(data []byte, headers micro.Headers) rpc.Answer {
-		body, replayed, err := s.guard(do, data, headers)
+		body, replayed, err := s.serve(serve, data, headers)
 		if err != nil {
 			return rpc.Answer{Problem: db.ProblemOf(err)}
 		}
-		reply := rpc.Answer{Body: message.EncodeJSON(body)}
+		response := rpc.Answer{Body: message.EncodeJSON(body)}
 		if replayed {
-			reply.Headers = map[string]string{"Idempotent-Replayed": "true"}
+			response.Headers = map[string]string{headerReplayed: "true"}
 		}
-		return reply
+		return response
 	}
 }
 
-func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body any, replayed bool, err error) {
+// serve calls an endpoint. It turns a panic into an error, and logs unexpected
+// errors.
+func (s *Service) serve(serve endpoint, data []byte, headers micro.Headers) (body any, replayed bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("panic", zap.Any("panic", p), zap.Stack("stack"))
-			err = message.NewProblem(500, message.ProblemInternal, "an unexpected error; its cause is in the service's log")
+			err = message.NewProblem(http.StatusInternalServerError, message.ProblemInternal, "an unexpected error; its cause is in the service's log")
 		}
 	}()
-	body, replayed, err = do(data, headers)
+	body, replayed, err = serve(data, headers)
 	err = message.WithSubject("the request", err)
 	if err != nil && db.ProblemOf(err).Code == message.ProblemInternal {
 		s.log.Error("request over NATS failed", zap.Error(err))
@@ -120,63 +124,53 @@ func (s *microService) guard(do verb, data []byte, headers micro.Headers) (body 
 	return body, replayed, err
 }
 
-func (s *microService) create(data []byte, headers micro.Headers) (answer any, replayed bool, err error) {
-	done, err := s.acceptor.Create(context.Background(), accept.Draft{
+func (s *Service) create(data []byte, headers micro.Headers) (response any, replayed bool, err error) {
+	accepted, err := s.acceptor.Create(context.Background(), accept.Draft{
 		Body:  data,
 		Scope: accept.NATSScope(s.js.Topology),
-		Key:   accept.KeyHeader{Header: natsjs.MsgIDHeader, Values: headers.Values(natsjs.MsgIDHeader)},
+		Key:   accept.KeyHeader{Name: natsjs.MsgIDHeader, Values: headers.Values(natsjs.MsgIDHeader)},
 		Trace: events.TraceOf(headers),
 	})
-	s.counts.Accepted("micro", done.Repeated, err)
-	return done.Message, done.Repeated, err
+	s.metrics.Message(metrics.SourceMicro, accepted.Repeated, err)
+	return accepted.Message, accepted.Repeated, err
 }
 
-func (s *microService) list(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
-	q, err := request.ReadQuery(data)
+func (s *Service) list(data []byte, _ micro.Headers) (response any, replayed bool, err error) {
+	query, err := request.ParseQuery(data)
 	if err != nil {
 		return nil, false, err
 	}
-	filter, err := request.ReadFilter(q, s.recipients)
+	filter, err := request.ParseFilter(query, s.recipients)
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.messages.List(context.Background(), filter, int(s.js.Conn().MaxPayload())-answerHeaders)
-	return answer, false, err
+	response, err = s.messages.List(context.Background(), filter, int(s.js.Conn().MaxPayload())-responseHeaders)
+	return response, false, err
 }
 
-func (s *microService) get(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
-	to, err := request.ReadTarget(data)
-	if err == nil {
-		err = to.Alone()
-	}
+func (s *Service) get(data []byte, _ micro.Headers) (response any, replayed bool, err error) {
+	id, err := request.ParseIDBody(data)
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.messages.Get(context.Background(), to.Id)
-	return answer, false, err
+	response, err = s.messages.Get(context.Background(), id)
+	return response, false, err
 }
 
-func (s *microService) cancel(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
-	to, err := request.ReadTarget(data)
-	if err == nil {
-		err = to.Alone()
-	}
+func (s *Service) cancel(data []byte, _ micro.Headers) (response any, replayed bool, err error) {
+	id, err := request.ParseIDBody(data)
 	if err != nil {
 		return nil, false, err
 	}
-	answer, err = s.messages.Cancel(context.Background(), to.Id)
-	return answer, false, err
+	response, err = s.messages.Cancel(context.Background(), id)
+	return response, false, err
 }
 
-func (s *microService) retry(data []byte, _ micro.Headers) (answer any, replayed bool, err error) {
-	to, err := request.ReadTarget(data)
+func (s *Service) redrive(data []byte, _ micro.Headers) (response any, replayed bool, err error) {
+	id, expiresAt, err := request.ParseRedriveBody(data, s.now())
 	if err != nil {
 		return nil, false, err
 	}
-	expiresAt, err := request.ReadExpiresAt(to.Rest, to.Mistakes, time.Now())
-	if err != nil {
-		return nil, false, err
-	}
-	answer, err = s.messages.Retry(context.Background(), to.Id, expiresAt)
-	return answer, false, err
+	response, err = s.messages.Redrive(context.Background(), id, expiresAt)
+	return response, false, err
 }

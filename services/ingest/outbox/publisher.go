@@ -6,125 +6,128 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// Sizes and times of announcing.
 const (
-	announcers       = 4
-	maxAnnouncements = 1024
-	maxAnnounceSize  = 16 << 20 // bytes that wait to be published
-	// ownersTime is how long the owner of an outbox row may try to publish
-	// it; then it is the dispatchers' to relay.
-	ownersTime = 5 * time.Second
+	workers        = 4        // rows that are published at a time
+	maxQueued      = 1024     // rows that wait to be published
+	maxQueuedBytes = 16 << 20 // and their bytes
+	// ownerTimeout is how long the process that wrote a row may try to publish
+	// it. After that the row belongs to the dispatchers' relay.
+	ownerTimeout = 5 * time.Second
 
-	deleteLinger = 200 * time.Millisecond // how long a published row waits for others
-	deleteBatch  = 1000
-	deleteWait   = 5 * time.Second
+	deleteLinger  = 200 * time.Millisecond // how long a published row waits for others to be deleted with
+	deleteBatch   = 1000
+	deleteTimeout = 5 * time.Second
 
-	entryOverhead = 512 // what an entry weighs besides its data
+	entryOverhead = 512 // bytes of an entry besides its data
 )
 
-// publisher publishes entries and waits for their acknowledgement;
-// jetstream.Publisher is the one.
+// publisher publishes entries and waits until NATS has acknowledged them. The
+// implementation is jetstream.Publisher.
 type publisher interface {
 	Publish(ctx context.Context, entries []events.Entry) error
 }
 
-// outbox is where rows wait until they are published; *db.Store is the one.
-type outbox interface {
+// store holds the rows until they are published. The implementation is
+// *db.Store.
+type store interface {
 	DeletePublished(ctx context.Context, ids []int64) error
 }
 
-// Row is what a transaction leaves to be announced.
+// Row is an outbox row that a transaction has committed.
 type Row struct {
-	OutboxID int64
-	Entries  []events.Entry
-	Began    time.Time // when the transaction began: the announcer's time counts from here
+	ID      int64
+	Entries []events.Entry
+	Began   time.Time // when the transaction began; ownerTimeout counts from here
 }
 
-// Publisher publishes what was committed, and deletes its outbox rows.
-// Whatever it can't do in time it leaves to the dispatchers' relay, so
-// nothing piles up while NATS is away.
-type Publisher struct {
-	publish publisher
-	outbox  outbox
-	log     *zap.Logger
-	trouble *service.FailureTracker
-	relayed prometheus.Counter // what is left to the relay
-
-	queue     chan Row
-	queued    atomic.Int64 // bytes in queue
-	published chan int64
-}
-
-func NewPublisher(publish publisher, outbox outbox, relayed prometheus.Counter, log *zap.Logger) *Publisher {
-	return &Publisher{
-		publish: publish, outbox: outbox, relayed: relayed, log: log,
-		trouble:   service.NewFailureTracker(log, "announcing what was stored"),
-		queue:     make(chan Row, maxAnnouncements),
-		published: make(chan int64, deleteBatch),
-	}
-}
-
-// Announce hands over what a transaction left. It never waits. Safe for
-// concurrent use while Run works.
-func (a *Publisher) Announce(c Row) {
-	size := c.size()
-	if a.queued.Add(size) <= maxAnnounceSize {
-		select {
-		case a.queue <- c:
-			return
-		default:
-		}
-	}
-	a.queued.Add(-size)
-	a.relayed.Inc()
-}
-
-// Trouble tells of what can not be published.
-func (a *Publisher) Trouble() *service.FailureTracker { return a.trouble }
-
-// Behind says that rows wait to be published. Safe for concurrent use.
-func (a *Publisher) Behind() bool { return len(a.queue) >= announcers }
-
-func (c Row) size() int64 {
+func (r Row) size() int64 {
 	var size int64
-	for _, entry := range c.Entries {
+	for _, entry := range r.Entries {
 		size += int64(len(entry.Data) + entryOverhead)
 	}
 	return size
 }
 
-// Run announces until ctx ends, and then what is still queued: whoever calls
-// Announce must have stopped before.
-func (a *Publisher) Run(ctx context.Context) error {
-	var publishing, deleting sync.WaitGroup
-	for range announcers {
-		publishing.Go(func() { a.work(ctx) })
+// Publisher publishes outbox rows and deletes them. It leaves a row that it
+// can't publish in time to the dispatchers' relay. So its memory stays bounded
+// while NATS is down.
+type Publisher struct {
+	publisher publisher
+	store     store
+	relayed   prometheus.Counter
+	log       *zap.Logger
+	failures  *service.FailureTracker
+
+	queue       chan Row
+	queuedBytes atomic.Int64
+	published   chan int64 // rows to delete
+}
+
+// NewPublisher returns a publisher that works while Run runs. relayed counts the
+// rows that are left to the relay.
+func NewPublisher(publisher publisher, store store, relayed prometheus.Counter, log *zap.Logger) *Publisher {
+	return &Publisher{
+		publisher: publisher, store: store, relayed: relayed, log: log,
+		failures:  service.NewFailureTracker(log, "publishing the outbox"),
+		queue:     make(chan Row, maxQueued),
+		published: make(chan int64, deleteBatch),
 	}
-	deleting.Go(a.deletePublished)
+}
+
+// Failures returns the tracker of failed publishes.
+func (p *Publisher) Failures() *service.FailureTracker { return p.failures }
+
+// Enqueue hands a row over for publishing. It never blocks: if the queue is
+// full, the row is left to the relay. It is safe for concurrent use while Run
+// runs.
+func (p *Publisher) Enqueue(row Row) {
+	size := row.size()
+	if p.queuedBytes.Add(size) <= maxQueuedBytes {
+		select {
+		case p.queue <- row:
+			return
+		default:
+		}
+	}
+	p.queuedBytes.Add(-size)
+	p.relayed.Inc()
+}
+
+// Backlogged reports whether rows wait because all workers are busy. It is safe
+// for concurrent use.
+func (p *Publisher) Backlogged() bool { return len(p.queue) >= workers }
+
+// Run publishes rows until ctx ends, and then those that are still queued. The
+// callers of Enqueue must have stopped before ctx ends.
+func (p *Publisher) Run(ctx context.Context) error {
+	var publishing, deleting sync.WaitGroup
+	for range workers {
+		publishing.Go(func() { p.work(ctx) })
+	}
+	deleting.Go(p.deletePublished)
 	publishing.Wait()
-	close(a.published)
+	close(p.published)
 	deleting.Wait()
 	return nil
 }
 
-func (a *Publisher) work(ctx context.Context) {
+func (p *Publisher) work(ctx context.Context) {
 	for {
 		select {
-		case c := <-a.queue:
-			a.announce(c)
+		case row := <-p.queue:
+			p.publish(row)
 		case <-ctx.Done():
 			select {
-			case c := <-a.queue:
-				a.announce(c)
+			case row := <-p.queue:
+				p.publish(row)
 			default:
 				return
 			}
@@ -132,44 +135,46 @@ func (a *Publisher) work(ctx context.Context) {
 	}
 }
 
-func (a *Publisher) announce(c Row) {
-	a.queued.Add(-c.size())
-	ctx, cancel := context.WithDeadline(context.Background(), c.Began.Add(ownersTime))
+func (p *Publisher) publish(row Row) {
+	p.queuedBytes.Add(-row.size())
+	ctx, cancel := context.WithDeadline(context.Background(), row.Began.Add(ownerTimeout))
 	defer cancel()
 	failpoint.At(failpoint.IngestPublishing)
 	err := ctx.Err()
 	if err == nil {
-		err = a.publish.Publish(ctx, c.Entries)
+		err = p.publisher.Publish(ctx, row.Entries)
 	}
-	a.trouble.Report(err)
+	p.failures.Report(err)
 	if err != nil {
-		a.relayed.Inc() // the relay's now
+		p.relayed.Inc()
 		return
 	}
-	a.published <- c.OutboxID
+	p.published <- row.ID
 }
 
-// deletePublished deletes rows in batches: those that come while the last
-// batch is being deleted, or within deleteLinger of the first.
-func (a *Publisher) deletePublished() {
-	for first := range a.published {
-		ids := a.gather([]int64{first})
+// deletePublished deletes rows in batches. A batch holds the rows that arrived
+// while the previous batch was deleted, and those that arrive within
+// deleteLinger.
+func (p *Publisher) deletePublished() {
+	for first := range p.published {
+		ids := p.gather(first)
 		failpoint.At(failpoint.IngestPublished)
-		ctx, cancel := context.WithTimeout(context.Background(), deleteWait)
-		// A row that stays is published again by the relay, which is harmless.
-		if err := a.outbox.DeletePublished(ctx, ids); err != nil {
-			a.log.Debug("leave published outbox rows to the relay", zap.Error(err))
+		ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
+		// If the deletion fails, the relay publishes the row again. That is harmless.
+		if err := p.store.DeletePublished(ctx, ids); err != nil {
+			p.log.Debug("leave published outbox rows to the relay", zap.Error(err))
 		}
 		cancel()
 	}
 }
 
-func (a *Publisher) gather(ids []int64) []int64 {
+func (p *Publisher) gather(first int64) []int64 {
+	ids := []int64{first}
 	linger := time.NewTimer(deleteLinger)
 	defer linger.Stop()
 	for len(ids) < deleteBatch {
 		select {
-		case id, open := <-a.published:
+		case id, open := <-p.published:
 			if !open {
 				return ids
 			}

@@ -17,7 +17,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
-// broker publishes what it is given, as far as it is up.
+// broker stands for NATS and the outbox table.
 type broker struct {
 	mu        sync.Mutex
 	slow      time.Duration
@@ -50,16 +50,17 @@ func (b *broker) DeletePublished(_ context.Context, ids []int64) error {
 	return nil
 }
 
-// announceAll has an announcer deal with rows of the given age, and drains it.
-func announceAll(b *broker, age time.Duration, rows int) (relayed int) {
+// publishAll has a publisher publish rows of the given age, and stops it. It returns how many
+// rows were left to the relay.
+func publishAll(b *broker, age time.Duration, rows int) (relayed int) {
 	left := prometheus.NewCounter(prometheus.CounterOpts{Name: "relayed"})
-	a := NewPublisher(b, b, left, zap.NewNop())
+	publisher := NewPublisher(b, b, left, zap.NewNop())
 	for id := range rows {
-		a.Announce(Row{OutboxID: int64(id + 1), Entries: []events.Entry{{MsgID: "m"}}, Began: time.Now().Add(-age)})
+		publisher.Enqueue(Row{ID: int64(id + 1), Entries: []events.Entry{{MsgID: "m"}}, Began: time.Now().Add(-age)})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { defer close(ended); _ = a.Run(ctx) }()
+	go func() { defer close(ended); _ = publisher.Run(ctx) }()
 	cancel()
 	<-ended
 	return int(testutil.ToFloat64(left))
@@ -69,7 +70,7 @@ func TestWhatIsPublishedIsDeleted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := &broker{slow: time.Millisecond}
-		require.Zero(t, announceAll(b, 0, 100))
+		require.Zero(t, publishAll(b, 0, 100))
 		require.Len(t, b.published, 100)
 		slices.Sort(b.deleted)
 		require.Len(t, slices.Compact(b.deleted), 100)
@@ -80,15 +81,15 @@ func TestAnOwnerPublishesInTimeOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		late := &broker{}
-		require.Equal(t, 3, announceAll(late, ownersTime, 3))
-		require.Empty(t, late.published, "the relay has it by now")
+		require.Equal(t, 3, publishAll(late, ownerTimeout, 3))
+		require.Empty(t, late.published, "the relay publishes it by now")
 
 		slow := &broker{slow: 10 * time.Second}
 		began := time.Now()
-		require.Equal(t, 3, announceAll(slow, 2*time.Second, 3))
+		require.Equal(t, 3, publishAll(slow, 2*time.Second, 3))
 		require.Empty(t, slow.published)
 		require.Empty(t, slow.deleted)
-		require.Equal(t, ownersTime-2*time.Second, time.Since(began))
+		require.Equal(t, ownerTimeout-2*time.Second, time.Since(began))
 	})
 }
 
@@ -96,7 +97,7 @@ func TestNothingPilesUpWhileNATSIsAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := &broker{err: jetstream.ErrUnavailable}
-		require.Equal(t, maxAnnouncements+500, announceAll(b, 0, maxAnnouncements+500))
+		require.Equal(t, maxQueued+500, publishAll(b, 0, maxQueued+500))
 		require.Empty(t, b.deleted)
 	})
 }

@@ -10,39 +10,39 @@ import (
 
 // Erasure is a request to erase a recipient.
 type Erasure struct {
-	To     string // as it is stored
+	To     string // in the form in which it is stored
 	DryRun bool
 }
 
-// ReadErasure makes an erasure of the parameters; its error names every mistake.
-func ReadErasure(q Query, recipients Recipients) (Erasure, error) {
-	r := filterReader{recipients: recipients}
-	var request Erasure
+// ParseErasure parses the parameters of an erasure.
+func ParseErasure(q Query, recipients Recipients) (Erasure, error) {
+	p := filterParser{recipients: recipients}
+	var erasure Erasure
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch {
 		case name != "to" && name != "dryRun":
-			r.bad(name, message.CodeUnknownParameter, "is not a parameter of this request")
+			p.invalid(name, message.CodeUnknownParameter, "is not a parameter of this request")
 		case len(q[name]) > 1:
-			r.bad(name, message.CodeDuplicateField, "must be given once")
+			p.invalid(name, message.CodeDuplicateField, "must be given once")
 		case name == "to":
-			request.To = r.readText(name, q[name][0])
+			erasure.To = p.parseText(name, q[name][0])
 		default:
 			var err error
-			if request.DryRun, err = strconv.ParseBool(q[name][0]); err != nil {
-				r.bad(name, message.CodeInvalidValue, "must be true or false")
+			if erasure.DryRun, err = strconv.ParseBool(q[name][0]); err != nil {
+				p.invalid(name, message.CodeInvalidValue, "must be true or false")
 			}
 		}
 	}
 	switch {
 	case len(q["to"]) == 0:
-		r.bad("to", message.CodeRequired, "must be given: whose messages to erase")
-	case len(r.errs) == 0 && recipients.phones:
-		if _, err := message.NormalizePhone(request.To); err != nil {
-			r.bad("to", message.CodeInvalidPhoneNumber, err.Error())
+		p.invalid("to", message.CodeRequired, "must be given: whose messages to erase")
+	case len(p.errs) == 0 && recipients.phones:
+		if _, err := message.NormalizePhone(erasure.To); err != nil {
+			p.invalid("to", message.CodeInvalidPhoneNumber, err.Error())
 		}
 	}
-	if len(r.errs) > 0 {
-		return Erasure{}, BadParameters(r.errs)
+	if len(p.errs) > 0 {
+		return Erasure{}, invalidParameters(p.errs)
 	}
-	return request, nil
+	return erasure, nil
 }

@@ -6,19 +6,19 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Recipients knows how Recipients are stored.
+// Recipients converts recipients to the form in which they are stored.
 type Recipients struct {
-	phones bool // they are phone numbers: E.164
+	phones bool // stored as E.164
 }
 
-// NewRecipients returns what the rules say of recipients.
+// NewRecipients returns the conversion that fits the rules.
 func NewRecipients(rules message.Rules) Recipients {
 	return Recipients{phones: rules.Destinations[message.DefaultDestination] == message.RecipientPhone}
 }
 
-// Normalize brings a recipient that is looked for into the form in which it
-// is stored: E.164, where recipients are phone numbers. A '+' that was not
-// escaped arrives as a space.
+// Normalize returns a recipient in the form in which it is stored. A phone
+// number may have a space for its '+': so a '+' arrives that was not escaped in
+// a URL. Text that is no phone number is returned as it is.
 func (r Recipients) Normalize(text string) string {
 	if !r.phones {
 		return text

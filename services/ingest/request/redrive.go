@@ -11,159 +11,159 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// BulkRedrive is a request to retry all that a filter matches.
+// BulkRedrive is a request to redrive all messages that match a filter.
 type BulkRedrive struct {
 	Filter db.RedriveFilter
 	DryRun bool
 }
 
-// ReadRedrive reads the body of a retry: nothing, or {"expiresAt":…}.
-func ReadRedrive(body []byte, now time.Time) (expiresAt *time.Time, err error) {
+// ParseRedrive parses the body of a redrive: nothing, or {"expiresAt":…}.
+// expiresAt is nil if there is none.
+func ParseRedrive(body []byte, now time.Time) (expiresAt *time.Time, err error) {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, nil //nolint:nilnil // there is none, and nothing wrong with that
+		return nil, nil //nolint:nilnil // no expiry is a valid request
 	}
-	fields, repeated, err := readFields(body)
+	fields, repeated, err := parseFields(body)
 	if err != nil {
 		return nil, err
 	}
-	return ReadExpiresAt(fields, repeated, now)
+	return parseRedriveFields(fields, repeated, now)
 }
 
-// ReadExpiresAt reads the fields of a retry, and adds to the mistakes that
+// parseRedriveFields parses the fields of a redrive. errs are the errors that
 // are known already.
-func ReadExpiresAt(fields []bodyField, mistakes []message.FieldError, now time.Time) (expiresAt *time.Time, err error) {
+func parseRedriveFields(fields []field, errs []message.FieldError, now time.Time) (expiresAt *time.Time, err error) {
 	for _, f := range fields {
 		switch {
 		case f.name != "expiresAt":
-			mistakes = append(mistakes, message.FieldError{Field: shortened(f.name), Code: message.CodeUnknownField, Message: "is not a field of this request; expiresAt is"})
+			errs = append(errs, message.FieldError{Field: shortened(f.name), Code: message.CodeUnknownField, Message: "is not a field of this request; expiresAt is"})
 		case string(f.value) != "null":
-			at, mistake := readExpiry(f.value, now)
-			expiresAt, mistakes = at, append(mistakes, mistake...)
+			at, invalid := parseExpiresAt(f.value, now)
+			expiresAt, errs = at, append(errs, invalid...)
 		}
 	}
-	if mistakes = atMost(mistakes); len(mistakes) > 0 {
-		return nil, &message.ValidationError{Errors: mistakes}
+	if err := invalidFields(errs); err != nil {
+		return nil, err
 	}
 	return expiresAt, nil
 }
 
-// readExpiry reads a time in the future.
-func readExpiry(value json.RawMessage, now time.Time) (*time.Time, []message.FieldError) {
-	wrong := func(code, text string) (*time.Time, []message.FieldError) {
+// parseExpiresAt parses a time in the future.
+func parseExpiresAt(value json.RawMessage, now time.Time) (*time.Time, []message.FieldError) {
+	invalid := func(code, text string) (*time.Time, []message.FieldError) {
 		return nil, []message.FieldError{{Field: "expiresAt", Code: code, Message: text}}
 	}
 	var text string
 	if json.Unmarshal(value, &text) != nil {
-		return wrong(message.CodeWrongType, "must be a string")
+		return invalid(message.CodeWrongType, "must be a string")
 	}
 	at, err := message.ParseTime(text)
 	switch {
 	case err != nil:
-		return wrong(timeCode(err), err.Error())
+		return invalid(timeCode(err), err.Error())
 	case !at.After(now):
-		return wrong(message.CodeOutOfRange, "must be in the future")
+		return invalid(message.CodeOutOfRange, "must be in the future")
 	}
 	return &at, nil
 }
 
-// ReadBulkRedrive reads a filter. Its error names every mistake: a filter that
-// is not understood must not match everything.
-func ReadBulkRedrive(body []byte) (BulkRedrive, error) {
-	fields, errs, err := readFields(body)
+// ParseBulkRedrive parses the body of a bulk redrive.
+func ParseBulkRedrive(body []byte) (BulkRedrive, error) {
+	fields, errs, err := parseFields(body)
 	if err != nil {
 		return BulkRedrive{}, err
 	}
-	r := bulkReader{errs: errs}
-	r.request.Filter.Statuses = []message.Status{message.Failed}
+	p := bulkParser{errs: errs}
+	p.request.Filter.Statuses = []message.Status{message.Failed}
 	for _, f := range fields {
-		r.read(f.name, f.value)
+		p.parse(f.name, f.value)
 	}
-	if after, before := r.request.Filter.CreatedAfter, r.request.Filter.CreatedBefore; after != nil && before != nil && !after.Before(*before) {
-		r.wrong("createdBefore", message.CodeOutOfRange, "must be later than createdAfter")
+	if after, before := p.request.Filter.CreatedAfter, p.request.Filter.CreatedBefore; after != nil && before != nil && !after.Before(*before) {
+		p.invalid("createdBefore", message.CodeOutOfRange, "must be later than createdAfter")
 	}
-	if mistakes := atMost(r.errs); len(mistakes) > 0 {
-		return BulkRedrive{}, &message.ValidationError{Errors: mistakes}
+	if err := invalidFields(p.errs); err != nil {
+		return BulkRedrive{}, err
 	}
-	return r.request, nil
+	return p.request, nil
 }
 
-// bulkReader gathers a request and every mistake in it.
-type bulkReader struct {
+// bulkParser parses a bulk redrive and collects every error in it.
+type bulkParser struct {
 	request BulkRedrive
 	errs    []message.FieldError
 }
 
-func (r *bulkReader) wrong(field, code, text string) {
-	r.errs = append(r.errs, message.FieldError{Field: field, Code: code, Message: text})
+func (p *bulkParser) invalid(field, code, text string) {
+	p.errs = append(p.errs, message.FieldError{Field: field, Code: code, Message: text})
 }
 
-// read reads one field; a null counts as absent.
-func (r *bulkReader) read(name string, value json.RawMessage) {
-	read, known := map[string]func(json.RawMessage){
-		"status": r.status, "destination": r.destination, "dryRun": r.dryRun,
-		"createdAfter":  func(v json.RawMessage) { r.request.Filter.CreatedAfter = r.time(name, v) },
-		"createdBefore": func(v json.RawMessage) { r.request.Filter.CreatedBefore = r.time(name, v) },
+// parse parses one field. A null counts as absent.
+func (p *bulkParser) parse(name string, value json.RawMessage) {
+	parse, known := map[string]func(json.RawMessage){
+		"status": p.status, "destination": p.destination, "dryRun": p.dryRun,
+		"createdAfter":  func(v json.RawMessage) { p.request.Filter.CreatedAfter = p.time(name, v) },
+		"createdBefore": func(v json.RawMessage) { p.request.Filter.CreatedBefore = p.time(name, v) },
 	}[name]
 	switch {
 	case !known:
-		r.wrong(shortened(name), message.CodeUnknownField, "is not a field of this request; status, destination, createdAfter, createdBefore and dryRun are")
+		p.invalid(shortened(name), message.CodeUnknownField, "is not a field of this request; status, destination, createdAfter, createdBefore and dryRun are")
 	case string(value) != "null":
-		read(value)
+		parse(value)
 	}
 }
 
-func (r *bulkReader) status(value json.RawMessage) {
+func (p *bulkParser) status(value json.RawMessage) {
 	var names []string
 	var name string
 	switch {
 	case json.Unmarshal(value, &name) == nil:
 		names = []string{name}
 	case json.Unmarshal(value, &names) != nil:
-		r.wrong("status", message.CodeWrongType, "must be a string, or a list of strings")
+		p.invalid("status", message.CodeWrongType, "must be a string, or a list of strings")
 		return
 	case len(names) == 0:
-		r.wrong("status", message.CodeBlank, "must not be an empty list")
+		p.invalid("status", message.CodeBlank, "must not be an empty list")
 		return
 	}
-	r.request.Filter.Statuses = nil
+	p.request.Filter.Statuses = nil
 	for _, name := range names {
 		status, ok := message.ParseStatus(name)
 		if !ok || !message.Redrive.Allows(status) {
-			r.wrong("status", message.CodeInvalidValue, fmt.Sprintf("must be of FAILED, CANCELLED and EXPIRED, is %q", shortened(name)))
+			p.invalid("status", message.CodeInvalidValue, fmt.Sprintf("must be of FAILED, CANCELLED and EXPIRED, is %q", shortened(name)))
 			continue
 		}
-		if !slices.Contains(r.request.Filter.Statuses, status) {
-			r.request.Filter.Statuses = append(r.request.Filter.Statuses, status)
+		if !slices.Contains(p.request.Filter.Statuses, status) {
+			p.request.Filter.Statuses = append(p.request.Filter.Statuses, status)
 		}
 	}
 }
 
-func (r *bulkReader) destination(value json.RawMessage) {
+func (p *bulkParser) destination(value json.RawMessage) {
 	var name string
 	switch {
 	case json.Unmarshal(value, &name) != nil:
-		r.wrong("destination", message.CodeWrongType, "must be a string")
+		p.invalid("destination", message.CodeWrongType, "must be a string")
 	case !message.DestinationPattern.MatchString(name):
-		r.wrong("destination", message.CodeInvalidFormat, "must be a destination's name: a-z, 0-9, '_' and '-'")
+		p.invalid("destination", message.CodeInvalidFormat, "must be a destination's name: a-z, 0-9, '_' and '-'")
 	}
-	r.request.Filter.Destination = name
+	p.request.Filter.Destination = name
 }
 
-func (r *bulkReader) dryRun(value json.RawMessage) {
-	if json.Unmarshal(value, &r.request.DryRun) != nil {
-		r.wrong("dryRun", message.CodeWrongType, "must be true or false")
+func (p *bulkParser) dryRun(value json.RawMessage) {
+	if json.Unmarshal(value, &p.request.DryRun) != nil {
+		p.invalid("dryRun", message.CodeWrongType, "must be true or false")
 	}
 }
 
-func (r *bulkReader) time(name string, value json.RawMessage) *time.Time {
+func (p *bulkParser) time(name string, value json.RawMessage) *time.Time {
 	var text string
 	if json.Unmarshal(value, &text) != nil {
-		r.wrong(name, message.CodeWrongType, "must be a string")
+		p.invalid(name, message.CodeWrongType, "must be a string")
 		return nil
 	}
 	t, err := message.ParseTime(text)
 	if err != nil {
-		r.wrong(name, timeCode(err), err.Error())
+		p.invalid(name, timeCode(err), err.Error())
 		return nil
 	}
 	return &t

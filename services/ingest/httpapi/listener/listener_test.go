@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pipe is both ends of a connection.
+// pipe returns both ends of a connection.
 func pipe(t *testing.T) (server, client net.Conn) {
 	t.Helper()
 	server, client = net.Pipe()
@@ -18,7 +18,7 @@ func pipe(t *testing.T) (server, client net.Conn) {
 	return server, client
 }
 
-func TestAConnectionWithoutARequestMakesRoom(t *testing.T) {
+func TestAnIdleConnectionMakesRoomForAnother(t *testing.T) {
 	t.Parallel()
 	conns := New(2)
 	busyOne, _ := pipe(t)
@@ -30,10 +30,10 @@ func TestAConnectionWithoutARequestMakesRoom(t *testing.T) {
 	third, _ := pipe(t)
 	require.True(t, conns.add(third))
 	_, err := idleOne.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "whoever asked nothing has to go")
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the idle one is closed")
 	conns.Begin(third)
 	fourth, _ := pipe(t)
-	require.False(t, conns.add(fourth), "all carry a request")
+	require.False(t, conns.add(fourth), "all are busy")
 
 	end()
 	require.True(t, conns.add(fourth))
@@ -44,13 +44,13 @@ func TestAConnectionWithoutARequestMakesRoom(t *testing.T) {
 	require.Zero(t, conns.Count())
 }
 
-// listenerOf gives out what it holds, one after the other.
-type listenerOf struct {
+// fakeListener returns its results one after the other.
+type fakeListener struct {
 	net.Listener
 	results []any
 }
 
-func (l *listenerOf) Accept() (net.Conn, error) {
+func (l *fakeListener) Accept() (net.Conn, error) {
 	next := l.results[0]
 	l.results = l.results[1:]
 	if err, failed := next.(error); failed {
@@ -59,29 +59,29 @@ func (l *listenerOf) Accept() (net.Conn, error) {
 	return next.(net.Conn), nil
 }
 
-func TestAListenerOutlivesALackOfDescriptors(t *testing.T) {
+func TestAListenerSurvivesALackOfDescriptors(t *testing.T) {
 	t.Parallel()
 	idleOne, _ := pipe(t)
 	next, _ := pipe(t)
 	conns := New(0)
 	conns.add(idleOne)
 	lack := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
-	listener := conns.Listen(&listenerOf{results: []any{lack, next, net.ErrClosed}})
+	listener := conns.Listen(&fakeListener{results: []any{lack, next, net.ErrClosed}})
 	conn, err := listener.Accept()
 	require.NoError(t, err)
-	require.Equal(t, next, conn.(*knownConn).Conn)
+	require.Equal(t, next, conn.(*trackedConn).Conn)
 	_, err = idleOne.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "an idle connection has given its descriptor")
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the idle connection is closed")
 	_, err = listener.Accept()
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
-func TestWhoFindsEveryConnectionTakenIsTold(t *testing.T) {
+func TestAConnectionOverTheLimitGets503(t *testing.T) {
 	t.Parallel()
 	server, client := pipe(t)
-	go refuseConnection(server)
-	answer, err := io.ReadAll(client)
+	go refuse(server)
+	response, err := io.ReadAll(client)
 	require.NoError(t, err)
-	require.Contains(t, string(answer), "HTTP/1.1 503 Service Unavailable\r\n")
-	require.Contains(t, string(answer), "\r\nRetry-After: 1\r\n")
+	require.Contains(t, string(response), "HTTP/1.1 503 Service Unavailable\r\n")
+	require.Contains(t, string(response), "\r\nRetry-After: 1\r\n")
 }

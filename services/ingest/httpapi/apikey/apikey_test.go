@@ -9,9 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// 64 hex digits are what "openssl rand -hex 32" makes, and what SHA-256 makes
-// of a key.
-func TestAKeyThatLooksLikeAHashIsToldOf(t *testing.T) {
+// 64 hex digits may be a key from "openssl rand -hex 32", or the SHA-256 of one.
+func TestAKeyThatLooksLikeAHashCausesAWarning(t *testing.T) {
 	t.Parallel()
 	sum := sha256.Sum256([]byte("secret"))
 	hash := hex.EncodeToString(sum[:])
@@ -25,8 +24,8 @@ func TestAKeyThatLooksLikeAHashIsToldOf(t *testing.T) {
 		"shop:sec,ret":                          {"entry 2 has no name, and others do"},
 		"crm:other-secret, shop:sha256:" + hash: nil,
 	} {
-		keys, mistakes := Parse(text)
-		require.Empty(t, mistakes, text)
+		keys, errs := Parse(text)
+		require.Empty(t, errs, text)
 		warnings := keys.Warnings()
 		require.Len(t, warnings, len(want), text)
 		for i, w := range want {
@@ -38,10 +37,10 @@ func TestAKeyThatLooksLikeAHashIsToldOf(t *testing.T) {
 			require.True(t, known, text)
 			require.Equal(t, "shop", name)
 			_, known = keys.Owner(hash)
-			require.False(t, known, "the hash is no key")
+			require.False(t, known, "the hash is not a key")
 		}
 	}
-	_, mistakes := Parse("shop:sha256:secret")
-	require.Len(t, mistakes, 1)
-	require.ErrorContains(t, mistakes[0], "must have 64 hex digits after sha256:")
+	_, errs := Parse("shop:sha256:secret")
+	require.Len(t, errs, 1)
+	require.ErrorContains(t, errs[0], "must have 64 hex digits after sha256:")
 }

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-func TestLinesThatWaitShareTheRoomOfBodies(t *testing.T) {
+func TestWaitingLinesShareTheMemoryOfBodies(t *testing.T) {
 	t.Parallel()
 	shared := semaphore.NewWeighted(100)
 	one := func() Line { return Line{Data: make([]byte, 100-lineOverhead)} }
 	crowded, alone := NewQueue(shared), NewQueue(shared)
 	require.True(t, crowded.Put(one()))
-	require.False(t, shared.TryAcquire(1), "all of it is taken")
-	require.True(t, alone.Put(one()), "a first line has room always")
+	require.False(t, shared.TryAcquire(1), "all of it is acquired")
+	require.True(t, alone.Put(one()), "a first line never waits")
 
 	waited := make(chan bool)
 	go func() { waited <- crowded.Put(one()) }()
@@ -26,8 +26,8 @@ func TestLinesThatWaitShareTheRoomOfBodies(t *testing.T) {
 	crowded.Stored()
 	for _, q := range []*Queue{crowded, alone} {
 		q.End(errors.New("over"))
-		q.Leave()
-		q.Forget()
+		q.StopReading()
+		q.Clear()
 	}
-	require.True(t, shared.TryAcquire(100), "all of it was given back")
+	require.True(t, shared.TryAcquire(100), "all of it is released")
 }

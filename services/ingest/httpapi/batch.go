@@ -10,20 +10,22 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/ingest/accept"
+	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
-// batchAnswer tells what became of each item of a batch.
-type batchAnswer struct {
+// batchResult is the response to a batch.
+type batchResult struct {
 	Accepted int          `json:"accepted"`
 	Rejected int          `json:"rejected"`
-	Results  []itemAnswer `json:"results"`
+	Results  []itemResult `json:"results"`
 }
 
-type itemAnswer struct {
+// itemResult is the result of one message of a batch or a stream.
+type itemResult struct {
 	Index    int              `json:"index"`
 	ID       *message.ID      `json:"id,omitempty"`
-	Repeated bool             `json:"repeated,omitempty"` // stored before, under the same key
+	Repeated bool             `json:"repeated,omitempty"` // stored before, under the same idempotency key
 	Error    *message.Problem `json:"error,omitempty"`
 }
 
@@ -35,10 +37,10 @@ func (a *API) createBatch(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if err := noKey(c); err != nil {
+	if err := noKeyHeader(c); err != nil {
 		return err
 	}
-	items, err := readItems(body)
+	items, err := splitItems(body)
 	if err != nil {
 		return err
 	}
@@ -48,32 +50,32 @@ func (a *API) createBatch(c *fiber.Ctx) error {
 		drafts[i] = accept.Draft{Body: item, Scope: caller(c), Trace: trace}
 	}
 	results := a.acceptor.CreateMany(context.Background(), drafts)
-	reply := batchAnswer{Results: make([]itemAnswer, len(results))}
-	var lost error
+	response := batchResult{Results: make([]itemResult, len(results))}
+	var serverError error
 	for i, r := range results {
-		a.counts.Accepted("http", r.Repeated, r.Err)
-		reply.Results[i] = itemAnswer{Index: i}
+		a.metrics.Message(metrics.SourceHTTP, r.Repeated, r.Err)
+		response.Results[i] = itemResult{Index: i}
 		if r.Err == nil {
-			reply.Accepted++
-			reply.Results[i].ID, reply.Results[i].Repeated = &r.Message.ID, r.Repeated
+			response.Accepted++
+			response.Results[i].ID, response.Results[i].Repeated = &r.Message.ID, r.Repeated
 			continue
 		}
-		reply.Rejected++
-		p := placed(fmt.Sprintf("item %d", i+1), r.Err)
+		response.Rejected++
+		p := problemAt(fmt.Sprintf("item %d", i+1), r.Err)
 		if p.Status >= http.StatusInternalServerError {
-			lost = r.Err
-			a.report(c, p, r.Err)
+			serverError = r.Err
+			a.logProblem(originOf(c), p, r.Err)
 		}
-		reply.Results[i].Error = p
+		response.Results[i].Error = p
 	}
-	if reply.Accepted == 0 && lost != nil {
-		return lost // an outage is one for the whole batch
+	if response.Accepted == 0 && serverError != nil {
+		return serverError // an outage fails the whole batch
 	}
-	return Answer(c, reply)
+	return Respond(c, response)
 }
 
-// readItems takes a JSON array apart.
-func readItems(body []byte) ([]json.RawMessage, error) {
+// splitItems splits a JSON array.
+func splitItems(body []byte) ([]json.RawMessage, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(body, &items); err != nil || items == nil {
 		return nil, &message.MalformedError{Reason: "must be a JSON array of messages"}

@@ -3,55 +3,55 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/message-dispatcher/dispatch/services/ingest/accept"
 	"github.com/message-dispatcher/dispatch/services/ingest/messages"
+	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
 	"github.com/message-dispatcher/dispatch/services/ingest/request"
 )
 
 const (
 	headerIdempotencyKey = "Idempotency-Key"
-	// headerReplayed marks an answer that repeats an earlier request's.
+	// headerReplayed marks the response to a repeated request.
 	headerReplayed = "Idempotent-Replayed"
-	// listBytes is from where on a page of a list goes on in the next one.
-	listBytes = 4 << 20
+	// maxPageBytes is the size from which a list continues on the next page.
+	maxPageBytes = 4 << 20
 )
 
-// The handlers work under contexts of their own, not fasthttp's: that one
-// ends at a shutdown, when what was begun is to be finished. The use cases
-// bound their time.
+// Handlers do not use fasthttp's context: it ends when a shutdown begins, but
+// requests that have begun are finished. The packages that they call bound the
+// time.
 
 func (a *API) createMessage(c *fiber.Ctx) error {
 	body, err := a.jsonBody(c, true)
 	if err != nil {
 		return err
 	}
-	done, err := a.acceptor.Create(context.Background(), accept.Draft{Body: body, Scope: caller(c), Key: keyOf(c), Trace: traceOf(c)})
-	a.counts.Accepted("http", done.Repeated, err)
+	accepted, err := a.acceptor.Create(context.Background(), accept.Draft{Body: body, Scope: caller(c), Key: keyHeader(c), Trace: traceOf(c)})
+	a.metrics.Message(metrics.SourceHTTP, accepted.Repeated, err)
 	if err != nil {
 		return err
 	}
-	c.Location("/api/v1/messages/" + done.Message.ID.String())
-	if done.Repeated {
+	c.Location("/api/v1/messages/" + accepted.Message.ID.String())
+	if accepted.Repeated {
 		c.Set(headerReplayed, "true")
-		return answerRaw(c, http.StatusOK, done.Message.AppendJSON(nil))
+		return respondJSON(c, http.StatusOK, accepted.Message.AppendJSON(nil))
 	}
-	return answerRaw(c, http.StatusCreated, done.Message.AppendJSON(make([]byte, 0, messages.MessageOverhead+len(body))))
+	return respondJSON(c, http.StatusCreated, accepted.Message.AppendJSON(make([]byte, 0, messages.JSONOverhead+len(body))))
 }
 
 func (a *API) listMessages(c *fiber.Ctx) error {
-	filter, err := request.ReadFilter(parametersOf(c), a.recipients)
+	filter, err := request.ParseFilter(queryOf(c), a.recipients)
 	if err != nil {
 		return err
 	}
-	found, err := a.messages.List(context.Background(), filter, listBytes)
+	page, err := a.messages.List(context.Background(), filter, maxPageBytes)
 	if err != nil {
 		return err
 	}
-	return a.answerPage(c, found)
+	return a.respondPage(c, page)
 }
 
 func (a *API) getMessage(c *fiber.Ctx) error {
@@ -63,7 +63,7 @@ func (a *API) getMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return a.answerHeld(c, m)
+	return a.respondLarge(c, m)
 }
 
 func (a *API) listAttempts(c *fiber.Ctx) error {
@@ -75,7 +75,7 @@ func (a *API) listAttempts(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return a.answerHeld(c, map[string]any{"data": attempts})
+	return a.respondLarge(c, map[string]any{"data": attempts})
 }
 
 func (a *API) cancelMessage(c *fiber.Ctx) error {
@@ -90,10 +90,10 @@ func (a *API) cancelMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return Answer(c, m)
+	return Respond(c, m)
 }
 
-func (a *API) retryMessage(c *fiber.Ctx) error {
+func (a *API) redriveMessage(c *fiber.Ctx) error {
 	id, err := pathID(c)
 	if err != nil {
 		return err
@@ -102,13 +102,13 @@ func (a *API) retryMessage(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	expiresAt, err := request.ReadRedrive(body, time.Now())
+	expiresAt, err := request.ParseRedrive(body, a.now())
 	if err != nil {
 		return err
 	}
-	m, err := a.messages.Retry(context.Background(), id, expiresAt)
+	m, err := a.messages.Redrive(context.Background(), id, expiresAt)
 	if err != nil {
 		return err
 	}
-	return Answer(c, m)
+	return Respond(c, m)
 }
