@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
-	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
 
@@ -106,15 +104,12 @@ func emissionOf(entry events.Entry) (emission, bool) {
 	if !entry.IsID() {
 		return emission{}, false
 	}
-	var body struct {
-		ID    message.ID          `json:"id"`
-		Claim message.ClaimNumber `json:"claim"`
-	}
-	if json.Unmarshal(entry.Data, &body) != nil {
+	id, claim, err := events.ParseDelivery(entry.Subject, entry.Headers[events.HeaderClaim])
+	if err != nil {
 		return emission{}, false
 	}
 	return emission{
-		Delivery: db.Delivery{ID: body.ID, ClaimNumber: body.Claim}, subject: entry.Subject,
+		Delivery: db.Delivery{ID: id, ClaimNumber: claim}, subject: entry.Subject,
 		relayed: entry.Headers[events.HeaderOrigin] == events.OriginRelay,
 	}, true
 }
