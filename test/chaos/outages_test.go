@@ -58,7 +58,7 @@ func (c *run) batch(prefix string, count int) {
 // awaitRequests waits until the webhook has seen so many.
 func (c *run) awaitRequests(count int) {
 	c.t.Helper()
-	require.Eventually(c.t, func() bool { return len(c.rig.Webhook.Received("")) >= count }, testenv.WaitTimeout, 5*time.Millisecond)
+	testenv.Eventually(c.t, func() bool { return len(c.rig.Webhook.Received("")) >= count })
 }
 
 // during notes a disturbance of a process.

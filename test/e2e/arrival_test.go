@@ -10,6 +10,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // origin is how a message's id came to be on the work queue.
@@ -21,10 +22,10 @@ func (w *world) origin(id message.ID) string {
 // awaitArrivals posts until a message is emitted as it arrives, and returns it.
 func (w *world) awaitArrivals(api *running) (id message.ID) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		id = api.post(w.t, hello)
 		return w.origin(id) == events.OriginArrival
-	}, patience, 10*time.Millisecond)
+	})
 	return id
 }
 
@@ -100,14 +101,14 @@ func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 	w.runDispatcher()
 	composer := events.NewComposer(w.top, false)
 	var id message.ID
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		stored, _, err := w.store.InsertFastPath(t.Context(), time.Now(), drafts(1), func(created []message.Message) []byte {
 			return events.Encode(composer.Arrived(created))
 		})
 		require.NoError(t, err)
 		id = stored[0].Message.ID
 		return stored[0].Message.Status == message.Queued
-	}, patience, 10*time.Millisecond)
+	})
 
 	_, err := w.control("stop", "")
 

@@ -76,7 +76,7 @@ func TestAClusterOfThreeServersLosesThemOneByOne(t *testing.T) {
 func (i *installation) awaitReplicas(n int) {
 	i.t.Helper()
 	behind := ""
-	require.Eventually(i.t, func() bool {
+	testenv.Eventually(i.t, func() bool {
 		ctx, cancel := context.WithTimeout(i.t.Context(), 5*time.Second)
 		defer cancel()
 		for _, c := range i.top.Consumers([]string{message.DefaultDestination}) {
@@ -100,7 +100,7 @@ func (i *installation) awaitReplicas(n int) {
 			}
 		}
 		return true
-	}, 2*patience, 100*time.Millisecond, "the replicas are not up to date: %s", behind)
+	}, "the replicas are not up to date: %s", behind)
 }
 
 func current(cluster *natsjs.ClusterInfo, n int) bool {
@@ -119,7 +119,7 @@ func current(cluster *natsjs.ClusterInfo, n int) bool {
 func (i *installation) leader(stream string) *testenv.NATS {
 	i.t.Helper()
 	var leader *testenv.NATS
-	require.Eventually(i.t, func() bool {
+	testenv.Eventually(i.t, func() bool {
 		s, err := i.js.Stream(i.t.Context(), stream)
 		if err != nil || s.CachedInfo().Cluster == nil {
 			return false
@@ -130,7 +130,7 @@ func (i *installation) leader(stream string) *testenv.NATS {
 			}
 		}
 		return leader != nil
-	}, patience, 50*time.Millisecond, "%s has no leader", stream)
+	}, "%s has no leader", stream)
 	return leader
 }
 
@@ -169,14 +169,14 @@ func (i *installation) storedAs(keys []message.ID) []message.ID {
 	i.t.Helper()
 	ids := make([]message.ID, len(keys))
 	for n, key := range keys {
-		require.Eventually(i.t, func() bool {
+		testenv.Eventually(i.t, func() bool {
 			page, err := i.store.List(i.t.Context(), db.Filter{IdempotencyKey: key.String(), Limit: 2})
 			if err != nil || len(page) != 1 {
 				return false
 			}
 			ids[n] = page[0].ID
 			return true
-		}, patience, 10*time.Millisecond, "what was published as %s is not stored", key)
+		}, "what was published as %s is not stored", key)
 	}
 	return ids
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,7 +29,7 @@ func TestWhatMakesTheSchemaSaysThatItMayNot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			process := testenv.StartProcess(t, env, args...)
-			require.Eventually(t, process.Exited, patience, 20*time.Millisecond)
+			testenv.Eventually(t, process.Exited)
 			require.Equal(t, 1, process.Wait(), "%s", process.Output)
 			require.Contains(t, process.Output.String(), "GRANT CREATE ON SCHEMA public TO plain")
 		})
@@ -44,9 +43,9 @@ func TestASignalEndsAProvision(t *testing.T) {
 	process := testenv.StartProcess(t, map[string]string{
 		"DATABASE_URL": dbtest.URL(t), "NATS_URL": "nats://" + freeAddr(t), "LOG_LEVEL": "warn", "LOG_FORMAT": "json",
 	}, "provision")
-	require.Eventually(t, func() bool { return strings.Contains(process.Output.String(), "waiting for streams") }, patience, 20*time.Millisecond)
+	testenv.Eventually(t, func() bool { return strings.Contains(process.Output.String(), "waiting for streams") })
 	require.NoError(t, process.Signal(syscall.SIGTERM))
-	require.Eventually(t, process.Exited, patience, 20*time.Millisecond)
+	testenv.Eventually(t, process.Exited)
 	require.Equal(t, 0, process.Wait(), "%s", process.Output)
 }
 

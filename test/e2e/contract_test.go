@@ -17,6 +17,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // exampleID is the message that the description's examples are about.
@@ -191,10 +192,10 @@ func (c *contract) accepted(verb, body string, headers ...string) string {
 
 // pace asks the control service, well and badly.
 func (c *contract) pace() {
-	require.Eventually(c.t, func() bool {
+	testenv.Eventually(c.t, func() bool {
 		overview, err := c.control("status", "")
 		return err == nil && len(overview.Instances) == 3
-	}, patience, 50*time.Millisecond)
+	})
 	for body, in := range map[string]string{"{}": `"requestId":"r-1"`, `{"batchSize":7}`: `"batchSize":7`} {
 		request := &nats.Msg{Subject: c.top.Control("configure"), Header: nats.Header{"X-Request-Id": {"r-1"}}, Data: []byte(body)}
 		answer, err := c.js.Conn().RequestMsg(request, patience)
@@ -261,12 +262,12 @@ func (c *contract) fired() {
 	again := events.NewComposer(c.top, false).Parked(m)
 	again.MsgID += ".again"
 	c.publish(again) // it replaces the one that the sender made
-	require.Eventually(c.t, func() bool {
+	testenv.Eventually(c.t, func() bool {
 		stream, err := c.js.Stream(c.t.Context(), c.top.DeliveriesStream())
 		require.NoError(c.t, err)
 		_, err = stream.GetLastMsgForSubject(c.t.Context(), c.top.Park(message.DefaultDestination, id))
 		return err != nil
-	}, patience, 10*time.Millisecond)
+	})
 	c.accepted("get", `{"id":"`+id.String()+`"}`)
 }
 

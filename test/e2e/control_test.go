@@ -10,6 +10,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // control sends a control request and returns what a dispatcher answers.
@@ -29,12 +30,12 @@ func (w *world) control(verb, body string) (message.Overview, error) {
 // awaitControl waits until a dispatcher answers.
 func (w *world) awaitControl() {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 		defer cancel()
 		_, err := rpc.Ask(ctx, w.js.Conn(), w.top.Control("status"), nil)
 		return err == nil
-	}, patience, 10*time.Millisecond)
+	})
 }
 
 func TestStopAnswersOnceNothingIsLeftToEmit(t *testing.T) {
@@ -117,10 +118,10 @@ func TestThePaceIsConfiguredOverNATS(t *testing.T) {
 	_, err = w.control("configure", `no`)
 	require.Contains(t, string(requireRefusal(t, err, 400).JSON()), `"code":"malformed"`)
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		overview, err = w.control("status", "")
 		return err == nil && len(overview.Instances) == 3
-	}, patience, 100*time.Millisecond, "all three are known")
+	}, "all three are known")
 	require.Nil(t, overview.Changed)
 	require.Equal(t, "dispatcher", overview.Instances[0].Service)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // How late a tick is depends on the machine; that it is not left out shows by
@@ -161,10 +162,10 @@ func TestAParkedMessageIsNotLost(t *testing.T) {
 	w.awaitOn(w.top.Park(message.DefaultDestination, id))
 	w.sql("UPDATE messages SET lease_until = now() - interval '1 minute'")
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		lost, err := w.store.ExpiredLeases(t.Context(), db.ExpiredLease{}, 1)
 		return err == nil && len(lost) == 0
-	}, patience, 10*time.Millisecond, "its lease is renewed")
+	}, "its lease is renewed")
 	m, err := w.store.Get(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, parked.ClaimNumber, m.ClaimNumber)
@@ -189,10 +190,10 @@ func TestWhatExpiresIsToldEvenThoughNATSIsAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "PROCESSING_INTERVAL", "1h")
 	w.runDispatcher()
-	require.Eventually(t, func() bool { // the first tick is over
+	testenv.Eventually(t, func() bool { // the first tick is over
 		pace, err := w.store.Pace(t.Context())
 		return err == nil && pace.Wait > 0
-	}, patience, 10*time.Millisecond)
+	})
 	w.stopNATS()
 	soon := time.Now().Add(300 * time.Millisecond)
 	id := w.insert(draft(func(m *message.Message) { m.ExpiresAt = &soon }))[0]

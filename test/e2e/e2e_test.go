@@ -13,6 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/redis"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 const hello = `{"to":"+905551111111","content":"hello"}`
@@ -176,16 +177,16 @@ func TestWhatIsCancelledIsNotSent(t *testing.T) {
 	w.await(parked, message.Retrying)
 	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		_, err := stream.GetLastMsgForSubject(t.Context(), w.top.Park(message.DefaultDestination, parked))
 		return err == nil
-	}, patience, 10*time.Millisecond, "it is parked for the next attempt")
+	}, "it is parked for the next attempt")
 	status, _, body = api.request(t, http.MethodPost, "/api/v1/messages/"+parked.String()+"/cancel", "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		_, err := stream.GetLastMsgForSubject(t.Context(), w.top.Park(message.DefaultDestination, parked))
 		return err != nil
-	}, patience, 10*time.Millisecond, "the schedule of the retry is purged")
+	}, "the schedule of the retry is purged")
 
 	sent := w.await(api.post(t, hello), message.Sent, message.Retrying)
 	status, _, body = api.request(t, http.MethodPost, "/api/v1/messages/"+sent.ID.String()+"/cancel", "")
@@ -238,10 +239,10 @@ func TestStopOutlivesARestartOfEverything(t *testing.T) {
 	require.NoError(t, json.Unmarshal(body, &overview))
 	require.Equal(t, message.StateStopped, overview.State)
 	// A second stop answers only after every tick that was under way.
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		status, _, body = api.request(t, http.MethodPost, "/api/v1/messaging/stop", "")
 		return status == http.StatusOK
-	}, patience, 50*time.Millisecond)
+	})
 	require.NoError(t, json.Unmarshal(body, &overview))
 	require.False(t, *overview.Changed)
 	require.Equal(t, message.Pending, api.get(t, id).Status)

@@ -15,6 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // begin opens a transaction of the test's own, which is rolled back at the end.
@@ -59,9 +60,9 @@ func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.js.Publish(t.Context(), w.top.Intake("default"), []byte(`{"to":"+905552222222","content":"hello"}`), natsjs.WithMsgID("theirs"))
 	require.NoError(t, err)
-	require.Eventually(t, func() (waits bool) {
+	testenv.Eventually(t, func() (waits bool) {
 		return w.query(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits) == nil && waits
-	}, patience, time.Millisecond, "nobody stores it")
+	}, "nobody stores it")
 
 	looks := make(chan *nats.Msg, 100) // at what the intake's consumer has in hand
 	_, err = w.js.Conn().ChanSubscribe("$JS.API.CONSUMER.INFO."+w.top.IntakeStream()+"."+events.IntakeConsumer, looks)
@@ -101,9 +102,9 @@ func TestAnEventThatIsJustBeingRelayedIsErasedToo(t *testing.T) {
 	require.NoError(t, err)
 
 	done := eraseBeside(t, ingest, "to=%2B905552222222")
-	require.Eventually(t, func() (waits bool) {
+	testenv.Eventually(t, func() (waits bool) {
 		return w.query(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits) == nil && waits
-	}, patience, time.Millisecond, "the erasure does not wait for the row")
+	}, "the erasure does not wait for the row")
 	require.NoError(t, relay.Rollback(t.Context()))
 
 	require.Equal(t, 2, (<-done).Unpublished)
@@ -137,10 +138,10 @@ func TestWhatWasFinalIsForgottenByTheCopierToo(t *testing.T) {
 	_, err = stream.PauseConsumer(t.Context(), events.CacheConsumer, time.Now().Add(20*time.Millisecond))
 	require.NoError(t, err)
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		held, err := redis.Exists(t.Context(), "dispatch:message:"+id.String()).Result()
 		return err == nil && held == 0
-	}, patience, 10*time.Millisecond, "Redis still shows it")
+	}, "Redis still shows it")
 }
 
 // TestTheAnswerToAnErasureCoversEventsThatFollowIt: a request is in flight when
@@ -163,7 +164,7 @@ func TestTheAnswerToAnErasureCoversEventsThatFollowIt(t *testing.T) {
 	done := erase(t, ingest, "to=%2B905552222222")
 	goOn()
 
-	require.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 })
 	stream, err := w.js.Stream(t.Context(), w.top.EventsStream())
 	require.NoError(t, err)
 	last, err := stream.GetLastMsgForSubject(t.Context(), w.top.Event(message.EventSent, "default"))

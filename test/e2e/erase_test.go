@@ -15,6 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // erasure is the answer of DELETE /api/v1/messages.
@@ -62,7 +63,7 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 	w.await(parked, message.Retrying)
 	w.await(kept, message.Sent)
 	w.awaitCopy(redis, sent, parked, later, kept)
-	require.Eventually(t, func() bool { return w.parked() == 1 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return w.parked() == 1 })
 
 	// What only the streams and the outbox hold.
 	composer := events.NewComposer(w.top, true)
@@ -76,9 +77,9 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 			Code: "malformed", Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
 		}, 1<<20)...)
 	}
-	require.Eventually(t, func() (empty bool) { // what is published is deleted a moment later
+	testenv.Eventually(t, func() (empty bool) { // what is published is deleted a moment later
 		return w.query(`SELECT count(*) = 0 FROM outbox`).Scan(&empty) == nil && empty
-	}, patience, 10*time.Millisecond)
+	})
 	dispatcher.stop() // it would relay what waits in the outbox
 	waiting := draft(func(m *message.Message) { m.To = "+905552222222" })
 	unpublished := events.Encode(composer.Moved(message.EventCreated, []message.Message{waiting, draft()}))
@@ -117,7 +118,7 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, held)
 	}
-	require.Eventually(t, func() bool { return w.parked() == 0 }, patience, 10*time.Millisecond, "its schedule is purged")
+	testenv.Eventually(t, func() bool { return w.parked() == 0 }, "its schedule is purged")
 	require.Equal(t, []string{`{` + other + `,"content":""}`}, w.contents(w.top.RejectedStream()))
 	var batch []byte
 	require.NoError(t, w.query(`SELECT batch FROM outbox WHERE created_at = '2001-01-01'`).Scan(&batch))
@@ -163,7 +164,7 @@ func TestWhatIsErasedIsNotSent(t *testing.T) {
 	require.Equal(t, len(ids), done.Cancelled)
 	w.runSender()
 	w.await(other, message.Sent)
-	require.Eventually(t, func() bool { return len(w.contents(w.top.DeliveriesStream())) == 0 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.contents(w.top.DeliveriesStream())) == 0 })
 	for _, id := range ids {
 		require.Empty(t, w.webhook.received(id.String()))
 	}
@@ -188,7 +189,7 @@ func TestARequestInFlightLeavesNothing(t *testing.T) {
 	close(release)
 
 	// The outcome is told; once the recorder has passed it, nothing is there.
-	require.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 })
 	positions := jetstream.NewPositions(w.js)
 	last, err := positions.Last(t.Context())
 	require.NoError(t, err)

@@ -19,6 +19,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // replicated is a PostgreSQL with an asynchronous standby.
@@ -96,14 +97,14 @@ func (r *replicated) run(server *postgres.Server, statement string) {
 func (r *replicated) cutOff() {
 	r.t.Helper()
 	position := r.ask(r.primary, "SELECT pg_current_wal_lsn()::text")
-	require.Eventually(r.t, func() bool {
+	testenv.Eventually(r.t, func() bool {
 		return r.ask(r.standby, "SELECT coalesce(pg_last_wal_replay_lsn() >= '"+position+"', false)::text") == "true"
-	}, patience, 10*time.Millisecond, "the standby does not receive what is committed")
+	}, "the standby does not receive what is committed")
 	r.run(r.standby, "ALTER SYSTEM SET primary_conninfo = ''")
 	r.run(r.standby, "SELECT pg_reload_conf()")
-	require.Eventually(r.t, func() bool {
+	testenv.Eventually(r.t, func() bool {
 		return r.ask(r.standby, "SELECT count(*)::text FROM pg_stat_wal_receiver") == "0"
-	}, patience, 10*time.Millisecond, "the standby receives for ever")
+	}, "the standby receives for ever")
 }
 
 // failOver loses the primary, and has the standby take over.
@@ -153,13 +154,13 @@ func TestAStandbyTakesOverThatLacksTheNewestCommits(t *testing.T) {
 	gone := api.post(t, hello)
 	w.await(gone, message.Sent)
 	w.awaitRecorded()
-	require.Eventually(t, func() bool { return len(w.eventsOf(message.EventCancelled, cancelled.ID)) == 1 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventCancelled, cancelled.ID)) == 1 })
 	servers.failOver()
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		timeline, err := w.store.Timeline(t.Context())
 		return err == nil && timeline.Trusted && strings.HasSuffix(timeline.Server, "/00000002")
-	}, patience, 50*time.Millisecond, "nobody brings back what was lost")
+	}, "nobody brings back what was lost")
 	w.await(answered.ID, message.Sent)
 	w.await(cancelled.ID, message.Cancelled)
 	w.await(claimed.ID, message.Sent)

@@ -34,11 +34,11 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 			ctx := t.Context()
 			top := events.NewTopology(one.prefix, one.replicas)
 			first := connectTo(t, top, nodes...)
-			require.Eventually(t, func() bool {
+			testenv.Eventually(t, func() bool {
 				ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 				defer cancel()
 				return streams.Provision(ctx, first, []string{message.DefaultDestination}) == nil
-			}, 2*patience, 100*time.Millisecond)
+			})
 			testenv.ShortenAckWait(t, first.Conn().ConnectedUrl(), one.prefix, 3*time.Second)
 			consumer, err := first.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
 			require.NoError(t, err)
@@ -68,10 +68,10 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 			}
 
 			var again []*deliveries.Copy
-			require.Eventually(t, func() bool {
+			testenv.Eventually(t, func() bool {
 				_ = queue.Fetch(ctx, 2, func(c *deliveries.Copy) { again = append(again, c) })
 				return len(again) >= 2
-			}, 2*patience, time.Millisecond)
+			})
 			for _, c := range again {
 				t.Logf("delivery %d", c.Delivery)
 				require.False(t, c.First, "delivery %d", c.Delivery)
@@ -80,18 +80,18 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 
 			fresh := draft()
 			fresh.ClaimNumber = 1
-			require.Eventually(t, func() bool {
+			testenv.Eventually(t, func() bool {
 				return jetstream.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, fresh)}) == nil
-			}, patience, 100*time.Millisecond)
+			})
 			var next *deliveries.Copy
-			require.Eventually(t, func() bool {
+			testenv.Eventually(t, func() bool {
 				_ = queue.Fetch(ctx, 1, func(c *deliveries.Copy) {
 					if c.ID == fresh.ID {
 						next = c
 					}
 				})
 				return next != nil
-			}, patience, time.Millisecond)
+			})
 			require.Equal(t, one.certain, next.First)
 		})
 	}
@@ -106,6 +106,6 @@ func connectTo(t *testing.T, top events.Topology, nodes ...*testenv.NATS) *jetst
 	js, err := jetstream.Connect(jetstream.Access{URL: strings.Join(urls, ",")}, top, "test")
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+	testenv.Eventually(t, js.Conn().IsConnected)
 	return js
 }

@@ -109,7 +109,7 @@ func (w *world) startNATS() {
 	require.NoError(w.t, err)
 	w.nats = server
 	if w.js != nil {
-		require.Eventually(w.t, w.js.Conn().IsConnected, patience, time.Millisecond)
+		testenv.Eventually(w.t, w.js.Conn().IsConnected)
 	}
 }
 
@@ -126,7 +126,7 @@ func (w *world) connect() *jetstream.Client {
 	js, err := jetstream.Connect(jetstream.Access{URL: w.env["NATS_URL"]}, w.top, "test")
 	require.NoError(w.t, err)
 	w.t.Cleanup(js.Conn().Close)
-	require.Eventually(w.t, js.Conn().IsConnected, patience, time.Millisecond)
+	testenv.Eventually(w.t, js.Conn().IsConnected)
 	return js
 }
 
@@ -194,14 +194,14 @@ func (w *world) runIngest(given ...string) *running {
 	addr := freeAddr(w.t)
 	r := run(w, ingest.Run, append([]string{"HTTP_ADDR", addr}, given...)...)
 	r.url = "http://" + addr
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		response, err := http.Get(r.url + "/health/ready")
 		if err != nil {
 			return false
 		}
 		response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, patience, 10*time.Millisecond, "ingest is not ready")
+	}, "ingest is not ready")
 	return r
 }
 
@@ -256,11 +256,11 @@ func (r *running) get(t testing.TB, id message.ID) message.Message {
 func (w *world) await(id message.ID, statuses ...message.Status) message.Message {
 	w.t.Helper()
 	var m message.Message
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		var err error
 		m, err = w.store.Get(w.t.Context(), id)
 		return err == nil && slices.Contains(statuses, m.Status)
-	}, patience, 10*time.Millisecond, "message %s does not get to %v", id, statuses)
+	}, "message %s does not get to %v", id, statuses)
 	return m
 }
 

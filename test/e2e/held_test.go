@@ -14,6 +14,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // A shortWait is an ack wait that a test can wait for. A request of
@@ -43,10 +44,10 @@ func (w *world) openQueue() *deliveries.Queue {
 func (w *world) hold(queue *deliveries.Queue) *deliveries.Copy {
 	w.t.Helper()
 	var held *deliveries.Copy
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		_ = queue.Fetch(w.t.Context(), 1, func(c *deliveries.Copy) { held = c })
 		return held != nil
-	}, patience, time.Millisecond)
+	})
 	return held
 }
 
@@ -109,7 +110,7 @@ func TestOnlyTheHolderOfADeliveryParksItsRetry(t *testing.T) {
 		require.NoError(t, queue.Refresh(ctx))
 		m := w.emitOne()
 		held := w.hold(queue)
-		require.Eventually(t, held.Lapsed, patience, time.Millisecond)
+		testenv.Eventually(t, held.Lapsed)
 		requireRefused(t, m, held)
 	})
 }
@@ -134,7 +135,7 @@ func TestADeliveryIsEndedByItsHolderAlone(t *testing.T) {
 		first[i] = w.hold(queue)
 	}
 	for i, end := range ends {
-		require.Eventually(t, first[i].Lapsed, patience, time.Millisecond)
+		testenv.Eventually(t, first[i].Lapsed)
 		require.NoError(t, end(first[i]))
 	}
 	require.NoError(t, queue.Flush(ctx))
@@ -181,7 +182,7 @@ func TestNoNakIsSentWhenTheHoldIsNearlyOver(t *testing.T) {
 
 	w.emitOne()
 	late := w.hold(queue)
-	require.Eventually(t, func() bool { return !late.Outlasts(2 * time.Second) }, patience, time.Millisecond)
+	testenv.Eventually(t, func() bool { return !late.Outlasts(2 * time.Second) })
 	require.NoError(t, late.Nak(time.Hour))
 	require.NoError(t, queue.Flush(t.Context()))
 	require.Empty(t, naks())
@@ -258,14 +259,14 @@ func TestASenderBeginsNothingWhileTheAckWaitIsTooShortForARequest(t *testing.T) 
 	w.setAckWait(5 * time.Second)
 	address := freeAddr(t)
 	w.runSender("WEBHOOK_TIMEOUT", "5s", "HEALTH_ADDR", address)
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		response, err := http.Get("http://" + address + "/health/ready")
 		if err != nil {
 			return false
 		}
 		defer response.Body.Close()
 		return response.StatusCode == http.StatusServiceUnavailable
-	}, patience, 10*time.Millisecond)
+	})
 	m := w.emitOne()
 	require.Empty(t, w.webhook.received(""))
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 func TestEventsCarryContentWhenToldTo(t *testing.T) {
@@ -34,11 +35,11 @@ func (w *world) askMessages(verb, body string, headers ...string) *nats.Msg {
 		msg.Header.Add(headers[i], headers[i+1])
 	}
 	var answer *nats.Msg
-	require.Eventually(w.t, func() bool { // ready means Postgres; the subscriptions may come a moment later
+	testenv.Eventually(w.t, func() bool { // ready means Postgres; the subscriptions may come a moment later
 		var err error
 		answer, err = w.js.Conn().RequestMsg(msg, patience)
 		return err == nil
-	}, patience, 10*time.Millisecond)
+	})
 	w.heard.exchange(msg, answer)
 	return answer
 }
@@ -136,7 +137,7 @@ func TestAnIngestMayStartBeforeNATS(t *testing.T) {
 	api := w.runIngest()
 	api.post(t, hello)
 	w.startNATS()
-	require.Eventually(t, w.js.Conn().IsConnected, patience, 10*time.Millisecond)
+	testenv.Eventually(t, w.js.Conn().IsConnected)
 	w.publishIntake("dispatch.intake.default", hello)
 	w.awaitIntakeEmpty()
 	require.NotEmpty(t, w.askMessages("create", hello).Data)
@@ -152,10 +153,10 @@ func TestThePaceIsSetThroughADispatcher(t *testing.T) {
 
 	w.runDispatcher()
 	var overview message.Overview
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		status, _, body = api.request(t, http.MethodPost, "/api/v1/messaging/stop", "")
 		return status == http.StatusOK
-	}, patience, 20*time.Millisecond)
+	})
 	require.NoError(t, json.Unmarshal(body, &overview))
 	require.Equal(t, message.StateStopped, overview.State)
 	status, _, body = api.request(t, http.MethodPatch, "/api/v1/messaging", `{"interval":"30s","batchSize":7}`)
@@ -163,11 +164,11 @@ func TestThePaceIsSetThroughADispatcher(t *testing.T) {
 	require.NoError(t, json.Unmarshal(body, &overview))
 	require.Equal(t, 7, overview.BatchSize)
 
-	require.Eventually(t, func() bool { // who is there is asked every 2 s
+	testenv.Eventually(t, func() bool { // who is there is asked every 2 s
 		_, _, body = api.request(t, http.MethodGet, "/api/v1/messaging/status", "")
 		require.NoError(t, json.Unmarshal(body, &overview))
 		return len(overview.Instances) == 2
-	}, patience, 50*time.Millisecond)
+	})
 	require.Equal(t, "dispatcher", overview.Instances[0].Service)
 	require.Equal(t, "ingest", overview.Instances[1].Service)
 	require.Equal(t, message.StateStopped, overview.State)

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -30,7 +29,7 @@ func newInstallation(t *testing.T, o testenv.Options) *installation {
 	js, err := jetstream.Connect(jetstream.Access{URL: i.Env["NATS_URL"]}, i.top, "test")
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+	testenv.Eventually(t, js.Conn().IsConnected)
 	i.js = js
 	pool, err := db.Open(t.Context(), i.Postgres.URL, db.Options{Name: "test", MaxConns: 4})
 	require.NoError(t, err)
@@ -65,7 +64,7 @@ func (i *installation) emitted() []*natsjs.RawStreamMsg {
 
 func (i *installation) awaitEmitted(n int) {
 	i.t.Helper()
-	require.Eventually(i.t, func() bool { return len(i.emitted()) >= n }, patience, 50*time.Millisecond, "%d emissions", n)
+	testenv.Eventually(i.t, func() bool { return len(i.emitted()) >= n }, "%d emissions", n)
 }
 
 // requireAllSent waits until every accepted message is SENT, has reached the
@@ -74,10 +73,10 @@ func (i *installation) requireAllSent(accepted []message.ID) {
 	i.t.Helper()
 	require.NotEmpty(i.t, accepted)
 	for _, id := range accepted {
-		require.Eventually(i.t, func() bool {
+		testenv.Eventually(i.t, func() bool {
 			m, err := i.store.Get(context.WithoutCancel(i.t.Context()), id)
 			return err == nil && m.Status == message.Sent
-		}, patience, 10*time.Millisecond, "message %s is not sent", id)
+		}, "message %s is not sent", id)
 	}
 	calls := map[string]int{}
 	for _, c := range i.Webhook.Received("") {
@@ -86,9 +85,9 @@ func (i *installation) requireAllSent(accepted []message.ID) {
 	for _, id := range accepted {
 		require.Equal(i.t, 1, calls[id.String()], "calls of message %s", id)
 	}
-	require.Eventually(i.t, func() bool {
+	testenv.Eventually(i.t, func() bool {
 		rows, _, err := i.store.OutboxBacklog(i.t.Context())
 		stream, gone := i.js.Stream(i.t.Context(), i.top.DeliveriesStream())
 		return err == nil && rows == 0 && gone == nil && stream.CachedInfo().State.Msgs == 0
-	}, patience, 50*time.Millisecond, "an outbox row or a delivery is left over")
+	}, "an outbox row or a delivery is left over")
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -21,6 +20,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // publishIntake puts a message into the intake, as another system does.
@@ -38,10 +38,10 @@ func (w *world) publishIntake(subject, body string, headers ...string) *natsjs.P
 // awaitIntakeEmpty waits until everything in the intake is dealt with.
 func (w *world) awaitIntakeEmpty() {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		stream, err := w.js.Stream(w.t.Context(), w.top.IntakeStream())
 		return err == nil && stream.CachedInfo().State.Msgs == 0
-	}, patience, 10*time.Millisecond, "the intake does not empty")
+	}, "the intake does not empty")
 }
 
 // rejectedMessages returns what lies in the REJECTED stream.
@@ -88,10 +88,10 @@ func TestWhatIsPublishedIsStoredAndTold(t *testing.T) {
 	told := w.events(list[0].ID, 1)
 	require.Equal(t, []message.EventType{message.EventCreated}, kinds(told))
 	require.Empty(t, w.rejectedMessages())
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		rows, _, err := w.store.OutboxBacklog(t.Context())
 		return err == nil && rows == 0
-	}, patience, 10*time.Millisecond, "what is published leaves the outbox")
+	}, "what is published leaves the outbox")
 }
 
 func TestWhatDoesNotValidateIsNotLost(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
@@ -228,10 +229,10 @@ func (w *world) requireAllSent(accepted []message.ID) {
 // requireNothingLeft waits until no outbox row and no delivery is left.
 func (w *world) requireNothingLeft() {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		rows, _, err := w.store.OutboxBacklog(w.t.Context())
 		return err == nil && rows == 0 && w.deliveries().State.Msgs == 0
-	}, patience, 50*time.Millisecond, "an outbox row or a delivery is left over")
+	}, "an outbox row or a delivery is left over")
 }
 
 // load posts messages on several connections until it is stopped.

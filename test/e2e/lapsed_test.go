@@ -32,7 +32,7 @@ func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
 	require.NoError(t, queue.Fetch(ctx, 1, func(c *deliveries.Copy) { held = c }))
 	require.NoError(t, queue.Keep(ctx, []*deliveries.Copy{held}))
 	require.False(t, held.Lapsed())
-	require.Eventually(t, held.Lapsed, patience, time.Millisecond)
+	testenv.Eventually(t, held.Lapsed)
 
 	require.NoError(t, queue.Keep(ctx, []*deliveries.Copy{held}))
 
@@ -52,7 +52,7 @@ func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
 	js, err := jetstream.Connect(jetstream.Access{URL: server.URL}, top, "test")
 	require.NoError(t, err)
 	t.Cleanup(js.Conn().Close)
-	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+	testenv.Eventually(t, js.Conn().IsConnected)
 	require.NoError(t, streams.Provision(ctx, js, []string{message.DefaultDestination}))
 	consumer, err := js.Consumer(ctx, top.DeliveriesStream(), top.SenderConsumer(message.DefaultDestination))
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
 	<-time.After(500 * time.Millisecond) // it writes every 100 ms
 	server.Kill()
 	server.Start()
-	require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+	testenv.Eventually(t, js.Conn().IsConnected)
 
 	began := time.Now()
 	for time.Since(began) < 3*time.Second { // it looks after 1.5 s at the latest

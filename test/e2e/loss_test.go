@@ -13,6 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // What a message's row was before its claim, and before its outcome.
@@ -35,20 +36,20 @@ func (w *world) putBack(id message.ID, to string) {
 // awaitTrusted waits until a repair is finished.
 func (w *world) awaitTrusted() {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		timeline, err := w.store.Timeline(w.t.Context())
 		return err == nil && timeline.Trusted
-	}, patience, 10*time.Millisecond, "nobody repairs what Postgres has lost")
+	}, "nobody repairs what Postgres has lost")
 }
 
 // awaitNoted waits until Postgres says that outcomes are recorded up to an
 // event, or a later one.
 func (w *world) awaitNoted(event uint64) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		noted, err := w.store.RecorderProgress(w.t.Context())
 		return err == nil && noted.LastSequence >= event
-	}, patience, 10*time.Millisecond)
+	})
 }
 
 func (w *world) lastEvent() uint64 {
@@ -191,7 +192,7 @@ func TestACancelThatPostgresHasLostIsMadeAgain(t *testing.T) {
 		status, _, answer := api.request(t, http.MethodPost, "/api/v1/messages/"+id.String()+"/cancel", "")
 		require.Equal(t, http.StatusOK, status, "%s", answer)
 	}
-	require.Eventually(t, func() bool { return len(w.eventsOf(message.EventCancelled, later.ID, back.ID)) == 2 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventCancelled, later.ID, back.ID)) == 2 })
 	// Cancelled, brought back and emitted: the cancel is history.
 	brought := back
 	brought.Status, brought.Version = message.Queued, 4
@@ -275,9 +276,9 @@ func TestRedisIsExactAgainAfterPostgresHasLostCommits(t *testing.T) {
 	w.awaitTrusted()
 
 	w.awaitCopy(client, kept)
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		return client.Exists(t.Context(), "dispatch:message:"+gone.String()).Val() == 0
-	}, patience, 20*time.Millisecond)
+	})
 }
 
 // TestHealthTellsOfLostCommits has one dispatcher hold the repair that the
@@ -291,7 +292,7 @@ func TestHealthTellsOfLostCommits(t *testing.T) {
 	w.runDispatcher("HEALTH_ADDR", addr)
 	api := &running{url: "http://" + addr}
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		response, err := http.Get(api.url + "/health/ready")
 		if err != nil {
 			return false
@@ -299,13 +300,13 @@ func TestHealthTellsOfLostCommits(t *testing.T) {
 		response.Body.Close()
 		_, _, body := api.request(t, http.MethodGet, "/health/ready", "")
 		return response.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(body), "Postgres has lost commits")
-	}, patience, 50*time.Millisecond)
+	})
 	w.sql("UPDATE schedule SET repairer_until = NULL, lost_at = clock_timestamp() - interval '10 seconds'")
 	w.awaitTrusted()
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		status, _, _ := api.request(t, http.MethodGet, "/health/ready", "")
 		return status == http.StatusOK
-	}, patience, 50*time.Millisecond)
+	})
 }
 
 // TestEventsAreFoundByTheServersClock: where a consumer begins once more is

@@ -9,13 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // metricNames returns the metrics that GET /metrics serves, without those of
@@ -55,7 +55,7 @@ func documentedMetrics(t *testing.T) []string {
 func awaitSent(t *testing.T, api *running) message.ID {
 	t.Helper()
 	id := api.post(t, hello)
-	require.Eventually(t, func() bool { return api.get(t, id).Status == message.Sent }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return api.get(t, id).Status == message.Sent })
 	return id
 }
 

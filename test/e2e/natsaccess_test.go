@@ -21,6 +21,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // natsServer starts a server with a configuration of its own and returns it.
@@ -115,7 +116,7 @@ func leaf(t *testing.T) string {
 		listen: "127.0.0.1:-1"
 		jetstream { domain: edge, max_file_store: 1TB }
 		leafnodes { remotes: [ { url: "nats://%s" } ] }`, between)
-	require.Eventually(t, func() bool { return edge.NumLeafNodes() == 1 }, patience, time.Millisecond)
+	testenv.Eventually(t, func() bool { return edge.NumLeafNodes() == 1 })
 	return edge.ClientURL()
 }
 
@@ -170,7 +171,7 @@ func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 			js, err := jetstream.Connect(jetstream.Access(cfg.NATS.NATSAccess), w.top, "test")
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
-			require.Eventually(t, js.Conn().IsConnected, patience, time.Millisecond)
+			testenv.Eventually(t, js.Conn().IsConnected)
 			require.True(t, jetstream.NewFailover(js, w.log()).Reaches(t.Context()))
 			if cfg.NATS.Domain == "" {
 				return
@@ -216,13 +217,13 @@ func TestARefusalByNATSIsSaidWithItsReason(t *testing.T) {
 			js, err := jetstream.Connect(r.access, events.NewTopology("dispatch", 1), "test")
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
-			require.Eventually(t, func() bool { return jetstream.Refused(jetstream.Connected(js.Conn())) }, patience, time.Millisecond,
+			testenv.Eventually(t, func() bool { return jetstream.Refused(jetstream.Connected(js.Conn())) },
 				"%v", js.Conn().LastError())
 			var refusal error
-			require.Eventually(t, func() bool {
+			testenv.Eventually(t, func() bool {
 				refusal = streams.Check(t.Context(), js)
 				return jetstream.Refused(refusal) // between two tries there is none
-			}, patience, time.Millisecond)
+			})
 			require.ErrorIs(t, refusal, jetstream.ErrUnavailable)
 			require.Contains(t, strings.ToLower(refusal.Error()), r.log)
 			require.Contains(t, jetstream.Reason(refusal), r.state)

@@ -17,6 +17,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // natsTool is the stock command-line tool of NATS, built from its source.
@@ -55,10 +56,10 @@ func TestTheStockNATSToolIsEnough(t *testing.T) {
 	w := newWorld(t)
 	services := []*running{w.runDispatcher(), w.runSender(), w.runIngest()}
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		list := w.natsCLI("micro", "ls")
 		return strings.Contains(list, events.MessagesService) && strings.Contains(list, events.ControlService)
-	}, patience, 100*time.Millisecond)
+	})
 	require.Contains(t, w.natsCLI("micro", "info", events.ControlService), "dispatch.control.stop")
 
 	var overview message.Overview
@@ -70,10 +71,10 @@ func TestTheStockNATSToolIsEnough(t *testing.T) {
 	w.await(created.ID, message.Sent)
 
 	w.natsCLI("pub", "--jetstream", "dispatch.intake.default", `{"to":"+905552222222","content":"from nats"}`)
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		list, err := w.store.List(t.Context(), db.Filter{To: "+905552222222", Statuses: []message.Status{message.Sent}, Limit: 1})
 		return err == nil && len(list) == 1
-	}, patience, 10*time.Millisecond)
+	})
 
 	// What docs/OPERATIONS.md has people do to the streams.
 	w.natsCLI("stream", "purge", "--force", "DISPATCH_EVENTS")
@@ -97,7 +98,7 @@ func TestOneMsgIdFiveTimesIsDeliveredOnce(t *testing.T) {
 	}
 	publish()
 	publish()
-	require.Eventually(t, func() bool { return len(w.webhook.received("")) == 1 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 1 })
 
 	for _, service := range []*running{api, sender, dispatcher} {
 		service.stop()
@@ -116,7 +117,7 @@ func TestOneMsgIdFiveTimesIsDeliveredOnce(t *testing.T) {
 
 	// A message behind the five is delivered once they are all dealt with.
 	w.natsCLI("pub", "--jetstream", "dispatch.intake.default", `{"to":"+905553333333","content":"last"}`)
-	require.Eventually(t, func() bool { return len(w.webhook.received("")) >= 2 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) >= 2 })
 	list, err := w.store.List(t.Context(), db.Filter{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, list, 2)

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -20,6 +19,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // olderVersion is as long as the real server's, so that it can stand in its
@@ -95,7 +95,7 @@ func TestAnOldNATSIsRefusedWithItsVersion(t *testing.T) {
 // requireUnready waits until a service says what is wrong.
 func requireUnready(t *testing.T, url string, status int, text string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		response, err := http.Get(url + "/health/ready")
 		if err != nil {
 			return false
@@ -103,7 +103,7 @@ func requireUnready(t *testing.T, url string, status int, text string) {
 		defer response.Body.Close()
 		body, err := io.ReadAll(response.Body)
 		return err == nil && response.StatusCode == status && bytes.Contains(body, []byte(text))
-	}, patience, 10*time.Millisecond, text)
+	}, text)
 }
 
 func TestVersionsOfNATSAreCompared(t *testing.T) {

@@ -5,12 +5,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/services/ingest/spectest"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // TestTheRoutesOfThePaceDoWhatTheirDescriptionSays has a dispatcher carry them
@@ -34,9 +34,9 @@ func TestTheRoutesOfThePaceDoWhatTheirDescriptionSays(t *testing.T) {
 			require.InDelta(t, 10, answer["batchSize"], 0)
 		}
 	}
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		return len(api.ask(http.MethodGet, status, "", http.StatusOK)["instances"].([]any)) == 2
-	}, patience, 50*time.Millisecond)
+	})
 	for field := range api.spec.Components.Schemas["Overview"].Value.Properties {
 		require.True(t, api.spec.Seen["Overview."+field], "no answer held %s", field)
 	}

@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // TestTheOriginalsSchedulerRoutes is what a client of the original does.
@@ -16,10 +16,10 @@ func TestTheOriginalsSchedulerRoutes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	api := w.runAll()
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		status, _, _ := api.request(t, http.MethodPost, "/api/v1/messaging/start", "")
 		return status == http.StatusOK
-	}, patience, 10*time.Millisecond, "no dispatcher answers")
+	}, "no dispatcher answers")
 	for _, step := range []struct {
 		verb   string
 		status int

@@ -14,6 +14,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // TestAHundredThousandParkedRetriesHoldUpNobody prints how long fresh
@@ -43,7 +44,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 		}
 		w.insert(list...)
 	}
-	require.Eventually(t, func() bool { return w.parked() == parked }, 5*patience, 100*time.Millisecond, "only %d are parked", w.parked())
+	testenv.EventuallyWithin(t, 5*testenv.WaitTimeout, func() bool { return w.parked() == parked }, "only %d are parked", w.parked())
 
 	consumer, err := w.js.Consumer(t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination))
 	require.NoError(t, err)
@@ -54,7 +55,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 		began := time.Now()
 		id := w.insert(draft())[0]
 		jetstream.Wake(w.js) // as an ingest does
-		require.Eventually(t, func() bool { return len(w.webhook.received(id.String())) == 1 }, patience, time.Millisecond)
+		testenv.Eventually(t, func() bool { return len(w.webhook.received(id.String())) == 1 })
 		took[i] = time.Since(began)
 	}
 	slices.Sort(took)

@@ -61,10 +61,10 @@ func (i *installation) leave(server *testenv.NATS, from ...*testenv.NATS) {
 
 	join := i.Partition(server, from...)
 	before := delivered()
-	require.Eventually(i.t, func() bool { return delivered() >= before+enough }, 2*patience, patience/100, "deliveries while %s is cut off", server.Name)
+	testenv.Eventually(i.t, func() bool { return delivered() >= before+enough }, "deliveries while %s is cut off", server.Name)
 	join()
 	before = delivered()
-	require.Eventually(i.t, func() bool { return delivered() >= before+50 }, patience, patience/100)
+	testenv.Eventually(i.t, func() bool { return delivered() >= before+50 })
 
 	require.Zero(i.t, load.refused.Load(), "HTTP clients are told of nothing")
 	accepted := load.stop()

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -111,7 +110,7 @@ func TestAConsumerThatIsAheadOfItsStreamBeginsOnceMore(t *testing.T) {
 	api.post(t, hello)
 
 	w.awaitIntakeEmpty()
-	require.Eventually(t, func() bool { return len(w.storedMessages()) == 21 }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.storedMessages()) == 21 })
 	var sent []message.ID
 	for _, m := range w.storedMessages() {
 		sent = append(sent, m.ID)
@@ -208,7 +207,7 @@ func TestADamagedStoreLosesNoMessage(t *testing.T) {
 			w.awaitRecorded()
 			sender.stop()
 			queued := w.insert(drafts(20)...)
-			require.Eventually(t, func() bool { return w.deliveries().State.Msgs == 20 }, patience, time.Millisecond)
+			testenv.Eventually(t, func() bool { return w.deliveries().State.Msgs == 20 })
 			w.stopNATS()
 
 			tt.do(t, storeFile(t, w.natsDir, tt.stream, tt.file))
@@ -218,7 +217,7 @@ func TestADamagedStoreLosesNoMessage(t *testing.T) {
 
 			w.requireAllSent(append(sent, queued...))
 			require.Empty(t, w.webhook.repeated())
-			require.Eventually(t, func() bool { return w.deliveries().State.Msgs == 0 }, patience, 10*time.Millisecond)
+			testenv.Eventually(t, func() bool { return w.deliveries().State.Msgs == 0 })
 		})
 	}
 }
@@ -248,7 +247,7 @@ func TestAWorkQueueThatCantBeReadIsThrownAway(t *testing.T) {
 	nats.Kill()
 	remove(t, filepath.Dir(block))
 	nats.Start()
-	require.Eventually(t, func() bool { return !i.Dispatchers[0].IsReady() && !i.Senders[0].IsReady() }, patience, 10*time.Millisecond,
+	testenv.Eventually(t, func() bool { return !i.Dispatchers[0].IsReady() && !i.Senders[0].IsReady() },
 		"without the stream nobody is ready")
 	i.Provision()
 	for _, u := range i.Services() {
@@ -271,10 +270,10 @@ func TestAMissingConsumerIsTold(t *testing.T) {
 		defer response.Body.Close()
 		return response.StatusCode
 	}
-	require.Eventually(t, func() bool { return ready() == http.StatusOK }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return ready() == http.StatusOK })
 
 	require.NoError(t, w.js.DeleteConsumer(t.Context(), w.top.EventsStream(), events.RecorderConsumer))
-	require.Eventually(t, func() bool { return ready() == http.StatusServiceUnavailable }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return ready() == http.StatusServiceUnavailable })
 	w.provision()
-	require.Eventually(t, func() bool { return ready() == http.StatusOK }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return ready() == http.StatusOK })
 }

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,6 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // unmigrated is an installation before its first provision, with what does
@@ -45,12 +45,12 @@ func TestAProvisionGoesOnAfterALostConnection(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() { done <- provisionAgain() }()
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		var ended bool
 		err := pool.QueryRow(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 			WHERE datname = current_database() AND application_name = 'dispatch-provision' AND wait_event_type = 'Lock'`).Scan(&ended)
 		return err == nil && ended
-	}, patience, 10*time.Millisecond)
+	})
 	require.NoError(t, obstacle.Rollback(ctx))
 	require.NoError(t, <-done)
 	require.NoError(t, db.CheckSchema(ctx, pool))

@@ -57,7 +57,7 @@ func TestTheFirstMessagesOfTheREADME(t *testing.T) {
 	}
 
 	for _, content := range []string{"Your order is on its way", "hello from NATS", "stored when this is answered", "hello from the command"} {
-		require.Eventually(t, func() bool { return strings.Contains(u.Output.String(), content) }, patience, 10*time.Millisecond,
+		testenv.Eventually(t, func() bool { return strings.Contains(u.Output.String(), content) },
 			"%q does not arrive at the built-in receiver", content)
 	}
 	require.NoError(t, u.Terminate())
@@ -124,11 +124,11 @@ func TestMakeRunIsTheOneCommand(t *testing.T) {
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Ready.") }, 5*patience, 20*time.Millisecond, "%s", out)
+	testenv.EventuallyWithin(t, 5*testenv.WaitTimeout, func() bool { return strings.Contains(out.String(), "Ready.") }, "%s", out)
 
 	api := &running{url: "http://" + addr}
 	id := api.post(t, hello)
-	require.Eventually(t, func() bool { return api.get(t, id).Status == message.Sent }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return api.get(t, id).Status == message.Sent })
 	require.Contains(t, out.String(), id.String())
 
 	// Ctrl-C in a terminal reaches make and everything below it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // TestARecorderFetchesSoManyBytesAtOnce: a thousand events that tell payloads are
@@ -41,10 +42,10 @@ func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 	_, err := tx.Exec(t.Context(), "LOCK TABLE messages IN EXCLUSIVE MODE")
 	require.NoError(t, err)
 	w.runDispatcher()
-	require.Eventually(t, func() (records bool) {
+	testenv.Eventually(t, func() (records bool) {
 		return w.query(`SELECT EXISTS (SELECT FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%name: RecordOutcomes%')`).Scan(&records) == nil && records
-	}, patience, 5*time.Millisecond)
+	})
 
 	recorder, err := w.js.Consumer(t.Context(), w.top.EventsStream(), events.RecorderConsumer)
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"testing"
 
+	"github.com/message-dispatcher/dispatch/test/testenv"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
@@ -15,9 +16,9 @@ func redisField(t *testing.T, url, key, field string) string {
 	client := redis.NewClient(options)
 	defer client.Close()
 	var value string
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		value, err = client.HGet(t.Context(), key, field).Result()
 		return err == nil && (field != "status" || value == "SENT")
-	}, patience, patience/1000)
+	})
 	return value
 }

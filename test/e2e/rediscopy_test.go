@@ -15,6 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/redis"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // withRedis adds a Redis of the test's own to the settings.
@@ -62,7 +63,7 @@ func (w *world) awaitCopy(client *goredis.Client, ids ...message.ID) {
 		}
 		return true
 	}
-	require.Eventually(w.t, same, patience, 20*time.Millisecond, "Redis does not say what Postgres says")
+	testenv.Eventually(w.t, same, "Redis does not say what Postgres says")
 }
 
 func TestRedisHoldsEveryStateAndForgetsFinalOnes(t *testing.T) {
@@ -133,10 +134,10 @@ func TestRedisShowsARetryBeforeItsEmission(t *testing.T) {
 
 	shows := func(id message.ID, status string) {
 		t.Helper()
-		require.Eventually(t, func() bool {
+		testenv.Eventually(t, func() bool {
 			held, err := client.HGet(t.Context(), "dispatch:message:"+id.String(), "status").Result()
 			return err == nil && held == status
-		}, patience, 5*time.Millisecond)
+		})
 	}
 	ingest.request(t, http.MethodPost, "/api/v1/messages/"+one.String()+"/retry", "")
 	shows(one, "PENDING")
@@ -164,11 +165,11 @@ func TestARedisThatHangsHoldsUpNothingAndCatchesUp(t *testing.T) {
 	began := time.Now()
 	w.requireAllSent(ids)
 	require.Less(t, time.Since(began), 15*time.Second)
-	require.Eventually(t, func() bool { return readiness(t, addr)["redis"].State == service.StateDegraded }, patience, 50*time.Millisecond)
+	testenv.Eventually(t, func() bool { return readiness(t, addr)["redis"].State == service.StateDegraded })
 	link.Heal()
 
 	w.awaitCopy(client, append(first, ids...)...)
-	require.Eventually(t, func() bool { return readiness(t, addr)["redis"].State == service.StateOK }, patience, 50*time.Millisecond)
+	testenv.Eventually(t, func() bool { return readiness(t, addr)["redis"].State == service.StateOK })
 }
 
 // readiness asks a service how its dependencies are; it must be ready.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/micro"
 	"github.com/stretchr/testify/require"
@@ -110,14 +109,14 @@ func TestIdsAreEmittedWhileEventsAreRefused(t *testing.T) {
 
 	w.awaitDeliveries(count)
 
-	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox WHERE is_claim") == 0 }, patience, 5*time.Millisecond)
+	testenv.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox WHERE is_claim") == 0 })
 	require.Positive(t, w.one("SELECT count(*) FROM outbox"), "nothing is lost")
 	w.limitEvents(-1)
 	w.abandon()
 	for _, id := range ids {
 		require.ElementsMatch(t, []message.EventType{message.EventCreated, message.EventQueued}, kinds(w.events(id, 2)))
 	}
-	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox") == 0 }, patience, 5*time.Millisecond)
+	testenv.Eventually(t, func() bool { return w.one("SELECT count(*) FROM outbox") == 0 })
 }
 
 func TestALargeMessageIsSentThoughNATSTakesLittle(t *testing.T) {
@@ -156,8 +155,8 @@ func TestARejectionThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	w.publishIntake(intake, hello)
 	w.runIngest()
 
-	require.Eventually(t, func() bool { return w.one("SELECT count(*) FROM messages") == 1 }, patience, 5*time.Millisecond)
-	require.Eventually(t, func() bool { return len(w.rejectedMessages()) == 1 }, patience, 5*time.Millisecond)
+	testenv.Eventually(t, func() bool { return w.one("SELECT count(*) FROM messages") == 1 })
+	testenv.Eventually(t, func() bool { return len(w.rejectedMessages()) == 1 })
 	stream, err := w.js.Stream(t.Context(), w.top.IntakeStream())
 	require.NoError(t, err)
 	awaitCount(t, 1, func() int {
@@ -179,10 +178,10 @@ func TestOutcomesDoNotWaitForANoteThatNATSRefuses(t *testing.T) {
 	}
 
 	w.limit(w.top.ChangesStream(), -1)
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		w.abandon()
 		return w.one("SELECT count(*) FROM outbox") == 0
-	}, patience, 20*time.Millisecond, "the notes are kept, and published later")
+	}, "the notes are kept, and published later")
 }
 
 func TestAnAnswerThatNATSDoesNotTakeIsToldSo(t *testing.T) {

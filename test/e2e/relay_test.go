@@ -13,6 +13,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // leaveUnpublished makes a claim as a dispatcher does that dies before it can
@@ -68,10 +69,10 @@ func TestAnOldClaimIsNotRepeatedWhereItWasPublished(t *testing.T) {
 
 	w.runDispatcher()
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		claims, err := w.store.UnpublishedClaims(t.Context(), 0)
 		return err == nil && len(claims) == 0
-	}, patience, 10*time.Millisecond)
+	})
 	emitted := w.emitted()
 	require.Len(t, emitted, 2)
 	require.EqualValues(t, 2, w.deliveries().State.LastSeq)
@@ -115,7 +116,7 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 				require.NoError(t, err)
 				// The sender that has the request in flight keeps the late one until
 				// that has ended; the other drops it at once.
-				require.Eventually(t, func() bool { return w.consumer().NumPending == 0 }, patience, 5*time.Millisecond)
+				testenv.Eventually(t, func() bool { return w.consumer().NumPending == 0 })
 			}
 			require.Len(t, w.webhook.received(m.ID.String()), 1)
 			release()
@@ -163,20 +164,20 @@ func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 	w.runDispatcher()
 	for relays := 2; relays < 4; relays++ {
 		w.abandon()
-		require.Eventually(t, func() bool { return w.one("SELECT relays FROM outbox WHERE is_claim") >= relays }, patience, 5*time.Millisecond)
+		testenv.Eventually(t, func() bool { return w.one("SELECT relays FROM outbox WHERE is_claim") >= relays })
 	}
 
 	require.Len(t, w.webhook.received(m.ID.String()), 1, "no second request beside the first")
 	release()
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		got, err := w.store.Get(t.Context(), m.ID)
 		return err == nil && got.Attempts == 1
-	}, patience, 5*time.Millisecond, "what came of the first is recorded")
-	require.Eventually(t, func() bool {
+	}, "what came of the first is recorded")
+	testenv.Eventually(t, func() bool {
 		w.abandon()
 		got, err := w.store.Get(t.Context(), m.ID)
 		return err == nil && got.Status == message.Sent
-	}, patience, 50*time.Millisecond)
+	})
 	calls := w.webhook.received(m.ID.String())
 	require.Equal(t, []string{"1", "2"}, numbers(calls))
 	require.True(t, calls[1].At.After(calls[0].Done))
@@ -222,10 +223,10 @@ func TestABadOutboxRowHoldsUpNoOther(t *testing.T) {
 
 	require.ElementsMatch(t, []message.EventType{message.EventCreated, message.EventQueued}, kinds(w.events(id, 2)),
 		"after more bad rows than a batch holds")
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		rows, _, err := w.store.OutboxBacklog(t.Context())
 		return err == nil && rows == 60
-	}, patience, 10*time.Millisecond, "they stay where they are")
+	}, "they stay where they are")
 }
 
 func TestAnOutboxRowThatNATSRefusesHoldsUpNoOther(t *testing.T) {
@@ -241,8 +242,8 @@ func TestAnOutboxRowThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	w.runDispatcher()
 
 	require.ElementsMatch(t, []message.EventType{message.EventCreated, message.EventQueued}, kinds(w.events(id, 2)))
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		rows, _, err := w.store.OutboxBacklog(t.Context())
 		return err == nil && rows == 1
-	}, patience, 10*time.Millisecond)
+	})
 }

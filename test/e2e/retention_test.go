@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // TestDispatchersDeleteWhatIsPastRetention has two of them at it.
@@ -29,17 +30,17 @@ func TestDispatchersDeleteWhatIsPastRetention(t *testing.T) {
 	w.runDispatcher("HEALTH_ADDR", addr)
 	w.runDispatcher("RETENTION", "0")
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		overview, err := w.store.Overview(t.Context())
 		return err == nil && overview.Counts[message.Sent] == 1
-	}, patience, 20*time.Millisecond)
+	})
 
 	_, err := w.store.Get(t.Context(), recent)
 	require.NoError(t, err)
 	var attempts int
 	require.NoError(t, w.query(`SELECT count(*) FROM attempts`).Scan(&attempts))
 	require.Zero(t, attempts)
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		response, err := http.Get("http://" + addr + "/metrics")
 		if err != nil {
 			return false
@@ -47,7 +48,7 @@ func TestDispatchersDeleteWhatIsPastRetention(t *testing.T) {
 		defer response.Body.Close()
 		text, err := io.ReadAll(response.Body)
 		return err == nil && strings.Contains(string(text), `dispatch_dispatcher_deleted_rows_total{table="messages"} 1200`)
-	}, patience, 20*time.Millisecond)
+	})
 }
 
 // TestADispatcherSweepsAttemptsWithoutAMessage, also where nothing is deleted
@@ -60,10 +61,10 @@ func TestADispatcherSweepsAttemptsWithoutAMessage(t *testing.T) {
 	w.sql(`INSERT INTO attempts SELECT $1::uuid, 1, 1, 1, now(), 1, 200, 'success'`, message.NewID(time.Now()))
 	w.runDispatcher()
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		var attempts int
 		return w.query(`SELECT count(*) FROM attempts`).Scan(&attempts) == nil && attempts == 1
-	}, patience, 20*time.Millisecond)
+	})
 
 	var left message.ID
 	require.NoError(t, w.query(`SELECT message_id FROM attempts`).Scan(&left))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 func TestAFinishedRequestOutlivesTheAbsenceOfNATS(t *testing.T) {
@@ -21,7 +22,7 @@ func TestAFinishedRequestOutlivesTheAbsenceOfNATS(t *testing.T) {
 	answer, release := held(t)
 	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { <-answer; rw.WriteHeader(http.StatusOK) })
 	ids := w.insert(drafts(12)...)
-	require.Eventually(t, func() bool { return len(w.webhook.received("")) == 4 }, patience, 5*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 4 })
 
 	w.stopNATS()
 	release()
@@ -73,7 +74,7 @@ func TestWhatWaitsInTheHandsOfASenderThatIsCutOffIsSentOnce(t *testing.T) {
 	})
 	ids := w.insert(drafts(2)...)
 	w.awaitAckPending(2)
-	require.Eventually(t, func() bool { return len(w.webhook.received("")) == 1 }, patience, 5*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 1 })
 	flying := w.webhook.received("")[0].ID
 	nats.Cut()
 	release()
@@ -103,19 +104,19 @@ func TestASenderWaitsForWhatIsNotProvisionedAndStopsWithoutNATS(t *testing.T) {
 		body, _ := io.ReadAll(response.Body)
 		return response.StatusCode, string(body)
 	}
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		status, body := ready()
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "run: dispatch provision")
-	}, patience, 10*time.Millisecond)
+	})
 
 	w.provision()
 	w.awaitSenders(1)
-	require.Eventually(t, func() bool { status, _ := ready(); return status == http.StatusOK }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { status, _ := ready(); return status == http.StatusOK })
 	m := w.claimed(draft())[0]
 	w.emit(events.OriginTick, m)
 	w.awaitCalls(m.ID, 1)
 
 	w.stopNATS()
-	require.Eventually(t, func() bool { status, _ := ready(); return status == http.StatusServiceUnavailable }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { status, _ := ready(); return status == http.StatusServiceUnavailable })
 	sender.stop() // fails the test on an error
 }

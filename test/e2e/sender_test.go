@@ -11,6 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // moment is how long a test watches for something that must not happen.
@@ -196,14 +197,13 @@ func TestADrainFinishesWhatIsInFlightAndGivesTheRestBack(t *testing.T) {
 	answer, release := held(t)
 	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { <-answer; rw.WriteHeader(http.StatusOK) })
 	ids := w.insert(drafts(10)...)
-	require.Eventually(t, func() bool { return len(w.webhook.received("")) == 2 && w.consumer().NumAckPending == 4 },
-		patience, 5*time.Millisecond, "two in flight and two in hand")
+	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 2 && w.consumer().NumAckPending == 4 }, "two in flight and two in hand")
 
 	stopped := make(chan struct{})
 	go func() { first.stop(); close(stopped) }()
 	began := time.Now()
 	w.runSender()
-	require.Eventually(t, func() bool { return len(w.webhook.received("")) == 10 }, patience, 5*time.Millisecond,
+	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 10 },
 		"what was not begun is given back while the rest is in flight")
 	require.Less(t, time.Since(began), 10*time.Second, "not only after the ack wait")
 	release()

@@ -22,7 +22,7 @@ import (
 func (w *world) tick(lease time.Duration, lost ...db.ExpiredLease) []message.Message {
 	w.t.Helper()
 	var claimed []message.Message
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		tick, err := w.store.Tick(w.t.Context(), db.TickParams{
 			Destination: message.DefaultDestination, Limit: 100, Lease: lease, Reclaim: lost, BatchSize: db.DefaultBatchSize,
 			EncodeOutbox: func(db.Claim) []byte { return events.Encode(nil) },
@@ -33,7 +33,7 @@ func (w *world) tick(lease time.Duration, lost ...db.ExpiredLease) []message.Mes
 		}
 		claimed = tick.Messages()
 		return len(claimed) > 0
-	}, patience, 5*time.Millisecond, "nothing to claim")
+	}, "nothing to claim")
 	return claimed
 }
 
@@ -78,7 +78,7 @@ func (w *world) consumer() *natsjs.ConsumerInfo {
 
 func (w *world) awaitAckPending(n int) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return w.consumer().NumAckPending == n }, patience, 5*time.Millisecond)
+	testenv.Eventually(w.t, func() bool { return w.consumer().NumAckPending == n })
 }
 
 func (w *world) awaitDeliveries(n int) {
@@ -112,22 +112,22 @@ func (w *world) awaitIn(name, subject string) *natsjs.RawStreamMsg {
 	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
 	var msg *natsjs.RawStreamMsg
-	require.Eventually(w.t, func() bool {
+	testenv.Eventually(w.t, func() bool {
 		msg, err = stream.GetLastMsgForSubject(w.t.Context(), subject)
 		return err == nil
-	}, patience, 5*time.Millisecond)
+	})
 	return msg
 }
 
 // awaitSenders waits until so many senders ask for ids.
 func (w *world) awaitSenders(n int) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return w.consumer().NumWaiting >= n }, patience, 5*time.Millisecond)
+	testenv.Eventually(w.t, func() bool { return w.consumer().NumWaiting >= n })
 }
 
 func (w *world) awaitCalls(id message.ID, n int) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return len(w.webhook.received(id.String())) == n }, patience, 5*time.Millisecond)
+	testenv.Eventually(w.t, func() bool { return len(w.webhook.received(id.String())) == n })
 }
 
 // held returns a channel that is closed by release, or at the test's end, so

@@ -43,14 +43,14 @@ func TestAnAccountOf5GBThatDemandsSizesIsEnough(t *testing.T) {
 			js, err := jetstream.Connect(jetstream.Access{URL: strings.Replace(cluster[0].URL, "nats://", "nats://a:a@", 1)}, top, "test")
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
-			require.Eventually(t, func() bool { // a cluster has to find its leader first
+			testenv.Eventually(t, func() bool { // a cluster has to find its leader first
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				err = streams.Provision(ctx, js, []string{message.DefaultDestination})
 				var refused *natsjs.APIError
 				require.False(t, errors.As(err, &refused) && slices.Contains([]natsjs.ErrorCode{10047, 10113}, refused.ErrorCode), "%v", err)
 				return err == nil
-			}, patience, 50*time.Millisecond)
+			})
 			require.NoError(t, streams.Provision(t.Context(), js, []string{message.DefaultDestination}), "and once more")
 		})
 	}
@@ -147,7 +147,7 @@ func TestNothingIsEmittedOntoAQueueThatIsFullOfRetries(t *testing.T) {
 		}
 		return string(report.Checks["queue"].State)
 	}
-	require.Eventually(t, func() bool { return queue() == "degraded" }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return queue() == "degraded" })
 	arrived := ingest.post(t, `{"to":"+905551111111","content":"arrived"}`)
 	require.Equal(t, parked, w.deliveries().State.Msgs, "something was emitted")
 	require.Equal(t, message.Pending, ingest.get(t, waiting).Status)
@@ -156,5 +156,5 @@ func TestNothingIsEmittedOntoAQueueThatIsFullOfRetries(t *testing.T) {
 	require.NoError(t, stream.Purge(t.Context()))
 	w.await(waiting, message.Queued)
 	w.await(arrived, message.Queued)
-	require.Eventually(t, func() bool { return queue() == "ok" }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return queue() == "ok" })
 }

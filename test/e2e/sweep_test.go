@@ -5,11 +5,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // A stream that is lost takes everything that was emitted or parked with it.
@@ -25,7 +25,7 @@ func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 	addr := freeAddr(t)
 	w.runDispatcher("HEALTH_ADDR", addr)
 
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		response, err := http.Get("http://" + addr + "/metrics")
 		if err != nil {
 			return false
@@ -33,7 +33,7 @@ func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 		defer response.Body.Close()
 		text, err := io.ReadAll(response.Body)
 		return err == nil && strings.Contains(string(text), `dispatch_dispatcher_expired_leases_total{found="lost"} 1200`+"\n")
-	}, patience, 5*time.Millisecond)
+	})
 
 	_, err = w.store.SetRunning(t.Context(), true)
 	require.NoError(t, err)

@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 const (
@@ -47,7 +47,7 @@ func TestATraceGoesAllTheWay(t *testing.T) {
 			send(`{"to":"+905551111111","content":"`+name+" "+about+`"}`, parent)
 		}
 	}
-	require.Eventually(t, func() bool { return len(w.webhook.received("")) == 3*len(doors) }, patience, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 3*len(doors) })
 	for _, m := range w.storedMessages() {
 		w.await(m.ID, message.Sent)
 		var want message.Trace

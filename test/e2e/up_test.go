@@ -34,7 +34,7 @@ func startUp(t *testing.T, dir string, settings ...string) upProcess {
 		env[settings[i]] = settings[i+1]
 	}
 	p := testenv.StartProcess(t, env, "up", "--data", dir)
-	require.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "http://"+addr) || p.Exited() }, patience, 10*time.Millisecond,
+	testenv.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "http://"+addr) || p.Exited() },
 		"it says where it listens")
 	require.Contains(t, p.Output.String(), "Ready.")
 	return upProcess{serviceProcess: p, api: &running{url: "http://" + addr}}
@@ -43,10 +43,10 @@ func startUp(t *testing.T, dir string, settings ...string) upProcess {
 func (u upProcess) awaitSent(t *testing.T, id message.ID) message.Message {
 	t.Helper()
 	var m message.Message
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		m = u.api.get(t, id)
 		return m.Status == message.Sent
-	}, patience, 10*time.Millisecond)
+	})
 	return m
 }
 
@@ -110,7 +110,7 @@ func TestUpNeedsNothingAndLeavesNothing(t *testing.T) {
 	require.Equal(t, message.Sent, second.api.get(t, id).Status, "the data outlives the process")
 	pending := second.api.post(t, fmt.Sprintf(`{"to":"+905551111111","content":"later","deliverAt":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
 	second.Kill()
-	require.Eventually(t, func() bool { return len(processesOf(t, dir)) == 0 }, patience, 20*time.Millisecond, "kill -9 leaves no process behind")
+	testenv.Eventually(t, func() bool { return len(processesOf(t, dir)) == 0 }, "kill -9 leaves no process behind")
 
 	third := startUp(t, dir)
 	require.Equal(t, message.Pending, third.api.get(t, pending).Status)
@@ -122,9 +122,9 @@ func TestUpNeedsNothingAndLeavesNothing(t *testing.T) {
 func TestUpSaysWhenTheNextTickComes(t *testing.T) {
 	t.Parallel()
 	u := startUp(t, embeddedtest.Dir(t), "PROCESSING_INTERVAL", "2m")
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		return regexp.MustCompile(`2 messages every 2m0s; next tick (now|at \d\d:\d\d:\d\d)`).MatchString(u.Output.String())
-	}, patience, 10*time.Millisecond, "%s", u.Output)
+	}, "%s", u.Output)
 	require.Contains(t, u.Output.String(), "PROCESSING_INTERVAL=0")
 }
 

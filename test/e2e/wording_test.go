@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/message-dispatcher/dispatch/test/testenv"
 	"github.com/stretchr/testify/require"
 )
 
@@ -20,13 +21,13 @@ func TestRefusalsOverNATSSpeakOfNoBody(t *testing.T) {
 		require.Contains(t, answer.Header.Get("Nats-Service-Error"), "the request must be a JSON object", verb)
 	}
 	var answer string
-	require.Eventually(t, func() bool {
+	testenv.Eventually(t, func() bool {
 		msg, err := w.js.Conn().Request("dispatch.control.configure", []byte("7"), patience)
 		if err == nil {
 			answer = msg.Header.Get("Nats-Service-Error")
 		}
 		return err == nil
-	}, patience, patience/1000, "a dispatcher answers")
+	}, "a dispatcher answers")
 	require.Equal(t, "the request must be a JSON object, is a number", answer)
 
 	w.publishIntake("dispatch.intake.default", "7")

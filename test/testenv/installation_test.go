@@ -23,7 +23,7 @@ func post(t *testing.T, url string) int {
 
 func awaitCalls(t *testing.T, hook *testenv.Webhook, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(hook.Received("")) >= n }, testenv.WaitTimeout, 10*time.Millisecond)
+	testenv.Eventually(t, func() bool { return len(hook.Received("")) >= n })
 }
 
 func TestEverythingCanBeKilledAndComesBackWithItsData(t *testing.T) {
@@ -70,7 +70,7 @@ func TestAFrozenPostgresAnswersNobodyAndGoesOn(t *testing.T) {
 	}
 	r.Postgres.Thaw()
 
-	require.Eventually(t, func() bool { return post(t, r.Ingests[0].URL) == http.StatusCreated }, testenv.WaitTimeout, 50*time.Millisecond)
+	testenv.Eventually(t, func() bool { return post(t, r.Ingests[0].URL) == http.StatusCreated })
 }
 
 func TestAClusterOfThree(t *testing.T) {
@@ -92,5 +92,5 @@ func TestServersOfAClusterHaveNoWayButTheirLinks(t *testing.T) {
 func TestAnEndOfItsOwnIsNoticed(t *testing.T) {
 	t.Parallel()
 	u := testenv.NewProcess(t, "false", "/bin/false", nil).Start()
-	require.Eventually(t, func() bool { return u.Err() != nil }, testenv.WaitTimeout, time.Millisecond)
+	testenv.Eventually(t, func() bool { return u.Err() != nil })
 }

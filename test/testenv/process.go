@@ -15,10 +15,6 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// WaitTimeout bounds every wait. It is far above what a loaded machine takes, so
-// that it is reached only when something is broken.
-const WaitTimeout = 2 * time.Minute
-
 // server is what runs: a child process, or one that pkg/embedded looks after.
 type server interface {
 	Pid() int
