@@ -99,36 +99,31 @@ func (s *settleStage) reschedule(ctx context.Context, d *delivery, m message.Mes
 func (s *settleStage) untilPublished(ctx context.Context, publish func(context.Context) error) error {
 	s.metrics.unpublished.Inc()
 	defer s.metrics.unpublished.Dec()
-	for away := false; ; {
-		err := publish(ctx)
-		if err == nil || errors.Is(err, deliveries.ErrNotHeld) {
-			if away && s.away.End() {
-				s.log.Info("events are published again")
-			}
-			return err
-		}
-		failpoint.At(failpoint.SenderPublishFailed)
-		if !away {
-			away = true
-			if s.away.Begin() {
+	away := false
+	err := service.Retry{
+		First: publishPause, Longest: publishPause,
+		Final: func(err error) bool { return errors.Is(err, deliveries.ErrNotHeld) },
+		Report: func(err error) {
+			failpoint.At(failpoint.SenderPublishFailed)
+			if !away && s.away.Begin() {
 				s.log.Warn("events can't be published; taking no new work", zap.String("error", redact.Text(err.Error())))
 			}
-		}
-		if !service.Sleep(ctx, publishPause) {
-			s.away.End()
-			return ctx.Err()
-		}
+			away = true
+		},
+	}.Do(ctx, publish)
+	if away && s.away.End() && ctx.Err() == nil {
+		s.log.Info("events are published again")
 	}
+	return err
 }
 
 // nak returns the delivery until a time. Without a connection it tries again
-// for as long as the lease lasts; then the server delivers it by itself.
+// until ctx ends or the lease has expired; then the server delivers it by
+// itself.
 func (s *settleStage) nak(ctx context.Context, d *delivery, until time.Time) {
-	for d.Nak(max(s.clock.Until(until), time.Millisecond)) != nil {
-		if !service.Sleep(ctx, publishPause) {
-			return
-		}
-	}
+	_ = service.Retry{First: publishPause, Longest: publishPause}.Do(ctx, func(context.Context) error {
+		return d.Nak(max(s.clock.Until(until), time.Millisecond))
+	})
 }
 
 // confirmAck ends the delivery whose successor is scheduled. One that stays
