@@ -1,10 +1,10 @@
-// Package migrations carries the schema: files NNNN_name.{up,down}.sql, each
-// pair one step, applied in order by pkg/db.
+// Package migrations contains the schema: files NNNN_name.{up,down}.sql. Each
+// pair is one step, and pkg/db applies them in order.
 package migrations
 
 import "embed"
 
-// Files holds every migration. Names follow golang-migrate.
+// Files contains every step. The file names follow golang-migrate.
 //
 //go:embed *.sql
 var Files embed.FS

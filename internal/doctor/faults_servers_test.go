@@ -56,8 +56,8 @@ var postgresFaults = map[string]fault{
 		withRole("REVOKE USAGE ON SCHEMA public FROM PUBLIC"), []string{"postgres: no schema of its search_path → GRANT USAGE", "schema: no schema → provision"}, doctor.Wrong,
 	},
 	"Postgres: the user may not use a table": {
-		withRole("GRANT ALL ON ALL TABLES IN SCHEMA public TO ROLE", "REVOKE INSERT ON lookups FROM ROLE", "REVOKE UPDATE, DELETE ON messages FROM ROLE"),
-		[]string{"postgres: lacks INSERT on lookups, DELETE on messages, UPDATE on messages → GRANT"},
+		withRole("GRANT ALL ON ALL TABLES IN SCHEMA public TO ROLE", "REVOKE INSERT ON message_filters FROM ROLE", "REVOKE UPDATE, DELETE ON messages FROM ROLE"),
+		[]string{"postgres: lacks INSERT on message_filters, DELETE on messages, UPDATE on messages → GRANT"},
 		doctor.Wrong,
 	},
 	"Postgres: the user may not look": {

@@ -98,7 +98,7 @@ func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool) {
 			SELECT p || ' on ' || relname
 			FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
 			WHERE relnamespace = to_regnamespace(current_schema())
-			  AND (relname IN ('messages', 'lookups', 'attempts', 'outbox', 'schedule', 'status_counts') OR relname = 'schema_migrations' AND p = 'SELECT')
+			  AND (relname IN ('messages', 'message_filters', 'attempts', 'outbox', 'schedule', 'status_counts') OR relname = 'schema_migrations' AND p = 'SELECT')
 			  AND NOT has_table_privilege(pg_class.oid, p)
 			ORDER BY relname, p)`).Scan(&named, &mayCreate, &missing)
 	switch {

@@ -32,7 +32,7 @@ func arrive(t *testing.T, store *db.Store, edit ...func(*message.Message)) (stor
 func claimOf(t *testing.T, pool *pgxpool.Pool, id message.ID) map[string]any {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `
-		SELECT status::text, version, claim, fruitless, attempts, budget_start, next_attempt_at,
+		SELECT status::text, version, claim_number, claims_without_outcome, attempts, budget_start, next_attempt_at,
 			queued_at BETWEEN created_at AND clock_timestamp() AS queued,
 			lease_until - updated_at BETWEEN $2::interval AND $2::interval + interval '1 minute' AS leased
 		FROM messages WHERE id = $1`, id, lease)

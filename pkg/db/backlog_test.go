@@ -19,7 +19,7 @@ func TestARelayDoesNotReadPublishedRowsUnderALongHeldSnapshot(t *testing.T) {
 	holdSnapshot(t, others)
 	pool := open(t, others.Config().ConnString(), db.Options{MaxConns: 1}) // one session, so that its statistics are known
 	store := db.NewStore(pool)
-	exec(t, pool, `INSERT INTO outbox (batch, is_claim, on_arrival) SELECT '\x01', n % 2 = 0, n % 2 = 0 FROM generate_series(1, 20000) AS n`)
+	exec(t, pool, `INSERT INTO outbox (batch, is_claim, fast_path) SELECT '\x01', n % 2 = 0, n % 2 = 0 FROM generate_series(1, 20000) AS n`)
 	exec(t, pool, "DELETE FROM outbox")
 	look := func() (claims int) {
 		_, err := store.Relay(ctx, relayAll(0), func(context.Context, []db.OutboxRow) []db.RelayResult { claims++; return nil })

@@ -33,8 +33,8 @@ func (r RedriveFilter) before() []string {
 
 // CountRedrivable returns how many messages a bulk retry would move now.
 func (s *Store) CountRedrivable(ctx context.Context, r RedriveFilter) (int64, error) {
-	count, err := s.queries.CountRetryable(ctx, dbsqlc.CountRetryableParams{
-		Before: r.before(), Destination: set(r.Destination), CreatedAfter: r.CreatedAfter, CreatedBefore: r.CreatedBefore,
+	count, err := s.queries.CountRedrivable(ctx, dbsqlc.CountRedrivableParams{
+		FromStatuses: r.before(), Destination: set(r.Destination), CreatedAfter: r.CreatedAfter, CreatedBefore: r.CreatedBefore,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("count messages to retry: %w", err)
@@ -47,8 +47,8 @@ func (s *Store) CountRedrivable(ctx context.Context, r RedriveFilter) (int64, er
 // and the id behind which the next batch begins; fewer than limit are the
 // last. Messages that are being moved by somebody else are left out.
 func (s *Store) RedriveBatch(ctx context.Context, r RedriveFilter, after message.ID, limit int) (moved []message.ID, last message.ID, err error) {
-	ids, err := s.queries.RetryMessages(ctx, dbsqlc.RetryMessagesParams{
-		Before: r.before(), After: after, Destination: set(r.Destination),
+	ids, err := s.queries.RedriveMessages(ctx, dbsqlc.RedriveMessagesParams{
+		FromStatuses: r.before(), After: after, Destination: set(r.Destination),
 		CreatedAfter: r.CreatedAfter, CreatedBefore: r.CreatedBefore, BatchLimit: int32(limit),
 	})
 	if err != nil {

@@ -101,5 +101,5 @@ func TestABulkRetryNeedNotLookAtWhatWasSent(t *testing.T) {
 	require.NoError(t, pool.QueryRow(t.Context(), `EXPLAIN (FORMAT JSON) SELECT id FROM messages
 		WHERE id > '00000000-0000-0000-0000-000000000000' AND status IN ('FAILED', 'CANCELLED', 'EXPIRED') AND status::text = ANY('{FAILED}'::text[])
 		ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED`).Scan(&plan))
-	require.Contains(t, plan, "messages_retryable")
+	require.Contains(t, plan, "messages_redrivable")
 }

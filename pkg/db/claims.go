@@ -33,7 +33,7 @@ func (s *Store) AbandonedClaims(ctx context.Context, age time.Duration, limit in
 	}
 	claims := make([]OpenClaim, len(rows))
 	for i, row := range rows {
-		claims[i] = OpenClaim{OutboxID: row.ID, Relays: int(row.Relays), Batch: row.Batch, Age: seconds(row.AgeSeconds)}
+		claims[i] = OpenClaim{OutboxID: row.ID, Relays: int(row.RelayCount), Batch: row.Batch, Age: seconds(row.AgeSeconds)}
 	}
 	return claims, nil
 }
@@ -88,7 +88,7 @@ func (s *Store) TakeOverClaims(ctx context.Context, claims []OpenClaim, p TakeOv
 				ended = append(ended, FinishedClaim{OutboxID: row.ID, Relays: known[row.ID] + 1, Rest: now.Batch, Size: now.Size})
 			}
 		}
-		if err := q.TakeClaims(ctx, p.Age, numbers, batches); err != nil {
+		if err := q.TakeOverClaims(ctx, p.Age, numbers, batches); err != nil {
 			return err
 		}
 		return endClaims(ctx, q, ended)
@@ -104,13 +104,13 @@ func raise(ctx context.Context, q *dbsqlc.Queries, p TakeOverParams) (map[messag
 	for i, e := range p.Unpublished {
 		ids[i], claims[i] = e.ID, int64(e.ClaimNumber)
 	}
-	rows, err := q.RaiseClaims(ctx, p.Lease, ids, claims)
+	rows, err := q.RaiseClaimNumbers(ctx, p.Lease, ids, claims)
 	if err != nil {
 		return nil, fmt.Errorf("raise %d claim numbers: %w", len(ids), err)
 	}
 	raised := make(map[message.ID]message.ClaimNumber, len(rows))
 	for _, row := range rows {
-		raised[row.ID] = row.Claim
+		raised[row.ID] = row.ClaimNumber
 	}
 	return raised, nil
 }
@@ -133,12 +133,12 @@ func endClaims(ctx context.Context, q *dbsqlc.Queries, ended []FinishedClaim) er
 	if len(ended) == 0 {
 		return nil
 	}
-	var params dbsqlc.EndClaimsParams
+	var params dbsqlc.FinishRelayedClaimsParams
 	for _, e := range ended {
-		params.Ids, params.Relays = append(params.Ids, e.OutboxID), append(params.Relays, int32(e.Relays))
-		params.Rests, params.Sizes = append(params.Rests, notNull(e.Rest)), append(params.Sizes, int32(e.Size))
+		params.Ids, params.RelayCounts = append(params.Ids, e.OutboxID), append(params.RelayCounts, int32(e.Relays))
+		params.Remainders, params.ClaimSizes = append(params.Remainders, notNull(e.Rest)), append(params.ClaimSizes, int32(e.Size))
 	}
-	if _, err := q.EndClaims(ctx, params); err != nil {
+	if _, err := q.FinishRelayedClaims(ctx, params); err != nil {
 		return fmt.Errorf("end %d claims: %w", len(ended), err)
 	}
 	return nil

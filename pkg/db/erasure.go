@@ -88,7 +88,7 @@ type Rewrite func(batch []byte) ([]byte, bool)
 // published at this moment. With an error it returns the row behind which a
 // later call goes on.
 func (s *Store) RewriteOutbox(ctx context.Context, after int64, rewrite Rewrite) (done int64, err error) {
-	last, err := s.queries.LastOutbox(ctx)
+	last, err := s.queries.LastOutboxID(ctx)
 	if err != nil {
 		return after, fmt.Errorf("rewrite outbox: %w", err)
 	}

@@ -63,7 +63,7 @@ func TestAnOutcomeThatIsRecordedDuringAnErasureLeavesNothing(t *testing.T) {
 			require.NoError(t, <-recorded)
 			require.Empty(t, remaining(t, pool, "SELECT message_id FROM attempts"))
 			require.Empty(t, remaining(t, pool, "SELECT id FROM messages"))
-			require.Empty(t, remaining(t, pool, "SELECT id FROM lookups"))
+			require.Empty(t, remaining(t, pool, "SELECT id FROM message_filters"))
 		})
 	}
 }
@@ -77,7 +77,7 @@ func TestAnErasurePassesOverWhatIsBeingRecorded(t *testing.T) {
 	recorder, err := pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = recorder.Rollback(t.Context()) }()
-	_, err = recorder.Exec(t.Context(), "SELECT FROM messages WHERE id = $1 FOR KEY SHARE", m.ID) // as KeepMessages does
+	_, err = recorder.Exec(t.Context(), "SELECT FROM messages WHERE id = $1 FOR KEY SHARE", m.ID) // as LockMessages does
 	require.NoError(t, err)
 	_, err = recorder.Exec(t.Context(), "INSERT INTO attempts VALUES ($1, 1, 1, 1, now(), 1, 200, 'success')", m.ID)
 	require.NoError(t, err)

@@ -74,7 +74,7 @@ func importParams(group []message.Message) dbsqlc.ImportMessagesParams {
 		p.Metadatas = append(p.Metadatas, metadataObject(m.Metadata))
 		p.ExternalIds = append(p.ExternalIds, m.ExternalID)
 		p.LastErrors = append(p.LastErrors, m.LastError)
-		p.Scopes = append(p.Scopes, m.Scope)
+		p.IdempotencyScopes = append(p.IdempotencyScopes, m.Scope)
 		p.IdempotencyKeys = append(p.IdempotencyKeys, m.IdempotencyKey)
 		p.BodyHashes = append(p.BodyHashes, orEmpty(m.BodyHash))
 	}

@@ -36,7 +36,7 @@ const arrivalsLock int64 = 7_235_441_202_855_961_448
 // tryArrivals travels with BEGIN, before messages are inserted. Whoever stops
 // the pace, or gives it an interval, waits for all who hold this lock; who
 // comes after them sees in the next statement what they wrote.
-var tryArrivals = fmt.Sprintf("select set_config('dispatch.arrivals', pg_try_advisory_xact_lock_shared(%d)::text, true)", arrivalsLock)
+var tryArrivals = fmt.Sprintf("select set_config('dispatch.fast_path', pg_try_advisory_xact_lock_shared(%d)::text, true)", arrivalsLock)
 
 // InsertFastPath is Insert, and claims as a tick would what is due, for box to
 // emit it with the rest: if the pace is continuous, and the last tick left
@@ -101,14 +101,14 @@ var errNotOpen = errors.New("the pace does not allow it")
 
 func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, box EncodeOutbox) (outboxID int64, err error) {
 	given := insertParams(arrived)
-	params := dbsqlc.InsertArrivedParams{
+	params := dbsqlc.InsertFastPathParams{
 		At: arrived[0].UpdatedAt, Destination: message.DefaultDestination, Batch: box(arrived),
 		Ids: given.Ids, CreatedAts: given.CreatedAts, ExpiresAts: given.ExpiresAts, Priorities: given.Priorities,
 		Recipients: given.Recipients, Contents: given.Contents, Payloads: given.Payloads, Types: given.Types,
 		Metadatas: given.Metadatas, BodyHashes: given.BodyHashes, Traceparents: given.Traceparents, Tracestates: given.Tracestates,
 	}
 	err = s.inTxOpened(ctx, []string{tryArrivals}, func(_, last *dbsqlc.Queries) error {
-		outboxID, err = last.InsertArrived(ctx, params)
+		outboxID, err = last.InsertFastPath(ctx, params)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -249,7 +249,7 @@ func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
 		p.Payloads = append(p.Payloads, orEmpty(m.Payload))
 		p.Types = append(p.Types, m.Type)
 		p.Metadatas = append(p.Metadatas, metadataText(m.Metadata))
-		p.Scopes = append(p.Scopes, m.Scope)
+		p.IdempotencyScopes = append(p.IdempotencyScopes, m.Scope)
 		p.IdempotencyKeys = append(p.IdempotencyKeys, m.IdempotencyKey)
 		p.BodyHashes = append(p.BodyHashes, orEmpty(m.BodyHash))
 		p.Traceparents = append(p.Traceparents, m.Trace.Parent)

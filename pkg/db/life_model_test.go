@@ -33,8 +33,8 @@ type row struct {
 	claim    message.ClaimNumber
 	attempts int
 	budget   int
-	// fruitless counts the claims since the last outcome.
-	fruitless int
+	// claimsWithoutOutcome counts the claims since the last outcome.
+	claimsWithoutOutcome int
 }
 
 // jetstream is what the streams hold about a message: at most one copy of its
@@ -80,7 +80,7 @@ func (l *life) emitted(t *rapid.T) {
 	l.moves(t, message.Emit)
 	l.row.claim += min(l.row.claim, 1) + 1
 	l.relayedFrom = 0
-	l.row.fruitless++
+	l.row.claimsWithoutOutcome++
 	l.js.copy = &copied{claim: l.row.claim}
 }
 
@@ -89,7 +89,7 @@ func (l *life) reclaimed(t *rapid.T) {
 	l.row.claim += 2
 	l.relayedFrom = 0
 	l.row.version++
-	l.row.fruitless++
+	l.row.claimsWithoutOutcome++
 	l.js.copy = &copied{claim: l.row.claim, doubtful: true}
 }
 
@@ -112,7 +112,7 @@ func (l *life) arrives() {
 
 func (l *life) retried(t *rapid.T) {
 	l.moves(t, message.Redrive)
-	l.row.budget, l.row.fruitless = l.row.attempts, 0
+	l.row.budget, l.row.claimsWithoutOutcome = l.row.attempts, 0
 	l.anew = l.row.version
 }
 
@@ -179,7 +179,7 @@ func (l *life) recorded(o db.Outcome) bool {
 	l.row.version++
 	l.row.claim = max(l.row.claim, o.NextClaimNumber)
 	l.row.attempts = max(l.row.attempts, o.Attempts)
-	l.row.fruitless, l.relayedFrom = 0, 0
+	l.row.claimsWithoutOutcome, l.relayedFrom = 0, 0
 	l.sent = l.sent || o.Transition.Name == message.Succeed.Name
 	return true
 }

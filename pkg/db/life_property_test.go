@@ -142,7 +142,7 @@ func (w *living) relayLooks(t *rapid.T) {
 func (w *living) relayRaises(t *rapid.T) {
 	l := w.pick(t, func(l *life) bool { return l.looked != 0 })
 	w.exec(t, "DELETE FROM outbox")
-	w.exec(t, "INSERT INTO outbox (is_claim, on_arrival, batch, created_at) VALUES (true, true, '', now() - interval '1 hour')")
+	w.exec(t, "INSERT INTO outbox (is_claim, fast_path, batch, created_at) VALUES (true, true, '', now() - interval '1 hour')")
 	claims, err := w.store.AbandonedClaims(t.Context(), time.Minute, 10)
 	require.NoError(t, err)
 	raised := 0
@@ -317,11 +317,11 @@ func (w *living) powerLoss(t *rapid.T) {
 
 // compare holds every row against its life, and against what it was before.
 func (w *living) compare(t *rapid.T, action string) {
-	rows, err := w.pool.Query(t.Context(), "SELECT id, status, version, claim, attempts, budget_start, fruitless FROM messages") //nolint:rowserrcheck // ForEachRow looks
+	rows, err := w.pool.Query(t.Context(), "SELECT id, status, version, claim_number, attempts, budget_start, claims_without_outcome FROM messages") //nolint:rowserrcheck // ForEachRow looks
 	require.NoError(t, err)
 	var id message.ID
 	var is row
-	_, err = pgx.ForEachRow(rows, []any{&id, &is.status, &is.version, &is.claim, &is.attempts, &is.budget, &is.fruitless}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &is.status, &is.version, &is.claim, &is.attempts, &is.budget, &is.claimsWithoutOutcome}, func() error {
 		l := w.lives[id]
 		require.Equal(t, l.row, is, "after: %s", action)
 		l.invariants(t, action)

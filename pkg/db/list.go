@@ -93,7 +93,7 @@ func (s *Store) list(ctx context.Context, f Filter) (found []message.Message, cu
 // walk is a filter, and what the index along which it is walked demands.
 type walk struct {
 	column, value string
-	beside        bool   // the index is that of lookups
+	beside        bool   // the index is on message_filters
 	hashed        bool   // the index is by the column's hash
 	index         string // the rest of its condition
 	scoped        bool   // the index is by scope, not by id: as few rows have a value as there are scopes
@@ -195,11 +195,11 @@ func (s *statement) walk(f Filter, status message.Status, columns string) string
 			where += fmt.Sprintf(" AND m.%s = %s", w.column, s.arg(w.value))
 		case w.scoped:
 			where += fmt.Sprintf(" AND m.%[1]s >= %[2]s AND m.%[1]s <= %[2]s", w.column, s.arg(w.value))
-			order, limit = "m."+w.column+" DESC, m.scope DESC", nil
+			order, limit = "m."+w.column+" DESC, m.idempotency_scope DESC", nil
 		default:
 			of := "m"
 			if w.beside {
-				of, table = "l", "lookups AS l JOIN messages AS m ON m.id = l.id"
+				of, table = "f", "message_filters AS f JOIN messages AS m ON m.id = f.id"
 			}
 			key, value := of+"."+w.column, s.arg(w.value)
 			where = ""

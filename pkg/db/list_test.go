@@ -22,11 +22,11 @@ func loaded(t *testing.T, rows int) *pgxpool.Pool {
 	url := dbtest.URL(t)
 	pool := open(t, url, db.Options{})
 	exec(t, pool, fmt.Sprintf(dbtest.LoadSQL, rows))
-	for _, table := range []string{"messages", "lookups"} {
+	for _, table := range []string{"messages", "message_filters"} {
 		exec(t, pool, `UPDATE `+table+` SET type = 'user.deleted' WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 500)`)
 		exec(t, pool, `UPDATE `+table+` SET recipient = '+905550000000' WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 5000)`)
 	}
-	exec(t, pool, `VACUUM ANALYZE messages, lookups`)
+	exec(t, pool, `VACUUM ANALYZE messages, message_filters`)
 	return open(t, url, db.Options{Lists: true, StatementTimeout: time.Minute})
 }
 

@@ -63,7 +63,7 @@ type MessageState struct {
 
 // States returns the state of those of the ids that exist.
 func (s *Store) States(ctx context.Context, ids []message.ID) ([]MessageState, error) {
-	rows, err := s.queries.CopyStates(ctx, ids)
+	rows, err := s.queries.ListStates(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read %d states: %w", len(ids), err)
 	}

@@ -172,18 +172,18 @@ func TestAnOutcomeEndsTheLeaseOrMovesIt(t *testing.T) {
 	t.Parallel()
 	store, pool := provisioned(t, 0)
 	sent, retrying := queued(t, store), queued(t, store)
-	exec(t, pool, "UPDATE messages SET fruitless = 9")
+	exec(t, pool, "UPDATE messages SET claims_without_outcome = 9")
 	next := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 
 	record(t, store, outcome(sent, message.Succeed), outcome(retrying, message.Reschedule, func(o *db.Outcome) { o.NextAttemptAt = next }))
 
 	var leaseOfSent, leaseOfRetrying *time.Time
-	var fruitless int
+	var claimsWithoutOutcome int
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT lease_until FROM messages WHERE id = $1", sent.ID).Scan(&leaseOfSent))
-	require.NoError(t, pool.QueryRow(t.Context(), "SELECT lease_until, fruitless FROM messages WHERE id = $1", retrying.ID).Scan(&leaseOfRetrying, &fruitless))
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT lease_until, claims_without_outcome FROM messages WHERE id = $1", retrying.ID).Scan(&leaseOfRetrying, &claimsWithoutOutcome))
 	require.Nil(t, leaseOfSent)
 	require.WithinDuration(t, next.Add(lease), *leaseOfRetrying, time.Millisecond)
-	require.Zero(t, fruitless)
+	require.Zero(t, claimsWithoutOutcome)
 }
 
 func TestRecordersSideBySideEndAlike(t *testing.T) {

@@ -51,7 +51,7 @@ func (s *Store) Relay(ctx context.Context, p RelayParams, publish func(context.C
 	var relayed RelayPage
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		relayed = RelayPage{}
-		rows, err := q.LockAbandoned(ctx, dbsqlc.LockAbandonedParams{After: max(p.After, s.outbox.watermark()-1), Age: p.Age, Again: p.MaxRetryAfter, BatchLimit: int32(p.Limit), BytesLimit: outboxPageBytes})
+		rows, err := q.LockAbandonedEvents(ctx, dbsqlc.LockAbandonedEventsParams{After: max(p.After, s.outbox.watermark()-1), Age: p.Age, RetryAfter: p.MaxRetryAfter, BatchLimit: int32(p.Limit), BytesLimit: outboxPageBytes})
 		if err != nil {
 			return fmt.Errorf("look for abandoned outbox rows: %w", err)
 		}
@@ -88,7 +88,7 @@ func keep(ctx context.Context, q *dbsqlc.Queries, rests []RelayResult) error {
 		for i, rest := range rests {
 			ids[i], batches[i] = rest.ID, rest.Remaining
 		}
-		if err := q.KeepRests(ctx, set(again), ids, batches); err != nil {
+		if err := q.KeepRemainders(ctx, set(again), ids, batches); err != nil {
 			return fmt.Errorf("keep the rest of %d outbox rows: %w", len(ids), err)
 		}
 	}

@@ -30,7 +30,7 @@ func (s *Store) DeletePastRetention(ctx context.Context, retention time.Duration
 			deleted = DeletedBatch{Busy: true, Last: after}
 			return err
 		}
-		row, err := q.DeletePast(ctx, dbsqlc.DeletePastParams{
+		row, err := q.DeletePastRetention(ctx, dbsqlc.DeletePastRetentionParams{
 			After: after, Before: message.FirstID(time.Now().Add(-retention)), StepLimit: int32(limit),
 			Final: texts(finalStatuses()), Retention: retention,
 		})
@@ -63,7 +63,7 @@ func (s *Store) DeleteOrphanedAttempts(ctx context.Context, after message.ID, li
 			deleted = DeletedBatch{Busy: true, Last: after}
 			return err
 		}
-		row, err := last.DeleteOrphans(ctx, after, int32(limit))
+		row, err := last.DeleteOrphanedAttempts(ctx, after, int32(limit))
 		deleted = DeletedBatch{Seen: int(row.Seen), Last: row.Last, Attempts: int(row.Attempts)}
 		return err
 	})

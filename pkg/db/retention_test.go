@@ -171,7 +171,7 @@ func TestALargeBacklogIsDeletedInSteps(t *testing.T) {
 	require.Equal(t, backlog/step+1, steps)
 	require.Equal(t, backlog-backlog/1000, deleted)
 	require.Len(t, remaining(t, pool, "SELECT id FROM messages"), backlog/1000)
-	require.Len(t, remaining(t, pool, "SELECT id FROM lookups"), backlog/1000)
+	require.Len(t, remaining(t, pool, "SELECT id FROM message_filters"), backlog/1000)
 }
 
 // TestDeletingIsAWalkAlongThePrimaryKey keeps the step from looking at the

@@ -45,7 +45,7 @@ func movedMessages[R moved](rows []R) []message.Message {
 func movedMessage(row dbsqlc.ClaimDueRow) message.Message {
 	return toMessage(dbsqlc.Message{
 		ID: row.ID, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, DeliverAt: row.DeliverAt, ExpiresAt: row.ExpiresAt,
-		QueuedAt: row.QueuedAt, SentAt: row.SentAt, NextAttemptAt: row.NextAttemptAt, Version: row.Version, Claim: row.Claim,
+		QueuedAt: row.QueuedAt, SentAt: row.SentAt, NextAttemptAt: row.NextAttemptAt, Version: row.Version, ClaimNumber: row.ClaimNumber,
 		Attempts: row.Attempts, BudgetStart: row.BudgetStart, Priority: row.Priority, Status: row.Status,
 		Destination: row.Destination, Recipient: row.Recipient, Type: row.Type, ExternalID: row.ExternalID, LastError: row.LastError,
 		Traceparent: row.Traceparent, Tracestate: row.Tracestate, Content: &row.Content, Payload: row.Payload, Metadata: row.Metadata,
@@ -56,7 +56,7 @@ func movedMessage(row dbsqlc.ClaimDueRow) message.Message {
 func queuedMessage(row dbsqlc.LoadQueuedRow) message.Message {
 	return movedMessage(dbsqlc.ClaimDueRow{
 		ID: row.ID, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, DeliverAt: row.DeliverAt, ExpiresAt: row.ExpiresAt,
-		QueuedAt: row.QueuedAt, SentAt: row.SentAt, NextAttemptAt: row.NextAttemptAt, Version: row.Version, Claim: row.Claim,
+		QueuedAt: row.QueuedAt, SentAt: row.SentAt, NextAttemptAt: row.NextAttemptAt, Version: row.Version, ClaimNumber: row.ClaimNumber,
 		Attempts: row.Attempts, BudgetStart: row.BudgetStart, Priority: row.Priority, Status: row.Status,
 		Destination: row.Destination, Recipient: row.Recipient, Type: row.Type, ExternalID: row.ExternalID, LastError: row.LastError,
 		Traceparent: row.Traceparent, Tracestate: row.Tracestate, Content: row.Content, Payload: row.Payload, Metadata: row.Metadata,
@@ -70,10 +70,10 @@ func firstMessages[R dbsqlc.MessagesByKeyRow | dbsqlc.MessagesByIDRow](rows []R)
 		row := dbsqlc.MessagesByKeyRow(r)
 		messages[i] = toMessage(dbsqlc.Message{
 			ID: row.ID, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt, DeliverAt: row.DeliverAt, ExpiresAt: row.ExpiresAt,
-			QueuedAt: row.QueuedAt, SentAt: row.SentAt, NextAttemptAt: row.NextAttemptAt, Version: row.Version, Claim: row.Claim,
+			QueuedAt: row.QueuedAt, SentAt: row.SentAt, NextAttemptAt: row.NextAttemptAt, Version: row.Version, ClaimNumber: row.ClaimNumber,
 			Attempts: row.Attempts, BudgetStart: row.BudgetStart, Priority: row.Priority, Status: row.Status,
 			Destination: row.Destination, Recipient: row.Recipient, Type: row.Type, ExternalID: row.ExternalID, LastError: row.LastError,
-			Scope: row.Scope, IdempotencyKey: row.IdempotencyKey, BodyHash: row.BodyHash,
+			IdempotencyScope: row.IdempotencyScope, IdempotencyKey: row.IdempotencyKey, BodyHash: row.BodyHash,
 		})
 	}
 	return messages

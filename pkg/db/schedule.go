@@ -29,7 +29,7 @@ func DefaultBatchSize(interval time.Duration, configured int) int {
 // what a user configures since outlives a restart.
 func (s *Store) ProvisionSchedule(ctx context.Context, interval time.Duration, batchSize int) error {
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		if err := q.CloseArrivals(ctx, arrivalsLock); err != nil {
+		if err := q.LockFastPath(ctx, arrivalsLock); err != nil {
 			return err
 		}
 		return last.ProvisionSchedule(ctx, interval, set(int32(batchSize)))
@@ -58,7 +58,7 @@ func (s *Store) CheckSchedule(ctx context.Context) error {
 // published.
 func (s *Store) SetRunning(ctx context.Context, running bool) (changed bool, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) (err error) {
-		if err := q.CloseArrivals(ctx, arrivalsLock); err != nil {
+		if err := q.LockFastPath(ctx, arrivalsLock); err != nil {
 			return err
 		}
 		changed, err = last.SetRunning(ctx, running)
@@ -83,7 +83,7 @@ func (s *Store) Configure(ctx context.Context, interval *time.Duration, batchSiz
 	}
 	var n int64
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) (err error) {
-		if err := q.CloseArrivals(ctx, arrivalsLock); err != nil {
+		if err := q.LockFastPath(ctx, arrivalsLock); err != nil {
 			return err
 		}
 		n, err = last.Configure(ctx, interval, size)
@@ -124,7 +124,7 @@ func (s *Store) Overview(ctx context.Context) (message.Overview, error) {
 		LastTickAt:      schedule.LastTickAt,
 		NextTickAt:      schedule.NextTickAt,
 		Wait:            schedule.Wait,
-		LastBatch:       int(schedule.LastBatch),
+		LastBatch:       int(schedule.LastBatchSize),
 		Counts:          counts,
 		OldestPendingAt: set(oldest.DeliverAt),
 	}

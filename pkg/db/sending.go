@@ -42,14 +42,14 @@ func queuedOf(rows []dbsqlc.LoadQueuedRow) LoadedMessages {
 
 // AttemptOutcomes returns what is known of a message's attempts, in no order.
 func (s *Store) AttemptOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error) {
-	rows, err := s.queries.AttemptsOutcomes(ctx, id)
+	rows, err := s.queries.ListAttemptOutcomes(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read outcomes of attempts of message %s: %w", id, err)
 	}
 	recorded := make([]message.RecordedAttempt, len(rows))
 	for i, row := range rows {
 		recorded[i] = message.RecordedAttempt{
-			ClaimNumber: row.Claim, DeliveryCount: int(row.Delivery),
+			ClaimNumber: row.ClaimNumber, DeliveryCount: int(row.DeliveryCount),
 			Attempt: message.Attempt{HTTPStatus: int(value(row.HttpStatus)), Outcome: row.Outcome, Unsent: row.Unsent},
 		}
 	}
@@ -150,7 +150,7 @@ func insertAttempts(ctx context.Context, q, last *dbsqlc.Queries, r recording) e
 		}
 	}
 	if len(unlocked) > 0 {
-		kept, err := q.KeepMessages(ctx, unlocked)
+		kept, err := q.LockMessages(ctx, unlocked)
 		if err != nil {
 			return fmt.Errorf("lock messages: %w", err)
 		}
@@ -159,8 +159,8 @@ func insertAttempts(ctx context.Context, q, last *dbsqlc.Queries, r recording) e
 		}
 	}
 	attempts := attemptParams(r.outcomes, r.locked)
-	attempts.Event, attempts.Complete = int64(lastEvent(r.outcomes)), int64(r.complete)
-	if len(attempts.MessageIds) == 0 && attempts.Event == 0 {
+	attempts.LastSequence, attempts.CompleteSequence = int64(lastEvent(r.outcomes)), int64(r.complete)
+	if len(attempts.MessageIds) == 0 && attempts.LastSequence == 0 {
 		return nil
 	}
 	if err := last.InsertAttempts(ctx, attempts); err != nil {
@@ -184,13 +184,13 @@ func splitRound(outcomes []Outcome) (round, rest []Outcome) {
 }
 
 func outcomeParams(round []Outcome, lease time.Duration) dbsqlc.RecordOutcomesParams {
-	p := dbsqlc.RecordOutcomesParams{Lease: lease, Moves: movePairs}
+	p := dbsqlc.RecordOutcomesParams{Lease: lease, Transitions: movePairs}
 	for _, o := range round {
 		p.Ids = append(p.Ids, o.ID)
 		p.Statuses = append(p.Statuses, string(o.Transition.To))
 		p.Versions = append(p.Versions, o.Version)
-		p.Claims = append(p.Claims, int64(o.ClaimNumber))
-		p.NextClaims = append(p.NextClaims, int64(o.NextClaimNumber))
+		p.ClaimNumbers = append(p.ClaimNumbers, int64(o.ClaimNumber))
+		p.NextClaimNumbers = append(p.NextClaimNumbers, int64(o.NextClaimNumber))
 		p.Numbers = append(p.Numbers, int32(o.Attempts))
 		p.Tried = append(p.Tried, o.Attempt != nil)
 		p.EndedAts = append(p.EndedAts, o.EndedAt)
@@ -214,9 +214,9 @@ func attemptParams(outcomes []Outcome, locked map[message.ID]bool) dbsqlc.Insert
 			continue
 		}
 		p.MessageIds = append(p.MessageIds, o.ID)
-		p.Claims = append(p.Claims, int64(o.ClaimNumber))
+		p.ClaimNumbers = append(p.ClaimNumbers, int64(o.ClaimNumber))
 		p.Numbers = append(p.Numbers, int32(o.Attempt.Number))
-		p.Deliveries = append(p.Deliveries, int32(o.DeliveryCount))
+		p.DeliveryCounts = append(p.DeliveryCounts, int32(o.DeliveryCount))
 		p.StartedAts = append(p.StartedAts, o.Attempt.StartedAt)
 		p.DurationsUs = append(p.DurationsUs, o.Attempt.Duration.Microseconds())
 		p.HttpStatuses = append(p.HttpStatuses, int16(o.Attempt.HTTPStatus))

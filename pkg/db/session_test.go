@@ -78,7 +78,7 @@ func TestAStopSeesWhatItHasWaitedFor(t *testing.T) {
 			WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waits)
 		return err == nil && waits
 	}, time.Minute, time.Millisecond)
-	_, err = arriving.Exec(ctx, "UPDATE schedule SET last_batch = 7")
+	_, err = arriving.Exec(ctx, "UPDATE schedule SET last_batch_size = 7")
 	require.NoError(t, err)
 	require.NoError(t, arriving.Commit(ctx))
 

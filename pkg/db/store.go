@@ -79,10 +79,10 @@ func toMessage(row dbsqlc.Message) message.Message {
 		SentAt:         row.SentAt,
 		UpdatedAt:      row.UpdatedAt,
 		Version:        row.Version,
-		ClaimNumber:    row.Claim,
+		ClaimNumber:    row.ClaimNumber,
 		BudgetStart:    int(row.BudgetStart),
 		IdempotencyKey: value(row.IdempotencyKey),
-		Scope:          value(row.Scope),
+		Scope:          value(row.IdempotencyScope),
 		BodyHash:       row.BodyHash,
 		Trace:          message.Trace{Parent: value(row.Traceparent), State: value(row.Tracestate)},
 	}

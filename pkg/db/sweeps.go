@@ -12,14 +12,14 @@ import (
 // ExpiredLeases returns at most limit messages whose lease ran out, the longest
 // lost first, and only those behind after; the zero Lost is before all.
 func (s *Store) ExpiredLeases(ctx context.Context, after ExpiredLease, limit int) ([]ExpiredLease, error) {
-	rows, err := s.queries.LeasesLost(ctx, after.LeaseUntil, after.ID, int32(limit))
+	rows, err := s.queries.ExpiredLeases(ctx, after.LeaseUntil, after.ID, int32(limit))
 	if err != nil {
 		return nil, fmt.Errorf("look for lost leases: %w", err)
 	}
 	lost := make([]ExpiredLease, len(rows))
 	for i, row := range rows {
 		lost[i] = ExpiredLease{
-			ID: row.ID, Destination: row.Destination, ClaimNumber: row.Claim, ClaimsWithoutOutcome: int(row.Fruitless), LeaseUntil: row.LeaseUntil, Age: row.Age,
+			ID: row.ID, Destination: row.Destination, ClaimNumber: row.ClaimNumber, ClaimsWithoutOutcome: int(row.ClaimsWithoutOutcome), LeaseUntil: row.LeaseUntil, Age: row.Age,
 		}
 	}
 	return lost, nil
@@ -41,7 +41,7 @@ func (s *Store) RenewLeases(ctx context.Context, lost []ExpiredLease, lease time
 func (s *Store) GiveUp(ctx context.Context, lost []ExpiredLease, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		lost = lost[:min(len(lost), s.atOnce(len(lost)))]
-		rows, err := q.GiveUp(ctx, dbsqlc.GiveUpParams{WithContent: s.content, Before: texts(message.Fail.From), Ids: lostIDs(lost), Claims: lostClaims(lost)})
+		rows, err := q.GiveUp(ctx, dbsqlc.GiveUpParams{WithContent: s.content, FromStatuses: texts(message.Fail.From), Ids: lostIDs(lost), ClaimNumbers: lostClaims(lost)})
 		if err != nil {
 			return fmt.Errorf("give up %d messages: %w", len(lost), err)
 		}

@@ -36,7 +36,7 @@ func (s *Store) Pace(ctx context.Context) (Pace, error) {
 		return Pace{}, fmt.Errorf("read pace: %w", err)
 	}
 	return Pace{
-		Running: row.Running, Interval: row.TickInterval, ClaimOpen: row.Open, ClaimLost: row.Lost, Wait: row.Wait, Trusted: row.Trusted,
+		Running: row.Running, Interval: row.TickInterval, ClaimOpen: row.ClaimOpen, ClaimLost: row.ClaimLost, Wait: row.Wait, Trusted: row.Trusted,
 	}, nil
 }
 
@@ -129,11 +129,11 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (TickResult, error) {
 		}
 		if schedule.TickInterval > 0 {
 			// From when there was no interval: it begins when they are published.
-			if arriving, err := q.HasArrivals(ctx); err != nil || arriving {
+			if arriving, err := q.HasFastPathClaims(ctx); err != nil || arriving {
 				return err
 			}
 		}
-		tick.Ran, p.claimsFrom = true, schedule.ClaimsFrom
+		tick.Ran, p.claimsFrom = true, schedule.MinClaimNumber
 		limit := min(p.Limit, p.BatchSize(schedule.TickInterval, int(value(schedule.BatchSize))))
 		if err := s.claim(ctx, q, p, limit, &tick); err != nil {
 			return err
@@ -160,7 +160,7 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 	}
 	if len(p.Reclaim) > 0 {
 		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
-			ClaimsFrom: int64(p.claimsFrom), Lease: p.Lease, Ids: lostIDs(p.Reclaim), Claims: lostClaims(p.Reclaim), BatchLimit: int32(s.atOnce(limit)),
+			MinClaimNumber: int64(p.claimsFrom), Lease: p.Lease, Ids: lostIDs(p.Reclaim), ClaimNumbers: lostClaims(p.Reclaim), BatchLimit: int32(s.atOnce(limit)),
 			WithContent: s.content,
 		})
 		if err != nil {
@@ -172,8 +172,8 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 		began := time.Now()
 		floors, full := p.Watermark.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
-			Lease: p.Lease, Before: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
-			Floors: floors, Margin: claimMargin, ClaimsFrom: int64(p.claimsFrom), WithContent: s.content, BytesLimit: contentBytes,
+			Lease: p.Lease, FromStatuses: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
+			Watermarks: floors, Margin: claimMargin, MinClaimNumber: int64(p.claimsFrom), WithContent: s.content, BytesLimit: contentBytes,
 		})
 		if full {
 			p.Watermark.looked(began, time.Since(began))

@@ -55,7 +55,7 @@ func (s *Store) Epoch(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look up timeline: %w", err)
 	}
-	return int64(row.ClaimsFrom), nil
+	return int64(row.MinClaimNumber), nil
 }
 
 // LoadVerified is LoadQueued for copies that somebody may have had before. It
@@ -63,7 +63,7 @@ func (s *Store) Epoch(ctx context.Context) (int64, error) {
 func (s *Store) LoadVerified(ctx context.Context, ids []message.ID, bytes int64) (LoadedMessages, error) {
 	var rows []dbsqlc.LoadQueuedRow
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		trusted, err := q.Trusted(ctx)
+		trusted, err := q.IsTrusted(ctx)
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (s *Store) LoadVerified(ctx context.Context, ids []message.ID, bytes int64)
 // is not certain has Postgres compare the timelines. It reports whether this
 // call stopped them.
 func (s *Store) ReportCommitsLost(ctx context.Context, certain bool) (bool, error) {
-	n, err := s.queries.NoticeLoss(ctx, certain)
+	n, err := s.queries.ReportCommitsLost(ctx, certain)
 	if err != nil {
 		return false, fmt.Errorf("notice lost commits: %w", err)
 	}
@@ -108,7 +108,7 @@ func (s *Store) TakeRepair(ctx context.Context, repairer message.ID, term time.D
 	if err != nil {
 		return Repair{}, false, fmt.Errorf("take the repair of lost commits: %w", err)
 	}
-	return Repair{Repairer: repairer, Server: row.Server, LostAt: row.LostAt, Age: row.Age}, true, nil
+	return Repair{Repairer: repairer, Server: row.Server, LostAt: row.CommitsLostAt, Age: row.Age}, true, nil
 }
 
 // FinishRepair lets emissions go on. The interval counts from the last emission,
@@ -117,7 +117,7 @@ func (s *Store) TakeRepair(ctx context.Context, repairer message.ID, term time.D
 // somebody else has the repair: then nothing is changed.
 func (s *Store) FinishRepair(ctx context.Context, r Repair, emittedAgo time.Duration, claimsFrom message.ClaimNumber) (bool, error) {
 	n, err := s.queries.FinishRepair(ctx, dbsqlc.FinishRepairParams{
-		ClaimsFrom: int64(claimsFrom), EmittedAgo: emittedAgo, Repairer: r.Repairer, Noticed: r.LostAt, Server: r.Server,
+		MinClaimNumber: int64(claimsFrom), EmittedAgo: emittedAgo, Repairer: r.Repairer, Noticed: r.LostAt, Server: r.Server,
 	})
 	if err != nil {
 		return false, fmt.Errorf("finish the repair of lost commits: %w", err)
@@ -134,24 +134,24 @@ type RecorderProgress struct {
 // RecorderProgress tells how far in EVENTS outcomes are recorded; zero when nothing
 // is noted.
 func (s *Store) RecorderProgress(ctx context.Context) (RecorderProgress, error) {
-	row, err := s.queries.RecordedUpTo(ctx)
+	row, err := s.queries.GetRecorderProgress(ctx)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return RecorderProgress{}, nil
 	}
 	if err != nil {
 		return RecorderProgress{}, fmt.Errorf("look up recorded events: %w", err)
 	}
-	return RecorderProgress{LastSequence: uint64(row.Event), CompleteSequence: uint64(row.Complete)}, nil
+	return RecorderProgress{LastSequence: uint64(row.LastSequence), CompleteSequence: uint64(row.CompleteSequence)}, nil
 }
 
 // ResetRecorderProgress is AddRecorderProgress, whatever was noted before: EVENTS may have been
 // put back, and give its numbers out anew.
 func (s *Store) ResetRecorderProgress(ctx context.Context, event uint64) error {
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		if err := q.ForgetRecorded(ctx); err != nil {
+		if err := q.DeleteRecorderProgress(ctx); err != nil {
 			return err
 		}
-		return last.NoteRecorded(ctx, int64(event), int64(event))
+		return last.InsertRecorderProgress(ctx, int64(event), int64(event))
 	})
 	if err != nil {
 		return fmt.Errorf("note event %d as recorded: %w", event, err)
@@ -161,7 +161,7 @@ func (s *Store) ResetRecorderProgress(ctx context.Context, event uint64) error {
 
 // AddRecorderProgress notes that all outcomes up to an event are recorded.
 func (s *Store) AddRecorderProgress(ctx context.Context, event uint64) error {
-	if err := s.queries.NoteRecorded(ctx, int64(event), int64(event)); err != nil {
+	if err := s.queries.InsertRecorderProgress(ctx, int64(event), int64(event)); err != nil {
 		return fmt.Errorf("note event %d as recorded: %w", event, err)
 	}
 	return nil
@@ -169,7 +169,7 @@ func (s *Store) AddRecorderProgress(ctx context.Context, event uint64) error {
 
 // FoldRecorderProgress leaves one of the notes about recorded events.
 func (s *Store) FoldRecorderProgress(ctx context.Context) error {
-	if err := s.queries.FoldRecorded(ctx); err != nil {
+	if err := s.queries.FoldRecorderProgress(ctx); err != nil {
 		return fmt.Errorf("fold recorded events: %w", err)
 	}
 	return nil
@@ -180,7 +180,7 @@ func (s *Store) FoldRecorderProgress(ctx context.Context) error {
 func (s *Store) CountUnrecorded(ctx context.Context, outcomes []Outcome) (int, error) {
 	p := outcomeParams(outcomes, 0)
 	n, err := s.queries.UnrecordedOutcomes(ctx, dbsqlc.UnrecordedOutcomesParams{
-		Ids: p.Ids, Statuses: p.Statuses, Claims: p.Claims, Numbers: p.Numbers, Tried: p.Tried, Moves: p.Moves,
+		Ids: p.Ids, Statuses: p.Statuses, ClaimNumbers: p.ClaimNumbers, Numbers: p.Numbers, Tried: p.Tried, Transitions: p.Transitions,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("look for unrecorded outcomes: %w", err)
@@ -204,11 +204,11 @@ func (s *Store) RestoreClaims(ctx context.Context, copies []Delivery, lease time
 		ids[i], claims[i] = c.ID, int64(c.ClaimNumber)
 	}
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		if err := q.RaiseToCopies(ctx, lease, ids, claims); err != nil {
+		if err := q.RaiseToDeliveries(ctx, lease, ids, claims); err != nil {
 			return fmt.Errorf("raise the claims of %d copies: %w", len(copies), err)
 		}
 		rows, err := q.RestoreClaims(ctx, dbsqlc.RestoreClaimsParams{
-			Lease: lease, Ids: ids, Claims: claims, Before: texts(message.Emit.From), WithContent: s.content,
+			Lease: lease, Ids: ids, ClaimNumbers: claims, FromStatuses: texts(message.Emit.From), WithContent: s.content,
 		})
 		if err != nil {
 			return fmt.Errorf("restore the claims of %d copies: %w", len(copies), err)
@@ -233,7 +233,7 @@ type CancelRecord struct {
 // RestoreCancels makes cancels again whose commit was lost, and returns how many
 // those were.
 func (s *Store) RestoreCancels(ctx context.Context, cancels []CancelRecord) (int, error) {
-	p := dbsqlc.RestoreCancelsParams{Before: texts(message.Cancel.From)}
+	p := dbsqlc.RestoreCancelsParams{FromStatuses: texts(message.Cancel.From)}
 	for _, c := range cancels {
 		p.Ids, p.Versions, p.Ats = append(p.Ids, c.ID), append(p.Versions, c.Version), append(p.Ats, c.At)
 	}

@@ -36,7 +36,7 @@ func TestBothRoadsLeaveTheSame(t *testing.T) {
 
 		var same bool
 		require.NoError(t, pool.QueryRow(t.Context(), `
-			SELECT (SELECT (is_claim, on_arrival) FROM outbox WHERE id = $1) = (SELECT (is_claim, on_arrival) FROM outbox WHERE id = $2)`,
+			SELECT (SELECT (is_claim, fast_path) FROM outbox WHERE id = $1) = (SELECT (is_claim, fast_path) FROM outbox WHERE id = $2)`,
 			oneOutbox, twoOutbox).Scan(&same))
 		require.True(t, same, name)
 
@@ -47,9 +47,9 @@ func TestBothRoadsLeaveTheSame(t *testing.T) {
 		other.QueuedAt, other.IdempotencyKey, other.Scope = stored.QueuedAt, "", stored.Scope
 		require.Equal(t, stored, other, name)
 	}
-	var lookups int
-	require.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM lookups").Scan(&lookups))
-	require.Equal(t, 5, lookups)
+	var filters int
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM message_filters").Scan(&filters))
+	require.Equal(t, 5, filters)
 	overview, err := store.Overview(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 5, overview.Counts[message.Queued])

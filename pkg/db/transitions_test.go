@@ -17,7 +17,7 @@ import (
 func inState(t *testing.T, store *db.Store, pool *pgxpool.Pool, status message.Status) message.Message {
 	t.Helper()
 	m := insert(t, store)
-	exec(t, pool, `UPDATE messages SET status = $2, claim = 1, attempts = 1,
+	exec(t, pool, `UPDATE messages SET status = $2, claim_number = 1, attempts = 1,
 		next_attempt_at = CASE WHEN $2 = 'RETRYING'::message_status THEN clock_timestamp() + interval '1 hour' END,
 		lease_until = CASE WHEN $2 IN ('QUEUED', 'RETRYING') THEN clock_timestamp() - interval '1 second' END
 		WHERE id = $1`, m.ID, status)
@@ -139,7 +139,7 @@ func TestARetryHasABudgetOfItsOwn(t *testing.T) {
 	t.Parallel()
 	store, pool := provisioned(t, time.Hour)
 	failed := inState(t, store, pool, message.Failed)
-	exec(t, pool, "UPDATE messages SET attempts = 4, fruitless = 7, expires_at = clock_timestamp() WHERE id = $1", failed.ID)
+	exec(t, pool, "UPDATE messages SET attempts = 4, claims_without_outcome = 7, expires_at = clock_timestamp() WHERE id = $1", failed.ID)
 
 	m, err := store.Redrive(t.Context(), failed.ID, nil)
 

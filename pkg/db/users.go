@@ -45,7 +45,7 @@ func (s *Store) Cancel(ctx context.Context, id message.ID, box EncodeOutbox) (me
 // returns the message as it is now; ErrNotFound or a *StateError else.
 func (s *Store) Redrive(ctx context.Context, id message.ID, expiresAt *time.Time) (message.Message, error) {
 	m, _, err := s.moveOne(ctx, id, message.Redrive, nil, func(q *dbsqlc.Queries) (dbsqlc.Message, error) {
-		return q.RetryMessage(ctx, expiresAt, id, texts(message.Redrive.From))
+		return q.RedriveMessage(ctx, expiresAt, id, texts(message.Redrive.From))
 	})
 	return m, err
 }

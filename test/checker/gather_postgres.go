@@ -21,8 +21,8 @@ func (r *Evidence) gatherPostgres(ctx context.Context, at Places) error {
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
 	rows, err := tx.Query(ctx, `
-		SELECT id::text, coalesce(idempotency_key, ''), coalesce(scope, ''), status::text, coalesce(external_id, ''),
-		       coalesce(last_error, ''), version, claim, attempts, budget_start, fruitless, created_at, updated_at
+		SELECT id::text, coalesce(idempotency_key, ''), coalesce(idempotency_scope, ''), status::text, coalesce(external_id, ''),
+		       coalesce(last_error, ''), version, claim_number, attempts, budget_start, claims_without_outcome, created_at, updated_at
 		FROM messages ORDER BY id`)
 	if err != nil {
 		return err
@@ -31,7 +31,7 @@ func (r *Evidence) gatherPostgres(ctx context.Context, at Places) error {
 		return fmt.Errorf("messages: %w", err)
 	}
 	rows, err = tx.Query(ctx, `
-		SELECT message_id::text, number, claim, delivery, started_at, coalesce(http_status, 0), outcome, coalesce(error, '')
+		SELECT message_id::text, number, claim_number, delivery_count, started_at, coalesce(http_status, 0), outcome, coalesce(error, '')
 		FROM attempts`)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (r *Evidence) gatherPostgres(ctx context.Context, at Places) error {
 	if r.Counted, err = counts(ctx, tx, "SELECT status::text, count(*) FROM messages GROUP BY 1"); err != nil {
 		return err
 	}
-	r.Kept, err = counts(ctx, tx, "SELECT status::text, sum(n)::bigint FROM status_counts GROUP BY 1")
+	r.Kept, err = counts(ctx, tx, "SELECT status::text, sum(difference)::bigint FROM status_counts GROUP BY 1")
 	return err
 }
 

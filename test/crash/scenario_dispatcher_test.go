@@ -88,7 +88,7 @@ func lost(i *installation) {
 func hopeless(i *installation) {
 	p := i.post(body("hello"))
 	i.lose(p)
-	i.exec("UPDATE messages SET fruitless = 20 WHERE id = $1", p.id)
+	i.exec("UPDATE messages SET claims_without_outcome = 20 WHERE id = $1", p.id)
 	p.status, p.calls, p.hopeless = message.Failed, 0, true
 }
 
@@ -157,13 +157,13 @@ func fallsBack(i *installation) {
 	require.NoError(i.t, err)
 	for _, statement := range []string{
 		"DELETE FROM attempts WHERE message_id = $1",
-		`UPDATE messages SET status = 'PENDING', claim = 0, version = 1, attempts = 0, fruitless = 0,
+		`UPDATE messages SET status = 'PENDING', claim_number = 0, version = 1, attempts = 0, claims_without_outcome = 0,
 			queued_at = NULL, sent_at = NULL, external_id = NULL, lease_until = NULL WHERE id = $1`,
 	} {
 		_, err = tx.Exec(i.t.Context(), statement, p.id)
 		require.NoError(i.t, err)
 	}
-	_, err = tx.Exec(i.t.Context(), "UPDATE schedule SET timeline = NULL, lost_at = clock_timestamp() - interval '10 seconds', arrival_lease = NULL")
+	_, err = tx.Exec(i.t.Context(), "UPDATE schedule SET trusted_timeline = NULL, commits_lost_at = clock_timestamp() - interval '10 seconds', fast_path_lease = NULL")
 	require.NoError(i.t, err)
 	require.NoError(i.t, tx.Commit(i.t.Context()))
 }

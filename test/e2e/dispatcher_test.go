@@ -30,7 +30,7 @@ func TestThreeDispatchersTogetherKeepThePaceExactly(t *testing.T) {
 	w.insert(drafts(count)...)
 	w.sql(`CREATE TABLE ticks (n bigserial, batch int);
 		CREATE FUNCTION note_tick() RETURNS trigger LANGUAGE plpgsql AS
-			'BEGIN INSERT INTO ticks (batch) VALUES (NEW.last_batch); RETURN NULL; END';
+			'BEGIN INSERT INTO ticks (batch) VALUES (NEW.last_batch_size); RETURN NULL; END';
 		CREATE TRIGGER note_tick AFTER UPDATE OF last_tick_at ON schedule FOR EACH ROW EXECUTE FUNCTION note_tick()`)
 	for range 3 {
 		w.runDispatcher()
@@ -176,7 +176,7 @@ func TestTwentyClaimsWithoutAnOutcomeEndFailed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "LEASE", "1s")
 	m := w.claimed(draft())[0]
-	w.sql("UPDATE messages SET fruitless = 20, lease_until = now()")
+	w.sql("UPDATE messages SET claims_without_outcome = 20, lease_until = now()")
 
 	w.runDispatcher()
 

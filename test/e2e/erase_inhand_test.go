@@ -55,7 +55,7 @@ func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
 	w := newWorld(t)
 	ingest := w.runIngest()
 	other := w.begin() // holds the entry's idempotency key
-	_, err := other.Exec(t.Context(), `INSERT INTO messages (id, created_at, updated_at, deliver_at, destination, recipient, content, scope, idempotency_key)
+	_, err := other.Exec(t.Context(), `INSERT INTO messages (id, created_at, updated_at, deliver_at, destination, recipient, content, idempotency_scope, idempotency_key)
 		VALUES ($1, now(), now(), now(), 'default', '+905551111111', 'x', 'nats:dispatch', 'theirs')`, message.NewID(time.Now()))
 	require.NoError(t, err)
 	_, err = w.js.Publish(t.Context(), w.top.Intake("default"), []byte(`{"to":"+905552222222","content":"hello"}`), natsjs.WithMsgID("theirs"))

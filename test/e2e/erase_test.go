@@ -105,9 +105,9 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 		require.NoError(t, w.query(`SELECT count(*) FROM messages WHERE `+column+` ~ '5552222222|^later$|^park$|^theirs$'`).Scan(&n))
 		require.Zero(t, n, column)
 	}
-	var lookups int
-	require.NoError(t, w.query(`SELECT count(*) FROM lookups WHERE recipient ~ '5552222222'`).Scan(&lookups))
-	require.Zero(t, lookups)
+	var filters int
+	require.NoError(t, w.query(`SELECT count(*) FROM message_filters WHERE recipient ~ '5552222222'`).Scan(&filters))
+	require.Zero(t, filters)
 	for _, id := range []message.ID{sent, parked, later} {
 		var attempts int
 		require.NoError(t, w.query(`SELECT count(*) FROM attempts WHERE message_id = $1`, id).Scan(&attempts))

@@ -18,9 +18,9 @@ import (
 
 // What a message's row was before its claim, and before its outcome.
 const (
-	beforeItsClaim = `UPDATE messages SET status = 'PENDING', claim = 0, version = 1, attempts = 0, fruitless = 0, last_error = NULL,
+	beforeItsClaim = `UPDATE messages SET status = 'PENDING', claim_number = 0, version = 1, attempts = 0, claims_without_outcome = 0, last_error = NULL,
 		queued_at = NULL, sent_at = NULL, external_id = NULL, next_attempt_at = NULL, lease_until = NULL WHERE id = $1`
-	beforeItsOutcome = `UPDATE messages SET status = 'QUEUED', claim = 1, version = 2, attempts = 0, fruitless = 1, last_error = NULL,
+	beforeItsOutcome = `UPDATE messages SET status = 'QUEUED', claim_number = 1, version = 2, attempts = 0, claims_without_outcome = 1, last_error = NULL,
 		sent_at = NULL, external_id = NULL, next_attempt_at = NULL, lease_until = clock_timestamp() + interval '2 seconds' WHERE id = $1`
 )
 
@@ -30,7 +30,7 @@ func (w *world) putBack(id message.ID, to string) {
 	w.t.Helper()
 	w.sql("DELETE FROM attempts WHERE message_id = $1", id)
 	w.sql(to, id)
-	w.sql("UPDATE schedule SET timeline = NULL, lost_at = clock_timestamp() - interval '10 seconds', arrival_lease = NULL")
+	w.sql("UPDATE schedule SET trusted_timeline = NULL, commits_lost_at = clock_timestamp() - interval '10 seconds', fast_path_lease = NULL")
 }
 
 // awaitTrusted waits until a repair is finished.
@@ -92,7 +92,7 @@ func TestOutcomesThatPostgresHasLostAreNotSentAgain(t *testing.T) {
 
 		w.sql("DELETE FROM attempts WHERE message_id = $1", id)
 		w.sql(beforeItsOutcome, id)
-		w.sql("UPDATE recorded SET event = least(event, $1), complete = least(complete, $1)", int64(earlier))
+		w.sql("UPDATE recorder_progress SET last_sequence = least(last_sequence, $1), complete_sequence = least(complete_sequence, $1)", int64(earlier))
 
 		m := w.await(id, message.Sent)
 		require.Equal(t, 1, m.Attempts)
@@ -222,8 +222,8 @@ func TestATickThatPostgresHasLostCountsInThePace(t *testing.T) {
 	var began, next time.Time
 	require.NoError(t, w.query("SELECT last_tick_at FROM schedule").Scan(&began))
 
-	w.sql("UPDATE schedule SET next_tick_at = clock_timestamp() - interval '1 minute', last_tick_at = NULL, last_batch = 0, timeline = 'another', lost_at = NULL")
-	w.sql("UPDATE schedule SET timeline = NULL, lost_at = clock_timestamp() - interval '10 seconds'")
+	w.sql("UPDATE schedule SET next_tick_at = clock_timestamp() - interval '1 minute', last_tick_at = NULL, last_batch_size = 0, trusted_timeline = 'another', commits_lost_at = NULL")
+	w.sql("UPDATE schedule SET trusted_timeline = NULL, commits_lost_at = clock_timestamp() - interval '10 seconds'")
 	w.awaitTrusted()
 
 	require.NoError(t, w.query("SELECT next_tick_at FROM schedule").Scan(&next))
@@ -242,7 +242,7 @@ func TestNothingIsEmittedOnAnotherTimeline(t *testing.T) {
 	api := w.runIngest()
 	w.awaitArrivals(api)
 	stopped.stop()
-	w.sql("UPDATE schedule SET timeline = '1/00000001'")
+	w.sql("UPDATE schedule SET trusted_timeline = '1/00000001'")
 
 	id := api.post(t, hello)
 	tick, err := w.store.Tick(t.Context(), db.TickParams{
@@ -286,8 +286,8 @@ func TestRedisIsExactAgainAfterPostgresHasLostCommits(t *testing.T) {
 func TestHealthTellsOfLostCommits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.sql(`UPDATE schedule SET timeline = NULL, lost_at = clock_timestamp(), repairer = gen_random_uuid(),
-		repairer_until = clock_timestamp() + interval '14 seconds'`)
+	w.sql(`UPDATE schedule SET trusted_timeline = NULL, commits_lost_at = clock_timestamp(), repairer = gen_random_uuid(),
+		repair_lease_until = clock_timestamp() + interval '14 seconds'`)
 	addr := freeAddr(t)
 	w.runDispatcher("HEALTH_ADDR", addr)
 	api := &running{url: "http://" + addr}
@@ -301,7 +301,7 @@ func TestHealthTellsOfLostCommits(t *testing.T) {
 		_, _, body := api.request(t, http.MethodGet, "/health/ready", "")
 		return response.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(body), "Postgres has lost commits")
 	})
-	w.sql("UPDATE schedule SET repairer_until = NULL, lost_at = clock_timestamp() - interval '10 seconds'")
+	w.sql("UPDATE schedule SET repair_lease_until = NULL, commits_lost_at = clock_timestamp() - interval '10 seconds'")
 	w.awaitTrusted()
 	testenv.Eventually(t, func() bool {
 		status, _, _ := api.request(t, http.MethodGet, "/health/ready", "")

@@ -161,7 +161,7 @@ func TestOutcomesAreKeptWhilePostgresIsAway(t *testing.T) {
 func (w *world) claimed1h(n int) []message.Message {
 	w.t.Helper()
 	ids := w.insert(drafts(n)...)
-	w.sql("UPDATE messages SET status = 'QUEUED', claim = 1, version = 2, lease_until = now() + interval '1 hour'")
+	w.sql("UPDATE messages SET status = 'QUEUED', claim_number = 1, version = 2, lease_until = now() + interval '1 hour'")
 	claimed := make([]message.Message, len(ids))
 	for i, id := range ids {
 		m, err := w.store.Get(w.t.Context(), id)

@@ -98,7 +98,7 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 			answer, release := held(t)
 			w.webhook.answers(func(int, call, http.ResponseWriter, *http.Request) { <-answer })
 			w.insert(draft())
-			w.sql("UPDATE messages SET claim = $1", claims)
+			w.sql("UPDATE messages SET claim_number = $1", claims)
 			m := w.leaveUnpublished().Fresh[0]
 			w.abandon()
 			w.runDispatcher()
@@ -164,7 +164,7 @@ func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 	w.runDispatcher()
 	for relays := 2; relays < 4; relays++ {
 		w.abandon()
-		testenv.Eventually(t, func() bool { return w.one("SELECT relays FROM outbox WHERE is_claim") >= relays })
+		testenv.Eventually(t, func() bool { return w.one("SELECT relay_count FROM outbox WHERE is_claim") >= relays })
 	}
 
 	require.Len(t, w.webhook.received(m.ID.String()), 1, "no second request beside the first")

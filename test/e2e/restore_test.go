@@ -132,7 +132,7 @@ func TestADumpBesideItsNATSSendsNothingAgain(t *testing.T) {
 	w.env["DATABASE_URL"] = dbtest.EmptyURL(t)
 	command(t, "psql", "--quiet", "--set=ON_ERROR_STOP=1", "--file="+dump, clientURL(t, w.env["DATABASE_URL"]))
 	// A dump that is restored on the server that it came from has its timeline.
-	w.sql("UPDATE schedule SET timeline = '1/00000001'")
+	w.sql("UPDATE schedule SET trusted_timeline = '1/00000001'")
 	w.open()
 	w.provision()
 	w.runAll()

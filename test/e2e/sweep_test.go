@@ -19,7 +19,7 @@ func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 	w := newWorld(t, "LEASE", "20s") // a sweep every second or two
 	list := drafts(1200)
 	w.insert(list...)
-	w.sql(`UPDATE messages SET status = 'RETRYING', claim = 2, attempts = 1, queued_at = now() - interval '2 hours', lease_until = now() - interval '1 hour'`)
+	w.sql(`UPDATE messages SET status = 'RETRYING', claim_number = 2, attempts = 1, queued_at = now() - interval '2 hours', lease_until = now() - interval '1 hour'`)
 	_, err := w.store.SetRunning(t.Context(), false)
 	require.NoError(t, err)
 	addr := freeAddr(t)

@@ -14,10 +14,10 @@ import (
 
 const countRecipient = `-- name: CountRecipient :one
 SELECT
-    (SELECT count(*) FROM lookups AS l WHERE l.recipient = $1) AS messages,
-    (SELECT count(*) FROM lookups AS l JOIN messages AS m ON m.id = l.id
-     WHERE l.recipient = $1 AND m.status::text <> ALL($2::text[])) AS open,
-    (SELECT count(*) FROM lookups AS l JOIN attempts AS a ON a.message_id = l.id WHERE l.recipient = $1) AS attempts
+    (SELECT count(*) FROM message_filters AS f WHERE f.recipient = $1) AS messages,
+    (SELECT count(*) FROM message_filters AS f JOIN messages AS m ON m.id = f.id
+     WHERE f.recipient = $1 AND m.status::text <> ALL($2::text[])) AS open,
+    (SELECT count(*) FROM message_filters AS f JOIN attempts AS a ON a.message_id = f.id WHERE f.recipient = $1) AS attempts
 `
 
 type CountRecipientRow struct {
@@ -47,14 +47,14 @@ func (q *Queries) EraseAttempts(ctx context.Context, ids []message.ID) (int64, e
 
 const eraseMessages = `-- name: EraseMessages :many
 DELETE FROM messages AS m USING (
-    SELECT held.id FROM lookups AS l JOIN messages AS held ON held.id = l.id
-    WHERE (l.recipient, l.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
-      AND (l.recipient, l.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    ORDER BY l.recipient, l.id LIMIT $2 FOR UPDATE OF held SKIP LOCKED
+    SELECT held.id FROM message_filters AS f JOIN messages AS held ON held.id = f.id
+    WHERE (f.recipient, f.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (f.recipient, f.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY f.recipient, f.id LIMIT $2 FOR UPDATE OF held SKIP LOCKED
 ) AS batch
 WHERE m.id = batch.id
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
-    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.version, m.claim_number, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
     m.external_id, m.last_error, m.traceparent, m.tracestate,
     ''::text AS content, NULL::bytea AS payload, NULL::jsonb AS metadata
 `
@@ -69,7 +69,7 @@ type EraseMessagesRow struct {
 	SentAt        *time.Time          `db:"sent_at"`
 	NextAttemptAt *time.Time          `db:"next_attempt_at"`
 	Version       int64               `db:"version"`
-	Claim         message.ClaimNumber `db:"claim"`
+	ClaimNumber   message.ClaimNumber `db:"claim_number"`
 	Attempts      int32               `db:"attempts"`
 	BudgetStart   int32               `db:"budget_start"`
 	Priority      int16               `db:"priority"`
@@ -86,10 +86,10 @@ type EraseMessagesRow struct {
 	Metadata      []byte              `db:"metadata"`
 }
 
-// A batch of a recipient's messages, whatever their state. A row that is
-// locked comes with a later batch: to wait for it could end in a deadlock.
-// The pairs keep the planner on lookups_recipient, whatever it believes about
-// how many there are (see listStatement).
+// Deletes a batch of a recipient's messages in any state. It skips locked rows,
+// and a later batch takes them: waiting for them could deadlock. The row
+// comparisons keep the planner on message_filters_recipient, whatever it
+// estimates about the number of rows (see listStatement).
 func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimit int32) ([]EraseMessagesRow, error) {
 	rows, err := q.db.Query(ctx, eraseMessages, recipient, batchLimit)
 	if err != nil {
@@ -109,7 +109,7 @@ func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimi
 			&i.SentAt,
 			&i.NextAttemptAt,
 			&i.Version,
-			&i.Claim,
+			&i.ClaimNumber,
 			&i.Attempts,
 			&i.BudgetStart,
 			&i.Priority,
@@ -137,10 +137,10 @@ func (q *Queries) EraseMessages(ctx context.Context, recipient string, batchLimi
 
 const hasRecipient = `-- name: HasRecipient :one
 SELECT count(*) > 0 AS has FROM (
-    SELECT l.id FROM lookups AS l
-    WHERE (l.recipient, l.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
-      AND (l.recipient, l.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    ORDER BY l.recipient, l.id LIMIT 1
+    SELECT f.id FROM message_filters AS f
+    WHERE (f.recipient, f.id) >= ($1, '00000000-0000-0000-0000-000000000000'::uuid)
+      AND (f.recipient, f.id) <= ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    ORDER BY f.recipient, f.id LIMIT 1
 ) AS first
 `
 
@@ -151,12 +151,12 @@ func (q *Queries) HasRecipient(ctx context.Context, recipient string) (bool, err
 	return has, err
 }
 
-const lastOutbox = `-- name: LastOutbox :one
+const lastOutboxID = `-- name: LastOutboxID :one
 SELECT coalesce(max(id), 0)::bigint AS id FROM outbox
 `
 
-func (q *Queries) LastOutbox(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, lastOutbox)
+func (q *Queries) LastOutboxID(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, lastOutboxID)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
@@ -186,8 +186,8 @@ type LockOutboxRow struct {
 	Found int64  `db:"found"`
 }
 
-// A page of the outbox, of so many bytes besides its first row. A row that is
-// locked is being published.
+// One page of the outbox: its first row, and further rows while the rows before
+// them have fewer than bytes_limit bytes. A locked row is being published.
 func (q *Queries) LockOutbox(ctx context.Context, arg LockOutboxParams) ([]LockOutboxRow, error) {
 	rows, err := q.db.Query(ctx, lockOutbox,
 		arg.BytesLimit,
@@ -217,8 +217,8 @@ const lockOutboxRow = `-- name: LockOutboxRow :many
 SELECT batch FROM outbox WHERE id = $1 FOR UPDATE
 `
 
-// It waits for whoever publishes the row; then it is gone, or there to be
-// rewritten.
+// Waits until the row is no longer being published. Then it is gone, or it has to
+// be rewritten.
 func (q *Queries) LockOutboxRow(ctx context.Context, id int64) ([][]byte, error) {
 	rows, err := q.db.Query(ctx, lockOutboxRow, id)
 	if err != nil {

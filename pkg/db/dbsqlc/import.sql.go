@@ -15,13 +15,13 @@ import (
 const importMessages = `-- name: ImportMessages :many
 INSERT INTO messages (
     id, created_at, updated_at, deliver_at, sent_at, attempts, budget_start, priority, status,
-    destination, recipient, content, metadata, external_id, last_error, scope, idempotency_key, body_hash
+    destination, recipient, content, metadata, external_id, last_error, idempotency_scope, idempotency_key, body_hash
 )
 SELECT
     n.id, n.created_at, n.updated_at, least(n.created_at, now()),
     nullif(n.sent_at, '0001-01-01 00:00:00+00'), n.attempts, n.attempts, n.priority, n.status::message_status,
     n.destination, n.recipient, n.content, n.metadata::jsonb, nullif(n.external_id, ''), nullif(n.last_error, ''),
-    n.scope, n.idempotency_key, n.body_hash
+    n.idempotency_scope, n.idempotency_key, n.body_hash
 FROM (
     SELECT
         unnest($1::uuid[]) AS id,
@@ -37,7 +37,7 @@ FROM (
         unnest($11::text[]) AS metadata,
         unnest($12::text[]) AS external_id,
         unnest($13::text[]) AS last_error,
-        unnest($14::text[]) AS scope,
+        unnest($14::text[]) AS idempotency_scope,
         unnest($15::text[]) AS idempotency_key,
         unnest($16::bytea[]) AS body_hash
 ) AS n
@@ -46,28 +46,28 @@ RETURNING id
 `
 
 type ImportMessagesParams struct {
-	Ids             []message.ID `db:"ids"`
-	CreatedAts      []time.Time  `db:"created_ats"`
-	UpdatedAts      []time.Time  `db:"updated_ats"`
-	SentAts         []time.Time  `db:"sent_ats"`
-	Attempts        []int32      `db:"attempts"`
-	Priorities      []int16      `db:"priorities"`
-	Statuses        []string     `db:"statuses"`
-	Destinations    []string     `db:"destinations"`
-	Recipients      []string     `db:"recipients"`
-	Contents        []string     `db:"contents"`
-	Metadatas       []string     `db:"metadatas"`
-	ExternalIds     []string     `db:"external_ids"`
-	LastErrors      []string     `db:"last_errors"`
-	Scopes          []string     `db:"scopes"`
-	IdempotencyKeys []string     `db:"idempotency_keys"`
-	BodyHashes      [][]byte     `db:"body_hashes"`
+	Ids               []message.ID `db:"ids"`
+	CreatedAts        []time.Time  `db:"created_ats"`
+	UpdatedAts        []time.Time  `db:"updated_ats"`
+	SentAts           []time.Time  `db:"sent_ats"`
+	Attempts          []int32      `db:"attempts"`
+	Priorities        []int16      `db:"priorities"`
+	Statuses          []string     `db:"statuses"`
+	Destinations      []string     `db:"destinations"`
+	Recipients        []string     `db:"recipients"`
+	Contents          []string     `db:"contents"`
+	Metadatas         []string     `db:"metadatas"`
+	ExternalIds       []string     `db:"external_ids"`
+	LastErrors        []string     `db:"last_errors"`
+	IdempotencyScopes []string     `db:"idempotency_scopes"`
+	IdempotencyKeys   []string     `db:"idempotency_keys"`
+	BodyHashes        [][]byte     `db:"body_hashes"`
 }
 
-// Messages from another system's table, with the states and times that they
-// had there. Empty strings and the zero time stand for NULL. What was
-// imported before, by its id or its key, inserts nothing. A due time that
-// lies ahead is a clock's mistake there: what waits is due.
+// Messages from another system's table, with the states and times from there.
+// Empty strings and the zero time mean NULL. A message whose id or key was
+// imported before is skipped. A due time in the future is a clock error of that
+// system, so a waiting message is due now.
 func (q *Queries) ImportMessages(ctx context.Context, arg ImportMessagesParams) ([]message.ID, error) {
 	rows, err := q.db.Query(ctx, importMessages,
 		arg.Ids,
@@ -83,7 +83,7 @@ func (q *Queries) ImportMessages(ctx context.Context, arg ImportMessagesParams) 
 		arg.Metadatas,
 		arg.ExternalIds,
 		arg.LastErrors,
-		arg.Scopes,
+		arg.IdempotencyScopes,
 		arg.IdempotencyKeys,
 		arg.BodyHashes,
 	)

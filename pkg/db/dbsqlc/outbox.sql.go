@@ -12,16 +12,16 @@ import (
 )
 
 const abandonedClaims = `-- name: AbandonedClaims :many
-SELECT claims.id, claims.relays, claims.batch, claims.age_seconds FROM (
-    SELECT id, relays, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
+SELECT claims.id, claims.relay_count, claims.batch, claims.age_seconds FROM (
+    SELECT id, relay_count, batch, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
         sum(octet_length(batch)) OVER (ORDER BY id) - octet_length(batch) AS bytes_before
     FROM (
-        SELECT o.id, o.relays, o.batch, o.created_at FROM outbox AS o
+        SELECT o.id, o.relay_count, o.batch, o.created_at FROM outbox AS o
         WHERE o.is_claim AND o.id >= $1
           AND CASE WHEN o.not_before IS NULL
               THEN o.created_at < clock_timestamp() - $2::interval OR o.created_at > clock_timestamp()
               ELSE o.not_before < clock_timestamp() OR o.not_before > clock_timestamp() + $2::interval END
-          AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+          AND NOT EXISTS (SELECT FROM schedule WHERE trusted_timeline IS DISTINCT FROM server_timeline())
         ORDER BY o.id LIMIT $3
     ) AS abandoned
 ) AS claims
@@ -38,14 +38,14 @@ type AbandonedClaimsParams struct {
 
 type AbandonedClaimsRow struct {
 	ID         int64   `db:"id"`
-	Relays     int32   `db:"relays"`
+	RelayCount int32   `db:"relay_count"`
 	Batch      []byte  `db:"batch"`
 	AgeSeconds float64 `db:"age_seconds"`
 }
 
-// Claims that whoever had them last has had time to publish and has not. One
-// from the future is there when Postgres' clock was set back: waiting for the
-// clock would hold up the pace for as long. They come in pages as above.
+// Claims whose owner did not publish them in time. If the clock of Postgres was
+// set back, a claim can be from the future; waiting for the clock would delay the
+// schedule for that long. A page ends as in LockOutbox.
 func (q *Queries) AbandonedClaims(ctx context.Context, arg AbandonedClaimsParams) ([]AbandonedClaimsRow, error) {
 	rows, err := q.db.Query(ctx, abandonedClaims,
 		arg.Watermark,
@@ -62,7 +62,7 @@ func (q *Queries) AbandonedClaims(ctx context.Context, arg AbandonedClaimsParams
 		var i AbandonedClaimsRow
 		if err := rows.Scan(
 			&i.ID,
-			&i.Relays,
+			&i.RelayCount,
 			&i.Batch,
 			&i.AgeSeconds,
 		); err != nil {
@@ -80,7 +80,7 @@ const deletePublished = `-- name: DeletePublished :exec
 WITH published AS (
     DELETE FROM outbox
     USING set_config('synchronous_commit', 'off', true)
-    WHERE id = ANY($1::bigint[]) AND (NOT is_claim OR on_arrival AND relays = 0)
+    WHERE id = ANY($1::bigint[]) AND (NOT is_claim OR fast_path AND relay_count = 0)
     RETURNING is_claim
 )
 UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval
@@ -88,58 +88,57 @@ WHERE tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_i
   AND EXISTS (SELECT FROM published WHERE is_claim)
 `
 
-// The commit does not wait for the disk: rows that a power cut brings back are
-// published once more, which is harmless. A claim that a relay has taken is the
-// relay's to end. What was emitted on arrival and is published only now, after
-// the pace was given an interval, begins one.
+// The commit does not wait for the disk. Rows that a power failure brings back are
+// published again, which is harmless. A claim that a relay took over belongs to
+// the relay. If a fast path claim is published after the schedule got an interval,
+// the interval starts now.
 func (q *Queries) DeletePublished(ctx context.Context, ids []int64) error {
 	_, err := q.db.Exec(ctx, deletePublished, ids)
 	return err
 }
 
-const hasArrivals = `-- name: HasArrivals :one
-SELECT EXISTS (SELECT FROM outbox WHERE is_claim AND on_arrival) AS has
+const hasFastPathClaims = `-- name: HasFastPathClaims :one
+SELECT EXISTS (SELECT FROM outbox WHERE is_claim AND fast_path) AS has
 `
 
-func (q *Queries) HasArrivals(ctx context.Context) (bool, error) {
-	row := q.db.QueryRow(ctx, hasArrivals)
+func (q *Queries) HasFastPathClaims(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, hasFastPathClaims)
 	var has bool
 	err := row.Scan(&has)
 	return has, err
 }
 
 const insertOutbox = `-- name: InsertOutbox :one
-INSERT INTO outbox (batch, is_claim, on_arrival) VALUES ($1, $2, $2) RETURNING id
+INSERT INTO outbox (batch, is_claim, fast_path) VALUES ($1, $2, $2) RETURNING id
 `
 
-func (q *Queries) InsertOutbox(ctx context.Context, batch []byte, emits bool) (int64, error) {
-	row := q.db.QueryRow(ctx, insertOutbox, batch, emits)
+func (q *Queries) InsertOutbox(ctx context.Context, batch []byte, fastPath bool) (int64, error) {
+	row := q.db.QueryRow(ctx, insertOutbox, batch, fastPath)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
 }
 
-const keepRests = `-- name: KeepRests :exec
-UPDATE outbox AS o SET batch = g.rest, not_before = clock_timestamp() + $1::interval
-FROM (SELECT unnest($2::bigint[]) AS id, unnest($3::bytea[]) AS rest) AS g
+const keepRemainders = `-- name: KeepRemainders :exec
+UPDATE outbox AS o SET batch = g.remainder, not_before = clock_timestamp() + $1::interval
+FROM (SELECT unnest($2::bigint[]) AS id, unnest($3::bytea[]) AS remainder) AS g
 WHERE o.id = g.id AND NOT o.is_claim
 `
 
-// What NATS did not take is tried again, at once or later; what it took is left
-// out.
-func (q *Queries) KeepRests(ctx context.Context, again *time.Duration, ids []int64, rests [][]byte) error {
-	_, err := q.db.Exec(ctx, keepRests, again, ids, rests)
+// Keeps what NATS did not accept, to be published again now or later.
+func (q *Queries) KeepRemainders(ctx context.Context, retryAfter *time.Duration, ids []int64, remainders [][]byte) error {
+	_, err := q.db.Exec(ctx, keepRemainders, retryAfter, ids, remainders)
 	return err
 }
 
-const lockAbandoned = `-- name: LockAbandoned :many
+const lockAbandonedEvents = `-- name: LockAbandonedEvents :many
 WITH locked AS (
     SELECT id, batch FROM outbox
     WHERE id > $2 AND NOT is_claim
       AND CASE WHEN not_before IS NULL
           THEN created_at < clock_timestamp() - $3::interval OR created_at > clock_timestamp()
           ELSE not_before < clock_timestamp() OR not_before > clock_timestamp() + $4::interval END
-      AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+      AND NOT EXISTS (SELECT FROM schedule WHERE trusted_timeline IS DISTINCT FROM server_timeline())
     ORDER BY id LIMIT $5 FOR UPDATE SKIP LOCKED
 ), weighed AS (
     SELECT locked.id, sum(octet_length(locked.batch)) OVER (ORDER BY locked.id) - octet_length(locked.batch) AS bytes_before FROM locked
@@ -149,42 +148,41 @@ FROM locked JOIN weighed ON weighed.id = locked.id
 WHERE weighed.bytes_before < $1::bigint ORDER BY locked.id
 `
 
-type LockAbandonedParams struct {
+type LockAbandonedEventsParams struct {
 	BytesLimit int64         `db:"bytes_limit"`
 	After      int64         `db:"after"`
 	Age        time.Duration `db:"age"`
-	Again      time.Duration `db:"again"`
+	RetryAfter time.Duration `db:"retry_after"`
 	BatchLimit int32         `db:"batch_limit"`
 }
 
-type LockAbandonedRow struct {
+type LockAbandonedEventsRow struct {
 	ID    int64  `db:"id"`
 	Batch []byte `db:"batch"`
 	Found int64  `db:"found"`
 }
 
-// Events that their owner has had time to publish and has not. A row from the
-// future is there when Postgres' clock was set back: its age is unknown. Rows
-// that another dispatcher relays at this moment are skipped. A round goes on
-// after the last row of the round before, so that rows which can't be published
-// don't stand in the way of the rest. None is relayed while commits may be lost:
-// the states of messages may be older than what was published. They come in pages of so many bytes
-// besides their first row.
-func (q *Queries) LockAbandoned(ctx context.Context, arg LockAbandonedParams) ([]LockAbandonedRow, error) {
-	rows, err := q.db.Query(ctx, lockAbandoned,
+// Rows of events whose writer did not publish them in time, without those that
+// another dispatcher relays at the moment. If the clock of Postgres was set back,
+// a row can be from the future, and its age is unknown. Each round continues after
+// the last row of the previous round, so rows that cannot be published do not
+// block the others. Nothing is relayed while commits may be lost, because
+// messages may then be older than what was published. A page ends as in LockOutbox.
+func (q *Queries) LockAbandonedEvents(ctx context.Context, arg LockAbandonedEventsParams) ([]LockAbandonedEventsRow, error) {
+	rows, err := q.db.Query(ctx, lockAbandonedEvents,
 		arg.BytesLimit,
 		arg.After,
 		arg.Age,
-		arg.Again,
+		arg.RetryAfter,
 		arg.BatchLimit,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []LockAbandonedRow
+	var items []LockAbandonedEventsRow
 	for rows.Next() {
-		var i LockAbandonedRow
+		var i LockAbandonedEventsRow
 		if err := rows.Scan(&i.ID, &i.Batch, &i.Found); err != nil {
 			return nil, err
 		}
@@ -198,9 +196,9 @@ func (q *Queries) LockAbandoned(ctx context.Context, arg LockAbandonedParams) ([
 
 const lockClaims = `-- name: LockClaims :many
 SELECT o.id, o.batch FROM outbox AS o
-JOIN (SELECT unnest($1::bigint[]) AS id, unnest($2::integer[]) AS relays) AS g ON o.id = g.id AND o.relays = g.relays
+JOIN (SELECT unnest($1::bigint[]) AS id, unnest($2::integer[]) AS relay_count) AS g ON o.id = g.id AND o.relay_count = g.relay_count
 WHERE o.is_claim
-  AND NOT EXISTS (SELECT FROM schedule WHERE timeline IS DISTINCT FROM server_timeline())
+  AND NOT EXISTS (SELECT FROM schedule WHERE trusted_timeline IS DISTINCT FROM server_timeline())
 ORDER BY o.id FOR UPDATE OF o SKIP LOCKED
 `
 
@@ -209,10 +207,10 @@ type LockClaimsRow struct {
 	Batch []byte `db:"batch"`
 }
 
-// Those of them that nobody has taken or ended meanwhile. The batch is read
-// again: an erasure may have changed it.
-func (q *Queries) LockClaims(ctx context.Context, ids []int64, relays []int32) ([]LockClaimsRow, error) {
-	rows, err := q.db.Query(ctx, lockClaims, ids, relays)
+// Those claims that nobody took over or finished in the meantime. The batch is
+// read again because an erasure may have changed it.
+func (q *Queries) LockClaims(ctx context.Context, ids []int64, relayCounts []int32) ([]LockClaimsRow, error) {
+	rows, err := q.db.Query(ctx, lockClaims, ids, relayCounts)
 	if err != nil {
 		return nil, err
 	}
@@ -247,8 +245,7 @@ type OutboxBacklogRow struct {
 	LastID        int64   `db:"last_id"`
 }
 
-// It looks at all rows, dead ones too. last_id is the highest that was given
-// out.
+// Reads all rows, including dead ones. last_id is the highest id given out.
 func (q *Queries) OutboxBacklog(ctx context.Context) (OutboxBacklogRow, error) {
 	row := q.db.QueryRow(ctx, outboxBacklog)
 	var i OutboxBacklogRow
@@ -261,15 +258,15 @@ func (q *Queries) OutboxBacklog(ctx context.Context) (OutboxBacklogRow, error) {
 	return i, err
 }
 
-const takeClaims = `-- name: TakeClaims :exec
-UPDATE outbox AS o SET batch = g.batch, relays = o.relays + 1, not_before = clock_timestamp() + $1::interval
+const takeOverClaims = `-- name: TakeOverClaims :exec
+UPDATE outbox AS o SET batch = g.batch, relay_count = o.relay_count + 1, not_before = clock_timestamp() + $1::interval
 FROM (SELECT unnest($2::bigint[]) AS id, unnest($3::bytea[]) AS batch) AS g
 WHERE o.id = g.id
 `
 
-// Theirs for a while is who takes them.
-func (q *Queries) TakeClaims(ctx context.Context, age time.Duration, ids []int64, batches [][]byte) error {
-	_, err := q.db.Exec(ctx, takeClaims, age, ids, batches)
+// Makes the caller the owner of the claims for a while.
+func (q *Queries) TakeOverClaims(ctx context.Context, age time.Duration, ids []int64, batches [][]byte) error {
+	_, err := q.db.Exec(ctx, takeOverClaims, age, ids, batches)
 	return err
 }
 
@@ -285,7 +282,7 @@ type UnpublishedClaimsRow struct {
 	AgeSeconds float64 `db:"age_seconds"`
 }
 
-// Of a tick's there is one at most: no other runs before it is published.
+// At most one of these is from a tick: the next tick waits until it is published.
 func (q *Queries) UnpublishedClaims(ctx context.Context, age time.Duration) ([]UnpublishedClaimsRow, error) {
 	rows, err := q.db.Query(ctx, unpublishedClaims, age)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const deleteOrphans = `-- name: DeleteOrphans :one
+const deleteOrphanedAttempts = `-- name: DeleteOrphanedAttempts :one
 WITH step AS (
     SELECT DISTINCT a.message_id FROM attempts AS a WHERE a.message_id > $1 ORDER BY a.message_id LIMIT $2
 ), gone AS (
@@ -26,23 +26,22 @@ SELECT
     (SELECT count(*) FROM gone) AS attempts
 `
 
-type DeleteOrphansRow struct {
+type DeleteOrphanedAttemptsRow struct {
 	Seen     int64      `db:"seen"`
 	Last     message.ID `db:"last"`
 	Attempts int64      `db:"attempts"`
 }
 
-// A step of a walk along the attempts: those whose message is gone. A message
-// is there before its attempts are, so that one which is not there now never
-// comes.
-func (q *Queries) DeleteOrphans(ctx context.Context, after message.ID, stepLimit int32) (DeleteOrphansRow, error) {
-	row := q.db.QueryRow(ctx, deleteOrphans, after, stepLimit)
-	var i DeleteOrphansRow
+// One step of a walk along the attempts: deletes those without a message. A
+// message is stored before its attempts, so a missing one will not appear.
+func (q *Queries) DeleteOrphanedAttempts(ctx context.Context, after message.ID, stepLimit int32) (DeleteOrphanedAttemptsRow, error) {
+	row := q.db.QueryRow(ctx, deleteOrphanedAttempts, after, stepLimit)
+	var i DeleteOrphanedAttemptsRow
 	err := row.Scan(&i.Seen, &i.Last, &i.Attempts)
 	return i, err
 }
 
-const deletePast = `-- name: DeletePast :one
+const deletePastRetention = `-- name: DeletePastRetention :one
 WITH step AS (
     SELECT m.id FROM messages AS m WHERE m.id > $1 AND m.id < $2 ORDER BY m.id LIMIT $3
 ), past AS (
@@ -58,7 +57,7 @@ SELECT
     coalesce((SELECT array_agg(gone.id) FROM gone), '{}')::uuid[] AS messages
 `
 
-type DeletePastParams struct {
+type DeletePastRetentionParams struct {
 	After     message.ID    `db:"after"`
 	Before    message.ID    `db:"before"`
 	StepLimit int32         `db:"step_limit"`
@@ -66,26 +65,25 @@ type DeletePastParams struct {
 	Retention time.Duration `db:"retention"`
 }
 
-type DeletePastRow struct {
+type DeletePastRetentionRow struct {
 	Seen     int64        `db:"seen"`
 	Last     message.ID   `db:"last"`
 	Messages []message.ID `db:"messages"`
 }
 
-// A step of a walk along the primary key, of so many rows that it takes
-// milliseconds. It deletes those of them that are past retention. Other rows
-// are not locked, and a row that is locked is just being retried or recorded.
-// Their attempts go in a statement of their own, which sees what was recorded
-// until the rows were locked.
-func (q *Queries) DeletePast(ctx context.Context, arg DeletePastParams) (DeletePastRow, error) {
-	row := q.db.QueryRow(ctx, deletePast,
+// One step of a walk along the primary key, short enough to take milliseconds. It
+// deletes the rows that are past their retention and locks no others. A locked row
+// is being redriven or recorded. A separate statement deletes the attempts, so
+// that it sees those that were recorded until these rows were locked.
+func (q *Queries) DeletePastRetention(ctx context.Context, arg DeletePastRetentionParams) (DeletePastRetentionRow, error) {
+	row := q.db.QueryRow(ctx, deletePastRetention,
 		arg.After,
 		arg.Before,
 		arg.StepLimit,
 		arg.Final,
 		arg.Retention,
 	)
-	var i DeletePastRow
+	var i DeletePastRetentionRow
 	err := row.Scan(&i.Seen, &i.Last, &i.Messages)
 	return i, err
 }
@@ -94,7 +92,7 @@ const lockRetention = `-- name: LockRetention :one
 SELECT pg_try_advisory_xact_lock(hashtext('dispatch.retention')) AS locked
 `
 
-// One dispatcher at a time; until the end of the transaction.
+// Lets one dispatcher at a time delete, until the end of the transaction.
 func (q *Queries) LockRetention(ctx context.Context) (bool, error) {
 	row := q.db.QueryRow(ctx, lockRetention)
 	var locked bool

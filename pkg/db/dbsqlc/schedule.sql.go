@@ -12,29 +12,18 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-const closeArrivals = `-- name: CloseArrivals :exec
-SELECT pg_advisory_xact_lock($1::bigint)
-`
-
-// Waits for those who may be emitting on arrival, and keeps others from it
-// until the transaction ends (see tryArrivals).
-func (q *Queries) CloseArrivals(ctx context.Context, lock int64) error {
-	_, err := q.db.Exec(ctx, closeArrivals, lock)
-	return err
-}
-
 const configure = `-- name: Configure :execrows
 UPDATE schedule SET
-    arrival_lease = NULL,
+    fast_path_lease = NULL,
     tick_interval = coalesce($1, tick_interval),
     batch_size = coalesce($2, batch_size),
     next_tick_at = CASE WHEN next_tick_at IS NULL THEN NULL ELSE
         least(next_tick_at, coalesce(last_tick_at, clock_timestamp()) + coalesce($1, tick_interval)) END
 `
 
-// The next tick comes at the earlier of its old time and the last tick plus
-// the new interval. NULL stays NULL: a claim is being published, and its
-// publisher sets the tick by the new interval.
+// The next tick runs at the earlier of its old time and the last tick plus the new
+// interval. NULL stays NULL: a claim is being published, and its publisher sets
+// the next tick from the new interval.
 func (q *Queries) Configure(ctx context.Context, tickInterval *time.Duration, batchSize *int32) (int64, error) {
 	result, err := q.db.Exec(ctx, configure, tickInterval, batchSize)
 	if err != nil {
@@ -45,11 +34,11 @@ func (q *Queries) Configure(ctx context.Context, tickInterval *time.Duration, ba
 
 const countByStatus = `-- name: CountByStatus :many
 WITH live AS MATERIALIZED (
-    SELECT status, n, written_by FROM status_counts
+    SELECT status, difference, written_by FROM status_counts
     WHERE written_by >= ($1::text)::xid8 OR written_by = ANY(($2::text[])::xid8[])
 )
 SELECT
-    status, sum(n)::bigint AS n,
+    status, sum(difference)::bigint AS n,
     least(pg_snapshot_xmax(pg_current_snapshot()), (SELECT written_by FROM live ORDER BY written_by LIMIT 1))::text AS next_watermark,
     ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text)::text[] AS next_uncommitted
 FROM live
@@ -63,10 +52,10 @@ type CountByStatusRow struct {
 	NextUncommitted []string       `db:"next_uncommitted"`
 }
 
-// Rows of transactions before the watermark are folded: only their dead
-// versions can be left. The next watermark is for the next reader: what this
-// statement does not see was written by a transaction that its snapshot takes
-// for uncommitted, or by a later one.
+// Rows of transactions before the watermark are folded, and only their dead
+// versions can remain. The next watermark is for the next reader. This statement
+// misses only rows of transactions that its snapshot treats as uncommitted, and of
+// later ones.
 func (q *Queries) CountByStatus(ctx context.Context, watermark string, uncommitted []string) ([]CountByStatusRow, error) {
 	rows, err := q.db.Query(ctx, countByStatus, watermark, uncommitted)
 	if err != nil {
@@ -96,10 +85,10 @@ const foldCounts = `-- name: FoldCounts :one
 WITH folded AS (
     DELETE FROM status_counts
     WHERE written_by >= ($1::text)::xid8 OR written_by = ANY(($2::text[])::xid8[])
-    RETURNING destination, status, n
+    RETURNING destination, status, difference
 ), inserted AS (
     INSERT INTO status_counts
-    SELECT destination, status, sum(n) FROM folded GROUP BY destination, status HAVING sum(n) <> 0
+    SELECT destination, status, sum(difference) FROM folded GROUP BY destination, status HAVING sum(difference) <> 0
 )
 SELECT
     pg_snapshot_xmax(pg_current_snapshot())::text AS watermark,
@@ -112,10 +101,10 @@ type FoldCountsRow struct {
 	Uncommitted []string `db:"uncommitted"`
 }
 
-// Without this the differences would pile up. Two at once are harmless: the
-// second finds the rows gone. What is left afterwards was written by this
-// transaction, by one that this statement's snapshot took for uncommitted, or
-// by a later one.
+// Replaces the rows by their sums, so that they do not accumulate. Two calls at
+// once are harmless: the second one finds the rows gone. All remaining rows are
+// from this transaction, from one that its snapshot treats as uncommitted, or from
+// a later one.
 func (q *Queries) FoldCounts(ctx context.Context, watermark string, uncommitted []string) (FoldCountsRow, error) {
 	row := q.db.QueryRow(ctx, foldCounts, watermark, uncommitted)
 	var i FoldCountsRow
@@ -125,19 +114,19 @@ func (q *Queries) FoldCounts(ctx context.Context, watermark string, uncommitted 
 
 const getSchedule = `-- name: GetSchedule :one
 SELECT
-    running, tick_interval, batch_size, next_tick_at, last_tick_at, last_batch,
+    running, tick_interval, batch_size, next_tick_at, last_tick_at, last_batch_size,
     coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait
 FROM schedule
 `
 
 type GetScheduleRow struct {
-	Running      bool          `db:"running"`
-	TickInterval time.Duration `db:"tick_interval"`
-	BatchSize    *int32        `db:"batch_size"`
-	NextTickAt   *time.Time    `db:"next_tick_at"`
-	LastTickAt   *time.Time    `db:"last_tick_at"`
-	LastBatch    int32         `db:"last_batch"`
-	Wait         time.Duration `db:"wait"`
+	Running       bool          `db:"running"`
+	TickInterval  time.Duration `db:"tick_interval"`
+	BatchSize     *int32        `db:"batch_size"`
+	NextTickAt    *time.Time    `db:"next_tick_at"`
+	LastTickAt    *time.Time    `db:"last_tick_at"`
+	LastBatchSize int32         `db:"last_batch_size"`
+	Wait          time.Duration `db:"wait"`
 }
 
 func (q *Queries) GetSchedule(ctx context.Context) (GetScheduleRow, error) {
@@ -149,10 +138,21 @@ func (q *Queries) GetSchedule(ctx context.Context) (GetScheduleRow, error) {
 		&i.BatchSize,
 		&i.NextTickAt,
 		&i.LastTickAt,
-		&i.LastBatch,
+		&i.LastBatchSize,
 		&i.Wait,
 	)
 	return i, err
+}
+
+const lockFastPath = `-- name: LockFastPath :exec
+SELECT pg_advisory_xact_lock($1::bigint)
+`
+
+// Waits for every transaction that may be using the fast path, and keeps others
+// from using it until this transaction ends (see tryFastPath).
+func (q *Queries) LockFastPath(ctx context.Context, lock int64) error {
+	_, err := q.db.Exec(ctx, lockFastPath, lock)
+	return err
 }
 
 const oldestPending = `-- name: OldestPending :one
@@ -173,10 +173,10 @@ type OldestPendingRow struct {
 	Wait      time.Duration `db:"wait"`
 }
 
-// One step down messages_due for each priority. What has expired waits for
-// the sweep alone. The walks begin at the claim's floor.
-func (q *Queries) OldestPending(ctx context.Context, destination string, floors []time.Time, margin time.Duration) (OldestPendingRow, error) {
-	row := q.db.QueryRow(ctx, oldestPending, destination, floors, margin)
+// One step down messages_due for each priority, from the watermark of the claim
+// on. It ignores expired messages, which only the expirer handles.
+func (q *Queries) OldestPending(ctx context.Context, destination string, watermarks []time.Time, margin time.Duration) (OldestPendingRow, error) {
+	row := q.db.QueryRow(ctx, oldestPending, destination, watermarks, margin)
 	var i OldestPendingRow
 	err := row.Scan(&i.DeliverAt, &i.Wait)
 	return i, err
@@ -184,32 +184,32 @@ func (q *Queries) OldestPending(ctx context.Context, destination string, floors 
 
 const pace = `-- name: Pace :one
 SELECT
-    running, tick_interval, (next_tick_at IS NULL)::boolean AS open,
-    (next_tick_at IS NULL AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT on_arrival))::boolean AS lost,
+    running, tick_interval, (next_tick_at IS NULL)::boolean AS claim_open,
+    (next_tick_at IS NULL AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT fast_path))::boolean AS claim_lost,
     coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait,
-    coalesce(timeline = server_timeline(), false)::boolean AS trusted
+    coalesce(trusted_timeline = server_timeline(), false)::boolean AS trusted
 FROM schedule
 `
 
 type PaceRow struct {
 	Running      bool          `db:"running"`
 	TickInterval time.Duration `db:"tick_interval"`
-	Open         bool          `db:"open"`
-	Lost         bool          `db:"lost"`
+	ClaimOpen    bool          `db:"claim_open"`
+	ClaimLost    bool          `db:"claim_lost"`
 	Wait         time.Duration `db:"wait"`
 	Trusted      bool          `db:"trusted"`
 }
 
-// What the tick loop looks at before it takes the lock.
-// lost: the open claim is not in the outbox any more.
+// What the tick loop reads before it takes the lock. claim_lost: the open claim
+// is no longer in the outbox.
 func (q *Queries) Pace(ctx context.Context) (PaceRow, error) {
 	row := q.db.QueryRow(ctx, pace)
 	var i PaceRow
 	err := row.Scan(
 		&i.Running,
 		&i.TickInterval,
-		&i.Open,
-		&i.Lost,
+		&i.ClaimOpen,
+		&i.ClaimLost,
 		&i.Wait,
 		&i.Trusted,
 	)
@@ -217,28 +217,28 @@ func (q *Queries) Pace(ctx context.Context) (PaceRow, error) {
 }
 
 const provisionSchedule = `-- name: ProvisionSchedule :exec
-INSERT INTO schedule AS s (tick_interval, batch_size, applied_interval, applied_batch_size)
+INSERT INTO schedule AS s (tick_interval, batch_size, provisioned_interval, provisioned_batch_size)
 VALUES ($1, $2, $1, $2)
 ON CONFLICT (singleton) DO UPDATE SET
-    tick_interval = CASE WHEN s.applied_interval IS DISTINCT FROM excluded.tick_interval THEN excluded.tick_interval ELSE s.tick_interval END,
-    batch_size = CASE WHEN s.applied_batch_size IS DISTINCT FROM excluded.batch_size THEN excluded.batch_size ELSE s.batch_size END,
-    next_tick_at = CASE WHEN s.next_tick_at IS NOT NULL AND s.applied_interval IS DISTINCT FROM excluded.tick_interval
+    tick_interval = CASE WHEN s.provisioned_interval IS DISTINCT FROM excluded.tick_interval THEN excluded.tick_interval ELSE s.tick_interval END,
+    batch_size = CASE WHEN s.provisioned_batch_size IS DISTINCT FROM excluded.batch_size THEN excluded.batch_size ELSE s.batch_size END,
+    next_tick_at = CASE WHEN s.next_tick_at IS NOT NULL AND s.provisioned_interval IS DISTINCT FROM excluded.tick_interval
         THEN least(s.next_tick_at, s.last_tick_at + excluded.tick_interval) ELSE s.next_tick_at END,
-    applied_interval = excluded.applied_interval,
-    applied_batch_size = excluded.applied_batch_size,
-    arrival_lease = NULL
+    provisioned_interval = excluded.provisioned_interval,
+    provisioned_batch_size = excluded.provisioned_batch_size,
+    fast_path_lease = NULL
 `
 
-// The first start sets the environment's values; later ones only where they
-// differ from what the environment said last, so that a PATCH outlives a
-// restart. A shorter interval must not wait for a tick of the longer one.
+// The first call stores the values of the environment. Later calls apply only
+// values that differ from those applied last, so a change by the API survives a
+// restart. A shorter interval does not wait for a tick of the longer one.
 func (q *Queries) ProvisionSchedule(ctx context.Context, tickInterval time.Duration, batchSize *int32) error {
 	_, err := q.db.Exec(ctx, provisionSchedule, tickInterval, batchSize)
 	return err
 }
 
 const setRunning = `-- name: SetRunning :one
-UPDATE schedule AS s SET running = $1, arrival_lease = NULL
+UPDATE schedule AS s SET running = $1, fast_path_lease = NULL
 FROM (SELECT running FROM schedule FOR UPDATE) AS old
 RETURNING (old.running <> s.running)::boolean AS changed
 `

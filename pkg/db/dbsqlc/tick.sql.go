@@ -33,11 +33,11 @@ WITH locked AS (
 )
 UPDATE messages AS m SET
     status = 'QUEUED',
-    -- A sender may use the number between, see RaiseClaims.
-    claim = greatest(m.claim + CASE WHEN m.claim = 0 THEN 1 ELSE 2 END, $1::bigint),
-    relayed_from = NULL,
+    -- A sender may use the number in between, see RaiseClaimNumbers.
+    claim_number = greatest(m.claim_number + CASE WHEN m.claim_number = 0 THEN 1 ELSE 2 END, $1::bigint),
+    replaced_claim_number = NULL,
     version = m.version + 1,
-    fruitless = m.fruitless + 1,
+    claims_without_outcome = m.claims_without_outcome + 1,
     queued_at = clock_timestamp(),
     updated_at = clock_timestamp(),
     next_attempt_at = NULL,
@@ -45,7 +45,7 @@ UPDATE messages AS m SET
 FROM picked
 WHERE m.id = picked.id AND m.status::text = ANY($3::text[])
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
-    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.version, m.claim_number, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
     m.external_id, m.last_error, m.traceparent, m.tracestate,
     coalesce(CASE WHEN $4::boolean THEN m.content END, '')::text AS content,
     (CASE WHEN $4 THEN m.payload END)::bytea AS payload,
@@ -53,15 +53,15 @@ RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued
 `
 
 type ClaimDueParams struct {
-	ClaimsFrom  int64         `db:"claims_from"`
-	Lease       time.Duration `db:"lease"`
-	Before      []string      `db:"before"`
-	WithContent bool          `db:"with_content"`
-	Destination string        `db:"destination"`
-	Floors      []time.Time   `db:"floors"`
-	Margin      time.Duration `db:"margin"`
-	BatchSize   int32         `db:"batch_size"`
-	BytesLimit  int64         `db:"bytes_limit"`
+	MinClaimNumber int64         `db:"min_claim_number"`
+	Lease          time.Duration `db:"lease"`
+	FromStatuses   []string      `db:"from_statuses"`
+	WithContent    bool          `db:"with_content"`
+	Destination    string        `db:"destination"`
+	Watermarks     []time.Time   `db:"watermarks"`
+	Margin         time.Duration `db:"margin"`
+	BatchSize      int32         `db:"batch_size"`
+	BytesLimit     int64         `db:"bytes_limit"`
 }
 
 type ClaimDueRow struct {
@@ -74,7 +74,7 @@ type ClaimDueRow struct {
 	SentAt        *time.Time          `db:"sent_at"`
 	NextAttemptAt *time.Time          `db:"next_attempt_at"`
 	Version       int64               `db:"version"`
-	Claim         message.ClaimNumber `db:"claim"`
+	ClaimNumber   message.ClaimNumber `db:"claim_number"`
 	Attempts      int32               `db:"attempts"`
 	BudgetStart   int32               `db:"budget_start"`
 	Priority      int16               `db:"priority"`
@@ -91,21 +91,22 @@ type ClaimDueRow struct {
 	Metadata      []byte              `db:"metadata"`
 }
 
-// The batch of a tick: due, highest priority first, then oldest. Each
-// priority is one walk along messages_due, so that a million messages of a
-// high priority that are not yet due cost nothing. It begins at the floor: the
-// entries of what was claimed before lie below, and can't be removed while
-// somebody holds a snapshot from before. What commits late has a margin.
-// Payloads are read only where the events need them, and then of no more
-// messages than have so many bytes before them; the others stay due.
+// The batch of a tick: due messages, highest priority first, then oldest. Each
+// priority is one walk along messages_due, so a million messages of a high
+// priority that are not yet due cost nothing. The walk starts at the watermark.
+// Below it are index entries of messages claimed before, which Postgres cannot
+// remove while anything holds an old snapshot. The margin allows for late commits.
+//
+// Payloads are read only if the events contain them, up to bytes_limit bytes; the
+// other messages stay due.
 func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]ClaimDueRow, error) {
 	rows, err := q.db.Query(ctx, claimDue,
-		arg.ClaimsFrom,
+		arg.MinClaimNumber,
 		arg.Lease,
-		arg.Before,
+		arg.FromStatuses,
 		arg.WithContent,
 		arg.Destination,
-		arg.Floors,
+		arg.Watermarks,
 		arg.Margin,
 		arg.BatchSize,
 		arg.BytesLimit,
@@ -127,7 +128,7 @@ func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]ClaimDueR
 			&i.SentAt,
 			&i.NextAttemptAt,
 			&i.Version,
-			&i.Claim,
+			&i.ClaimNumber,
 			&i.Attempts,
 			&i.BudgetStart,
 			&i.Priority,
@@ -158,11 +159,12 @@ UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
     last_tick_at = clock_timestamp()
 WHERE next_tick_at IS NULL
-  AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT on_arrival)
+  AND NOT EXISTS (SELECT FROM outbox WHERE is_claim AND NOT fast_path)
 `
 
-// A claim is open and its outbox row is gone: deleted by hand, or lost with a
-// restore. The lease brings its messages back, and an interval begins.
+// A claim is open but its outbox row is gone: deleted by hand, or lost in a
+// restore. Its messages are reclaimed when their leases expire, and an interval
+// begins.
 func (q *Queries) CloseLostClaim(ctx context.Context) (int64, error) {
 	result, err := q.db.Exec(ctx, closeLostClaim)
 	if err != nil {
@@ -175,8 +177,8 @@ const emptyTick = `-- name: EmptyTick :exec
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
     last_tick_at = clock_timestamp(),
-    last_batch = 0,
-    arrival_lease = CASE WHEN tick_interval = interval '0' THEN $1::interval END
+    last_batch_size = 0,
+    fast_path_lease = CASE WHEN tick_interval = interval '0' THEN $1::interval END
 `
 
 func (q *Queries) EmptyTick(ctx context.Context, lease time.Duration) error {
@@ -184,77 +186,77 @@ func (q *Queries) EmptyTick(ctx context.Context, lease time.Duration) error {
 	return err
 }
 
-const endClaims = `-- name: EndClaims :execrows
-WITH given AS (
-    SELECT
-        unnest($1::bigint[]) AS id,
-        unnest($2::integer[]) AS relays,
-        unnest($3::bytea[]) AS rest,
-        unnest($4::integer[]) AS members
-), done AS (
-    DELETE FROM outbox AS o USING given AS g
-    WHERE o.id = g.id AND o.is_claim AND o.relays = g.relays AND g.rest = ''
-    RETURNING o.id, o.on_arrival
-), kept AS (
-    UPDATE outbox AS o SET is_claim = false, batch = g.rest, not_before = NULL FROM given AS g
-    WHERE o.id = g.id AND o.is_claim AND o.relays = g.relays AND g.rest <> ''
-    RETURNING o.id, o.on_arrival
-), ended AS (
-    SELECT id, on_arrival FROM done UNION ALL SELECT id, on_arrival FROM kept
-), ticks AS (
-    SELECT sum(given.members)::integer AS n FROM ended JOIN given ON given.id = ended.id WHERE NOT ended.on_arrival -- NULL: no tick's
+const finishClaim = `-- name: FinishClaim :execrows
+WITH published AS (
+    DELETE FROM outbox WHERE id = $2 AND is_claim AND NOT fast_path AND relay_count = 0 RETURNING id
 )
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
-    last_tick_at = CASE WHEN ticks.n IS NULL THEN last_tick_at ELSE clock_timestamp() END,
-    last_batch = coalesce(ticks.n, last_batch)
-FROM ticks
-WHERE ticks.n IS NOT NULL
-   OR (EXISTS (SELECT FROM ended) AND tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_interval)
+    last_tick_at = clock_timestamp(),
+    last_batch_size = $1
+FROM published, set_config('synchronous_commit', 'off', true)
 `
 
-type EndClaimsParams struct {
-	Ids    []int64  `db:"ids"`
-	Relays []int32  `db:"relays"`
-	Rests  [][]byte `db:"rests"`
-	Sizes  []int32  `db:"sizes"`
-}
-
-// The ids of these claims are published. A row whose rest is empty is done with;
-// the rest of the others is events, which are relayed like any others and which
-// no tick waits for. Only who took a claim last ends it. For a tick's claim the
-// interval begins; so it does for ids that were emitted on arrival and are
-// published only now, after the pace was given an interval.
-func (q *Queries) EndClaims(ctx context.Context, arg EndClaimsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, endClaims,
-		arg.Ids,
-		arg.Relays,
-		arg.Rests,
-		arg.Sizes,
-	)
+// The owner has published the claim, and the interval begins. After a relay took
+// the claim over, this changes nothing. The commit does not wait for the disk: if
+// a power failure undoes it, the claim is relayed once more, as after a crash just
+// before it.
+func (q *Queries) FinishClaim(ctx context.Context, lastBatchSize int32, iD int64) (int64, error) {
+	result, err := q.db.Exec(ctx, finishClaim, lastBatchSize, iD)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
 }
 
-const finishClaim = `-- name: FinishClaim :execrows
-WITH published AS (
-    DELETE FROM outbox WHERE id = $2 AND is_claim AND NOT on_arrival AND relays = 0 RETURNING id
+const finishRelayedClaims = `-- name: FinishRelayedClaims :execrows
+WITH given AS (
+    SELECT
+        unnest($1::bigint[]) AS id,
+        unnest($2::integer[]) AS relay_count,
+        unnest($3::bytea[]) AS remainder,
+        unnest($4::integer[]) AS members
+), done AS (
+    DELETE FROM outbox AS o USING given AS g
+    WHERE o.id = g.id AND o.is_claim AND o.relay_count = g.relay_count AND g.remainder = ''
+    RETURNING o.id, o.fast_path
+), kept AS (
+    UPDATE outbox AS o SET is_claim = false, batch = g.remainder, not_before = NULL FROM given AS g
+    WHERE o.id = g.id AND o.is_claim AND o.relay_count = g.relay_count AND g.remainder <> ''
+    RETURNING o.id, o.fast_path
+), ended AS (
+    SELECT id, fast_path FROM done UNION ALL SELECT id, fast_path FROM kept
+), ticks AS (
+    SELECT sum(given.members)::integer AS n FROM ended JOIN given ON given.id = ended.id WHERE NOT ended.fast_path -- NULL: none is from a tick
 )
 UPDATE schedule SET
     next_tick_at = clock_timestamp() + tick_interval,
-    last_tick_at = clock_timestamp(),
-    last_batch = $1
-FROM published, set_config('synchronous_commit', 'off', true)
+    last_tick_at = CASE WHEN ticks.n IS NULL THEN last_tick_at ELSE clock_timestamp() END,
+    last_batch_size = coalesce(ticks.n, last_batch_size)
+FROM ticks
+WHERE ticks.n IS NOT NULL
+   OR (EXISTS (SELECT FROM ended) AND tick_interval > interval '0' AND next_tick_at < clock_timestamp() + tick_interval)
 `
 
-// The claim is published by its owner: the interval begins. An owner that comes
-// after a relay has taken the claim changes nothing. The commit does not wait
-// for the disk: if a power cut undoes it, the claim is relayed once more, as
-// after a crash just before it.
-func (q *Queries) FinishClaim(ctx context.Context, lastBatch int32, iD int64) (int64, error) {
-	result, err := q.db.Exec(ctx, finishClaim, lastBatch, iD)
+type FinishRelayedClaimsParams struct {
+	Ids         []int64  `db:"ids"`
+	RelayCounts []int32  `db:"relay_counts"`
+	Remainders  [][]byte `db:"remainders"`
+	ClaimSizes  []int32  `db:"claim_sizes"`
+}
+
+// The ids of these claims are published. A row without a remainder is deleted. A
+// remainder contains events, which are relayed like any others and which no tick
+// waits for. Only the process that took a claim over last can finish it. The
+// interval begins now for the claim of a tick, and for a fast path claim that is
+// published after the schedule got an interval.
+func (q *Queries) FinishRelayedClaims(ctx context.Context, arg FinishRelayedClaimsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, finishRelayedClaims,
+		arg.Ids,
+		arg.RelayCounts,
+		arg.Remainders,
+		arg.ClaimSizes,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -265,21 +267,21 @@ const lockSchedule = `-- name: LockSchedule :one
 SELECT
     running, tick_interval, batch_size, next_tick_at,
     coalesce(next_tick_at - clock_timestamp(), interval '0')::interval AS wait,
-    coalesce(timeline = server_timeline(), false)::boolean AS trusted, claims_from
+    coalesce(trusted_timeline = server_timeline(), false)::boolean AS trusted, min_claim_number
 FROM schedule FOR UPDATE SKIP LOCKED
 `
 
 type LockScheduleRow struct {
-	Running      bool                `db:"running"`
-	TickInterval time.Duration       `db:"tick_interval"`
-	BatchSize    *int32              `db:"batch_size"`
-	NextTickAt   *time.Time          `db:"next_tick_at"`
-	Wait         time.Duration       `db:"wait"`
-	Trusted      bool                `db:"trusted"`
-	ClaimsFrom   message.ClaimNumber `db:"claims_from"`
+	Running        bool                `db:"running"`
+	TickInterval   time.Duration       `db:"tick_interval"`
+	BatchSize      *int32              `db:"batch_size"`
+	NextTickAt     *time.Time          `db:"next_tick_at"`
+	Wait           time.Duration       `db:"wait"`
+	Trusted        bool                `db:"trusted"`
+	MinClaimNumber message.ClaimNumber `db:"min_claim_number"`
 }
 
-// No row while another dispatcher is in its tick.
+// Returns no row while another dispatcher runs its tick.
 func (q *Queries) LockSchedule(ctx context.Context) (LockScheduleRow, error) {
 	row := q.db.QueryRow(ctx, lockSchedule)
 	var i LockScheduleRow
@@ -290,7 +292,7 @@ func (q *Queries) LockSchedule(ctx context.Context) (LockScheduleRow, error) {
 		&i.NextTickAt,
 		&i.Wait,
 		&i.Trusted,
-		&i.ClaimsFrom,
+		&i.MinClaimNumber,
 	)
 	return i, err
 }
@@ -299,14 +301,14 @@ const openTick = `-- name: OpenTick :one
 WITH opened AS (
     UPDATE schedule SET
         next_tick_at = NULL,
-        arrival_lease = CASE WHEN tick_interval = interval '0' AND NOT $2::boolean THEN $3::interval END
+        fast_path_lease = CASE WHEN tick_interval = interval '0' AND NOT $2::boolean THEN $3::interval END
 )
 INSERT INTO outbox (is_claim, batch) VALUES (true, $1) RETURNING id
 `
 
-// A claim is made: what it publishes is put into the outbox, and there is no
-// further tick until it is published. In the continuous mode, one that left
-// nothing behind lets what arrives be emitted at once.
+// Stores the claim of a tick in the outbox. There is no further tick until it is
+// published. In the continuous mode, a tick that leaves nothing due behind opens
+// the fast path.
 func (q *Queries) OpenTick(ctx context.Context, batch []byte, fullBatch bool, lease time.Duration) (int64, error) {
 	row := q.db.QueryRow(ctx, openTick, batch, fullBatch, lease)
 	var id int64
@@ -318,48 +320,48 @@ const pullBackTick = `-- name: PullBackTick :exec
 UPDATE schedule SET next_tick_at = clock_timestamp() + tick_interval
 `
 
-// Postgres' clock was set back: no tick is further away than an interval.
+// The clock of Postgres was set back: the next tick is at most one interval away.
 func (q *Queries) PullBackTick(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, pullBackTick)
 	return err
 }
 
-const raiseClaims = `-- name: RaiseClaims :many
+const raiseClaimNumbers = `-- name: RaiseClaimNumbers :many
 UPDATE messages AS m SET
-    claim = greatest(m.claim + 2, (SELECT s.claims_from FROM schedule AS s)),
-    relayed_from = coalesce(m.relayed_from, m.claim),
+    claim_number = greatest(m.claim_number + 2, (SELECT s.min_claim_number FROM schedule AS s)),
+    replaced_claim_number = coalesce(m.replaced_claim_number, m.claim_number),
     lease_until = clock_timestamp() + $1::interval
 FROM (
     SELECT held.id FROM messages AS held
-    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
-        ON held.id = given.id AND held.claim = given.claim
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim_number) AS given
+        ON held.id = given.id AND held.claim_number = given.claim_number
     WHERE held.status::text IN ('QUEUED', 'RETRYING')
     FOR UPDATE OF held SKIP LOCKED
 ) AS kept
 WHERE m.id = kept.id
-RETURNING m.id, m.claim
+RETURNING m.id, m.claim_number
 `
 
-type RaiseClaimsRow struct {
-	ID    message.ID          `db:"id"`
-	Claim message.ClaimNumber `db:"claim"`
+type RaiseClaimNumbersRow struct {
+	ID          message.ID          `db:"id"`
+	ClaimNumber message.ClaimNumber `db:"claim_number"`
 }
 
-// A relay takes a new claim number for ids that were not published. The gate
-// drops whatever comes under the old one, however late. The number rises by two:
-// a sender that had the delivery after all parks a retry under the one between.
-// A row that is locked is having its outcome recorded: the next relay sees what
-// became of it. (Waiting for it could end in a deadlock.)
-func (q *Queries) RaiseClaims(ctx context.Context, lease time.Duration, ids []message.ID, claims []int64) ([]RaiseClaimsRow, error) {
-	rows, err := q.db.Query(ctx, raiseClaims, lease, ids, claims)
+// A relay gives new claim numbers to ids that were not published. The gate drops
+// every delivery with an old number. The number increases by two: a sender that
+// did get the old delivery parks its retry with the number in between. A locked
+// row is having its outcome recorded, and the next relay sees the result; waiting
+// for it could deadlock.
+func (q *Queries) RaiseClaimNumbers(ctx context.Context, lease time.Duration, ids []message.ID, claimNumbers []int64) ([]RaiseClaimNumbersRow, error) {
+	rows, err := q.db.Query(ctx, raiseClaimNumbers, lease, ids, claimNumbers)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []RaiseClaimsRow
+	var items []RaiseClaimNumbersRow
 	for rows.Next() {
-		var i RaiseClaimsRow
-		if err := rows.Scan(&i.ID, &i.Claim); err != nil {
+		var i RaiseClaimNumbersRow
+		if err := rows.Scan(&i.ID, &i.ClaimNumber); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -372,23 +374,23 @@ func (q *Queries) RaiseClaims(ctx context.Context, lease time.Duration, ids []me
 
 const reclaim = `-- name: Reclaim :many
 UPDATE messages AS m SET
-    claim = greatest(m.claim + 2, $1::bigint), -- a sender may use the number between, see RaiseClaims
-    relayed_from = NULL,
+    claim_number = greatest(m.claim_number + 2, $1::bigint), -- a sender may use the number in between, see RaiseClaimNumbers
+    replaced_claim_number = NULL,
     version = m.version + 1,
-    fruitless = m.fruitless + 1,
+    claims_without_outcome = m.claims_without_outcome + 1,
     updated_at = clock_timestamp(),
     lease_until = clock_timestamp() + $2::interval
 FROM (
     SELECT held.id FROM messages AS held
-    JOIN (SELECT unnest($3::uuid[]) AS id, unnest($4::bigint[]) AS claim) AS given
-        ON held.id = given.id AND held.claim = given.claim
+    JOIN (SELECT unnest($3::uuid[]) AS id, unnest($4::bigint[]) AS claim_number) AS given
+        ON held.id = given.id AND held.claim_number = given.claim_number
     WHERE held.status::text IN ('QUEUED', 'RETRYING') AND held.lease_until < clock_timestamp()
     ORDER BY held.lease_until
     LIMIT $5 FOR UPDATE OF held SKIP LOCKED
 ) AS lost
 WHERE m.id = lost.id
 RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued_at, m.sent_at, m.next_attempt_at,
-    m.version, m.claim, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
+    m.version, m.claim_number, m.attempts, m.budget_start, m.priority, m.status, m.destination, m.recipient, m.type,
     m.external_id, m.last_error, m.traceparent, m.tracestate,
     coalesce(CASE WHEN $6::boolean THEN m.content END, '')::text AS content,
     (CASE WHEN $6 THEN m.payload END)::bytea AS payload,
@@ -396,12 +398,12 @@ RETURNING m.id, m.created_at, m.updated_at, m.deliver_at, m.expires_at, m.queued
 `
 
 type ReclaimParams struct {
-	ClaimsFrom  int64         `db:"claims_from"`
-	Lease       time.Duration `db:"lease"`
-	Ids         []message.ID  `db:"ids"`
-	Claims      []int64       `db:"claims"`
-	BatchLimit  int32         `db:"batch_limit"`
-	WithContent bool          `db:"with_content"`
+	MinClaimNumber int64         `db:"min_claim_number"`
+	Lease          time.Duration `db:"lease"`
+	Ids            []message.ID  `db:"ids"`
+	ClaimNumbers   []int64       `db:"claim_numbers"`
+	BatchLimit     int32         `db:"batch_limit"`
+	WithContent    bool          `db:"with_content"`
 }
 
 type ReclaimRow struct {
@@ -414,7 +416,7 @@ type ReclaimRow struct {
 	SentAt        *time.Time          `db:"sent_at"`
 	NextAttemptAt *time.Time          `db:"next_attempt_at"`
 	Version       int64               `db:"version"`
-	Claim         message.ClaimNumber `db:"claim"`
+	ClaimNumber   message.ClaimNumber `db:"claim_number"`
 	Attempts      int32               `db:"attempts"`
 	BudgetStart   int32               `db:"budget_start"`
 	Priority      int16               `db:"priority"`
@@ -431,15 +433,16 @@ type ReclaimRow struct {
 	Metadata      []byte              `db:"metadata"`
 }
 
-// Emits anew what lost its lease. The sweep has made sure that no copy and
-// no unrecorded outcome is left; the claim number makes sure that nothing
-// has happened since. A row that is locked is having an outcome recorded.
+// Emits messages again whose lease expired. The caller has made sure that no
+// delivery and no unrecorded outcome of them is left, and the claim number makes
+// sure that nothing has happened since. A locked row is having its outcome
+// recorded.
 func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]ReclaimRow, error) {
 	rows, err := q.db.Query(ctx, reclaim,
-		arg.ClaimsFrom,
+		arg.MinClaimNumber,
 		arg.Lease,
 		arg.Ids,
-		arg.Claims,
+		arg.ClaimNumbers,
 		arg.BatchLimit,
 		arg.WithContent,
 	)
@@ -460,7 +463,7 @@ func (q *Queries) Reclaim(ctx context.Context, arg ReclaimParams) ([]ReclaimRow,
 			&i.SentAt,
 			&i.NextAttemptAt,
 			&i.Version,
-			&i.Claim,
+			&i.ClaimNumber,
 			&i.Attempts,
 			&i.BudgetStart,
 			&i.Priority,
@@ -490,18 +493,17 @@ const renewLeases = `-- name: RenewLeases :exec
 UPDATE messages AS m SET lease_until = clock_timestamp() + $1::interval
 FROM (
     SELECT held.id FROM messages AS held
-    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim) AS given
-        ON held.id = given.id AND held.claim = given.claim
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS claim_number) AS given
+        ON held.id = given.id AND held.claim_number = given.claim_number
     WHERE held.status::text IN ('QUEUED', 'RETRYING')
     FOR UPDATE OF held SKIP LOCKED
 ) AS kept
 WHERE m.id = kept.id
 `
 
-// The lease runs from publication, and a relay publishes late. A row that is
-// locked is having its outcome recorded and needs no lease; waiting for it
-// could end in a deadlock.
-func (q *Queries) RenewLeases(ctx context.Context, lease time.Duration, ids []message.ID, claims []int64) error {
-	_, err := q.db.Exec(ctx, renewLeases, lease, ids, claims)
+// A lease starts at publication, and a relay publishes late. A locked row is
+// having its outcome recorded and needs no lease; waiting for it could deadlock.
+func (q *Queries) RenewLeases(ctx context.Context, lease time.Duration, ids []message.ID, claimNumbers []int64) error {
+	_, err := q.db.Exec(ctx, renewLeases, lease, ids, claimNumbers)
 	return err
 }

@@ -1,8 +1,8 @@
 -- Half of the rows finished over the last 29 days, half of them due since the
 -- last hour. Run with the secondary indexes dropped; the number of rows is the number of rows.
 INSERT INTO messages (
-    id, created_at, updated_at, deliver_at, queued_at, sent_at, version, claim, attempts, priority,
-    status, destination, recipient, content, type, external_id, last_error, scope, idempotency_key
+    id, created_at, updated_at, deliver_at, queued_at, sent_at, version, claim_number, attempts, priority,
+    status, destination, recipient, content, type, external_id, last_error, idempotency_scope, idempotency_key
 )
 SELECT
     (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n %% 4096), 3, '0')
@@ -28,6 +28,6 @@ FROM (
     FROM (SELECT n, %[1]d / 2 AS half FROM generate_series(1, %[1]d) AS n) AS numbers
 ) AS rows;
 
-INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, response)
+INSERT INTO attempts (message_id, claim_number, number, delivery_count, started_at, duration_us, http_status, outcome, response)
 SELECT id, 1, 1, 1, queued_at, 12345, 200, 'success', rpad('{"message":"Accepted","messageId":"' || external_id, 75, '"}')
 FROM messages WHERE status = 'SENT';

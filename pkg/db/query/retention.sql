@@ -1,13 +1,12 @@
 -- name: LockRetention :one
--- One dispatcher at a time; until the end of the transaction.
+-- Lets one dispatcher at a time delete, until the end of the transaction.
 SELECT pg_try_advisory_xact_lock(hashtext('dispatch.retention')) AS locked;
 
--- name: DeletePast :one
--- A step of a walk along the primary key, of so many rows that it takes
--- milliseconds. It deletes those of them that are past retention. Other rows
--- are not locked, and a row that is locked is just being retried or recorded.
--- Their attempts go in a statement of their own, which sees what was recorded
--- until the rows were locked.
+-- name: DeletePastRetention :one
+-- One step of a walk along the primary key, short enough to take milliseconds. It
+-- deletes the rows that are past their retention and locks no others. A locked row
+-- is being redriven or recorded. A separate statement deletes the attempts, so
+-- that it sees those that were recorded until these rows were locked.
 WITH step AS (
     SELECT m.id FROM messages AS m WHERE m.id > @after AND m.id < @before ORDER BY m.id LIMIT @step_limit
 ), past AS (
@@ -22,10 +21,9 @@ SELECT
     coalesce((SELECT step.id FROM step ORDER BY step.id DESC LIMIT 1), @after)::uuid AS last,
     coalesce((SELECT array_agg(gone.id) FROM gone), '{}')::uuid[] AS messages;
 
--- name: DeleteOrphans :one
--- A step of a walk along the attempts: those whose message is gone. A message
--- is there before its attempts are, so that one which is not there now never
--- comes.
+-- name: DeleteOrphanedAttempts :one
+-- One step of a walk along the attempts: deletes those without a message. A
+-- message is stored before its attempts, so a missing one will not appear.
 WITH step AS (
     SELECT DISTINCT a.message_id FROM attempts AS a WHERE a.message_id > @after ORDER BY a.message_id LIMIT @step_limit
 ), gone AS (

@@ -28,38 +28,38 @@ const (
 		SELECT m.id FROM %s AS m WHERE m.status = 'PENDING' AND m.destination = 'default' AND m.priority = level.priority
 		AND m.deliver_at <= now() AND (m.expires_at IS NULL OR m.expires_at > now())
 		ORDER BY m.deliver_at, m.id LIMIT $1 FOR UPDATE SKIP LOCKED) AS due LIMIT $1`
-	queue = `status = 'QUEUED', claim = m.claim + 1, version = m.version + 1, fruitless = m.fruitless + 1, queued_at = clock_timestamp(),
+	queue = `status = 'QUEUED', claim_number = m.claim_number + 1, version = m.version + 1, claims_without_outcome = m.claims_without_outcome + 1, queued_at = clock_timestamp(),
 		updated_at = clock_timestamp(), lease_until = clock_timestamp() + interval '5 minutes'`
-	sent = `status = 'SENT', version = m.version + 1, attempts = 1, fruitless = 0, updated_at = clock_timestamp(),
+	sent = `status = 'SENT', version = m.version + 1, attempts = 1, claims_without_outcome = 0, updated_at = clock_timestamp(),
 		sent_at = clock_timestamp(), lease_until = NULL, external_id = gen_random_uuid()::text`
 	try      = `INSERT INTO attempts SELECT id, 1, 1, 1, now(), 12345, 200, 'success', NULL, repeat('r', 75) FROM done`
 	inFlight = `SELECT id FROM %s WHERE status IN ('QUEUED', 'RETRYING') ORDER BY lease_until LIMIT 1000`
 )
 
 // lists are the indexes of which only reading has a use.
-const lists = `DROP INDEX messages_status, messages_external`
+const lists = `DROP INDEX messages_status, messages_external_id`
 
 // noLookups takes away what stands beside the messages.
-const noLookups = `DROP TABLE lookups; DROP TRIGGER messages_look_up ON messages; DROP TRIGGER messages_forget ON messages`
+const noLookups = `DROP TABLE message_filters; DROP TRIGGER messages_insert_filters ON messages; DROP TRIGGER messages_delete_filters ON messages`
 
 // designs are compared in turns, on the same server. Each begins with the
 // tables of the migrations, empty.
 func designs() []design {
-	lookups := design{
+	filters := design{
 		name:   "one table, and one beside for what lists look up",
 		insert: `INSERT INTO messages (id, created_at, updated_at, deliver_at, destination, recipient, content, type) SELECT id, at, at, at, 'default', recipient, content, 'order.shipped' FROM (` + fresh + `) AS f`,
 		claim:  `WITH picked AS (` + fmt.Sprintf(walks, "messages") + `) UPDATE messages AS m SET ` + queue + ` FROM picked WHERE m.id = picked.id RETURNING m.*`,
 		outcome: `WITH flying AS (` + fmt.Sprintf(inFlight, "messages") + `), done AS (UPDATE messages AS m SET ` + sent +
 			` FROM flying WHERE m.id = flying.id RETURNING m.id) ` + try,
 	}
-	single := lookups
+	single := filters
 	single.name = "one table"
 	single.setup = []string{
 		noLookups,
 		`CREATE INDEX ON messages (recipient, id)`,
 		`CREATE INDEX ON messages (type, id) WHERE type IS NOT NULL`,
 	}
-	bare := lookups
+	bare := filters
 	bare.name, bare.setup = "one table without indexes for lists", []string{lists, noLookups}
 
 	partitioned := single
@@ -87,7 +87,7 @@ func designs() []design {
 	split.name = "a narrow table of states beside the texts"
 	split.setup = []string{
 		noLookups,
-		`ALTER TABLE messages DROP COLUMN content CASCADE, DROP COLUMN payload, DROP COLUMN recipient, DROP COLUMN type, DROP COLUMN metadata, DROP COLUMN scope, DROP COLUMN idempotency_key, DROP COLUMN body_hash`,
+		`ALTER TABLE messages DROP COLUMN content CASCADE, DROP COLUMN payload, DROP COLUMN recipient, DROP COLUMN type, DROP COLUMN metadata, DROP COLUMN idempotency_scope, DROP COLUMN idempotency_key, DROP COLUMN body_hash`,
 		`CREATE TABLE texts (id uuid PRIMARY KEY, recipient text NOT NULL, content text, payload bytea, type text, metadata jsonb, scope text, idempotency_key text, body_hash bytea)`,
 		`CREATE INDEX ON texts (recipient, id)`,
 		`CREATE INDEX ON texts (type, id) WHERE type IS NOT NULL`,
@@ -96,7 +96,7 @@ func designs() []design {
 		INSERT INTO messages (id, created_at, updated_at, deliver_at, destination) SELECT id, at, at, at, 'default' FROM f`
 	split.claim = `WITH picked AS (` + fmt.Sprintf(walks, "messages") + `), m AS (UPDATE messages AS m SET ` + queue +
 		` FROM picked WHERE m.id = picked.id RETURNING m.*) SELECT * FROM m JOIN texts USING (id)`
-	return []design{lookups, single, bare, split, partitioned}
+	return []design{filters, single, bare, split, partitioned}
 }
 
 // compare takes messages through their life in each design, in turns.

@@ -18,7 +18,7 @@ import (
 // load fills the tables: half of the messages finished, half of them due. The
 // indexes but the primary key are made after, and the counts in one go.
 func (b *bench) load(ctx context.Context) error {
-	rows, err := b.pool.Query(ctx, `SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('messages', 'lookups') AND indexname <> 'messages_pkey'`)
+	rows, err := b.pool.Query(ctx, `SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('messages', 'message_filters') AND indexname <> 'messages_pkey'`)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (b *bench) load(ctx context.Context) error {
 	for _, i := range indexes {
 		steps = append(steps, "DROP INDEX "+i.Name)
 	}
-	steps = append(steps, fmt.Sprintf(dbtest.LoadSQL, b.rows), "INSERT INTO lookups SELECT id, destination, recipient, type FROM messages")
+	steps = append(steps, fmt.Sprintf(dbtest.LoadSQL, b.rows), "INSERT INTO message_filters SELECT id, destination, recipient, type FROM messages")
 	for _, i := range indexes {
 		steps = append(steps, i.Definition)
 	}
@@ -56,7 +56,7 @@ func (b *bench) sizes(ctx context.Context) error {
 	//nolint:rowserrcheck // ForEachRow does
 	rows, err := b.pool.Query(ctx, `SELECT relname, pg_relation_size(oid) + CASE WHEN relkind = 'r' THEN
 		pg_table_size(oid) - pg_relation_size(oid) ELSE 0 END FROM pg_class
-		WHERE relname ~ '^(messages|lookups|attempts|outbox|status_counts)' AND relkind IN ('r', 'i') ORDER BY 2 DESC`)
+		WHERE relname ~ '^(messages|message_filters|attempts|outbox|status_counts)' AND relkind IN ('r', 'i') ORDER BY 2 DESC`)
 	if err != nil {
 		return err
 	}
@@ -298,7 +298,7 @@ func (b *bench) retention(ctx context.Context) error {
 // life empties the tables and takes messages through their whole life, as the
 // services do, so that the sizes are those of a table at work.
 func (b *bench) life(ctx context.Context) error {
-	if _, err := b.pool.Exec(ctx, "TRUNCATE messages, lookups, attempts, outbox, status_counts"); err != nil {
+	if _, err := b.pool.Exec(ctx, "TRUNCATE messages, message_filters, attempts, outbox, status_counts"); err != nil {
 		return err
 	}
 	floor := new(db.Watermark)
@@ -329,7 +329,7 @@ func (b *bench) life(ctx context.Context) error {
 			}
 		}
 	}
-	if _, err := b.pool.Exec(ctx, "VACUUM messages, lookups, attempts, outbox, status_counts"); err != nil {
+	if _, err := b.pool.Exec(ctx, "VACUUM messages, message_filters, attempts, outbox, status_counts"); err != nil {
 		return err
 	}
 	return b.sizes(ctx)

@@ -1,5 +1,5 @@
 -- name: CancelMessage :one
--- A parked message is called back only while its next attempt is far enough
+-- A parked message can be cancelled only while its next attempt is far enough
 -- ahead that no sender is about to make it.
 UPDATE messages AS m SET
     status = 'CANCELLED',
@@ -7,12 +7,12 @@ UPDATE messages AS m SET
     updated_at = clock_timestamp(),
     next_attempt_at = NULL,
     lease_until = NULL
-WHERE m.id = @id AND m.status::text = ANY(@before::text[])
+WHERE m.id = @id AND m.status::text = ANY(@from_statuses::text[])
   AND (m.status <> 'RETRYING' OR m.next_attempt_at >= clock_timestamp() + @lead::interval)
 RETURNING m.*;
 
--- name: RetryMessage :one
--- A new budget and a new due time; attempt numbers go on where they were.
+-- name: RedriveMessage :one
+-- A new retry budget and a new due time. Attempt numbers continue.
 UPDATE messages AS m SET
     status = 'PENDING',
     version = m.version + 1,
@@ -20,30 +20,30 @@ UPDATE messages AS m SET
     deliver_at = clock_timestamp(),
     expires_at = sqlc.narg(expires_at),
     budget_start = m.attempts,
-    fruitless = 0,
+    claims_without_outcome = 0,
     next_attempt_at = NULL,
     lease_until = NULL
-WHERE m.id = @id AND m.status::text = ANY(@before::text[])
+WHERE m.id = @id AND m.status::text = ANY(@from_statuses::text[])
 RETURNING m.*;
 
--- name: CountRetryable :one
--- The list of states is what lets messages_retryable answer.
+-- name: CountRedrivable :one
+-- The list of states lets the planner use messages_redrivable.
 SELECT count(*) FROM messages AS m
 WHERE m.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
-  AND m.status::text = ANY(@before::text[])
+  AND m.status::text = ANY(@from_statuses::text[])
   AND (sqlc.narg(destination)::text IS NULL OR m.destination = sqlc.narg(destination))
   AND (sqlc.narg(created_after)::timestamptz IS NULL OR m.created_at >= sqlc.narg(created_after))
   AND (sqlc.narg(created_before)::timestamptz IS NULL OR m.created_at < sqlc.narg(created_before));
 
--- name: RetryMessages :many
--- A batch of a walk along messages_retryable: a message that fails again
--- meanwhile lies behind it. A row that is locked is having an outcome recorded
--- or is being retried by somebody else.
+-- name: RedriveMessages :many
+-- One batch of a walk along messages_redrivable. A message that fails again in the
+-- meantime is behind the walk. A locked row is having an outcome recorded, or
+-- somebody else redrives it.
 WITH batch AS (
     SELECT m.id FROM messages AS m
     WHERE m.id > @after
       AND m.status IN ('FAILED', 'CANCELLED', 'EXPIRED')
-      AND m.status::text = ANY(@before::text[])
+      AND m.status::text = ANY(@from_statuses::text[])
       AND (sqlc.narg(destination)::text IS NULL OR m.destination = sqlc.narg(destination))
       AND (sqlc.narg(created_after)::timestamptz IS NULL OR m.created_at >= sqlc.narg(created_after))
       AND (sqlc.narg(created_before)::timestamptz IS NULL OR m.created_at < sqlc.narg(created_before))
@@ -56,9 +56,9 @@ UPDATE messages AS m SET
     deliver_at = clock_timestamp(),
     expires_at = NULL,
     budget_start = m.attempts,
-    fruitless = 0,
+    claims_without_outcome = 0,
     next_attempt_at = NULL,
     lease_until = NULL
 FROM batch
-WHERE m.id = batch.id AND m.status::text = ANY(@before::text[])
+WHERE m.id = batch.id AND m.status::text = ANY(@from_statuses::text[])
 RETURNING m.id;

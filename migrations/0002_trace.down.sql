@@ -1,1 +1,0 @@
-ALTER TABLE messages DROP COLUMN traceparent, DROP COLUMN tracestate;

@@ -1,1 +1,0 @@
-ALTER TABLE status_counts DROP COLUMN written_by;

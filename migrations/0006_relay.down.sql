@@ -1,3 +1,0 @@
-REVOKE SELECT ON SEQUENCE outbox_id_seq FROM PUBLIC;
-ALTER TABLE outbox DROP COLUMN not_before, DROP COLUMN relays;
-ALTER TABLE messages DROP COLUMN relayed_from;
