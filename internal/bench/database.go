@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
 
 // databasePrefix begins the name of every database that is made here.
@@ -149,7 +150,7 @@ func (b *Bench) store(ctx context.Context) error {
 		return err
 	}
 	defer db.Close(pool) // a database that somebody is connected to can't be copied
-	if err := db.Migrate(ctx, pool); err != nil {
+	if err := migrate.Up(ctx, pool); err != nil {
 		return err
 	}
 	if err := b.storeAll(ctx, pool); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/internal/doctor"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
@@ -35,7 +36,7 @@ func newMigrateUp() *cobra.Command {
 	return migration(&cobra.Command{
 		Use: "up", Short: "Bring the schema up to this program's version",
 		Example: `  DATABASE_URL=postgres://dispatch@db/dispatch dispatch migrate up`,
-	}, db.Migrate)
+	}, migrate.Up)
 }
 
 func newMigrateDown() *cobra.Command {
@@ -47,14 +48,14 @@ func newMigrateDown() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "also when it drops data")
 	return migration(cmd, func(ctx context.Context, pool *pgxpool.Pool) error {
-		version, err := db.SchemaVersion(ctx, pool)
+		version, err := migrate.Version(ctx, pool)
 		if err != nil {
 			return err
 		}
-		if version > 0 && !yes && db.DownLosesData(version) {
+		if version > 0 && !yes && migrate.DownLosesData(version) {
 			return exit.Usage(fmt.Errorf("taking version %d back drops what is stored in it; --yes does it all the same", version))
 		}
-		return db.MigrateDown(ctx, pool)
+		return migrate.Down(ctx, pool)
 	})
 }
 
@@ -101,9 +102,9 @@ func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) err
 }
 
 func readSchema(ctx context.Context, pool *pgxpool.Pool) (schemaState, error) {
-	version, err := db.SchemaVersion(ctx, pool)
-	state := schemaState{Version: version, Wanted: db.LatestVersion()}
-	if errors.Is(err, db.ErrUnfinished) {
+	version, err := migrate.Version(ctx, pool)
+	state := schemaState{Version: version, Wanted: migrate.LatestVersion()}
+	if errors.Is(err, migrate.ErrUnfinished) {
 		state.Unfinished = true
 		return state, nil
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/cli/clitest"
 	"github.com/message-dispatcher/dispatch/internal/doctor"
-	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -68,14 +67,7 @@ var postgresFaults = map[string]fault{
 	"schema: none": {func(t *testing.T, _ *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", dbtest.EmptyURL(t))
 	}, []string{"schema: no schema → dispatch provision"}, doctor.Wrong},
-	"schema: too old": {func(t *testing.T, _ *sickroom) settings.Environment {
-		at := database(t)
-		pool, err := db.Open(t.Context(), at, db.Options{Name: "test"})
-		require.NoError(t, err)
-		defer pool.Close()
-		require.NoError(t, db.MigrateDown(t.Context(), pool))
-		return clitest.Settings("DATABASE_URL", at)
-	}, []string{"schema: schema is not up to date → dispatch provision"}, doctor.Wrong},
+	"schema: too old":     {withDatabase("UPDATE schema_migrations SET version = -1"), []string{"schema: schema is not up to date → dispatch provision"}, doctor.Wrong},
 	"schema: too new":     {withDatabase("UPDATE schema_migrations SET version = 99"), nil, doctor.OK},
 	"schema: unfinished":  {withDatabase("UPDATE schema_migrations SET dirty = true"), []string{"schema: not finished → dirty to false"}, doctor.Wrong},
 	"schema: no schedule": {withDatabase("DELETE FROM schedule"), []string{"schema: schedule is not provisioned → dispatch provision"}, doctor.Wrong},

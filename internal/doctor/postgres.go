@@ -12,6 +12,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
 
 func (d *doctor) postgres(ctx context.Context) {
@@ -118,20 +119,20 @@ func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool) {
 func (d *doctor) schema(ctx context.Context, pool *pgxpool.Pool) {
 	const check = "schema"
 	const provision = "run: dispatch provision"
-	err := db.CheckSchema(ctx, pool)
+	err := migrate.Check(ctx, pool)
 	switch {
-	case errors.Is(err, db.ErrUnfinished):
+	case errors.Is(err, migrate.ErrUnfinished):
 		d.wrong(check, err.Error(), UnfinishedRemedy)
 		return
-	case errors.Is(err, db.ErrNotMigrated):
+	case errors.Is(err, migrate.ErrNotMigrated):
 		d.wrong(check, err.Error(), provision)
 		return
 	case err != nil:
 		d.trouble(check, err)
 		return
 	}
-	known := db.LatestVersion()
-	version, err := db.SchemaVersion(ctx, pool)
+	known := migrate.LatestVersion()
+	version, err := migrate.Version(ctx, pool)
 	if err == nil {
 		err = db.NewStore(pool).CheckSchedule(ctx)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/input"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -79,7 +80,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 		return about("DATABASE_URL", err)
 	}
 	defer db.Close(target)
-	if err := db.CheckSchema(ctx, target); err != nil {
+	if err := migrate.Check(ctx, target); err != nil {
 		return about("DATABASE_URL", fmt.Errorf(`%w: run: dispatch provision`, err))
 	}
 	pool, err := connect.Postgres(ctx, flags.from)

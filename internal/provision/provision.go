@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -170,7 +171,7 @@ func provisionPostgres(ctx context.Context, cfg Config, log *zap.Logger) error {
 }
 
 func provisionSchema(ctx context.Context, cfg Config, pool *pgxpool.Pool) error {
-	if err := db.Migrate(ctx, pool); err != nil {
+	if err := migrate.Up(ctx, pool); err != nil {
 		return err
 	}
 	failpoint.At(failpoint.ProvisionMigrated)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/puddle/v2"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
 
 // queryCanceled is the code of a statement that was ended by its timeout.
@@ -17,7 +19,6 @@ const queryCanceled = "57014"
 
 // Codes of what keeps a migration from its work.
 const (
-	lockNotAvailable      = "55P03"
 	insufficientPrivilege = "42501"
 	noSuchSchema          = "3F000"
 )
@@ -29,18 +30,6 @@ var (
 	// ErrWrongState means that the message's state does not allow the move;
 	// errors.As with *StateError tells the state.
 	ErrWrongState = errors.New("state does not allow it")
-	// ErrNotMigrated means that the schema is missing or older than this
-	// program: `dispatch provision` brings it up to date.
-	ErrNotMigrated = errors.New("schema is not up to date")
-	// ErrUnfinished means that a step of the schema was begun and broke off: a
-	// person has to put it right before the next.
-	ErrUnfinished = errors.New("a migration was not finished")
-	// ErrLocked means that another session holds a lock that a step of the
-	// schema needs. Later the same step may succeed.
-	ErrLocked = errors.New("another session holds a lock that this needs (see pg_locks)")
-	// ErrMayNotMigrate means that the role lacks a right that a step of the
-	// schema needs.
-	ErrMayNotMigrate = errors.New("a right is missing")
 	// ErrNotProvisioned means that there is no schedule yet: `dispatch
 	// provision` makes it.
 	ErrNotProvisioned = errors.New("schedule is not provisioned")
@@ -86,7 +75,7 @@ func Unavailable(err error) bool {
 // the call off, so that the same call may succeed a moment later: no schema
 // and no right is missing.
 func Interrupted(err error) bool {
-	for _, verdict := range []error{nil, ErrNotFound, ErrWrongState, ErrTooSlow, ErrUnfinished} {
+	for _, verdict := range []error{nil, ErrNotFound, ErrWrongState, ErrTooSlow, migrate.ErrUnfinished} {
 		if errors.Is(err, verdict) {
 			return false
 		}
@@ -94,7 +83,7 @@ func Interrupted(err error) bool {
 	if Final(err) {
 		return false
 	}
-	for _, passing := range []error{ErrLocked, ErrInRecovery, errPathChanged} {
+	for _, passing := range []error{migrate.ErrLocked, ErrInRecovery, errPathChanged} {
 		if errors.Is(err, passing) {
 			return true
 		}

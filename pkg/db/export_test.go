@@ -9,9 +9,6 @@ import (
 // ListStatement is the statement of a List.
 var ListStatement = listStatement
 
-// MigrationLock is what a step of the schema holds.
-const MigrationLock int64 = migrationLock
-
 // Statements is what the single statements of a Store run on.
 func Statements(pool *pgxpool.Pool) dbsqlc.DBTX { return statements{pool} }
 

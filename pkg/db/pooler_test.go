@@ -9,6 +9,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -35,7 +36,7 @@ func TestEverythingWorksThroughAPooler(t *testing.T) {
 			url := embeddedtest.PgBouncer(t, direct, mode, "default_pool_size = "+connections)
 			pool := openPool(t, url, db.Options{Name: "test", MaxConns: 4})
 			lists := openPool(t, url, db.Options{Name: "lists", MaxConns: 2, Lists: true})
-			require.NoError(t, db.Migrate(t.Context(), pool))
+			require.NoError(t, migrate.Up(t.Context(), pool))
 			store := db.NewStore(pool).WithReadPool(lists)
 			require.NoError(t, store.ProvisionSchedule(t.Context(), 0, 0))
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -22,7 +23,7 @@ func ProblemOf(err error) *message.Problem {
 			"the database did not find it in time: narrow the request by a time range, or by one filter that fits little", message.RetryLater)
 	case errors.As(err, &state):
 		return message.NewProblem(http.StatusConflict, message.ProblemWrongState, stateDetail(state))
-	case errors.Is(err, ErrNotProvisioned), errors.Is(err, ErrNotMigrated):
+	case errors.Is(err, ErrNotProvisioned), errors.Is(err, migrate.ErrNotMigrated):
 		return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, "the installation is not provisioned", message.RetryLater)
 	case Unavailable(err):
 		return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, Reason(err), message.RetryLater)
@@ -34,5 +35,9 @@ func stateDetail(e *StateError) string {
 	if e.Transition.Allows(e.Status) { // only a parked message is refused in a state that allows it
 		return "a message that is RETRYING can be cancelled only while its next attempt is 5 s or more away"
 	}
-	return "can't " + e.Transition.Name + " a message that is " + string(e.Status)
+	verb := e.Transition.Name
+	if verb == message.Redrive.Name {
+		verb = "retry" // the word of the route and the command
+	}
+	return "can't " + verb + " a message that is " + string(e.Status)
 }

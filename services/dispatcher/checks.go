@@ -6,6 +6,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -28,7 +29,7 @@ func checkProvisioned(check func(context.Context) error) service.Check {
 		switch {
 		case err == nil:
 			return service.OK()
-		case errors.Is(err, db.ErrNotMigrated), errors.Is(err, db.ErrNotProvisioned), errors.Is(err, jetstream.ErrNotProvisioned):
+		case errors.Is(err, migrate.ErrNotMigrated), errors.Is(err, db.ErrNotProvisioned), errors.Is(err, jetstream.ErrNotProvisioned):
 			return service.Down("run: dispatch provision")
 		case jetstream.Final(err):
 			return service.Down(jetstream.Reason(err))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
@@ -65,7 +66,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 
 	provisioned := func(ctx context.Context) error {
-		if err := db.CheckSchema(ctx, pool); err != nil {
+		if err := migrate.Check(ctx, pool); err != nil {
 			return err
 		}
 		if err := store.CheckSchedule(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/streams"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -41,7 +42,7 @@ func checkMaxPayload(js *jetstream.Client, needs jetstream.PayloadNeeds) service
 func checkProvisioned(schema, schedule func(context.Context) error) service.Check {
 	return func(ctx context.Context) service.Status {
 		err := schema(ctx)
-		if errors.Is(err, db.ErrNotMigrated) {
+		if errors.Is(err, migrate.ErrNotMigrated) {
 			return service.Down("run: dispatch provision")
 		}
 		if err == nil {

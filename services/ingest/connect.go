@@ -7,6 +7,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -58,7 +59,7 @@ func connect(ctx context.Context, cfg Config, log *zap.Logger, group *service.Gr
 	}
 	group.OnClose("postgres for lists", func() { db.Close(lists) })
 	s := servers{store: db.NewStore(pool).WithReadPool(lists), js: js}
-	s.checkSchema = func(ctx context.Context) error { return db.CheckSchema(ctx, pool) }
+	s.checkSchema = func(ctx context.Context) error { return migrate.Check(ctx, pool) }
 	health.Add("provisioned", service.StateDown, checkProvisioned(s.checkSchema, s.store.CheckSchedule))
 	s.redis, err = openRedis(cfg, topology.Prefix(), group, health)
 	return s, err

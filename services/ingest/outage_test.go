@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -48,7 +49,7 @@ func (s *server) migrate() {
 	pool, err := db.Open(s.t.Context(), s.URL("dispatch"), db.Options{Name: "test"})
 	require.NoError(s.t, err)
 	defer db.Close(pool)
-	require.NoError(s.t, db.Migrate(s.t.Context(), pool))
+	require.NoError(s.t, migrate.Up(s.t.Context(), pool))
 }
 
 func TestPostgresGoesAndComesBack(t *testing.T) {

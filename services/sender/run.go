@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -92,7 +93,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 	group.OnClose("nats", js.Conn().Close)
 	health.Add("permissions", service.StateDegraded, service.CheckPermissions(js.Denied))
 	group.Go("failover", jetstream.NewFailover(js, log).Run)
-	schema := func(ctx context.Context) error { return hint(db.CheckSchema(ctx, pool)) }
+	schema := func(ctx context.Context) error { return hint(migrate.Check(ctx, pool)) }
 	streams := func(ctx context.Context) error { return hint(streams.Check(ctx, js)) }
 	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
 	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(jetstream.CheckServer(js.Conn())) })
@@ -179,7 +180,7 @@ const provisionHint = "run: dispatch provision"
 
 // hint adds what to do about what is not provisioned.
 func hint(err error) error {
-	if errors.Is(err, db.ErrNotMigrated) || errors.Is(err, jetstream.ErrNotProvisioned) {
+	if errors.Is(err, migrate.ErrNotMigrated) || errors.Is(err, jetstream.ErrNotProvisioned) {
 		return fmt.Errorf("%w; %s", err, provisionHint)
 	}
 	return err
@@ -196,7 +197,7 @@ func provisioned(err error) service.Status {
 	switch {
 	case err == nil:
 		return service.OK()
-	case errors.Is(err, db.ErrNotMigrated), errors.Is(err, jetstream.ErrNotProvisioned):
+	case errors.Is(err, migrate.ErrNotMigrated), errors.Is(err, jetstream.ErrNotProvisioned):
 		return service.Down(provisionHint)
 	case jetstream.Final(err):
 		return service.Down(jetstream.Reason(err))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -51,7 +52,7 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 				pool, err := db.Open(t.Context(), patient(env["DATABASE_URL"]), db.Options{Name: "test"})
 				require.NoError(t, err)
 				t.Cleanup(pool.Close)
-				require.NoError(t, db.CheckSchema(t.Context(), pool))
+				require.NoError(t, migrate.Check(t.Context(), pool))
 				overview, err := db.NewStore(pool).Overview(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, message.Duration(30*time.Second), overview.Interval)

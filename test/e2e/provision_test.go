@@ -11,6 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
@@ -53,7 +54,7 @@ func TestAProvisionGoesOnAfterALostConnection(t *testing.T) {
 	})
 	require.NoError(t, obstacle.Rollback(ctx))
 	require.NoError(t, <-done)
-	require.NoError(t, db.CheckSchema(ctx, pool))
+	require.NoError(t, migrate.Check(ctx, pool))
 	require.NoError(t, w.store.CheckSchedule(ctx))
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
 
@@ -58,7 +59,7 @@ func start() (*postgres.Server, error) {
 	if younger {
 		strategy = " STRATEGY FILE_COPY"
 	}
-	return pg, db.Migrate(ctx, pool)
+	return pg, migrate.Up(ctx, pool)
 }
 
 // URL returns the address of a fresh database with the schema in it. It is

@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
 
@@ -90,7 +91,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer b.reads.Close()
 	b.store = db.NewStore(b.pool)
-	if err := db.Migrate(ctx, b.pool); err != nil {
+	if err := migrate.Up(ctx, b.pool); err != nil {
 		return err
 	}
 	if err := b.store.ProvisionSchedule(ctx, 0, 0); err != nil {

@@ -1,4 +1,4 @@
-package db_test
+package migrate_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
 
 // migrating is a pool for a migration, and another for everything else.
@@ -36,8 +37,8 @@ func TestAMigrationSaysWhichRightIsMissing(t *testing.T) {
 	there, err := url.Parse(plain)
 	require.NoError(t, err)
 
-	err = db.Migrate(ctx, pool)
-	require.ErrorIs(t, err, db.ErrMayNotMigrate)
+	err = migrate.Up(ctx, pool)
+	require.ErrorIs(t, err, migrate.ErrMissingRight)
 	require.False(t, db.Interrupted(err), "waiting does not help")
 	require.ErrorContains(t, err, "permission denied for schema public")
 	require.Zero(t, pool.Stat().AcquiredConns(), "a connection that is kept holds up the end of the process")
@@ -45,31 +46,31 @@ func TestAMigrationSaysWhichRightIsMissing(t *testing.T) {
 	grant := regexp.MustCompile(`GRANT .* TO ` + there.User.Username()).FindString(err.Error())
 	require.Equal(t, "GRANT CREATE ON SCHEMA public TO "+there.User.Username(), grant)
 	exec(t, owner, grant)
-	require.NoError(t, db.Migrate(ctx, pool), "what it asks for is enough")
+	require.NoError(t, migrate.Up(ctx, pool), "what it asks for is enough")
 }
 
 func TestAMigrationSaysThatOtherTablesThereAreNotItsOwn(t *testing.T) {
 	t.Parallel()
 	address := dbtest.EmptyURL(t)
 	_, owner := migrating(t, address, "")
-	require.NoError(t, db.Migrate(t.Context(), owner))
-	require.NoError(t, db.MigrateDown(t.Context(), owner))
+	require.NoError(t, three.Up(t.Context(), owner))
+	require.NoError(t, three.Down(t.Context(), owner))
 	plain := dbtest.PlainLogin(t, address)
 	pool, _ := migrating(t, plain, "")
 	there, err := url.Parse(plain)
 	require.NoError(t, err)
 	role := there.User.Username()
 
-	err = db.Migrate(t.Context(), pool)
-	require.ErrorIs(t, err, db.ErrMayNotMigrate, "it may not even read the version")
+	err = three.Up(t.Context(), pool)
+	require.ErrorIs(t, err, migrate.ErrMissingRight, "it may not even read the version")
 	exec(t, owner, "GRANT CREATE ON SCHEMA public TO "+role)
 	exec(t, owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "+role)
-	err = db.Migrate(t.Context(), pool)
-	require.ErrorIs(t, err, db.ErrMayNotMigrate)
+	err = three.Up(t.Context(), pool)
+	require.ErrorIs(t, err, migrate.ErrMissingRight)
 	require.ErrorContains(t, err, "the role "+role+" does not own the tables in the schema public")
 
 	exec(t, owner, "REVOKE USAGE ON SCHEMA public FROM PUBLIC, "+role)
-	require.ErrorContains(t, db.Migrate(t.Context(), pool), "GRANT USAGE, CREATE ON SCHEMA … TO "+role)
+	require.ErrorContains(t, three.Up(t.Context(), pool), "GRANT USAGE, CREATE ON SCHEMA … TO "+role)
 	require.Zero(t, pool.Stat().AcquiredConns())
 }
 
@@ -80,14 +81,14 @@ func TestAMigrationThatIsHeldUpSaysSo(t *testing.T) {
 	pool, other := migrating(t, dbtest.EmptyURL(t), "&lock_timeout=100")
 	obstacle, err := other.Begin(ctx)
 	require.NoError(t, err)
-	_, err = obstacle.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", db.MigrationLock)
+	_, err = obstacle.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", migrate.AdvisoryLock)
 	require.NoError(t, err)
 
-	err = db.Migrate(ctx, pool)
-	require.ErrorIs(t, err, db.ErrLocked)
+	err = migrate.Up(ctx, pool)
+	require.ErrorIs(t, err, migrate.ErrLocked)
 	require.True(t, db.Interrupted(err), "later it works")
 	require.NoError(t, obstacle.Rollback(ctx))
-	require.NoError(t, db.Migrate(ctx, pool))
+	require.NoError(t, migrate.Up(ctx, pool))
 }
 
 func TestTheEndOfItsContextEndsAMigration(t *testing.T) {
@@ -100,7 +101,7 @@ func TestTheEndOfItsContextEndsAMigration(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- db.Migrate(ctx, pool) }()
+	go func() { done <- migrate.Up(ctx, pool) }()
 	require.Eventually(t, func() bool {
 		var waits bool
 		err := other.QueryRow(t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity
@@ -111,5 +112,5 @@ func TestTheEndOfItsContextEndsAMigration(t *testing.T) {
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.NoError(t, obstacle.Rollback(t.Context()))
 	require.Eventually(t, func() bool { return pool.Stat().AcquiredConns() == 0 }, 30*time.Second, 5*time.Millisecond)
-	require.NoError(t, db.Migrate(t.Context(), pool), "nothing is left of what was cancelled")
+	require.NoError(t, migrate.Up(t.Context(), pool), "nothing is left of what was cancelled")
 }

@@ -1,4 +1,4 @@
-package db_test
+package migrate_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/migrations"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
+	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
 
 // dumpSchema is the schema as pg_dump tells it: every table, column, default,
@@ -41,19 +42,19 @@ func TestEveryMigrationLeadsBackToTheSchemaBeforeIt(t *testing.T) {
 	t.Cleanup(pool.Close)
 
 	// From the newest down to nothing, and what stood at each version.
-	require.NoError(t, db.Migrate(ctx, pool))
+	require.NoError(t, migrate.Up(ctx, pool))
 	at := map[int64]string{}
-	for version := db.LatestVersion(); version > 0; version-- {
+	for version := migrate.LatestVersion(); version > 0; version-- {
 		at[version] = dumpSchema(t, pool)
-		require.NoError(t, db.MigrateDown(ctx, pool))
+		require.NoError(t, migrate.Down(ctx, pool))
 	}
 	at[0] = dumpSchema(t, pool)
 	require.NotContains(t, at[0], "CREATE ", "nothing is left of it")
-	require.Contains(t, at[db.LatestVersion()], "CREATE TABLE public.messages ")
+	require.Contains(t, at[migrate.LatestVersion()], "CREATE TABLE public.messages ")
 
 	// Up again, one step at a time: the down of each step led to exactly what
 	// the up of the one before makes.
-	for version := int64(1); version <= db.LatestVersion(); version++ {
+	for version := int64(1); version <= migrate.LatestVersion(); version++ {
 		up, err := fs.Glob(migrations.Files, fmt.Sprintf("%04d_*.up.sql", version))
 		require.NoError(t, err)
 		require.Len(t, up, 1, "one step to version %d", version)
