@@ -69,7 +69,10 @@ func checkModes(address string, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// ClaimOpen returns a pool for a postgres:// URL. It does not connect: a Postgres
+// Pool is a pool of connections to PostgreSQL. It is safe for concurrent use.
+type Pool = pgxpool.Pool
+
+// Open returns a pool for a postgres:// URL. It does not connect: a Postgres
 // that is away shows at the first query. Its connections lead to a primary of a
 // version that is new enough, directly or through a pooler.
 func Open(ctx context.Context, url string, options Options) (*pgxpool.Pool, error) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/rpc"
@@ -22,6 +21,7 @@ import (
 	"github.com/message-dispatcher/dispatch/services/dispatcher/recorder"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/recovery"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/schedule"
+	"github.com/message-dispatcher/dispatch/services/internal/bootstrap"
 )
 
 // maxConns is the size of the connection pool: one connection for each component
@@ -32,41 +32,22 @@ const maxConns = 10
 // Postgres, NATS, the schema and the streams, and says what to run if one is
 // missing. Until they are there, health reports that the service is down.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
-	health, registry := cfg.Lifecycle.Observe("dispatcher")
-	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
-	defer group.Stop()
-
-	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, registry)
+	base, err := bootstrap.Start(ctx, bootstrap.Config{
+		Name: "dispatcher", Lifecycle: cfg.Lifecycle, Postgres: cfg.Postgres, NATS: cfg.NATS, MaxConns: maxConns,
+	}, log)
+	defer base.Group.Stop()
 	if err != nil {
 		return err
 	}
-	group.Go("health and metrics", ops.Run)
-
-	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-dispatcher", MaxConns: maxConns})
+	js, store := base.JS, db.NewStore(base.Pool).WithContent(cfg.EventContent == settings.EventContentFull)
+	base.Health.Add("nats", service.StateDown, base.Connected())
+	base.Health.Add("queue", service.StateDown, checkQueue(js))
+	redis, err := base.OpenCache(cfg.Redis, "its copy is brought up to date when it is back")
 	if err != nil {
 		return err
 	}
-	group.OnClose("postgres", func() { db.Close(pool) })
-	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
-	store := db.NewStore(pool).WithContent(cfg.EventContent == settings.EventContentFull)
-
-	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	js, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-dispatcher", log)
-	if err != nil {
-		return err
-	}
-	group.OnClose("nats", js.Conn().Close)
-	health.Add("permissions", service.StateDegraded, service.CheckPermissions(js.Denied))
-	group.Go("failover", jetstream.NewFailover(js, log).Run)
-	health.Add("nats", service.StateDown, checkNATS(js))
-	health.Add("queue", service.StateDown, checkQueue(js))
-	redis, err := openCache(cfg, topology, group, health)
-	if err != nil {
-		return err
-	}
-
 	provisioned := func(ctx context.Context) error {
-		if err := migrate.Check(ctx, pool); err != nil {
+		if err := base.CheckSchema(ctx); err != nil {
 			return err
 		}
 		if err := store.CheckSchedule(ctx); err != nil {
@@ -74,22 +55,19 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		}
 		return streams.Check(ctx, js)
 	}
-	health.Add("provisioned", service.StateDown, checkProvisioned(provisioned))
-	err = service.WaitFor(ctx, log, "postgres, NATS, the schema and the streams (missing ones: run: dispatch provision)", provisioned)
-	if ctx.Err() != nil {
-		return nil // stopped before it has begun
-	}
-	if err != nil {
+	base.Health.Add("provisioned", service.StateDown, bootstrap.Provisioned(provisioned))
+	ready, err := base.AwaitProvisioned(ctx, "postgres, NATS, the schema and the streams (missing ones: run: dispatch provision)", provisioned)
+	if !ready {
 		return err
 	}
-	start(group, cfg, redis, component.Base{
+	start(base.Group, cfg, redis, component.Base{
 		Store: store, JS: js,
-		Composer:  events.NewComposer(topology, cfg.EventContent == settings.EventContentFull),
+		Composer:  events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull),
 		Publisher: jetstream.NewPublisher(js),
 		Positions: jetstream.NewPositions(js),
-		Lease:     cfg.Lease, Log: log, Health: health, Registry: registry,
+		Lease:     cfg.Lease, Log: log, Health: base.Health, Registry: base.Metrics,
 	})
-	return group.Wait(ctx)
+	return base.Group.Wait(ctx)
 }
 
 // start starts the components. They are stopped in the reverse order: first
@@ -127,19 +105,4 @@ func start(group *service.Group, cfg Config, redis *cache.Cache, base component.
 	group.Go("sweep", losses.WhenReady(reclaim.NewSweeper(base, lost, repairer).Run))
 	group.Go("tick", losses.WhenReady(ticker.Run))
 	group.Go("control", schedule.NewControl(base, ticker, relay, instances).Run)
-}
-
-// openCache opens the cache and adds it to the health checks. Without Redis it
-// returns nil.
-func openCache(cfg Config, topology events.Topology, group *service.Group, health *service.Health) (*cache.Cache, error) {
-	if !cfg.Redis.Enabled() {
-		return nil, nil //nolint:nilnil // Redis is optional
-	}
-	redis, err := cache.OpenWith(cfg.Redis.URL(), topology.Prefix(), cache.Options(cfg.Redis.RedisAccess))
-	if err != nil {
-		return nil, err
-	}
-	group.OnStop("redis", func(context.Context) error { return redis.Close() })
-	health.Add("redis", service.StateDegraded, checkRedis(redis))
-	return redis, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -55,14 +54,5 @@ func checkProvisioned(schema, schedule func(context.Context) error) service.Chec
 			return service.Degraded("run: dispatch provision")
 		}
 		return service.Down("can't be looked up")
-	}
-}
-
-func checkRedis(redis *cache.Cache) service.Check {
-	return func(ctx context.Context) service.Status {
-		if err := redis.Ping(ctx); err != nil {
-			return service.Degraded(cache.Reason(err) + "; messages are accepted, and an erasure waits for it")
-		}
-		return service.OK()
 	}
 }

@@ -24,35 +24,34 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
 	"github.com/message-dispatcher/dispatch/services/ingest/natsapi"
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
+	"github.com/message-dispatcher/dispatch/services/internal/bootstrap"
 )
 
 // Run serves until ctx ends, and then drains: the intake stops first, and what
 // has begun is stored and published. It works while NATS is down. While it waits
 // for Postgres and the schema, it responds with 503. It returns a
-// *settings.ConfigError for an invalid setting, or the error that stopped it.
+// *settings.ValidationErrors for an invalid setting, or the error that stopped it.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	keys, errs := apikey.Parse(cfg.APIKeys)
 	if err := errors.Join(errs...); err != nil {
 		return err // Validate has reported it
 	}
-	health, registry := cfg.Lifecycle.Observe("ingest")
-	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
-	defer group.Stop()
-	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, registry)
+	base, err := bootstrap.Start(ctx, bootstrap.Config{
+		Name: "ingest", Lifecycle: cfg.Lifecycle, Postgres: cfg.Postgres, NATS: cfg.NATS, MaxConns: maxConns,
+	}, log)
+	defer base.Group.Stop()
 	if err != nil {
 		return err
 	}
-	group.Go("health and metrics", ops.Run)
-
-	servers, err := connect(ctx, cfg, log, group, health)
+	group, health, js := base.Group, base.Health, base.JS
+	store, redis, err := connect(ctx, cfg, base)
 	if err != nil {
 		return err
 	}
-	store, js, redis := servers.store, servers.js, servers.redis
 
 	// Components stop in the reverse order: callers before the components that
 	// they call.
-	counters := metrics.New(registry)
+	counters := metrics.New(base.Metrics)
 	composer := events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull)
 	publisher := outbox.NewPublisher(jetstream.NewPublisher(js), store, counters.Relayed, log)
 	health.Watch("outbox", service.StateDegraded, publisher.Failures())
@@ -77,18 +76,15 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 
 	api := httpapi.New(httpapi.Config{
 		Acceptor: acceptor, Messages: stored, Eraser: eraser, Control: pace, Rules: rules, Keys: keys,
-		Health: health, Registry: registry, Metrics: counters, Log: log,
+		Health: health, Registry: base.Metrics, Metrics: counters, Log: log,
 	})
 	legacy.New(api, pace).Register()
 	if err := serveHTTP(api, cfg.HTTPAddr, len(keys), log, group); err != nil {
 		return err
 	}
 
-	err = service.WaitFor(ctx, log, "postgres and its schema (missing schema: run dispatch provision)", servers.checkSchema)
-	if ctx.Err() != nil {
-		return nil // stopped before it was ready
-	}
-	if err != nil {
+	ready, err := base.AwaitProvisioned(ctx, "postgres and its schema (missing schema: run dispatch provision)", base.CheckSchema)
+	if !ready {
 		return err
 	}
 	api.SetReady()

@@ -8,6 +8,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream/deliveries"
 	"github.com/message-dispatcher/dispatch/pkg/service"
+	"github.com/message-dispatcher/dispatch/services/internal/bootstrap"
 	"github.com/message-dispatcher/dispatch/services/sender/transport"
 )
 
@@ -47,7 +48,7 @@ func (p *pipeline) checkAckWait() error {
 		return nil
 	}
 	return fmt.Errorf("the ack wait of the senders' consumer is %s, too short for WEBHOOK_TIMEOUT=%s; %s",
-		p.queue.AckWait(), p.longest-transport.BodyTimeout, provisionHint)
+		p.queue.AckWait(), p.longest-transport.BodyTimeout, bootstrap.ProvisionHint)
 }
 
 // arrive sorts a delivery. The channels have space for all that are held, so

@@ -3,14 +3,12 @@ package sender
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
-	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -21,6 +19,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/redact"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
+	"github.com/message-dispatcher/dispatch/services/internal/bootstrap"
 	"github.com/message-dispatcher/dispatch/services/sender/backpressure"
 	"github.com/message-dispatcher/dispatch/services/sender/destination"
 	"github.com/message-dispatcher/dispatch/services/sender/inflight"
@@ -59,7 +58,7 @@ type parts struct {
 // deliveries that have not begun, and finishes the requests in flight. It waits
 // for Postgres, NATS and what `dispatch provision` makes. It returns nil after
 // an orderly stop.
-func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funlen // a list of what is started
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	to, err := destination.New(cfg.Destination)
 	if err != nil {
 		return err
@@ -69,69 +68,49 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error { //nolint:funl
 		return err
 	}
 	defer client.Close()
-	health, registry := cfg.Lifecycle.Observe("sender")
+	base, err := bootstrap.Start(ctx, bootstrap.Config{
+		Name: "sender", Lifecycle: cfg.Lifecycle, Postgres: cfg.Postgres, NATS: cfg.NATS, MaxConns: poolSize,
+	}, log)
+	defer base.Group.Stop()
+	if err != nil {
+		return err
+	}
+	js := base.JS
 	inFlight, state := inflight.NewSet(heldPerWorker*cfg.Concurrency), newConditions(log)
-	meters := newMetrics(registry, message.DefaultDestination, inFlight)
-	group := service.NewGroup(log, cfg.Lifecycle.ShutdownTimeout, health)
-	defer group.Stop()
-	ops, err := service.ListenOps(cfg.Lifecycle.HealthAddr, health, registry)
-	if err != nil {
+	meters := newMetrics(base.Metrics, message.DefaultDestination, inFlight)
+	provisioned := func(ctx context.Context) error { return bootstrap.Hint(streams.Check(ctx, js)) }
+	base.Health.Add("nats", service.StateDown, base.Connected())
+	base.Health.Add("provisioned", service.StateDown, bootstrap.Provisioned(func(ctx context.Context) error {
+		return errors.Join(base.CheckSchema(ctx), provisioned(ctx))
+	}))
+	state.showIn(base.Health)
+	if ready, err := base.AwaitProvisioned(ctx, "schema", base.CheckSchema); !ready {
 		return err
 	}
-	group.Go("ops", ops.Run)
-
-	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-sender", MaxConns: poolSize})
-	if err != nil {
-		return err
-	}
-	group.OnClose("postgres", func() { db.Close(pool) })
-	topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
-	js, err := jetstream.ConnectService(jetstream.Access(cfg.NATS.NATSAccess), topology, "dispatch-sender", log)
-	if err != nil {
-		return err
-	}
-	group.OnClose("nats", js.Conn().Close)
-	health.Add("permissions", service.StateDegraded, service.CheckPermissions(js.Denied))
-	group.Go("failover", jetstream.NewFailover(js, log).Run)
-	schema := func(ctx context.Context) error { return hint(migrate.Check(ctx, pool)) }
-	streams := func(ctx context.Context) error { return hint(streams.Check(ctx, js)) }
-	health.Add("postgres", service.StateDown, service.Ping(db.Ping(pool), db.Reason))
-	health.Add("nats", service.StateDown, func(context.Context) service.Status { return connected(jetstream.CheckServer(js.Conn())) })
-	health.Add("provisioned", service.StateDown, func(ctx context.Context) service.Status {
-		return provisioned(errors.Join(schema(ctx), streams(ctx)))
-	})
-	state.showIn(health)
-
 	var queue *deliveries.Queue
-	err = service.WaitFor(ctx, log, "schema", schema)
-	if err == nil {
-		err = service.WaitFor(ctx, log, "streams", func(ctx context.Context) error {
-			queue, err = deliveries.OpenQueue(ctx, js, message.DefaultDestination)
-			return errors.Join(hint(err), streams(ctx))
-		})
-	}
-	if ctx.Err() != nil {
-		return nil // stopped before it began
-	}
-	if err != nil {
+	ready, err := base.AwaitProvisioned(ctx, "streams", func(ctx context.Context) (err error) {
+		queue, err = deliveries.OpenQueue(ctx, js, message.DefaultDestination)
+		return errors.Join(bootstrap.Hint(err), provisioned(ctx))
+	})
+	if !ready {
 		return err
 	}
 	stop, err := rpc.Announce(js, events.SenderService, rpc.ServiceVersion(service.Version()), "Delivers messages to the webhook")
 	if err != nil {
 		return err
 	}
-	group.OnClose("announcement", func() { _ = stop() }) // without NATS nobody asks for it either
-	store := db.NewStore(pool)
+	base.Group.OnClose("announcement", func() { _ = stop() }) // without NATS nobody asks for it either
+	store := db.NewStore(base.Pool)
 	s := newSender(parts{
 		cfg: cfg, log: log, state: state, inFlight: inFlight, destination: to, transport: client,
 		metrics: meters,
 		store:   store, queue: queue, recorder: jetstream.NewPositions(js),
-		composer:  events.NewComposer(topology, cfg.EventContent == settings.EventContentFull),
+		composer:  events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull),
 		publisher: outcome.NewPublisher(jetstream.NewPublisher(js), cfg.Concurrency),
 		clock:     &clock{store: store, queue: queue}, naks: backpressure.NewNakBudget(queue),
 	})
-	group.Go("sender", s.run)
-	return group.Wait(ctx)
+	base.Group.Go("sender", s.run)
+	return base.Group.Wait(ctx)
 }
 
 // sender delivers the messages of one destination.
@@ -174,33 +153,4 @@ func (s *sender) run(ctx context.Context) error {
 		s.log.Warn("returned deliveries may wait for their ack wait", zap.String("error", redact.Text(err.Error())))
 	}
 	return nil
-}
-
-const provisionHint = "run: dispatch provision"
-
-// hint adds what to do about what is not provisioned.
-func hint(err error) error {
-	if errors.Is(err, migrate.ErrNotMigrated) || errors.Is(err, jetstream.ErrNotProvisioned) {
-		return fmt.Errorf("%w; %s", err, provisionHint)
-	}
-	return err
-}
-
-func connected(err error) service.Status {
-	if err == nil {
-		return service.OK()
-	}
-	return service.Down(jetstream.Reason(err))
-}
-
-func provisioned(err error) service.Status {
-	switch {
-	case err == nil:
-		return service.OK()
-	case errors.Is(err, migrate.ErrNotMigrated), errors.Is(err, jetstream.ErrNotProvisioned):
-		return service.Down(provisionHint)
-	case jetstream.Final(err):
-		return service.Down(jetstream.Reason(err))
-	}
-	return service.Down("not known")
 }
