@@ -22,45 +22,52 @@ func ParseID(text string) (message.ID, error) {
 // ParseIDBody parses {"id":…}: the body of a request over NATS about one
 // message.
 func ParseIDBody(body []byte) (message.ID, error) {
-	id, others, errs, err := splitID(body)
+	b, err := parseIDBody(body)
 	if err != nil {
-		return id, err
+		return message.ID{}, err
 	}
-	for _, f := range others {
+	errs := b.repeated
+	for _, f := range b.others {
 		errs = append(errs, message.FieldError{Field: shortened(f.name), Code: message.CodeUnknownField, Message: "is not a field of this request; id is"})
 	}
-	return id, invalidFields(errs)
+	return b.id, invalidFields(errs)
 }
 
 // ParseRedriveBody parses {"id":…,"expiresAt":…}: the body of a redrive over
 // NATS. expiresAt is nil if the body has none.
 func ParseRedriveBody(body []byte, now time.Time) (id message.ID, expiresAt *time.Time, err error) {
-	id, others, errs, err := splitID(body)
+	b, err := parseIDBody(body)
 	if err != nil {
-		return id, nil, err
+		return message.ID{}, nil, err
 	}
-	expiresAt, err = parseRedriveFields(others, errs, now)
-	return id, expiresAt, err
+	expiresAt, err = parseRedriveFields(b.others, b.repeated, now)
+	return b.id, expiresAt, err
 }
 
-// splitID returns the id of an object, its other fields, and the errors of those
-// that it has more than once.
-func splitID(body []byte) (id message.ID, others []field, repeated []message.FieldError, err error) {
+// idBody is a JSON object with an id.
+type idBody struct {
+	id       message.ID
+	others   []field
+	repeated []message.FieldError // errors of the fields that it has more than once
+}
+
+func parseIDBody(body []byte) (b idBody, err error) {
 	fields, repeated, err := parseFields(body)
 	if err != nil {
-		return id, nil, nil, &message.MalformedError{Reason: "must be a JSON object with an id"}
+		return b, &message.MalformedError{Reason: "must be a JSON object with an id"}
 	}
+	b.repeated = repeated
 	var text string
 	for _, f := range fields {
 		if f.name != "id" {
-			others = append(others, f)
+			b.others = append(b.others, f)
 			continue
 		}
 		_ = json.Unmarshal(f.value, &text) // another type leaves it empty
 	}
 	if text == "" {
-		return id, nil, nil, InvalidField("id", message.CodeRequired, "must be the id of a message")
+		return b, InvalidField("id", message.CodeRequired, "must be the id of a message")
 	}
-	id, err = ParseID(text)
-	return id, others, repeated, err
+	b.id, err = ParseID(text)
+	return b, err
 }
