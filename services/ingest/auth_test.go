@@ -63,8 +63,7 @@ func TestIdempotencyKeysBelongToAnAPIKey(t *testing.T) {
 	require.NotEqual(t, first.ID, post("three").ID)
 }
 
-// TestWithoutKeysNoWebPageGetsIn is about pages that a browser on this
-// machine shows.
+// A browser on this machine may show pages that try to send requests.
 func TestWithoutKeysNoWebPageGetsIn(t *testing.T) {
 	t.Parallel()
 	i := start(t)
@@ -94,7 +93,7 @@ func TestWithoutKeysNoWebPageGetsIn(t *testing.T) {
 	}
 }
 
-func TestEveryMistakeOfTheSettingsIsTold(t *testing.T) {
+func TestEveryInvalidSettingIsReported(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		set  settings.Environment
@@ -118,10 +117,10 @@ func TestEveryMistakeOfTheSettingsIsTold(t *testing.T) {
 			t.Parallel()
 			c.set["DATABASE_URL"] = "postgres://localhost/x"
 			_, err := settings.Parse[ingest.Config](c.set)
-			var mistakes *settings.ValidationErrors
-			require.ErrorAs(t, err, &mistakes)
+			var invalid *settings.ValidationErrors
+			require.ErrorAs(t, err, &invalid)
 			var got []string
-			for _, m := range mistakes.All {
+			for _, m := range invalid.All {
 				got = append(got, m.Variable)
 			}
 			require.ElementsMatch(t, c.want, got)

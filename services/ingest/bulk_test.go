@@ -14,7 +14,7 @@ import (
 
 const bulkRetry = "/api/v1/messages/retry"
 
-// put moves all messages that are PENDING to a state, whatever leads there.
+// put gives all PENDING messages another state, without a transition.
 func (i *installation) put(status message.Status) {
 	i.t.Helper()
 	_, err := i.pool.Exec(i.t.Context(), `UPDATE messages SET status = $1 WHERE status = 'PENDING'`, status)
@@ -34,7 +34,7 @@ func (i *installation) retryAll(filter string) (matched, retried int) {
 	return got.Matched, got.Retried
 }
 
-func TestAllThatFailedCanBeRetried(t *testing.T) {
+func TestAllFailedMessagesCanBeRedriven(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for _, n := range []int{1000, 1000, 500} {
@@ -68,8 +68,8 @@ func TestAllThatFailedCanBeRetried(t *testing.T) {
 	require.Len(t, i.list("status=CANCELLED&status=EXPIRED&status=SENT").Data, 5, "of others nobody spoke")
 }
 
-// TestAFilterThatIsNotUnderstoodRetriesNothing names every mistake at once.
-func TestAFilterThatIsNotUnderstoodRetriesNothing(t *testing.T) {
+// The response names every invalid field at once.
+func TestAnInvalidFilterRedrivesNothing(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	i.post(hello)
@@ -84,7 +84,7 @@ func TestAFilterThatIsNotUnderstoodRetriesNothing(t *testing.T) {
 		`{"dryRun":true,"dryRun":false}`:      {"dryRun duplicate_field"},
 		`{"createdAfter":"2030-01-01T00:00:00Z","createdBefore":"2030-01-01T01:00:00+01:00"}`: {"createdBefore out_of_range"},
 	} {
-		i.send(http.MethodPost, bulkRetry, body).mistakes(want...)
+		i.send(http.MethodPost, bulkRetry, body).invalidFields(want...)
 	}
 	for _, body := range []string{`[]`, `null`, `{} {}`, `{"dryRun":true`, `"FAILED"`} {
 		i.send(http.MethodPost, bulkRetry, body).problem(http.StatusBadRequest, "malformed")

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// gzipped packs a text.
+// gzipped compresses a text.
 func gzipped(t testing.TB, text string) string {
 	t.Helper()
 	var packed bytes.Buffer
@@ -33,15 +33,15 @@ func TestABodyMayBeGzip(t *testing.T) {
 	}
 	i.post(hello, "Content-Encoding", "identity")
 	half := len(hello) / 2
-	i.post(gzipped(t, hello[:half])+gzipped(t, hello[half:]), "Content-Encoding", "gzip") // two members are one body
+	i.post(gzipped(t, hello[:half])+gzipped(t, hello[half:]), "Content-Encoding", "gzip") // two members of one body
 
 	var batch struct{ Accepted, Rejected int }
 	i.send(http.MethodPost, batches, gzipped(t, batchOf(1000)), "Content-Encoding", "gzip").into(http.StatusOK, &batch)
 	require.Equal(t, 1000, batch.Accepted)
-	answers := stream(t, i.send(http.MethodPost, batches, gzipped(t, hello+"\n\n"+hello+"\nx\n"), "Content-Encoding", "gzip", "Content-Type", lineType))
-	require.Len(t, answers, 3)
-	require.NotNil(t, answers[1].ID)
-	require.Equal(t, "malformed", answers[2].Error.Code)
+	results := stream(t, i.send(http.MethodPost, batches, gzipped(t, hello+"\n\n"+hello+"\nx\n"), "Content-Encoding", "gzip", "Content-Type", lineType))
+	require.Len(t, results, 3)
+	require.NotNil(t, results[1].ID)
+	require.Equal(t, "malformed", results[2].Error.Code)
 
 	first := i.post(hello, "Idempotency-Key", "k")
 	again := i.send(http.MethodPost, messages, gzipped(t, hello), "Idempotency-Key", "k", "Content-Encoding", "gzip")
@@ -50,7 +50,7 @@ func TestABodyMayBeGzip(t *testing.T) {
 	i.send(http.MethodPost, messages+"/"+first.ID.String()+"/cancel", gzipped(t, "{}"), "Content-Encoding", "gzip").message(http.StatusOK)
 }
 
-func TestOtherCodingsAreRefusedByName(t *testing.T) {
+func TestOtherEncodingsAreRejectedByName(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for _, coding := range []string{"br", "deflate", "zstd", "gzip, gzip", "gzip, br"} {
@@ -62,8 +62,8 @@ func TestOtherCodingsAreRefusedByName(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoGzipHarmsNothing has the next request on the connection answered.
-func TestWhatIsNoGzipHarmsNothing(t *testing.T) {
+// The next request on the connection still gets its response.
+func TestInvalidGzipIsRejected(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	whole := gzipped(t, hello)
@@ -84,8 +84,8 @@ func TestWhatIsNoGzipHarmsNothing(t *testing.T) {
 	require.Contains(t, end[len(end)-1].Error.Detail, "gzip")
 }
 
-// TestABombDoesNotUnpack sends a little that would become a lot.
-func TestABombDoesNotUnpack(t *testing.T) {
+// A small body that decompresses to a very large one.
+func TestADecompressionBombIsRejected(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	const size = 64 << 20
@@ -96,17 +96,17 @@ func TestABombDoesNotUnpack(t *testing.T) {
 		i.send(http.MethodPost, path, spaces, "Content-Encoding", "gzip").problem(http.StatusRequestEntityTooLarge, "too_large")
 	}
 	for _, body := range []string{lines, endless} {
-		answers := stream(t, i.send(http.MethodPost, batches, body, "Content-Encoding", "gzip", "Content-Type", lineType))
-		require.Len(t, answers, 2)
-		require.NotNil(t, answers[0].ID)
-		require.Contains(t, answers[1].Error.Detail, "unpacks to too much")
+		results := stream(t, i.send(http.MethodPost, batches, body, "Content-Encoding", "gzip", "Content-Type", lineType))
+		require.Len(t, results, 2)
+		require.NotNil(t, results[0].ID)
+		require.Contains(t, results[1].Error.Detail, "unpacks to too much")
 	}
-	members := strings.Repeat(gzipped(t, ""), (17<<20)/len(gzipped(t, ""))) // which never becomes anything
+	members := strings.Repeat(gzipped(t, ""), (17<<20)/len(gzipped(t, ""))) // decompresses to nothing
 	i.send(http.MethodPost, messages, members, "Content-Encoding", "gzip").problem(http.StatusRequestEntityTooLarge, "too_large")
 }
 
-// TestAPackedStreamIsAnsweredWhileItGoesOn needs each flush to arrive.
-func TestAPackedStreamIsAnsweredWhileItGoesOn(t *testing.T) {
+// Each flush of the client must be processed at once.
+func TestACompressedStreamGetsResultsWhileItLasts(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	body, sent := io.Pipe()
@@ -116,7 +116,7 @@ func TestAPackedStreamIsAnsweredWhileItGoesOn(t *testing.T) {
 	request.Header.Set("Content-Encoding", "gzip")
 	w := gzip.NewWriter(sent)
 	say := func() {
-		_, _ = io.WriteString(w, hello+"\n") // what breaks it shows at the answer
+		_, _ = io.WriteString(w, hello+"\n") // an error shows in the response
 		_ = w.Flush()
 	}
 	said := make(chan struct{})
@@ -127,11 +127,11 @@ func TestAPackedStreamIsAnsweredWhileItGoesOn(t *testing.T) {
 	response, err := i.client.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
-	answers := bufio.NewReader(response.Body)
+	results := bufio.NewReader(response.Body)
 	for n := range 3 {
-		text, err := answers.ReadString('\n')
+		text, err := results.ReadString('\n')
 		require.NoError(t, err)
-		var l lineAnswer
+		var l lineResult
 		require.NoError(t, json.Unmarshal([]byte(text), &l))
 		require.Equal(t, n, *l.Index)
 		require.NotNil(t, l.ID)
@@ -142,7 +142,7 @@ func TestAPackedStreamIsAnsweredWhileItGoesOn(t *testing.T) {
 	}
 	require.NoError(t, w.Close())
 	require.NoError(t, sent.Close())
-	rest, err := io.ReadAll(answers)
+	rest, err := io.ReadAll(results)
 	require.NoError(t, err)
 	require.Empty(t, string(rest))
 }

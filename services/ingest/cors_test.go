@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoOtherOriginIsLetIn asks as the page of another origin does: whatever
-// is answered, a browser shows that page nothing of it.
-func TestNoOtherOriginIsLetIn(t *testing.T) {
+// A page of another origin may send requests, but its browser must not let it read
+// the responses.
+func TestNoOtherOriginIsAllowed(t *testing.T) {
 	t.Parallel()
 	const other = "https://elsewhere.example"
 	open, closed := start(t), start(t, "API_KEYS", "shop:secret")
@@ -23,8 +23,7 @@ func TestNoOtherOriginIsLetIn(t *testing.T) {
 	}
 	ask := func(i *installation, method, path string, key ...string) {
 		t.Helper()
-		// What comes before a request that is not simple: a browser sends no
-		// key with it.
+		// A preflight request: a browser sends it without a key.
 		preflight := check(i.send(http.MethodOptions, path, "", "Origin", other,
 			"Access-Control-Request-Method", method, "Access-Control-Request-Headers", "authorization,content-type"))
 		require.GreaterOrEqual(t, preflight.status, 400, "a preflight of %s %s", method, path)
@@ -40,7 +39,7 @@ func TestNoOtherOriginIsLetIn(t *testing.T) {
 	}
 	ask(open, http.MethodGet, "/nothing")
 
-	// What a page may send without asking first is not JSON, and is refused.
+	// A page may send this without a preflight. It is not JSON, so it is rejected.
 	for _, simple := range []string{"text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"} {
 		for _, path := range []string{messages, batches, bulkRetry, messages + "/" + exampleID + "/retry", "/api/v1/messaging/stop"} {
 			check(open.send(http.MethodPost, path, hello, "Origin", other, "Content-Type", simple)).

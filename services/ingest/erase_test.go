@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnErasureSaysWhatIsWrongWithIt(t *testing.T) {
+func TestAnInvalidErasureIsRejected(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for query, want := range map[string][]string{
@@ -22,14 +22,13 @@ func TestAnErasureSaysWhatIsWrongWithIt(t *testing.T) {
 		"status=SENT":                 {"status unknown_parameter", "to required"},
 	} {
 		p := i.send(http.MethodDelete, messages+"?"+query, "").problem(http.StatusBadRequest, "invalid_parameters")
-		require.ElementsMatch(t, want, p.mistakes(), query)
+		require.ElementsMatch(t, want, p.invalidFields(), query)
 	}
 	i.send(http.MethodDelete, messages+"?to=%2B905551111111", `{"to":"x"}`).problem(http.StatusBadRequest, "malformed")
 }
 
-// TestNothingIsErasedWhileNATSIsAway, so that an answer never stands for less
-// than it says.
-func TestNothingIsErasedWhileNATSIsAway(t *testing.T) {
+// A result must never promise more than was erased.
+func TestNothingIsErasedWhileNATSIsDown(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	m := i.post(hello)
@@ -39,7 +38,7 @@ func TestNothingIsErasedWhileNATSIsAway(t *testing.T) {
 	i.send(http.MethodGet, messages+"/"+m.ID.String(), "").message(http.StatusOK)
 }
 
-// TestAListThatTakesTooLongSaysSo waits for the statement timeout.
+// It waits for the statement timeout.
 func TestAListThatTakesTooLongSaysSo(t *testing.T) {
 	t.Parallel()
 	i := start(t)

@@ -15,16 +15,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// postHead is the head of a request with a message, but for what frames its body.
+// postHead is the header of a request with a message, without the fields that
+// frame its body.
 const postHead = "POST " + messages + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
-// inChunks is a body in one chunk.
+// inChunks encodes a body as one chunk.
 func inChunks(body string) string { return fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body) }
 
-// TestARequestThatCouldBeReadInTwoWaysIsRefused has a good request on a
-// connection, then one that a proxy could take apart otherwise, then one that
-// must not be answered: it could be part of a body.
-func TestARequestThatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
+// A connection carries a valid request, then one that a proxy could read in
+// another way, then one that must get no response: it could be part of a body
+// (request smuggling).
+func TestARequestWithAmbiguousFramingIsRejected(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	const health = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -62,7 +63,7 @@ func TestARequestThatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			replies := exchange(t, i, health+request+health)
-			require.Len(t, replies, 2, "nothing behind it is answered")
+			require.Len(t, replies, 2, "nothing after it gets a response")
 			require.Equal(t, http.StatusOK, replies[0].status)
 			replies[1].problem(http.StatusBadRequest, "malformed")
 			require.Equal(t, "close", replies[1].header.Get("Connection"))
@@ -71,9 +72,8 @@ func TestARequestThatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
 	require.Empty(t, i.list("").Data, "nothing was stored")
 }
 
-// TestRequestsThatAreFramedWellAreAnswered is the other side: what clients and
-// proxies send.
-func TestRequestsThatAreFramedWellAreAnswered(t *testing.T) {
+// Valid framing of clients and proxies is accepted.
+func TestRequestsWithValidFramingAreServed(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(hello))
@@ -104,9 +104,8 @@ func TestRequestsThatAreFramedWellAreAnswered(t *testing.T) {
 	}
 }
 
-// TestAStreamWhoseFramingBreaksSaysSo is about a body that is answered before
-// it has ended.
-func TestAStreamWhoseFramingBreaksSaysSo(t *testing.T) {
+// The response begins before the body has ended.
+func TestAStreamWithInvalidFramingEndsWithAProblem(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	line := hello + "\n"
@@ -122,8 +121,8 @@ func TestAStreamWhoseFramingBreaksSaysSo(t *testing.T) {
 	require.Len(t, i.list("").Data, 1)
 }
 
-// exchange sends a stream of requests on one connection, and returns all that
-// is answered before the connection ends.
+// exchange sends requests on one connection, and returns all responses until it
+// is closed.
 func exchange(t *testing.T, i *installation, stream string) (replies []reply) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(i.url, "http://"))
@@ -145,7 +144,7 @@ func exchange(t *testing.T, i *installation, stream string) (replies []reply) {
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		if response.Close {
-			response.Header.Set("Connection", "close") // which ReadResponse takes away
+			response.Header.Set("Connection", "close") // ReadResponse removes it
 		}
 		replies = append(replies, reply{t: t, status: response.StatusCode, header: response.Header, body: body})
 	}

@@ -23,17 +23,17 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest"
 )
 
-// patience bounds every wait: it is reached only when something is broken.
+// patience bounds every wait. Only a failure reaches it.
 const patience = 30 * time.Second
 
-// installation is an ingest on a database of its own, with NATS away.
+// installation is an ingest with its own database. NATS is down.
 type installation struct {
 	t      testing.TB
 	url    string
 	client *http.Client
 	store  *db.Store
-	pool   *pgxpool.Pool // what store works on
-	stop   func()        // drains it; the test fails if that fails. Idempotent
+	pool   *pgxpool.Pool // of store
+	stop   func()        // drains it, or fails the test; idempotent
 }
 
 // start runs an ingest and returns once it is ready.
@@ -90,10 +90,10 @@ func (i *installation) awaitReady(status int) {
 		}
 		response.Body.Close()
 		return response.StatusCode == status
-	}, patience, 5*time.Millisecond, "ingest does not answer %d", status)
+	}, patience, 5*time.Millisecond, "ingest does not respond with %d", status)
 }
 
-// reply is an answer of the API.
+// reply is a response of the API.
 type reply struct {
 	t      testing.TB
 	status int
@@ -113,7 +113,7 @@ type problem struct {
 	Retried   *int                 `json:"retried"`
 }
 
-// send sends a request; a body comes as JSON unless a header says otherwise.
+// send sends a request. Its body is JSON unless a header says otherwise.
 func (i *installation) send(method, path, body string, headers ...string) reply {
 	i.t.Helper()
 	var reader io.Reader
@@ -159,11 +159,11 @@ func (i *installation) try(request *http.Request) (reply, error) {
 		return reply{}, err
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	return reply{t: i.t, status: response.StatusCode, header: response.Header, body: answer}, err
+	body, err := io.ReadAll(response.Body)
+	return reply{t: i.t, status: response.StatusCode, header: response.Header, body: body}, err
 }
 
-// together posts JSON bodies to a path, all at the same time.
+// together posts JSON bodies to a path at the same time.
 func (i *installation) together(path string, bodies []string, headers ...string) []reply {
 	i.t.Helper()
 	replies, errs := make([]reply, len(bodies)), make([]error, len(bodies))
@@ -182,8 +182,8 @@ func (i *installation) together(path string, bodies []string, headers ...string)
 	return replies
 }
 
-// problem checks that the answer is a complete problem with the given status
-// and code, and returns it.
+// problem checks that the response is a complete problem with a status and a
+// code, and returns it.
 func (r reply) problem(status int, code string) problem {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, "%s", r.body)
@@ -200,14 +200,14 @@ func (r reply) problem(status int, code string) problem {
 	return p
 }
 
-// mistakes checks that the answer is a 422 with exactly these mistakes, each
+// invalidFields checks that the response is a 422 with exactly these errors, each
 // "field code".
-func (r reply) mistakes(want ...string) {
+func (r reply) invalidFields(want ...string) {
 	r.t.Helper()
-	require.ElementsMatch(r.t, want, r.problem(http.StatusUnprocessableEntity, "invalid").mistakes())
+	require.ElementsMatch(r.t, want, r.problem(http.StatusUnprocessableEntity, "invalid").invalidFields())
 }
 
-func (p problem) mistakes() []string {
+func (p problem) invalidFields() []string {
 	var got []string
 	for _, e := range p.Errors {
 		got = append(got, e.Field+" "+e.Code)
@@ -215,7 +215,7 @@ func (p problem) mistakes() []string {
 	return got
 }
 
-// message checks the status and returns the message that was answered.
+// message checks the status and returns the message of the response.
 func (r reply) message(status int) message.Message {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, "%s", r.body)
@@ -225,11 +225,11 @@ func (r reply) message(status int) message.Message {
 	return m
 }
 
-// into checks the status and decodes the answer.
-func (r reply) into(status int, answer any) {
+// into checks the status and decodes the response.
+func (r reply) into(status int, value any) {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, "%s", r.body)
-	require.NoError(r.t, json.Unmarshal(r.body, answer), "%s", r.body)
+	require.NoError(r.t, json.Unmarshal(r.body, value), "%s", r.body)
 }
 
 const (

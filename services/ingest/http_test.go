@@ -34,7 +34,7 @@ func TestAWrongMethodNamesTheRightOnes(t *testing.T) {
 	}
 }
 
-func TestOnlyJSONIsTaken(t *testing.T) {
+func TestOnlyJSONIsAccepted(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "application/json; charset=latin1", "application/json; charset=utf-16", "application/json; charset=utf-8; charset=latin1", "application/ndjson", "json", ";"} {
@@ -51,7 +51,7 @@ func TestOnlyJSONIsTaken(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsTooLargeIs413(t *testing.T) {
+func TestATooLargeBodyGets413(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	huge := `{"to":"+905551111111","payload":"` + strings.Repeat("x", 20<<20) + `"}`
@@ -59,7 +59,7 @@ func TestABodyThatIsTooLargeIs413(t *testing.T) {
 		i.send(http.MethodPost, messages, huge).problem(http.StatusRequestEntityTooLarge, "too_large")
 		i.send(http.MethodPost, batches, huge, "Expect", "100-continue").problem(http.StatusRequestEntityTooLarge, "too_large")
 	}
-	// The same without a length.
+	// The same without a Content-Length.
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, i.url+messages, io.MultiReader(strings.NewReader(huge)))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/json")
@@ -70,7 +70,7 @@ func TestABodyThatIsTooLargeIs413(t *testing.T) {
 	i.post(hello)
 }
 
-func TestABodyWithoutALengthIsTaken(t *testing.T) {
+func TestABodyWithoutALengthIsAccepted(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	conn := i.dial()
@@ -79,14 +79,14 @@ func TestABodyWithoutALengthIsTaken(t *testing.T) {
 	require.Equal(t, "HTTP/1.1 201 Created", statusLine(t, conn))
 }
 
-// TestWhatIsLeftOfABodyIsNoRequest guards the next request on a connection.
-func TestWhatIsLeftOfABodyIsNoRequest(t *testing.T) {
+// The next request on the connection must not be part of a body.
+func TestTheRestOfABodyIsNotARequest(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for _, framing := range []string{"Content-Length: %d\r\n\r\n%s", "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"} {
 		conn := i.dial()
 		smuggled := "GET /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n" + strings.Repeat("x", 20_000)
-		// Refused before its body is read.
+		// Rejected before its body is read.
 		fmt.Fprintf(conn, "POST "+messages+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"+framing, len(smuggled), smuggled)
 		fmt.Fprintf(conn, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		reader := bufio.NewReader(conn)
@@ -94,12 +94,12 @@ func TestWhatIsLeftOfABodyIsNoRequest(t *testing.T) {
 			response, err := http.ReadResponse(reader, nil)
 			require.NoError(t, err)
 			require.Equal(t, want, response.StatusCode)
-			require.NoError(t, response.Body.Close()) // which reads it to its end
+			require.NoError(t, response.Body.Close()) // reads it to its end
 		}
 	}
 }
 
-func TestWhatIsNoHTTPIsToldSo(t *testing.T) {
+func TestWhatIsNotHTTPGetsAProblem(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for request, want := range map[string]string{
@@ -142,7 +142,7 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-func TestADrainFinishesWhatWasBegun(t *testing.T) {
+func TestADrainFinishesRequestsThatHaveBegun(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	idle, silent, begun := i.dial(), i.dial(), i.dial()
@@ -150,7 +150,7 @@ func TestADrainFinishesWhatWasBegun(t *testing.T) {
 	require.Equal(t, "HTTP/1.1 200 OK", statusLine(t, idle))
 	fmt.Fprintf(begun, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		messages, len(hello)+20_000, strings.Repeat(" ", 19_000))
-	// Once its first 8 KiB have been read the request is in the handler's hands.
+	// Once its first 8 KiB have been read, the handler has the request.
 	require.Eventually(t, func() bool {
 		return strings.Contains(string(i.send(http.MethodGet, "/metrics", "").body), "dispatch_ingest_http_requests_in_flight 2")
 	}, patience, 5*time.Millisecond)

@@ -12,7 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func TestARepeatIsAnsweredWithTheFirst(t *testing.T) {
+func TestARepeatReturnsTheFirstMessage(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	first := i.post(hello, "Idempotency-Key", "k-1")
@@ -29,7 +29,7 @@ func TestARepeatIsAnsweredWithTheFirst(t *testing.T) {
 	for _, other := range []string{
 		`{"to":"+905551111111","content":"hello!"}`,
 		`{"to":"+905552222222","content":"hello"}`,
-		`{"to":"+905551111111","content":"hello","priority":5}`, // the default, but it was not said
+		`{"to":"+905551111111","content":"hello","priority":5}`, // the default value, but not the same body
 	} {
 		i.send(http.MethodPost, messages, other, "Idempotency-Key", "k-1").problem(http.StatusConflict, "idempotency_key_reused")
 	}
@@ -46,8 +46,9 @@ func TestARepeatShowsTheMessageAsItIsNow(t *testing.T) {
 	require.Equal(t, message.Cancelled, i.send(http.MethodPost, messages, hello, "Idempotency-Key", "k").message(http.StatusOK).Status)
 }
 
-// A client that got no answer repeats, also when the message has expired by
-// then: refused, it would take what was stored, and perhaps sent, for lost.
+// A client that got no response repeats its request, even if the message has
+// expired. If the repeat were rejected, the client would believe that the message
+// is lost, although it was stored and perhaps sent.
 func TestARepeatOfWhatHasExpiredIsNoMistake(t *testing.T) {
 	t.Parallel()
 	i := start(t)
@@ -56,28 +57,28 @@ func TestARepeatOfWhatHasExpiredIsNoMistake(t *testing.T) {
 		return fmt.Sprintf(`{"to":"+905551111111","content":%q,"expiresAt":%q,"idempotencyKey":%q}`, content, soon.Format(time.RFC3339Nano), key)
 	}
 	var first reply
-	for left := 200 * time.Millisecond; first.status != http.StatusCreated; left *= 2 { // a slow machine needs more
+	for left := 200 * time.Millisecond; first.status != http.StatusCreated; left *= 2 { // more for a slow machine
 		soon = time.Now().Add(left)
 		first = i.send(http.MethodPost, messages, body("hello", "k"))
 	}
 	<-time.After(time.Until(soon))
 	require.Equal(t, first.message(http.StatusCreated).ID, i.send(http.MethodPost, messages, body("hello", "k")).message(http.StatusOK).ID)
 	i.send(http.MethodPost, messages, body("other", "k")).problem(http.StatusConflict, "idempotency_key_reused")
-	i.send(http.MethodPost, messages, body("hello", "new")).mistakes("expiresAt out_of_range")
+	i.send(http.MethodPost, messages, body("hello", "new")).invalidFields("expiresAt out_of_range")
 	i.send(http.MethodPost, messages, fmt.Sprintf(`{"to":"+905551111111","content":"hello","expiresAt":%q}`, soon.Format(time.RFC3339Nano))).
-		mistakes("expiresAt out_of_range")
+		invalidFields("expiresAt out_of_range")
 
 	batch := i.send(http.MethodPost, messages+"/batch", "["+body("hello", "new")+","+body("hello", "k")+"]")
 	require.Equal(t, http.StatusOK, batch.status)
 	require.Contains(t, string(batch.body), first.message(http.StatusCreated).ID.String(), "the second of the two is there")
 }
 
-func TestABadKeyIsAMistakeLikeOthers(t *testing.T) {
+func TestAnInvalidKeyIsReportedLikeOtherFields(t *testing.T) {
 	t.Parallel()
 	i := start(t)
-	i.send(http.MethodPost, messages, `{"to":"+905551111111","content":"hello","idempotencyKey":"a"}`, "Idempotency-Key", "b").mistakes("idempotencyKey conflict")
+	i.send(http.MethodPost, messages, `{"to":"+905551111111","content":"hello","idempotencyKey":"a"}`, "Idempotency-Key", "b").invalidFields("idempotencyKey conflict")
 	i.send(http.MethodPost, messages, `{"to":"x"}`, "Idempotency-Key", "\xff").
-		mistakes("to invalid_phone_number", "content required", "Idempotency-Key invalid_character")
+		invalidFields("to invalid_phone_number", "content required", "Idempotency-Key invalid_character")
 
 	for _, keys := range [][]string{{""}, {"a", "a"}, {"a", "b"}} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, i.url+messages, http.NoBody)
@@ -87,12 +88,12 @@ func TestABadKeyIsAMistakeLikeOthers(t *testing.T) {
 		if len(keys) == 1 {
 			want = "Idempotency-Key blank"
 		}
-		i.sendRequest(request, hello).mistakes(want)
+		i.sendRequest(request, hello).invalidFields(want)
 	}
 }
 
-// TestFiftyAtOnceAreOne is the double click of a fast machine.
-func TestFiftyAtOnceAreOne(t *testing.T) {
+// Fifty requests with the same key at the same time store one message.
+func TestConcurrentRepeatsStoreOneMessage(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for range 5 {
@@ -113,8 +114,8 @@ func TestFiftyAtOnceAreOne(t *testing.T) {
 	}
 }
 
-// TestCrossedKeysDoNotBlockEachOther sends the same keys in opposite orders,
-// which deadlocks transactions that do not sort them.
+// The same keys in opposite orders would deadlock transactions that do not sort
+// them.
 func TestCrossedKeysDoNotBlockEachOther(t *testing.T) {
 	t.Parallel()
 	i := start(t)

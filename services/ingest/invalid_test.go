@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWhatCannotBeReadIs400 is about bodies that are no request at all.
-func TestWhatCannotBeReadIs400(t *testing.T) {
+func TestAMalformedBodyGets400(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for name, body := range map[string]string{
@@ -44,8 +43,8 @@ func TestWhatCannotBeReadIs400(t *testing.T) {
 	require.Empty(t, i.list("").Data, "nothing of it was stored")
 }
 
-// TestWhatCannotBeMeantIs422 names every mistake of a request at once.
-func TestWhatCannotBeMeantIs422(t *testing.T) {
+// The response names every invalid field at once.
+func TestAnInvalidRequestGets422(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	long := func(n int) string { return strings.Repeat("ü", n) }
@@ -89,7 +88,7 @@ func TestWhatCannotBeMeantIs422(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i := *i
 			i.t = t
-			i.send(http.MethodPost, messages, c.body).mistakes(c.want...)
+			i.send(http.MethodPost, messages, c.body).invalidFields(c.want...)
 		})
 	}
 	require.Empty(t, i.list("").Data, "nothing of it was stored")
@@ -103,7 +102,6 @@ func pairs(n int) string {
 	return strings.Join(all, ",")
 }
 
-// TestTheLimitsThemselvesAreAllowed is the other side of each limit.
 func TestTheLimitsThemselvesAreAllowed(t *testing.T) {
 	t.Parallel()
 	i := start(t)
@@ -125,18 +123,17 @@ func TestTheLimitsThemselvesAreAllowed(t *testing.T) {
 func TestSettingsMoveTheLimits(t *testing.T) {
 	t.Parallel()
 	i := start(t, "MAX_CONTENT_LENGTH", "5", "MAX_PAYLOAD_BYTES", "10", "WEBHOOK_RECIPIENT", "any")
-	i.post(`{"to":"room 7","content":"12345"}`)
-	i.send(http.MethodPost, messages, `{"to":"room 7","content":"123456"}`).mistakes("content too_long")
-	i.post(`{"to":"room 7","payload":"12345678"}`)
-	i.send(http.MethodPost, messages, `{"to":"room 7","payload":"123456789"}`).mistakes("payload too_long")
-	require.Len(t, i.list("to=room+7").Data, 2)
+	i.post(`{"to":"desk 7","content":"12345"}`)
+	i.send(http.MethodPost, messages, `{"to":"desk 7","content":"123456"}`).invalidFields("content too_long")
+	i.post(`{"to":"desk 7","payload":"12345678"}`)
+	i.send(http.MethodPost, messages, `{"to":"desk 7","payload":"123456789"}`).invalidFields("payload too_long")
+	require.Len(t, i.list("to=desk+7").Data, 2)
 	i.post(`{"to":"+90 555 111 11 11","content":"x"}`)
 	require.Len(t, i.list("to=%2B90+555+111+11+11").Data, 1, "free text is looked for as it was given")
 }
 
-// TestMistakesAreNamedAsTheCallerKnowsThem counts lines as an editor does,
-// blank ones too, and items from one.
-func TestMistakesAreNamedAsTheCallerKnowsThem(t *testing.T) {
+// Lines are counted as in an editor, with blank ones, and items from one.
+func TestErrorsNameTheLineOrItem(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	details := func(errors ...*problem) (all []string) {

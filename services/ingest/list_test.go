@@ -51,7 +51,7 @@ func TestPagesHoldEveryMessageOnce(t *testing.T) {
 		if page.NextCursor == nil {
 			break
 		}
-		i.post(hello) // what comes meanwhile shifts nothing
+		i.post(hello) // a new message does not shift the pages
 		query = "limit=15&cursor=" + url.QueryEscape(*page.NextCursor)
 	}
 	require.Equal(t, []int{15, 15, 15}, sizes, "a full last page has no next one")
@@ -72,10 +72,10 @@ func TestFiltersNarrowAList(t *testing.T) {
 		"destination=default":                        {second.ID, first.ID},
 		"destination=other":                          {},
 		"to=%2B905551111111":                         {first.ID},
-		"to=+905551111111":                           {first.ID}, // a '+' that was not escaped
+		"to=+905551111111":                           {first.ID}, // an unescaped '+'
 		"to=" + url.QueryEscape("+90 555 222 22 22"): {second.ID},
 		"to=" + url.QueryEscape("\u202a+90\u00a0555\u2011222\u200b22 22\u202c"): {second.ID},
-		"to=%E2%80%AA+90%C2%A0555%C2%A0222%C2%A022%C2%A022":                     {second.ID}, // and a '+' that was not escaped
+		"to=%E2%80%AA+90%C2%A0555%C2%A0222%C2%A022%C2%A022":                     {second.ID}, // with an unescaped '+'
 		"type=a.b":           {first.ID},
 		"externalId=x":       {},
 		"idempotencyKey=k+1": {first.ID},
@@ -97,7 +97,7 @@ func TestFiltersNarrowAList(t *testing.T) {
 
 func stamp(at time.Time) string { return url.QueryEscape(at.Format(time.RFC3339Nano)) }
 
-func TestABadParameterIsNeverIgnored(t *testing.T) {
+func TestAnInvalidParameterIsNeverIgnored(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	long := strings.Repeat("x", 257)
@@ -134,7 +134,7 @@ func TestABadParameterIsNeverIgnored(t *testing.T) {
 		},
 	} {
 		p := i.send(http.MethodGet, messages+"?"+query, "").problem(http.StatusBadRequest, "invalid_parameters")
-		require.ElementsMatch(t, want, p.mistakes(), query)
+		require.ElementsMatch(t, want, p.invalidFields(), query)
 	}
 	id := i.post(hello).ID
 	for _, path := range []string{messages + "/" + id.String(), messages + "/" + id.String() + "/attempts", statusPath} {
@@ -145,13 +145,13 @@ func TestABadParameterIsNeverIgnored(t *testing.T) {
 	}
 }
 
-func TestACursorIsOfNoOtherKind(t *testing.T) {
+func TestAnInvalidCursorIsRejected(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	i.send(http.MethodPost, batches, batchOf(2)).into(http.StatusOK, new(any))
 	cursor := *i.list("limit=1").NextCursor
 	require.Len(t, i.list("cursor="+cursor).Data, 1)
-	for n := range cursor { // whatever letter is wrong, the answer is a 400 or another page, never a failure
+	for n := range cursor { // with a wrong letter the response is a 400 or another page, never a 500
 		bent := fmt.Sprintf("%s!%s", cursor[:n], cursor[n+1:])
 		i.send(http.MethodGet, messages+"?cursor="+url.QueryEscape(bent), "").problem(http.StatusBadRequest, "invalid_parameters")
 	}

@@ -43,12 +43,12 @@ func TestCancelAndRetry(t *testing.T) {
 	i.send(http.MethodPost, path+"/cancel", `{"why":"?"}`).problem(http.StatusBadRequest, "malformed")
 
 	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2001-01-01T00:00:00Z","deliverAt":1}`).
-		mistakes("expiresAt out_of_range", "deliverAt unknown_field")
-	i.send(http.MethodPost, path+"/retry", `{"expiresAt":7}`).mistakes("expiresAt wrong_type")
-	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"tomorrow"}`).mistakes("expiresAt invalid_format")
-	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2096-01-31T1:00:00Z"}`).mistakes("expiresAt invalid_format")
-	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"9999-12-31T23:59:59-01:00"}`).mistakes("expiresAt out_of_range")
-	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2096-01-31T12:00:00Z","expiresAt":null}`).mistakes("expiresAt duplicate_field")
+		invalidFields("expiresAt out_of_range", "deliverAt unknown_field")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":7}`).invalidFields("expiresAt wrong_type")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"tomorrow"}`).invalidFields("expiresAt invalid_format")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2096-01-31T1:00:00Z"}`).invalidFields("expiresAt invalid_format")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"9999-12-31T23:59:59-01:00"}`).invalidFields("expiresAt out_of_range")
+	i.send(http.MethodPost, path+"/retry", `{"expiresAt":"2096-01-31T12:00:00Z","expiresAt":null}`).invalidFields("expiresAt duplicate_field")
 	i.send(http.MethodPost, path+"/retry", `[]`).problem(http.StatusBadRequest, "malformed")
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	m := i.send(http.MethodPost, path+"/retry", `{"expiresAt":"`+until.Format(time.RFC3339Nano)+`"}`).message(http.StatusOK)
@@ -59,7 +59,7 @@ func TestCancelAndRetry(t *testing.T) {
 	require.Nil(t, i.send(http.MethodPost, path+"/retry", "").message(http.StatusOK).ExpiresAt, "an expiry is not taken over")
 }
 
-func TestWhatIsNotThereIs404(t *testing.T) {
+func TestAnUnknownMessageGets404(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	path := messages + "/" + message.NewID(time.Now()).String()
@@ -76,7 +76,7 @@ func TestWhatIsNotThereIs404(t *testing.T) {
 	i.send(http.MethodPost, messages+"/seven/cancel", "").problem(http.StatusBadRequest, "invalid_parameters")
 }
 
-func TestABatchTellsOfEachItem(t *testing.T) {
+func TestABatchHasAResultForEachItem(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	var got struct {
@@ -103,7 +103,7 @@ func TestABatchTellsOfEachItem(t *testing.T) {
 		require.Equal(t, n, result.Index)
 		require.NotEqual(t, result.ID == nil, result.Error == nil)
 	}
-	require.ElementsMatch(t, []string{"to invalid_phone_number", "content blank"}, got.Results[1].Error.mistakes())
+	require.ElementsMatch(t, []string{"to invalid_phone_number", "content blank"}, got.Results[1].Error.invalidFields())
 	require.Equal(t, got.Results[0].ID, got.Results[2].ID, "one key is one message, also within a batch")
 	require.True(t, got.Results[2].Repeated)
 	require.Equal(t, "malformed", got.Results[3].Error.Code)
@@ -119,11 +119,11 @@ func TestABatchTellsOfEachItem(t *testing.T) {
 func TestABatchHasLimits(t *testing.T) {
 	t.Parallel()
 	i := start(t)
-	i.send(http.MethodPost, batches, `[]`).mistakes(" out_of_range")
+	i.send(http.MethodPost, batches, `[]`).invalidFields(" out_of_range")
 	i.send(http.MethodPost, batches, hello).problem(http.StatusBadRequest, "malformed")
 	i.send(http.MethodPost, batches, `null`).problem(http.StatusBadRequest, "malformed")
-	i.send(http.MethodPost, batches, `[`+hello+`]`, "Idempotency-Key", "k").mistakes("Idempotency-Key not_supported")
-	i.send(http.MethodPost, batches, batchOf(1001)).mistakes(" out_of_range")
+	i.send(http.MethodPost, batches, `[`+hello+`]`, "Idempotency-Key", "k").invalidFields("Idempotency-Key not_supported")
+	i.send(http.MethodPost, batches, batchOf(1001)).invalidFields(" out_of_range")
 
 	var got struct{ Accepted, Rejected int }
 	i.send(http.MethodPost, batches, batchOf(1000)).into(http.StatusOK, &got)
@@ -131,7 +131,7 @@ func TestABatchHasLimits(t *testing.T) {
 	require.Zero(t, got.Rejected)
 }
 
-func TestWithNATSAwayTheRestWorks(t *testing.T) {
+func TestEverythingElseWorksWhileNATSIsDown(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	require.NoError(t, i.store.ProvisionSchedule(t.Context(), time.Minute, 2))
@@ -153,7 +153,7 @@ func TestWithNATSAwayTheRestWorks(t *testing.T) {
 	}
 	i.send(http.MethodPatch, "/api/v1/messaging", `{"interval":"30s"}`).problem(http.StatusServiceUnavailable, "control_unavailable")
 	i.send(http.MethodPatch, "/api/v1/messaging", `{"interval":"soon","batchSize":0,"x":1}`).
-		mistakes("interval out_of_range", "batchSize out_of_range", "x unknown_field")
+		invalidFields("interval out_of_range", "batchSize out_of_range", "x unknown_field")
 
 	var overview message.Overview
 	i.send(http.MethodGet, statusPath, "").into(http.StatusOK, &overview)

@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTheOriginalsStatus is what a client of the original reads. Starting and
-// stopping need a dispatcher: pipeline has one.
+// Starting and stopping need a dispatcher: test/e2e has tests of them.
 func TestTheOriginalsStatus(t *testing.T) {
 	t.Parallel()
 	i := start(t)

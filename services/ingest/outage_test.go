@@ -18,7 +18,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// server is a Postgres that a test may take away.
+// server is a Postgres that a test can stop.
 type server struct {
 	t   *testing.T
 	cfg postgres.Config
@@ -52,7 +52,7 @@ func (s *server) migrate() {
 	require.NoError(s.t, migrate.Up(s.t.Context(), pool))
 }
 
-func TestPostgresGoesAndComesBack(t *testing.T) {
+func TestPostgresStopsAndStartsAgain(t *testing.T) {
 	t.Parallel()
 	pg := startPostgres(t)
 	pg.migrate()
@@ -73,8 +73,8 @@ func TestPostgresGoesAndComesBack(t *testing.T) {
 		require.NotEmpty(t, refused.header.Get("Retry-After"))
 		require.NotContains(t, p.Detail, "127.0.0.1")
 	}
-	// A mistake is told all the same.
-	i.send(http.MethodPost, messages, `{}`).mistakes("to required", "content required")
+	// An invalid request is still rejected.
+	i.send(http.MethodPost, messages, `{}`).invalidFields("to required", "content required")
 	i.awaitReady(http.StatusServiceUnavailable)
 
 	pg.start()
@@ -109,9 +109,8 @@ func TestItCanBeStoppedWhileItWaits(t *testing.T) {
 	i.stop()
 }
 
-// TestABulkRetryThatBreaksOffSaysHowFarItCame has the database's connection
-// die under the second batch.
-func TestABulkRetryThatBreaksOffSaysHowFarItCame(t *testing.T) {
+// The connection to the database breaks during the second batch.
+func TestABulkRedriveThatFailsSaysHowManyItHasRedriven(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	for range 2 {
@@ -135,13 +134,12 @@ func TestABulkRetryThatBreaksOffSaysHowFarItCame(t *testing.T) {
 	require.NoError(t, err)
 
 	matched, retried := i.retryAll(`{}`)
-	require.Equal(t, []int{1000, 1000}, []int{matched, retried}, "the same request goes on with the rest")
+	require.Equal(t, []int{1000, 1000}, []int{matched, retried}, "the same request continues with the rest")
 }
 
-// TestAStreamThatCanNotBeginIsRefusedAtOnce has clients that would go on
-// sending for ever: they are told before their end, and may go on until they
-// have seen it.
-func TestAStreamThatCanNotBeginIsRefusedAtOnce(t *testing.T) {
+// The clients send without end. They get the response before the end of their
+// bodies.
+func TestAStreamThatCannotBeginIsRejectedAtOnce(t *testing.T) {
 	t.Parallel()
 	i := launch(t, "DATABASE_URL", "postgres://127.0.0.1:1/nothing")
 	i.awaitReady(http.StatusServiceUnavailable)
@@ -153,7 +151,7 @@ func TestAStreamThatCanNotBeginIsRefusedAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", lineType)
 	go fmt.Fprintln(lines, hello)
-	refused := i.do(request) // returns although the body has no end yet
+	refused := i.do(request) // returns although the body has not ended
 	refused.problem(http.StatusServiceUnavailable, "unavailable")
 	require.NotEmpty(t, refused.header.Get("Retry-After"))
 

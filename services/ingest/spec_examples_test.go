@@ -17,11 +17,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// exampleID is the message that the description's examples are about.
+// exampleID is the id of the message in the examples of the description.
 const exampleID = "019a0c6e-7c1b-7d31-8a5e-3f0c5b1d2e4f"
 
-// prepare makes that message one of which everything is known, in the state
-// that an operation leads on from.
+// prepare stores that message with every field set, in a state that the operation
+// allows.
 func (i *installation) prepare(op string) {
 	i.t.Helper()
 	status := map[string]message.Status{"cancelMessage": message.Pending, "retryMessage": message.Failed, "retryMessages": message.Failed}[op]
@@ -42,14 +42,14 @@ func (i *installation) prepare(op string) {
 	}
 }
 
-// probe is a request that an example makes, and what it is to be answered.
+// probe is the request of an example, and the status of its response.
 type probe struct {
 	name, path, body, media string
 	status                  int
 }
 
-// probes makes the requests of an operation: one for each example of its
-// body, and one for each of its parameters, with all else as it should be.
+// probes returns the requests of an operation: one for each example of its body
+// and one for each example of a parameter. Everything else in them is valid.
 func probes(t *testing.T, path string, op *openapi3.Operation) []probe {
 	t.Helper()
 	plain := probe{name: op.OperationID, path: path, status: http.StatusOK}
@@ -94,7 +94,7 @@ func probes(t *testing.T, path string, op *openapi3.Operation) []probe {
 			all = append(all, p)
 		}
 	}
-	// Repeats come after what they repeat: the examples' names don't tell.
+	// A repeat must follow the request that it repeats.
 	slices.SortFunc(all, func(a, b probe) int { return strings.Compare(order(a)+a.name, order(b)+b.name) })
 	return all
 }
@@ -127,8 +127,8 @@ func text(value any) string {
 	return fmt.Sprint(value)
 }
 
-// queryOf is the query of a request that sets a parameter, if it has a name,
-// besides those that are required.
+// queryOf returns a query with the required parameters and, if name is set, one
+// more.
 func queryOf(required url.Values, name string, value any) string {
 	q := maps.Clone(required)
 	if list, ok := value.([]any); ok {
@@ -144,14 +144,13 @@ func queryOf(required url.Values, name string, value any) string {
 	return "?" + q.Encode()
 }
 
-// needsNATS are the operations that need NATS, or a dispatcher. There is none
-// here, so that what they would do is a 503; pipeline has them.
+// needsNATS are the operations that need NATS, or a dispatcher. Neither is running,
+// so the response is a 503. test/e2e has tests with both.
 var needsNATS = []string{"start", "stop", "configure", "eraseMessages", "schedulerStart", "schedulerStop"}
 
-// TestTheServiceDoesWhatItsDescriptionSays sends every example of every
-// operation, and holds each answer against the description: its status, its
-// type, its headers and every field. At the end no field is left that only
-// the description knows.
+// TestTheServiceDoesWhatItsDescriptionSays sends every example of every operation,
+// and compares each response with the description: status, type, headers and
+// fields. In the end, every field of the description must have occurred.
 func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 	t.Parallel()
 	i := start(t)
@@ -166,7 +165,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 			}
 			r := i.send(method, p.path, p.body, "Content-Type", p.media)
 			require.Equal(t, p.status, r.status, "%s: %s", p.name, r.body)
-			s.answered(t, op, r)
+			s.checkResponse(t, op, r)
 		}
 	}
 	s.checkRequestExamples(t)
@@ -174,7 +173,7 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 
 	erasure := `{"dryRun":false,"erased":1,"cancelled":1,"attempts":1,"cached":1,"unpublished":1,"intake":1,"rejected":1,"eventsUntil":"2026-02-07T12:00:00Z","more":true}`
 	require.NoError(t, s.check(s.Components.Schemas["ErasureResult"], decode(t, []byte(erasure))))
-	// What only a dispatcher, several instances and a lack of time bring.
+	// These need a dispatcher, several instances or a timeout.
 	changed := true
 	overview, err := json.Marshal(message.Overview{
 		Changed: &changed, State: message.StateRunning, BatchSize: 2, Counts: zeroCounts(),
@@ -188,12 +187,12 @@ func TestTheServiceDoesWhatItsDescriptionSays(t *testing.T) {
 
 	for name, schema := range s.Components.Schemas {
 		for field := range schema.Value.Properties {
-			require.True(t, ofRequests(name) || s.Seen[name+"."+field], "no answer ever held %s.%s", name, field)
+			require.True(t, ofRequests(name) || s.Seen[name+"."+field], "no response ever had %s.%s", name, field)
 		}
 	}
 }
 
-// ofRequests says whether a schema is one of requests: no answer holds it.
+// ofRequests reports whether a schema occurs only in requests.
 func ofRequests(name string) bool {
 	return slices.Contains([]string{"NewMessage", "BulkRetry", "Retry", "Pace"}, name)
 }
@@ -206,8 +205,8 @@ func zeroCounts() map[message.Status]int64 {
 	return counts
 }
 
-// checkRequestExamples has the schemas allow what is good, and refuse what is
-// not a message or no filter at all.
+// checkRequestExamples checks that the schemas allow the valid examples, and reject
+// those that are not a message or a filter.
 func (s spec) checkRequestExamples(t *testing.T) {
 	t.Helper()
 	for name, op := range s.operations() {
@@ -243,8 +242,8 @@ func (s spec) checkResponseExamples(t *testing.T) {
 	}
 }
 
-// TestEveryRefusalIsDescribed is about answers that no example brings.
-func TestEveryRefusalIsDescribed(t *testing.T) {
+// These responses have no example.
+func TestEveryErrorResponseIsDescribed(t *testing.T) {
 	t.Parallel()
 	open, closed := start(t), start(t, "API_KEYS", "shop:secret")
 	s := readSpec(closed)
@@ -253,21 +252,21 @@ func TestEveryRefusalIsDescribed(t *testing.T) {
 		path = strings.NewReplacer("{id}", exampleID, "{file}", "LICENSE.rapidoc.txt").Replace(path)
 		forbidden := open.send(method, path, "", "Host", "elsewhere.example")
 		require.Equal(t, http.StatusForbidden, forbidden.status)
-		s.answered(t, op, forbidden)
-		s.answered(t, op, open.send(method, path+"?unknown=1", `{}`))
+		s.checkResponse(t, op, forbidden)
+		s.checkResponse(t, op, open.send(method, path+"?unknown=1", `{}`))
 
 		without := closed.send(method, path, "")
-		s.answered(t, op, without)
+		s.checkResponse(t, op, without)
 		public := op.Security != nil
-		require.Equal(t, !public, without.status == http.StatusUnauthorized, "%s answered %d without a key", name, without.status)
-		s.answered(t, op, closed.send(http.MethodTrace, path, "", "X-API-Key", "secret"))
+		require.Equal(t, !public, without.status == http.StatusUnauthorized, "%s responds with %d without a key", name, without.status)
+		s.checkResponse(t, op, closed.send(http.MethodTrace, path, "", "X-API-Key", "secret"))
 		if op.RequestBody != nil {
 			wrong := closed.send(method, path, "x", "X-API-Key", "secret", "Content-Type", "text/plain")
 			require.Equal(t, http.StatusUnsupportedMediaType, wrong.status)
-			s.answered(t, op, wrong)
+			s.checkResponse(t, op, wrong)
 			large := closed.send(method, path, strings.Repeat(" ", 17<<20), "Authorization", "Bearer secret")
 			require.Equal(t, http.StatusRequestEntityTooLarge, large.status)
-			s.answered(t, op, large)
+			s.checkResponse(t, op, large)
 		}
 	}
 }

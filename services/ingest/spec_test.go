@@ -32,9 +32,9 @@ func readSpec(i *installation) spec {
 
 func (s spec) check(schema *openapi3.SchemaRef, value any) error { return s.Check(schema, value) }
 
-func (s spec) answered(t *testing.T, op *openapi3.Operation, r reply) {
+func (s spec) checkResponse(t *testing.T, op *openapi3.Operation, r reply) {
 	t.Helper()
-	s.Answered(t, op, r.status, r.header, r.body)
+	s.CheckResponse(t, op, r.status, r.header, r.body)
 }
 
 func (s spec) operations() map[string]*openapi3.Operation { return s.Operations() }
@@ -46,11 +46,11 @@ func decode(t *testing.T, text []byte) any {
 	return value
 }
 
-// wanted is the status that an example says it is answered with.
+// wanted returns the status that an example expects.
 func wanted(t *testing.T, example *openapi3.Example) int {
 	t.Helper()
-	status, err := strconv.Atoi(fmt.Sprint(example.Extensions["x-answer"]))
-	require.NoError(t, err, "an example of a request says in x-answer what it is answered with: %+v", example)
+	status, err := strconv.Atoi(fmt.Sprint(example.Extensions["x-status"]))
+	require.NoError(t, err, "an example of a request has the status of its response in x-status: %+v", example)
 	return status
 }
 
@@ -66,9 +66,9 @@ func TestTheDescriptionKnowsEveryRouteAndNoOther(t *testing.T) {
 	require.ElementsMatch(t, there, described)
 }
 
-// TestTheDescriptionLeavesNothingUnsaid wants words for every operation and
-// parameter, and an example of every body that goes in or comes out.
-func TestTheDescriptionLeavesNothingUnsaid(t *testing.T) {
+// TestTheDescriptionIsComplete requires a description of every operation and
+// parameter, and an example of every request and response.
+func TestTheDescriptionIsComplete(t *testing.T) {
 	t.Parallel()
 	for name, op := range readSpec(start(t)).operations() {
 		require.NotEmpty(t, op.Summary, name)
@@ -91,7 +91,7 @@ func TestTheDescriptionLeavesNothingUnsaid(t *testing.T) {
 	}
 }
 
-// TestTheDescriptionKnowsEveryCode compares it with the constants.
+// The codes are the constants of pkg/message.
 func TestTheDescriptionKnowsEveryCode(t *testing.T) {
 	t.Parallel()
 	s := readSpec(start(t))
@@ -100,8 +100,8 @@ func TestTheDescriptionKnowsEveryCode(t *testing.T) {
 		s.Components.Schemas["FieldError"].Value.Properties["code"].Value.Enum)
 }
 
-// constants returns the values of a file's string constants that begin with a
-// prefix.
+// constants returns the values of a file's string constants whose names begin with
+// a prefix.
 func constants(t *testing.T, file, prefix string) (values []any) {
 	t.Helper()
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)

@@ -18,12 +18,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nonsense is a word that no request knows, so that none is done.
+// nonsense is a word that no request knows, so every request is rejected.
 const nonsense = "thereIsNoSuchWord"
 
-// TestTheDescriptionKnowsEveryFieldOfARequest tries every word of the code as
-// a parameter and as a field of each operation. What the service does not
-// call unknown is in the description, and nothing else is.
+// TestTheDescriptionKnowsEveryFieldOfARequest tries every word in the code as a
+// parameter and as a field of each operation. Exactly those that the service does
+// not reject as unknown must be in the description.
 func TestTheDescriptionKnowsEveryFieldOfARequest(t *testing.T) {
 	t.Parallel()
 	i := start(t)
@@ -32,7 +32,7 @@ func TestTheDescriptionKnowsEveryFieldOfARequest(t *testing.T) {
 	for name, op := range readSpec(i).operations() {
 		method, path, _ := strings.Cut(name, " ")
 		if !strings.HasPrefix(path, "/api/") {
-			continue // what is read by machines that may add parameters of their own
+			continue // programs that read it may add parameters
 		}
 		path = strings.ReplaceAll(path, "{id}", exampleID)
 		var parameters []string
@@ -51,7 +51,7 @@ func TestTheDescriptionKnowsEveryFieldOfARequest(t *testing.T) {
 		}
 		schema := op.RequestBody.Value.Content["application/json"].Schema.Value
 		if !schema.Type.Is("object") || len(schema.Properties) == 0 {
-			continue // an array of what another operation takes, or an empty object
+			continue // an array of the bodies of another operation, or an empty object
 		}
 		known = i.known(words, func(some []string) reply {
 			fields := map[string]int{}
@@ -66,8 +66,8 @@ func TestTheDescriptionKnowsEveryFieldOfARequest(t *testing.T) {
 	}
 }
 
-// known are the words that a request does not call unknown. A refusal names
-// twenty mistakes, so they are tried a few at a time.
+// known returns the words that a request does not reject as unknown. A response
+// names up to twenty errors, so it tries a few words at a time.
 func (i *installation) known(words []string, ask func([]string) reply, status int) []string {
 	i.t.Helper()
 	var known []string
@@ -92,8 +92,8 @@ func (i *installation) known(words []string, ask func([]string) reply, status in
 	return known
 }
 
-// wordsOf lists what stands in the code as a string of its own, or as the name
-// of a field in JSON.
+// wordsOf returns the words in the code: string literals of one word, and names of
+// JSON fields.
 func wordsOf(t *testing.T, patterns ...string) []string {
 	t.Helper()
 	word, field := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,39}$`), regexp.MustCompile(`json:"(\w+)`)

@@ -20,8 +20,8 @@ import (
 
 const lineType = "application/x-ndjson"
 
-// lineAnswer is one line of the answer to a stream.
-type lineAnswer struct {
+// lineResult is one line of the response to a stream.
+type lineResult struct {
 	Index    *int
 	ID       *message.ID
 	Repeated bool
@@ -30,13 +30,13 @@ type lineAnswer struct {
 
 // conversation is a stream that is open in both directions.
 type conversation struct {
-	t      testing.TB
-	lines  *io.PipeWriter
-	answer *bufio.Reader
-	close  func()
+	t        testing.TB
+	lines    *io.PipeWriter
+	response *bufio.Reader
+	close    func()
 }
 
-// converse opens a stream. Its first line goes out before the answer begins.
+// converse opens a stream. It sends the first line before the response begins.
 func (i *installation) converse(first string) *conversation {
 	i.t.Helper()
 	body, lines := io.Pipe()
@@ -49,7 +49,7 @@ func (i *installation) converse(first string) *conversation {
 	require.NoError(i.t, err)
 	require.Equal(i.t, http.StatusOK, response.StatusCode)
 	require.Equal(i.t, lineType, response.Header.Get("Content-Type"))
-	c := &conversation{t: i.t, lines: lines, answer: bufio.NewReader(response.Body), close: func() {
+	c := &conversation{t: i.t, lines: lines, response: bufio.NewReader(response.Body), close: func() {
 		cancel()
 		response.Body.Close()
 	}}
@@ -63,39 +63,39 @@ func (c *conversation) say(text string) {
 	require.NoError(c.t, err)
 }
 
-func (c *conversation) hear() lineAnswer {
+func (c *conversation) hear() lineResult {
 	c.t.Helper()
-	text, err := c.answer.ReadString('\n')
+	text, err := c.response.ReadString('\n')
 	require.NoError(c.t, err)
-	var l lineAnswer
+	var l lineResult
 	require.NoError(c.t, json.Unmarshal([]byte(text), &l), "%s", text)
 	return l
 }
 
-// hearTheEnd checks that nothing more is answered.
+// hearTheEnd checks that the response ends.
 func (c *conversation) hearTheEnd() {
 	c.t.Helper()
-	rest, err := io.ReadAll(c.answer)
+	rest, err := io.ReadAll(c.response)
 	require.NoError(c.t, err)
 	require.Empty(c.t, string(rest))
 }
 
-func stream(t testing.TB, r reply) []lineAnswer {
+func stream(t testing.TB, r reply) []lineResult {
 	t.Helper()
 	require.Equal(t, http.StatusOK, r.status, "%s", r.body)
 	require.Equal(t, lineType, r.header.Get("Content-Type"))
-	var all []lineAnswer
+	var all []lineResult
 	for text := range strings.Lines(string(r.body)) {
-		var l lineAnswer
+		var l lineResult
 		require.NoError(t, json.Unmarshal([]byte(text), &l), "%s", text)
 		all = append(all, l)
 	}
 	return all
 }
 
-// TestAStreamTellsOfEachLine also has it that a line without its line feed
-// counts, blank ones do not, and a mistake harms its own line alone.
-func TestAStreamTellsOfEachLine(t *testing.T) {
+// A last line without a line feed counts, blank lines do not, and an invalid line
+// does not affect the others.
+func TestAStreamGetsAResultForEachLine(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	got := stream(t, i.send(http.MethodPost, batches, strings.Join([]string{
@@ -115,7 +115,7 @@ func TestAStreamTellsOfEachLine(t *testing.T) {
 		require.Equal(t, n, *l.Index)
 		require.NotEqual(t, l.ID == nil, l.Error == nil)
 	}
-	require.ElementsMatch(t, []string{"to invalid_phone_number", "content blank"}, got[1].Error.mistakes())
+	require.ElementsMatch(t, []string{"to invalid_phone_number", "content blank"}, got[1].Error.invalidFields())
 	require.Equal(t, got[0].ID, got[2].ID)
 	require.True(t, got[2].Repeated)
 	for n, code := range map[int]string{3: "malformed", 4: "too_large", 5: "malformed", 6: "idempotency_key_reused"} {
@@ -124,7 +124,7 @@ func TestAStreamTellsOfEachLine(t *testing.T) {
 	require.Len(t, i.list("").Data, 2)
 
 	require.Empty(t, stream(t, i.send(http.MethodPost, batches, "\n\n", "Content-Type", lineType)))
-	i.send(http.MethodPost, batches, hello, "Content-Type", lineType, "Idempotency-Key", "k").mistakes("Idempotency-Key not_supported")
+	i.send(http.MethodPost, batches, hello, "Content-Type", lineType, "Idempotency-Key", "k").invalidFields("Idempotency-Key not_supported")
 	i.send(http.MethodPost, batches+"?x=1", hello, "Content-Type", lineType).problem(http.StatusBadRequest, "invalid_parameters")
 	i.send(http.MethodPost, messages, hello, "Content-Type", lineType).problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	refused := i.send(http.MethodPost, batches, hello, "Content-Type", "text/plain")
@@ -132,8 +132,8 @@ func TestAStreamTellsOfEachLine(t *testing.T) {
 	require.Equal(t, "application/json, application/jsonl, application/ndjson, application/x-ndjson", refused.header.Get("Accept-Post"))
 }
 
-// TestALongStreamNeedsLittleMemory sends 32 MB while reading the answers. It
-// is not parallel: what others hold would count.
+// TestALongStreamNeedsLittleMemory sends 32 MB while it reads the results. It is
+// not parallel: the memory of other tests would count.
 func TestALongStreamNeedsLittleMemory(t *testing.T) {
 	const lines, allowed = 20_000, 16 << 20
 	i := start(t)
@@ -159,12 +159,12 @@ func TestALongStreamNeedsLittleMemory(t *testing.T) {
 	require.NoError(t, err)
 	defer response.Body.Close()
 	require.Equal(t, http.StatusOK, response.StatusCode)
-	answers := bufio.NewScanner(response.Body)
+	results := bufio.NewScanner(response.Body)
 	var last message.ID
 	n := 0
-	for ; answers.Scan(); n++ {
-		var l lineAnswer
-		require.NoError(t, json.Unmarshal(answers.Bytes(), &l))
+	for ; results.Scan(); n++ {
+		var l lineResult
+		require.NoError(t, json.Unmarshal(results.Bytes(), &l))
 		require.Equal(t, n, *l.Index)
 		if n%10 == 3 {
 			require.Equal(t, "invalid", l.Error.Code)
@@ -179,7 +179,7 @@ func TestALongStreamNeedsLittleMemory(t *testing.T) {
 			require.Less(t, now, before+allowed, "after %d lines", n)
 		}
 	}
-	require.NoError(t, answers.Err())
+	require.NoError(t, results.Err())
 	require.Equal(t, lines, n)
 	var counts struct{ Counts map[message.Status]int }
 	require.NoError(t, i.store.ProvisionSchedule(t.Context(), time.Minute, 2))
@@ -187,8 +187,9 @@ func TestALongStreamNeedsLittleMemory(t *testing.T) {
 	require.Equal(t, lines*9/10, counts.Counts[message.Pending])
 }
 
-// heap is how many bytes are alive. What others allocate while the garbage is
-// collected counts as alive until the next time, so the least of some counts.
+// heap returns the bytes in use. Memory that is allocated during a garbage
+// collection counts as in use until the next one, so it takes the minimum of
+// several.
 func heap() uint64 {
 	least := uint64(math.MaxUint64)
 	for range 3 {
@@ -200,12 +201,12 @@ func heap() uint64 {
 	return least
 }
 
-func TestAStreamAnswersBeforeItsEnd(t *testing.T) {
+func TestAStreamGetsResultsBeforeItsEnd(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	c := i.converse(hello)
 	first := c.hear()
-	require.Equal(t, *first.ID, i.list("").Data[0].ID, "what is answered is stored")
+	require.Equal(t, *first.ID, i.list("").Data[0].ID, "a message with a result is stored")
 	for range 5 {
 		c.say(hello + "\n")
 		require.NotNil(t, c.hear().ID)
@@ -251,7 +252,7 @@ func TestAClientThatLeavesMidwayEndsItsStream(t *testing.T) {
 		c.say(hello[:10])
 		c.close()
 	}
-	// What was sent without an end is stored up to its last whole line.
+	// A body that ends early is stored up to its last complete line.
 	conn := i.dial()
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s\n%s\n%s",
 		batches, lineType, 20_000, hello, strings.Repeat(" ", 10_000), hello[:10])
@@ -283,8 +284,8 @@ func TestADrainEndsAStream(t *testing.T) {
 	c.hearTheEnd()
 }
 
-// TestAClientThatDoesNotListenIsNotListenedTo is what bounds the memory.
-func TestAClientThatDoesNotListenIsNotListenedTo(t *testing.T) {
+// This bounds the memory.
+func TestAStreamStopsReadingIfItsClientDoesNotReadResults(t *testing.T) {
 	t.Parallel()
 	i := start(t)
 	conn := i.dial()

@@ -17,7 +17,7 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/metrics"
 )
 
-// broken stores nothing.
+// broken is a store that fails.
 type broken struct{ err error }
 
 func (b broken) Insert(context.Context, []message.Message, db.EncodeOutbox) ([]db.InsertResult, int64, error) {
@@ -28,8 +28,8 @@ func (b broken) InsertFastPath(context.Context, time.Time, []message.Message, db
 	return nil, 0, b.err
 }
 
-// TestErrorsOfItsOwnKeepAnIngestFromBeingReady while those of one message do not.
-func TestErrorsOfItsOwnKeepAnIngestFromBeingReady(t *testing.T) {
+// An error that one message causes does not.
+func TestFailedTransactionsKeepIngestFromBeingReady(t *testing.T) {
 	t.Parallel()
 	for err, state := range map[error]service.State{
 		errors.New("unable to encode"): service.StateDown,

@@ -23,19 +23,19 @@ import (
 	"github.com/message-dispatcher/dispatch/services/ingest/outbox"
 )
 
-// spy stores in a real Postgres and remembers the sizes of the groups; the
-// first transactions wait at its gate.
+// spy stores in a real Postgres and remembers the sizes of the groups. Its
+// transactions wait until the gate is open.
 type spy struct {
 	inserter
 	gate   chan struct{} // nil: open
-	waits  chan struct{} // told of each transaction that waits
+	waits  chan struct{} // receives for each transaction that waits
 	before func(group []message.Message) error
 
 	mu    sync.Mutex
 	sizes []int
 }
 
-func (s *spy) Insert(ctx context.Context, group []message.Message, box db.EncodeOutbox) ([]db.InsertResult, int64, error) {
+func (s *spy) Insert(ctx context.Context, group []message.Message, encode db.EncodeOutbox) ([]db.InsertResult, int64, error) {
 	s.mu.Lock()
 	s.sizes = append(s.sizes, len(group))
 	s.mu.Unlock()
@@ -48,10 +48,10 @@ func (s *spy) Insert(ctx context.Context, group []message.Message, box db.Encode
 			return nil, 0, err
 		}
 	}
-	return s.inserter.Insert(ctx, group, box)
+	return s.inserter.Insert(ctx, group, encode)
 }
 
-// startCommitter runs a committer on a real Postgres; stop ends it.
+// startCommitter runs a committer with a real Postgres. stop ends it.
 func startCommitter(t *testing.T, s *spy) (commit *Committer, stop func()) {
 	t.Helper()
 	s.inserter = db.NewStore(dbtest.Pool(t))
@@ -83,7 +83,7 @@ func draftMessages(n int) []message.Message {
 	return all
 }
 
-func TestWhatArrivesMeanwhileGoesTogether(t *testing.T) {
+func TestMessagesThatArriveDuringATransactionAreStoredTogether(t *testing.T) {
 	t.Parallel()
 	s := &spy{gate: make(chan struct{}), waits: make(chan struct{}, 100)}
 	commit, _ := startCommitter(t, s)
@@ -92,7 +92,7 @@ func TestWhatArrivesMeanwhileGoesTogether(t *testing.T) {
 	store := func() {
 		storing.Go(func() { commit.submit(context.Background(), draftMessages(1)) })
 	}
-	for range workers { // each waits for nobody
+	for range workers { // each one starts a transaction at once
 		store()
 		<-s.waits
 	}
@@ -105,7 +105,7 @@ func TestWhatArrivesMeanwhileGoesTogether(t *testing.T) {
 	require.Equal(t, append(slices.Repeat([]int{1}, workers), 100), s.sizes)
 }
 
-func TestACulpritStandsAlone(t *testing.T) {
+func TestOnlyTheMessageThatCausesAnErrorFails(t *testing.T) {
 	t.Parallel()
 	s := &spy{}
 	commit, _ := startCommitter(t, s)
@@ -116,7 +116,7 @@ func TestACulpritStandsAlone(t *testing.T) {
 			var refused *pgconn.PgError
 			require.ErrorAs(t, r.err, &refused)
 			require.Equal(t, message.ProblemInternal, db.ProblemOf(r.err).Code)
-			require.NotContains(t, db.ProblemOf(r.err).Detail, refused.Message, "SQL is nobody's business")
+			require.NotContains(t, db.ProblemOf(r.err).Detail, refused.Message, "SQL must not be shown")
 			continue
 		}
 		require.NoError(t, r.err)
@@ -126,7 +126,7 @@ func TestACulpritStandsAlone(t *testing.T) {
 	require.LessOrEqual(t, len(s.sizes), 13, "halving, not one by one")
 }
 
-func TestACallerThatLeavesHarmsNobody(t *testing.T) {
+func TestACallerThatLeavesDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	s := &spy{gate: make(chan struct{}), waits: make(chan struct{}, 100)}
 	commit, stop := startCommitter(t, s)
@@ -145,9 +145,8 @@ func TestACallerThatLeavesHarmsNobody(t *testing.T) {
 	require.NoError(t, err, "it was stored all the same")
 }
 
-// TestATransactionOfUnknownOutcomeIsRepeated is about a connection that
-// breaks while its commit is being confirmed.
-func TestATransactionOfUnknownOutcomeIsRepeated(t *testing.T) {
+// The connection breaks before the commit is confirmed.
+func TestATransactionWithUnknownResultIsRepeated(t *testing.T) {
 	t.Parallel()
 	s := &spy{}
 	commit, _ := startCommitter(t, s)

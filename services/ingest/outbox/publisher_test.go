@@ -50,8 +50,8 @@ func (b *broker) DeletePublished(_ context.Context, ids []int64) error {
 	return nil
 }
 
-// publishAll has a publisher publish rows of the given age, and stops it. It returns how many
-// rows were left to the relay.
+// publishAll publishes rows of the given age and stops the publisher. It returns
+// how many rows were left to the relay.
 func publishAll(b *broker, age time.Duration, rows int) (relayed int) {
 	left := prometheus.NewCounter(prometheus.CounterOpts{Name: "relayed"})
 	publisher := NewPublisher(b, b, left, zap.NewNop())
@@ -66,7 +66,7 @@ func publishAll(b *broker, age time.Duration, rows int) (relayed int) {
 	return int(testutil.ToFloat64(left))
 }
 
-func TestWhatIsPublishedIsDeleted(t *testing.T) {
+func TestPublishedRowsAreDeleted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := &broker{slow: time.Millisecond}
@@ -93,7 +93,7 @@ func TestAnOwnerPublishesInTimeOrNotAtAll(t *testing.T) {
 	})
 }
 
-func TestNothingPilesUpWhileNATSIsAway(t *testing.T) {
+func TestTheQueueIsBoundedWhileNATSIsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := &broker{err: jetstream.ErrUnavailable}

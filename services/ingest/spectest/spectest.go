@@ -1,5 +1,5 @@
-// Package spectest holds the answers of a running ingest against the
-// description that it serves.
+// Package spectest compares the responses of a running ingest with the description
+// that it serves.
 package spectest
 
 import (
@@ -17,22 +17,22 @@ import (
 
 const lineType = "application/x-ndjson"
 
-// Spec is openapi.yaml, made strict: an answer must not hold a field that it
-// does not name. It notes which of its fields answers held. It is safe for
-// concurrent use, but for Seen.
+// Spec is openapi.yaml, but strict: a response must not have a field that it does
+// not name. It remembers which fields responses had. It is safe for concurrent use,
+// except Seen.
 type Spec struct {
 	*openapi3.T
 	names map[*openapi3.Schema]string
 	mu    sync.Mutex
-	Seen  map[string]bool // the fields that answers held: "Schema.field"
+	Seen  map[string]bool // fields that responses had: "Schema.field"
 }
 
-// Read reads a description.
+// Read parses a description.
 func Read(t testing.TB, yaml []byte) *Spec {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(yaml)
 	require.NoError(t, err)
-	// Examples are held against the schemas below: some are bad on purpose.
+	// Not the examples: some are invalid on purpose.
 	require.NoError(t, doc.Validate(t.Context(), openapi3.DisableExamplesValidation()))
 	strict := false
 	names := map[*openapi3.Schema]string{}
@@ -46,7 +46,7 @@ func Read(t testing.TB, yaml []byte) *Spec {
 	return &Spec{T: doc, names: names, Seen: map[string]bool{}}
 }
 
-// Check holds a value against a schema.
+// Check compares a value with a schema.
 func (s *Spec) Check(schema *openapi3.SchemaRef, value any) error {
 	if err := s.ValidateSchemaJSON(schema.Value, value); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (s *Spec) Check(schema *openapi3.SchemaRef, value any) error {
 	return nil
 }
 
-// note writes down the fields that a value holds.
+// note remembers the fields of a value.
 func (s *Spec) note(schema *openapi3.SchemaRef, value any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,8 +82,8 @@ func (s *Spec) note(schema *openapi3.SchemaRef, value any) {
 	walk(schema, value)
 }
 
-// Answered holds an answer against what its operation may answer.
-func (s *Spec) Answered(t testing.TB, op *openapi3.Operation, status int, header http.Header, body []byte) {
+// CheckResponse compares a response with those that an operation describes.
+func (s *Spec) CheckResponse(t testing.TB, op *openapi3.Operation, status int, header http.Header, body []byte) {
 	t.Helper()
 	ref := op.Responses.Status(status)
 	if ref == nil {
@@ -96,16 +96,15 @@ func (s *Spec) Answered(t testing.TB, op *openapi3.Operation, status int, header
 	require.NotNil(t, content, "%s does not know of a %d of type %s: %s", op.OperationID, status, media, body)
 	switch media {
 	case "application/json", "application/problem+json":
-		require.NoError(t, s.Check(content.Schema, decode(t, body)), "%s answered %d: %s", op.OperationID, status, body)
+		require.NoError(t, s.Check(content.Schema, decode(t, body)), "%s responded with %d: %s", op.OperationID, status, body)
 	case lineType:
 		for text := range strings.Lines(string(body)) {
-			require.NoError(t, s.Check(s.Components.Schemas["LineResult"], decode(t, []byte(text))), "%s answered %s", op.OperationID, text)
+			require.NoError(t, s.Check(s.Components.Schemas["LineResult"], decode(t, []byte(text))), "%s responded with %s", op.OperationID, text)
 		}
 	}
 }
 
-// ofHTTP are headers of HTTP itself, of which an OpenAPI document need not
-// speak.
+// ofHTTP are headers of HTTP itself. A description need not name them.
 var ofHTTP = []string{"Content-Type", "Content-Length", "Content-Encoding", "Date", "Connection", "Vary"}
 
 func (s *Spec) checkHeaders(t testing.TB, response *openapi3.Response, status int, header http.Header) {
@@ -127,7 +126,7 @@ func (s *Spec) checkHeaders(t testing.TB, response *openapi3.Response, status in
 	}
 }
 
-// Operations yields every operation of the description as "METHOD /path".
+// Operations returns every operation of the description as "METHOD /path".
 func (s *Spec) Operations() map[string]*openapi3.Operation {
 	all := map[string]*openapi3.Operation{}
 	for path, item := range s.Paths.Map() {
