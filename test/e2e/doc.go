@@ -1,3 +1,4 @@
-// Package pipeline puts the parts together: it provisions what the services
-// need, and runs all of them in one process on the embedded default.
+// Package e2e tests whole installations from the outside: HTTP, NATS, the
+// command, and the documentation that describes them. The services run in the
+// test process, or as processes of their own where a test needs that.
 package e2e
