@@ -84,7 +84,7 @@ func chaos(t *testing.T, promises checker.Promises) {
 	c := newRun(t, r)
 	ctx, cancel := context.WithDeadline(t.Context(), c.began.Add(*duration))
 	defer cancel()
-	load, err := newClients(c.book, []string{r.Proxy("client", "ingest-1").URL, r.Proxy("client", "ingest-2").URL}, r.Proxy("client", "nats").URL)
+	load, err := newClients(c.history, []string{r.Proxy("client", "ingest-1").URL, r.Proxy("client", "ingest-2").URL}, r.Proxy("client", "nats").URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,12 +17,12 @@ import (
 // the same key what is not answered, as a good client would. Some call
 // messages back, or bring them back.
 type clients struct {
-	book  *checker.History
-	apis  []string // of the ingests
-	js    natsjs.JetStream
-	http  *http.Client
-	draw  uint64 // of it follow what is handed in and asked for, and when it is due
-	plain bool   // single messages alone, due at once
+	history *checker.History
+	apis    []string // of the ingests
+	js      natsjs.JetStream
+	http    *http.Client
+	draw    uint64 // of it follow what is handed in and asked for, and when it is due
+	plain   bool   // single messages alone, due at once
 }
 
 const (
@@ -39,7 +39,7 @@ func newClients(book *checker.History, apis []string, natsURL string) (*clients,
 	if err != nil {
 		return nil, err
 	}
-	return &clients{book: book, apis: apis, js: js, http: &http.Client{Timeout: tryWithin}}, nil
+	return &clients{history: book, apis: apis, js: js, http: &http.Client{Timeout: tryWithin}}, nil
 }
 
 // run does something every so often, until ctx ends, and then waits for the
@@ -64,7 +64,7 @@ func (c *clients) run(ctx context.Context, every time.Duration) {
 // act is one client's visit.
 func (c *clients) act(ctx context.Context, n int, random *rand.Rand) {
 	if c.plain {
-		c.handIn(single(n, random), c.roads()[[]string{"http", "nats"}[n%2]])
+		c.handIn(single(n, random), c.transports()[[]string{"http", "nats"}[n%2]])
 		return
 	}
 	switch p := random.IntN(100); {
@@ -81,9 +81,9 @@ func (c *clients) act(ctx context.Context, n int, random *rand.Rand) {
 	case p < 86:
 		c.cancelOne(random)
 	case p < 96:
-		c.retryOne(random)
+		c.redriveOne(random)
 	case p < 97 && random.IntN(3) == 0: // more of these, and nothing would stay ended
-		c.retryMany(random)
+		c.redriveMany(random)
 	default:
 		c.replace(random)
 	}
@@ -92,10 +92,10 @@ func (c *clients) act(ctx context.Context, n int, random *rand.Rand) {
 // single hands in one message. Some clients forget that it was accepted, and
 // some have second thoughts.
 func (c *clients) single(ctx context.Context, via string, n int, random *rand.Rand) {
-	road, again := c.roads()[via], random.IntN(10) == 0
+	road, again := c.transports()[via], random.IntN(10) == 0
 	drafts := []draft{newDraft(via, n, 0, random)}
 	c.handIn(drafts, road)
-	id := c.book.ID(drafts[0].key)
+	id := c.history.ID(drafts[0].key)
 	if d := drafts[0]; id != "" && !d.deliverAt.IsZero() && random.IntN(2) == 0 {
 		c.cancel(id, random)
 	}
@@ -105,19 +105,19 @@ func (c *clients) single(ctx context.Context, via string, n int, random *rand.Ra
 }
 
 // handIn tries until all are answered, or there is no point any more.
-func (c *clients) handIn(drafts []draft, road road) {
+func (c *clients) handIn(drafts []draft, road transport) {
 	for _, d := range drafts {
-		c.book.InvokeOp(checker.Op{Key: d.key, Via: d.via, DeliverAt: d.deliverAt, ExpiresAt: d.expiresAt})
+		c.history.InvokeOp(checker.Op{Key: d.key, Via: d.via, DeliverAt: d.deliverAt, ExpiresAt: d.expiresAt})
 	}
 	for i := range tries {
 		answers := road(drafts, i)
 		var open []draft
 		for n, d := range drafts {
-			switch answers[n].fate {
+			switch answers[n].result {
 			case accepted:
-				c.book.Accept(d.key, answers[n].id)
+				c.history.Accept(d.key, answers[n].id)
 			case refused:
-				c.book.Refuse(d.key)
+				c.history.Refuse(d.key)
 			default:
 				open = append(open, d)
 			}

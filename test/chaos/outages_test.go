@@ -20,7 +20,7 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-// The tests below break one thing in one way, and have the ledger judge.
+// The tests below break one thing in one way, and have the checker judge.
 
 // continuous is the pace of a test that wants everything delivered at once.
 var continuous = map[string]string{"LEASE": "3s", "RETRY_BASE": "500ms", "RETRY_FACTOR": "2"}
@@ -40,25 +40,25 @@ func (c *run) batch(prefix string, count int) {
 	for i := range drafts {
 		key := fmt.Sprintf("%s-%d", prefix, i)
 		drafts[i] = draft{"+905551111111", key, key}
-		c.book.Invoke(key, "http")
+		c.history.Invoke(key, "http")
 	}
 	body, err := json.Marshal(drafts)
 	require.NoError(c.t, err)
-	response, err := http.Post(c.rig.Ingests[0].URL+"/api/v1/messages/batch", "application/json", bytes.NewReader(body))
+	response, err := http.Post(c.installation.Ingests[0].URL+"/api/v1/messages/batch", "application/json", bytes.NewReader(body))
 	require.NoError(c.t, err)
 	defer response.Body.Close()
 	var answer struct{ Results []struct{ ID string } }
 	require.NoError(c.t, json.NewDecoder(response.Body).Decode(&answer))
 	require.Len(c.t, answer.Results, count)
 	for i, result := range answer.Results {
-		c.book.Accept(drafts[i].IdempotencyKey, result.ID)
+		c.history.Accept(drafts[i].IdempotencyKey, result.ID)
 	}
 }
 
 // awaitRequests waits until the webhook has seen so many.
 func (c *run) awaitRequests(count int) {
 	c.t.Helper()
-	testenv.Eventually(c.t, func() bool { return len(c.rig.Webhook.Received("")) >= count })
+	testenv.Eventually(c.t, func() bool { return len(c.installation.Webhook.Received("")) >= count })
 }
 
 // during notes a disturbance of a process.
@@ -66,13 +66,13 @@ func (c *run) during(what, target string, disturb func()) {
 	d := checker.Disturbance{What: what, Target: target, From: time.Now()}
 	disturb()
 	d.Until = time.Now()
-	c.book.Disturb(d)
+	c.history.Disturb(d)
 }
 
 func (c *run) places() checker.Places {
-	at := checker.Places{Database: c.rig.Postgres.URL, NATS: c.rig.NATS[0].URL, API: c.rig.Ingests[0].URL, Prefix: "dispatch"}
-	if c.rig.Redis != nil {
-		at.Redis = c.rig.Redis.URL
+	at := checker.Places{Database: c.installation.Postgres.URL, NATS: c.installation.NATS[0].URL, API: c.installation.Ingests[0].URL, Prefix: "dispatch"}
+	if c.installation.Redis != nil {
+		at.Redis = c.installation.Redis.URL
 	}
 	return at
 }
@@ -123,7 +123,7 @@ func TestAKillOfEverythingUnderLoadRepeatsWhatWasInFlightAlone(t *testing.T) {
 	r.Start()
 	c := newRun(t, r)
 	ctx, stop := context.WithCancel(t.Context())
-	load, err := newClients(c.book, []string{r.Ingests[0].URL}, r.NATS[0].URL)
+	load, err := newClients(c.history, []string{r.Ingests[0].URL}, r.NATS[0].URL)
 	require.NoError(t, err)
 	load.plain = true
 	var loading sync.WaitGroup
@@ -138,7 +138,7 @@ func TestAKillOfEverythingUnderLoadRepeatsWhatWasInFlightAlone(t *testing.T) {
 	killing.Wait()
 	r.Start()
 	for _, u := range r.Processes() {
-		c.book.Disturb(checker.Disturbance{What: checker.Kill, Target: u.Name, From: from, Until: time.Now()})
+		c.history.Disturb(checker.Disturbance{What: checker.Kill, Target: u.Name, From: from, Until: time.Now()})
 	}
 	c.awaitRequests(len(r.Webhook.Received("")) + 200)
 	stop()
@@ -148,7 +148,7 @@ func TestAKillOfEverythingUnderLoadRepeatsWhatWasInFlightAlone(t *testing.T) {
 	_, verdict := c.judge(t.Context(), c.places(), noRedis(unpaced))
 	report(t, 0, verdict)
 	// Each of them was in flight at the kill, or the verdict would say so. How
-	// many that are depends on how busy the machine is, so it is told and not
+	// many that are depends on how busy the machine is, so it is logged and not
 	// held against a number.
 	t.Logf("%d requests were repeated", len(verdict.Duplicates))
 }

@@ -16,7 +16,7 @@ import (
 // A step of a plan is one disturbance, by the plan's own clock.
 type step struct {
 	at, until time.Duration
-	what      string // ledger's words, or stop
+	what      string // a word of checker's, or stop
 	target    string
 	other     string        // of a fault
 	detail    string        // of a fault
@@ -55,7 +55,7 @@ func numbered(name string, count int) []string {
 }
 
 // ways lists every link, from and to.
-func ways() [][2]string {
+func proxied() [][2]string {
 	list := [][2]string{{"client", "ingest-1"}, {"client", "ingest-2"}, {"client", "nats"}}
 	services, _ := names()
 	for _, service := range services {
@@ -119,12 +119,12 @@ func (p planner) draw(at time.Duration) step {
 	case n < 14:
 		return step{at: at, until: at + p.between(time.Second, 6*time.Second), what: stop}
 	default:
-		return p.breakLink(at)
+		return p.breakProxy(at)
 	}
 }
 
-func (p planner) breakLink(at time.Duration) step {
-	all := ways()
+func (p planner) breakProxy(at time.Duration) step {
+	all := proxied()
 	way := all[p.random.IntN(len(all))]
 	s := step{at: at, until: at + p.short(longest), what: checker.Fault, target: way[0], other: way[1]}
 	up, down := p.random.IntN(3) != 0, p.random.IntN(3) != 0
@@ -182,5 +182,5 @@ func TestASeedReproducesItsPlan(t *testing.T) {
 	}
 	require.Len(t, whats, 5, "all that can be done is done")
 	services, servers := names()
-	require.Len(t, targets, len(services)+len(servers)+len(ways())+1, "to all of them")
+	require.Len(t, targets, len(services)+len(servers)+len(proxied())+1, "to all of them")
 }

@@ -16,11 +16,11 @@ import (
 
 // run is one installation under chaos.
 type run struct {
-	t     testing.TB
-	rig   *testenv.Installation
-	units map[string]*testenv.Process
-	book  *checker.History
-	began time.Time
+	t            testing.TB
+	installation *testenv.Installation
+	processes    map[string]*testenv.Process
+	history      *checker.History
+	began        time.Time
 
 	pacing  sync.Mutex // one stops and starts at a time
 	mu      sync.Mutex
@@ -28,9 +28,9 @@ type run struct {
 }
 
 func newRun(t testing.TB, r *testenv.Installation) *run {
-	c := &run{t: t, rig: r, units: map[string]*testenv.Process{}, book: checker.NewHistory(), began: time.Now()}
+	c := &run{t: t, installation: r, processes: map[string]*testenv.Process{}, history: checker.NewHistory(), began: time.Now()}
 	for _, u := range r.Processes() {
-		c.units[u.Name] = u
+		c.processes[u.Name] = u
 	}
 	return c
 }
@@ -63,11 +63,11 @@ func (c *run) carryOut(ctx context.Context, s step) {
 	hold := func() { pause(ctx, s.until-s.at) }
 	switch s.what {
 	case checker.Kill:
-		c.units[s.target].Kill()
+		c.processes[s.target].Kill()
 		hold()
 		c.start(s.target)
 	case checker.Terminate:
-		if err := c.units[s.target].Terminate(); err != nil {
+		if err := c.processes[s.target].Terminate(); err != nil {
 			c.t.Logf("a bad end: %v", err)
 			d.Detail = "cut off"
 		}
@@ -77,27 +77,27 @@ func (c *run) carryOut(ctx context.Context, s step) {
 		hold()
 		c.start(s.target)
 	case checker.Freeze:
-		c.units[s.target].Freeze()
+		c.processes[s.target].Freeze()
 		hold()
-		c.units[s.target].Thaw()
+		c.processes[s.target].Thaw()
 	case checker.Fault:
-		c.tear(s, hold)
+		c.breakProxy(s, hold)
 	case stop:
 		c.stopAndStart(hold)
 		return
 	}
 	d.Until = time.Now()
-	c.book.Disturb(d)
+	c.history.Disturb(d)
 }
 
 func (c *run) start(name string) {
-	if err := c.units[name].TryStart(); err != nil {
+	if err := c.processes[name].TryStart(); err != nil {
 		c.t.Errorf("start %s: %v", name, err)
 	}
 }
 
-func (c *run) tear(s step, hold func()) {
-	link := c.rig.Proxy(s.target, s.other)
+func (c *run) breakProxy(s step, hold func()) {
+	link := c.installation.Proxy(s.target, s.other)
 	switch s.detail {
 	case "reset":
 		link.Reset()
@@ -132,7 +132,7 @@ func (c *run) stopAndStart(hold func()) {
 	c.mu.Unlock()
 	hold()
 	if certain {
-		c.book.Stopped(from, time.Now())
+		c.history.Stopped(from, time.Now())
 	}
 	for !c.control("start") {
 		c.mu.Lock()
@@ -149,7 +149,7 @@ var controlClient = &http.Client{Timeout: 10 * time.Second}
 
 // control asks an ingest to start or to stop.
 func (c *run) control(verb string) bool {
-	request, err := http.NewRequest(http.MethodPost, c.rig.Ingests[time.Now().Nanosecond()%len(c.rig.Ingests)].URL+"/api/v1/messaging/"+verb, http.NoBody)
+	request, err := http.NewRequest(http.MethodPost, c.installation.Ingests[time.Now().Nanosecond()%len(c.installation.Ingests)].URL+"/api/v1/messaging/"+verb, http.NoBody)
 	if err != nil {
 		return false
 	}
@@ -166,10 +166,10 @@ func (c *run) control(verb string) bool {
 // nothing is on its way.
 func (c *run) settle(ctx context.Context, at checker.Places) time.Duration {
 	began := time.Now()
-	for _, link := range c.rig.Proxies() {
+	for _, link := range c.installation.Proxies() {
 		link.Heal()
 	}
-	for _, u := range c.rig.Processes() {
+	for _, u := range c.installation.Processes() {
 		u.Thaw()
 		require.NoError(c.t, u.TryStart())
 	}
@@ -201,9 +201,9 @@ func (c *run) settle(ctx context.Context, at checker.Places) time.Duration {
 // watch tells how it goes, until ctx ends.
 func (c *run) watch(ctx context.Context) {
 	for pause(ctx, 10*time.Second) {
-		tried, accepted := c.book.Count()
+		tried, accepted := c.history.Count()
 		c.t.Logf("%4.0fs  %d handed in, %d accepted, %d requests to the webhook",
-			time.Since(c.began).Seconds(), tried, accepted, len(c.rig.Webhook.Received("")))
+			time.Since(c.began).Seconds(), tried, accepted, len(c.installation.Webhook.Received("")))
 	}
 }
 
@@ -211,8 +211,8 @@ func (c *run) watch(ctx context.Context) {
 // the rest.
 func (c *run) judge(ctx context.Context, at checker.Places, promises checker.Promises) (checker.Evidence, checker.Verdict) {
 	for again := 0; ; again++ {
-		record := c.book.Evidence()
-		record.Requests = requests(c.rig.Webhook)
+		record := c.history.Evidence()
+		record.Requests = requests(c.installation.Webhook)
 		require.NoError(c.t, record.Gather(ctx, at))
 		verdict := checker.Judge(record, promises)
 		late := false

@@ -14,11 +14,11 @@ import (
 // table is what a run came to, in figures.
 func table(seed uint64, duration, settled time.Duration, record checker.Evidence, verdict checker.Verdict) string {
 	accepted, unknown, disturbed, answered, ended, excuses := map[string]int{}, 0, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
-	for _, told := range record.Ops {
-		if told.Accepted.IsZero() {
+	for _, op := range record.Ops {
+		if op.Accepted.IsZero() {
 			unknown++
 		} else {
-			accepted[told.Via]++
+			accepted[op.Via]++
 		}
 	}
 	for _, d := range record.Disturbances {
@@ -42,7 +42,7 @@ func table(seed uint64, duration, settled time.Duration, record checker.Evidence
 		{"chaos", ms(duration) + ", then settled in " + ms(settled)},
 		{"disturbances", list(disturbed)},
 		{"accepted", list(accepted) + fmt.Sprintf(", never answered %d, expired before they were in the intake's stream %d", unknown, len(record.Rejected))},
-		{"asked by users", list(wishes(record.UserRequests))},
+		{"asked by users", list(userRequestCounts(record.UserRequests))},
 		{"ended as", list(ended)},
 		{"requests by answer", list(answered) + " (0: none)"},
 		{"repeated requests", fmt.Sprintf("%d: %s", len(verdict.Duplicates), list(excuses))},
@@ -56,7 +56,7 @@ func table(seed uint64, duration, settled time.Duration, record checker.Evidence
 }
 
 // wishes counts what users asked for by its answer.
-func wishes(asked []checker.UserRequest) map[string]int {
+func userRequestCounts(asked []checker.UserRequest) map[string]int {
 	counts := map[string]int{}
 	for _, a := range asked {
 		what := a.Action

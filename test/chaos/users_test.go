@@ -16,27 +16,27 @@ import (
 
 // cancelOne calls one of the newest messages back, which may be too late.
 func (c *clients) cancelOne(random *rand.Rand) {
-	if ids := c.book.AcceptedIDs(30); len(ids) > 0 {
+	if ids := c.history.AcceptedIDs(30); len(ids) > 0 {
 		c.cancel(ids[random.IntN(len(ids))], random)
 	}
 }
 
 func (c *clients) cancel(id string, random *rand.Rand) {
-	answered := c.book.BeginUserRequest(checker.UserRequest{Action: checker.Cancel, ID: id})
-	if status, _ := c.move(id, "cancel", nil, random); certain(status) {
+	answered := c.history.BeginUserRequest(checker.UserRequest{Action: checker.Cancel, ID: id})
+	if status, _ := c.transition(id, "cancel", nil, random); certain(status) {
 		answered(status == http.StatusOK, 0)
 	}
 }
 
 // move asks for a move by HTTP or over NATS. The status is 0 without an answer.
-func (c *clients) move(id, verb string, expiresAt *time.Time, random *rand.Rand) (status int, data []byte) {
+func (c *clients) transition(id, verb string, expiresAt *time.Time, random *rand.Rand) (status int, data []byte) {
 	if random.IntN(2) == 0 {
-		return c.ask(verb, moveBody(id, expiresAt))
+		return c.ask(verb, transitionBody(id, expiresAt))
 	}
-	return c.call("/api/v1/messages/"+id+"/"+verb, moveBody("", expiresAt), random)
+	return c.call("/api/v1/messages/"+id+"/"+verb, transitionBody("", expiresAt), random)
 }
 
-func moveBody(id string, expiresAt *time.Time) []byte {
+func transitionBody(id string, expiresAt *time.Time) []byte {
 	body, err := json.Marshal(struct {
 		ID        string     `json:"id,omitempty"`
 		ExpiresAt *time.Time `json:"expiresAt,omitempty"`
@@ -66,7 +66,7 @@ func (c *clients) call(path string, body []byte, random *rand.Rand) (status int,
 func certain(status int) bool { return status >= 200 && status < 500 }
 
 // retryOne looks for a message that has ended, and brings it back.
-func (c *clients) retryOne(random *rand.Rand) {
+func (c *clients) redriveOne(random *rand.Rand) {
 	ended := []string{"FAILED", "CANCELLED", "EXPIRED"}[random.IntN(3)]
 	response, err := c.http.Get(c.api(random.IntN(len(c.apis))) + "/api/v1/messages?limit=20&status=" + ended)
 	if err != nil {
@@ -83,33 +83,33 @@ func (c *clients) retryOne(random *rand.Rand) {
 		asked.ExpiresAt = time.Now().UTC().Truncate(time.Microsecond).Add(time.Second + time.Duration(random.Int64N(int64(10*time.Second))))
 		expiresAt = &asked.ExpiresAt
 	}
-	answered := c.book.BeginUserRequest(asked)
-	if status, _ := c.move(asked.ID, "retry", expiresAt, random); certain(status) {
+	answered := c.history.BeginUserRequest(asked)
+	if status, _ := c.transition(asked.ID, "retry", expiresAt, random); certain(status) {
 		answered(status == http.StatusOK, 0)
 	}
 }
 
 // retryMany brings back whatever has ended in some way.
-func (c *clients) retryMany(random *rand.Rand) {
+func (c *clients) redriveMany(random *rand.Rand) {
 	statuses := []string{"FAILED", "CANCELLED", "EXPIRED"}[random.IntN(3):]
-	answered := c.book.BeginUserRequest(checker.UserRequest{Action: checker.Redrive, Statuses: statuses})
+	answered := c.history.BeginUserRequest(checker.UserRequest{Action: checker.Redrive, Statuses: statuses})
 	body := fmt.Appendf(nil, `{"status":["%s"]}`, strings.Join(statuses, `","`))
 	status, data := c.call("/api/v1/messages/retry", body, random)
-	var told struct{ Retried int }
-	if !certain(status) || json.Unmarshal(data, &told) != nil {
+	var op struct{ Retried int }
+	if !certain(status) || json.Unmarshal(data, &op) != nil {
 		return
 	}
-	answered(status == http.StatusOK, told.Retried)
+	answered(status == http.StatusOK, op.Retried)
 }
 
 // replace hands in another message under a key that is taken.
 func (c *clients) replace(random *rand.Rand) {
-	told := c.book.LastOp("http", random.IntN(20))
-	if told.Accepted.IsZero() {
+	op := c.history.LastOp("http", random.IntN(20))
+	if op.Accepted.IsZero() {
 		return
 	}
-	other := fields{To: recipient, Content: "another than " + told.Key, IdempotencyKey: told.Key}.draft("http")
-	if c.post(other, random.IntN(2)).fate == accepted {
-		c.book.Replace(told.Key)
+	other := fields{To: recipient, Content: "another than " + op.Key, IdempotencyKey: op.Key}.draft("http")
+	if c.post(other, random.IntN(2)).result == accepted {
+		c.history.Replace(op.Key)
 	}
 }

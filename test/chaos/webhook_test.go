@@ -40,7 +40,7 @@ func misbehave(seed uint64) testenv.Responder {
 		case n < 24:
 			testenv.Slowly(time.Duration(random.Int64N(int64(webhookTimeout*5/4))))(call, w, r)
 		case n < 30:
-			lie(random, w)
+			misleadingResponse(random, w)
 		default:
 			testenv.Accept(call, w, r)
 		}
@@ -48,7 +48,7 @@ func misbehave(seed uint64) testenv.Responder {
 }
 
 // lie answers with a 2xx and rubbish.
-func lie(random *rand.Rand, w http.ResponseWriter) {
+func misleadingResponse(random *rand.Rand, w http.ResponseWriter) {
 	switch random.IntN(4) {
 	case 0:
 		w.WriteHeader(http.StatusNoContent)
@@ -66,11 +66,11 @@ func lie(random *rand.Rand, w http.ResponseWriter) {
 // keyOf returns the client's key from the body of a call.
 func keyOf(call testenv.Call) string {
 	var body struct{ Content string }
-	_ = json.Unmarshal(call.Body, &body) // a body that is none has no key, which the ledger finds
+	_ = json.Unmarshal(call.Body, &body) // a body that is none has no key, which the checker finds
 	return body.Content
 }
 
-// requests turns a webhook's record into the ledger's.
+// requests turns a webhook's record into the checker's.
 func requests(hook *testenv.Webhook) []checker.Request {
 	calls := hook.Received("")
 	list := make([]checker.Request, len(calls))

@@ -44,7 +44,7 @@ const slack = 250 * time.Millisecond
 const afterwards = 5 * time.Second
 
 // excuse says which disturbance hit a request while it was in flight: from its
-// beginning until its outcome was told, at the latest until the next request of
+// beginning until its outcome was published, at the latest until the next request of
 // its message. Without one it is empty.
 func (j *judge) excuse(r Request) string {
 	begun := j.startedAt(r)
@@ -68,8 +68,8 @@ func (j *judge) excuse(r Request) string {
 	if r.Status != 0 && !r.Done.IsZero() && inTime && r.Done.Sub(begun) >= j.WebhookTimeout-slack {
 		return "answered after the webhook's timeout"
 	}
-	if away := j.cutOff(r.Sender, from, to); away >= j.AckWait-afterwards {
-		return fmt.Sprintf("its sender was cut off from NATS for %s", away.Round(time.Millisecond))
+	if cut := j.cutOff(r.Sender, from, to); cut >= j.AckWait-afterwards {
+		return fmt.Sprintf("its sender was cut off from NATS for %s", cut.Round(time.Millisecond))
 	}
 	return ""
 }

@@ -23,13 +23,14 @@ var follows = map[string][]string{
 	"expired":   {"queued", "expired", "cancelled"},
 }
 
-// eventStream: every version of every message was told, and told right.
+// eventStream: for every version of every message there is one event, and it
+// says what is true.
 func (j *judge) eventStream() {
 	if j.NoEvents {
 		return
 	}
-	for id, told := range j.events {
-		if _, known := j.row[id]; !known && !j.gone[id] && (!j.rejected[id] || len(told) != 1 || told[0].Type != "rejected") {
+	for id, list := range j.events {
+		if _, known := j.row[id]; !known && !j.gone[id] && (!j.rejected[id] || len(list) != 1 || list[0].Type != "rejected") {
 			j.report(EventWrong, id, "events tell of a message that Postgres does not have")
 		}
 	}
@@ -55,22 +56,22 @@ func (j *judge) eventsOf(row Row) {
 		}
 	}
 	// Two outcomes under one version come from a request that was repeated,
-	// and then a 2xx may win over a state that was told before.
+	// and then a 2xx may win over a state that was published before.
 	repeated := j.repeated(row.ID)
 	for version := int64(1); version <= row.Version; version++ {
-		told := bySequence[version]
-		if len(told) == 0 && !repeated && !j.isRedrive(row, version) {
+		list := bySequence[version]
+		if len(list) == 0 && !repeated && !j.isRedrive(row, version) {
 			j.report(EventMissing, row.ID, fmt.Sprintf("no event tells of version %d of %d", version, row.Version))
 		}
-		if len(told) > 1 && !repeated {
-			j.report(EventWrong, row.ID, fmt.Sprintf("%d events tell of version %d: %s and %s", len(told), version, told[0].ID, told[1].ID))
+		if len(list) > 1 && !repeated {
+			j.report(EventWrong, row.ID, fmt.Sprintf("%d events tell of version %d: %s and %s", len(list), version, list[0].ID, list[1].ID))
 		}
 	}
 	if !repeated {
 		j.order(row)
 	}
-	if told := bySequence[row.Version]; len(told) > 0 && !slices.ContainsFunc(told, func(e Event) bool { return e.Status == row.Status }) {
-		j.report(EventWrong, row.ID, fmt.Sprintf("the last event says %s, Postgres says %s", told[0].Status, row.Status))
+	if list := bySequence[row.Version]; len(list) > 0 && !slices.ContainsFunc(list, func(e Event) bool { return e.Status == row.Status }) {
+		j.report(EventWrong, row.ID, fmt.Sprintf("the last event says %s, Postgres says %s", list[0].Status, row.Status))
 	}
 }
 

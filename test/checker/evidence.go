@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Op is what a client was told about a message that it handed in.
+// Op is a message that a client submitted, and what it was answered.
 type Op struct {
 	Key       string    // the idempotency key, unique over all clients
 	Via       string    // http, batch, lines, nats (published) or request

@@ -69,7 +69,7 @@ func leftoversIn(ctx context.Context, js natsjs.JetStream, name string) ([]Lefto
 	return list, nil
 }
 
-// cloudEvent is what the ledger reads of an event.
+// cloudEvent is what the checker reads of an event.
 type cloudEvent struct {
 	ID, Type, Subject, Sequence string
 	Data                        struct {
@@ -120,19 +120,19 @@ func readAll(ctx context.Context, js natsjs.JetStream, name string, each func(na
 }
 
 func readEvent(msg natsjs.Msg, meta *natsjs.MsgMetadata) (Event, error) {
-	var told cloudEvent
-	if err := json.Unmarshal(msg.Data(), &told); err != nil {
+	var raw cloudEvent
+	if err := json.Unmarshal(msg.Data(), &raw); err != nil {
 		return Event{}, err
 	}
-	sequence, err := strconv.ParseInt(told.Sequence, 10, 64)
+	sequence, err := strconv.ParseInt(raw.Sequence, 10, 64)
 	if err != nil {
 		return Event{}, fmt.Errorf("sequence: %w", err)
 	}
 	event := Event{
-		Stored: meta.Timestamp, Position: meta.Sequence.Stream, ID: told.ID, Message: told.Subject,
-		Type: told.Type[strings.LastIndexByte(told.Type, '.')+1:], Sequence: sequence, Status: told.Data.Status,
+		Stored: meta.Timestamp, Position: meta.Sequence.Stream, ID: raw.ID, Message: raw.Subject,
+		Type: raw.Type[strings.LastIndexByte(raw.Type, '.')+1:], Sequence: sequence, Status: raw.Data.Status,
 	}
-	if outcome := told.Data.Outcome; outcome != nil {
+	if outcome := raw.Data.Outcome; outcome != nil {
 		event.Claim, event.Delivery = outcome.Claim, outcome.Delivery
 		if outcome.Attempt != nil {
 			event.Attempt = outcome.Attempt.Number

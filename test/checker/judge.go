@@ -104,10 +104,10 @@ func (j *judge) index() {
 	j.clients, j.row = map[string]Op{}, map[string]Row{}
 	j.requests, j.attempts, j.events = map[string][]Request{}, map[string][]Attempt{}, map[string][]Event{}
 	j.gone = map[string]bool{}
-	for _, told := range j.Ops {
-		j.clients[told.Key] = told
-		if told.Gone {
-			j.gone[told.ID] = true
+	for _, op := range j.Ops {
+		j.clients[op.Key] = op
+		if op.Gone {
+			j.gone[op.ID] = true
 		}
 	}
 	j.rejected = map[string]bool{}

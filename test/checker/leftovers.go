@@ -13,7 +13,7 @@ func (j *judge) leftovers() {
 	}
 }
 
-// counts: whoever keeps a count by status has what count(*) says.
+// counts: every place that keeps a count by status has what count(*) says.
 func (j *judge) counts() {
 	j.count("status_counts", j.Kept)
 	j.count("the API", j.APICounts)

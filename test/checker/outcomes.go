@@ -16,25 +16,25 @@ func (j *judge) acceptance() {
 			j.report(Invented, row.ID, fmt.Sprintf("nobody handed in a message with the key %q", row.Key))
 		}
 	}
-	for _, told := range j.Ops {
-		rows := byKey[told.Key]
+	for _, op := range j.Ops {
+		rows := byKey[op.Key]
 		switch {
-		case told.Gone && len(rows) == 0:
-		case told.Gone:
-			j.report(Contradicted, told.ID, "it is gone, a client was told, and Postgres has it")
+		case op.Gone && len(rows) == 0:
+		case op.Gone:
+			j.report(Contradicted, op.ID, "it is gone, a client was told, and Postgres has it")
 		case len(rows) > 1:
-			j.report(Duplicated, rows[1].ID, fmt.Sprintf("the key %s is there %d times, also as %s", told.Key, len(rows), rows[0].ID))
-		case told.Replaced:
-			j.report(Contradicted, told.ID, "another body was accepted under its key")
-		case !told.Refused.IsZero():
-			j.report(Contradicted, cmp.Or(told.ID, told.Key), "accepted, and a repeat of it refused at "+clock(told.Refused))
-		case len(told.OtherIDs) > 0:
-			j.report(Lost, told.OtherIDs[0], "a repeat was answered with this id instead of "+told.ID)
-		case told.Accepted.IsZero() || len(rows) == 0 && j.rejected[told.Key]:
+			j.report(Duplicated, rows[1].ID, fmt.Sprintf("the key %s is there %d times, also as %s", op.Key, len(rows), rows[0].ID))
+		case op.Replaced:
+			j.report(Contradicted, op.ID, "another body was accepted under its key")
+		case !op.Refused.IsZero():
+			j.report(Contradicted, cmp.Or(op.ID, op.Key), "accepted, and a repeat of it refused at "+clock(op.Refused))
+		case len(op.OtherIDs) > 0:
+			j.report(Lost, op.OtherIDs[0], "a repeat was answered with this id instead of "+op.ID)
+		case op.Accepted.IsZero() || len(rows) == 0 && j.rejected[op.Key]:
 		case len(rows) == 0:
-			j.report(Lost, cmp.Or(told.ID, told.Key), fmt.Sprintf("accepted by %s, and not in Postgres", told.Via))
-		case told.ID != "" && told.ID != rows[0].ID:
-			j.report(Lost, told.ID, "accepted under this id, but Postgres has the key as "+rows[0].ID)
+			j.report(Lost, cmp.Or(op.ID, op.Key), fmt.Sprintf("accepted by %s, and not in Postgres", op.Via))
+		case op.ID != "" && op.ID != rows[0].ID:
+			j.report(Lost, op.ID, "accepted under this id, but Postgres has the key as "+rows[0].ID)
 		}
 	}
 }
@@ -43,10 +43,10 @@ func (j *judge) acceptance() {
 // was in the stream, and is not stored besides.
 func (j *judge) rejections() {
 	for _, r := range j.Rejected {
-		told, known := j.clients[r.Key]
-		late := !told.ExpiresAt.IsZero() && told.ExpiresAt.Before(r.Stored)
+		op, known := j.clients[r.Key]
+		late := !op.ExpiresAt.IsZero() && op.ExpiresAt.Before(r.Stored)
 		switch {
-		case !known || told.Via != "nats" || !late:
+		case !known || op.Via != "nats" || !late:
 			j.report(Lost, cmp.Or(r.Key, r.ID), fmt.Sprintf("put aside as %s at %s", r.Code, clock(r.Stored)))
 		case slices.ContainsFunc(j.Rows, func(row Row) bool { return row.Key == r.Key }):
 			j.report(Contradicted, r.Key, "stored, and put aside as "+r.Code)

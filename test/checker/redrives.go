@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// userRequests: what they were told is what happened to the messages that they called
+// userRequests: what users were answered is what happened to the messages that they called
 // back or brought back, and nothing happened that nobody asked for.
 func (j *judge) userRequests() {
 	if j.NoEvents {
 		return
 	}
-	brought, told := 0, 0
+	redriven, confirmed := 0, 0
 	for _, row := range j.Rows {
 		retries := j.countRedrives(row)
-		brought += retries
+		redriven += retries
 		j.checkCancels(row)
 		j.checkRedrives(row, retries)
 	}
@@ -23,13 +23,13 @@ func (j *judge) userRequests() {
 		case a.ID != "" && j.row[a.ID].ID == "" && !j.gone[a.ID]:
 			j.report(Lost, a.ID, fmt.Sprintf("a user asked for a %s of it, and it is not in Postgres", a.Action))
 		case a.Action == Redrive && a.ID != "" && a.OK:
-			brought--
+			redriven--
 		case a.Action == Redrive && a.ID == "":
-			told += a.Count
+			confirmed += a.Count
 		}
 	}
-	if brought < told {
-		j.reportGlobal(Undone, fmt.Sprintf("bulk retries told of %d messages that they brought back, and it was %d", told, brought))
+	if redriven < confirmed {
+		j.reportGlobal(Undone, fmt.Sprintf("bulk retries told of %d messages that they brought back, and it was %d", confirmed, redriven))
 	}
 }
 
@@ -57,23 +57,23 @@ func (j *judge) isRedrive(row Row, version int64) bool {
 	return ended
 }
 
-// checkRedrives: whoever was told that a message is brought back finds it so, and
+// checkRedrives: a redrive that was confirmed was made, and
 // nobody else does it.
 func (j *judge) checkRedrives(row Row, count int) {
-	told, possible := 0, 0
+	confirmed, possible := 0, 0
 	for _, a := range j.UserRequests {
 		if a.Action != Redrive || a.ID != row.ID && a.ID != "" {
 			continue
 		}
 		if a.ID == row.ID && a.OK {
-			told++
+			confirmed++
 		}
 		if a.possible(row.Updated.Add(slack)) {
 			possible++
 		}
 	}
-	if count < told {
-		j.report(Undone, row.ID, fmt.Sprintf("%d retries were answered with a yes, %d were made", told, count))
+	if count < confirmed {
+		j.report(Undone, row.ID, fmt.Sprintf("%d retries were answered with a yes, %d were made", confirmed, count))
 	}
 	if count > possible && !j.repeated(row.ID) {
 		j.report(Contradicted, row.ID, fmt.Sprintf("brought back %d times, and %d retries may have done it", count, possible))
@@ -83,7 +83,7 @@ func (j *judge) checkRedrives(row Row, count int) {
 // checkCancels: a message that was called back is, until somebody brings it back,
 // and no new attempt is made meanwhile.
 func (j *judge) checkCancels(row Row) {
-	told, possible := 0, 0
+	confirmed, possible := 0, 0
 	for _, a := range j.UserRequests {
 		if a.Action != Cancel || a.ID != row.ID {
 			continue
@@ -92,7 +92,7 @@ func (j *judge) checkCancels(row Row) {
 			possible++
 		}
 		if a.OK {
-			told++
+			confirmed++
 			j.checkCancelled(row, a)
 		}
 	}
@@ -102,8 +102,8 @@ func (j *judge) checkCancels(row Row) {
 			versions[e.Sequence] = true
 		}
 	}
-	if len(versions) < told {
-		j.report(Undone, row.ID, fmt.Sprintf("%d cancels were answered with a yes, %d were made", told, len(versions)))
+	if len(versions) < confirmed {
+		j.report(Undone, row.ID, fmt.Sprintf("%d cancels were answered with a yes, %d were made", confirmed, len(versions)))
 	}
 	if len(versions) > possible || row.Status == "CANCELLED" && possible == 0 {
 		j.report(Contradicted, row.ID, fmt.Sprintf("cancelled %d times, and %d users may have done it", len(versions), possible))

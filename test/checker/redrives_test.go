@@ -14,15 +14,15 @@ import (
 // brought back with all that were, and one expired.
 func wishes() checker.Evidence {
 	r := truth()
-	for _, told := range []checker.Op{
+	for _, op := range []checker.Op{
 		{Key: "k5", ID: "five", DeliverAt: at(60)},
 		{Key: "k6", ID: "six"},
 		{Key: "k7", ID: "seven", DeliverAt: at(60)},
 		{Key: "k8", ID: "eight", ExpiresAt: at(50)},
 	} {
-		told.Via, told.Invoked, told.Accepted = "http", at(0), at(0.1)
-		r.Ops = append(r.Ops, told)
-		tell(&r, told.ID, "created", 1, "PENDING", 0, 0.1)
+		op.Via, op.Invoked, op.Accepted = "http", at(0), at(0.1)
+		r.Ops = append(r.Ops, op)
+		tell(&r, op.ID, "created", 1, "PENDING", 0, 0.1)
 	}
 	// One was published so late that it had expired when the stream had it.
 	r.Ops = append(r.Ops, checker.Op{Key: "k10", Via: "nats", ExpiresAt: at(0.05), Invoked: at(0), Accepted: at(0.1)})

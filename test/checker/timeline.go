@@ -27,10 +27,10 @@ func (j *judge) timeline(id string) string {
 		}
 	}
 	row := j.row[id]
-	for _, told := range j.Ops {
-		if told.ID == id || told.Key == id || row.Key != "" && told.Key == row.Key {
-			add(told.Invoked, "client   hands in %s by %s", told.Key, told.Via)
-			add(told.Accepted, "client   is told that it is accepted %s", told.ID)
+	for _, op := range j.Ops {
+		if op.ID == id || op.Key == id || row.Key != "" && op.Key == row.Key {
+			add(op.Invoked, "client   hands in %s by %s", op.Key, op.Via)
+			add(op.Accepted, "client   is told that it is accepted %s", op.ID)
 		}
 	}
 	j.addRequests(id, add)

@@ -13,9 +13,9 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-// together is how many installations there are at a time. They spend their
+// parallelInstallations is how many installations there are at a time. They spend their
 // time waiting: for leases, ack waits, and the age of outbox rows.
-const together = 16
+const parallelInstallations = 16
 
 const (
 	// maxRounds bounds how often something new is begun that passes the point.
@@ -24,7 +24,7 @@ const (
 	shortQuiet = 500 * time.Millisecond
 )
 
-func TestMain(m *testing.M) { testenv.Main(m, together) }
+func TestMain(m *testing.M) { testenv.Main(m, parallelInstallations) }
 
 // scenario is a way by which a process passes a failpoint.
 type scenario struct {
@@ -86,8 +86,8 @@ func TestEveryFailpointIsSurvived(t *testing.T) {
 				i.times = times
 				s.play(i)
 				i.settle()
-				i.balance(repeats)
-				i.victim(s).Kill()
+				i.checkHistory(repeats)
+				i.victimOf(s).Kill()
 			}
 		})
 	}
@@ -99,12 +99,12 @@ func (s scenario) play(i *installation) {
 	if s.prepare != nil {
 		s.prepare(i)
 	}
-	for _, service := range []*mortal{i.ingest, i.dispatcher, i.sender} {
+	for _, service := range []*victim{i.ingest, i.dispatcher, i.sender} {
 		if service.Name != s.victim && !service.away {
 			service.Start()
 		}
 	}
-	died := i.victim(s).attend(s.deaths(i.times), func() {
+	died := i.victimOf(s).superviseDeaths(s.deaths(i.times), func() {
 		if s.repeats.most > 0 {
 			now := time.Now()
 			i.kills = append(i.kills, checker.Disturbance{What: checker.Kill, Target: s.victim, From: now, Until: now})
@@ -128,8 +128,8 @@ func (s scenario) play(i *installation) {
 	i.t.Fatalf("nothing leads %s through %s", s.victim, s.point)
 }
 
-func (i *installation) victim(s scenario) *mortal {
-	return map[string]*mortal{"ingest": i.ingest, "dispatcher": i.dispatcher, "sender": i.sender}[s.victim]
+func (i *installation) victimOf(s scenario) *victim {
+	return map[string]*victim{"ingest": i.ingest, "dispatcher": i.dispatcher, "sender": i.sender}[s.victim]
 }
 
 // finalOr waits until all deaths are died, or all has been at rest for so long

@@ -1,8 +1,9 @@
-// Package crash holds the test of every failpoint (pkg/failpoint): a small
-// installation of processes whose victim is killed exactly there, once and
-// twice in a row. Then everything is started again, and the books must balance.
+// Package crash kills a process at every failpoint (pkg/failpoint). An
+// installation of processes runs until its victim dies exactly there, once or
+// twice in a row. Then the victim is started again, every message must come to
+// its end, and the checker must find nothing wrong.
 //
-//	scenario_*_test.go   how each point is passed, and by what
-//	installation_test.go processes, servers and a client that repeats itself
-//	books_test.go        what must hold in the end
+//	scenario_*_test.go    how each failpoint is reached, and by which process
+//	installation_test.go  processes, servers, and a client that repeats requests
+//	history_test.go       what must hold in the end
 package crash

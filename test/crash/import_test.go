@@ -30,8 +30,8 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 	for _, s := range importPoints() {
 		t.Run(s.name()+s.passing, func(t *testing.T) {
 			t.Parallel()
-			from, env := dbtest.EmptyURL(t), settings.Environment{"DATABASE_URL": plain(dbtest.URL(t)), "LOG_LEVEL": "warn"}
-			source, err := pgx.Connect(t.Context(), plain(from))
+			from, env := dbtest.EmptyURL(t), settings.Environment{"DATABASE_URL": withoutPoolSize(dbtest.URL(t)), "LOG_LEVEL": "warn"}
+			source, err := pgx.Connect(t.Context(), withoutPoolSize(from))
 			require.NoError(t, err)
 			defer source.Close(t.Context())
 			_, err = source.Exec(t.Context(), fmt.Sprintf(`CREATE TABLE messages AS
@@ -42,14 +42,14 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 			_, err = source.Exec(t.Context(), "ALTER TABLE messages ADD PRIMARY KEY (id)")
 			require.NoError(t, err)
 
-			importing := newMortal(t, env, "import", func(env map[string]string) *testenv.Process {
-				return testenv.NewProcess(t, "import", testenv.Build(t, "failpoints"), env, "import", "--from", plain(from))
+			importing := newVictim(t, env, "import", func(env map[string]string) *testenv.Process {
+				return testenv.NewProcess(t, "import", testenv.Build(t, "failpoints"), env, "import", "--from", withoutPoolSize(from))
 			})
-			<-importing.attend(s.deaths(2), func() {})
+			<-importing.superviseDeaths(s.deaths(2), func() {})
 			require.False(t, t.Failed(), "it did not die as planned")
 			require.Zero(t, importing.Wait(), "%s", importing.Output)
 
-			pool, err := db.Open(t.Context(), patient(env["DATABASE_URL"]), db.Options{Name: "test"})
+			pool, err := db.Open(t.Context(), withConnectTimeout(env["DATABASE_URL"]), db.Options{Name: "test"})
 			require.NoError(t, err)
 			t.Cleanup(pool.Close)
 			var all, waiting, announced int
@@ -65,4 +65,6 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 }
 
 // plain is an address without the parameter that pgxpool alone knows.
-func plain(address string) string { return strings.Replace(address, "&pool_max_conns=10", "", 1) }
+func withoutPoolSize(address string) string {
+	return strings.Replace(address, "&pool_max_conns=10", "", 1)
+}

@@ -32,7 +32,7 @@ import (
 )
 
 // Waits of the consumers. Provisioned ones are longer, because a live process
-// may be slow; here whoever does not answer is dead.
+// may be slow; here a process that does not answer is dead.
 const (
 	senderAckWait = 8 * time.Second
 	otherAckWait  = 3 * time.Second
@@ -60,7 +60,7 @@ type installation struct {
 	top     events.Topology
 	nats    *testenv.NATS // only where a test breaks it
 
-	ingest, dispatcher, sender *mortal
+	ingest, dispatcher, sender *victim
 
 	times    int                   // deaths in a row that this variant has
 	quiet    time.Duration         // how long the victim may live on when nothing is on its way
@@ -97,7 +97,7 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 		i.env["NATS_URL"] = i.nats.URL
 	}
 	maps.Copy(i.env, sc.settings)
-	pool, err := db.Open(t.Context(), patient(i.env["DATABASE_URL"]), db.Options{Name: "test", MaxConns: 3})
+	pool, err := db.Open(t.Context(), withConnectTimeout(i.env["DATABASE_URL"]), db.Options{Name: "test", MaxConns: 3})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	i.pool, i.store = pool, db.NewStore(pool)
@@ -107,13 +107,13 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 	t.Cleanup(i.js.Conn().Close)
 	i.provision()
 	t.Cleanup(i.unprovision)
-	i.ingest, i.dispatcher, i.sender = i.mortal("ingest"), i.mortal("dispatcher"), i.mortal("sender")
+	i.ingest, i.dispatcher, i.sender = i.newVictim("ingest"), i.newVictim("dispatcher"), i.newVictim("sender")
 	return i
 }
 
 // patient is the address for a test's own connections: one may take long while
 // so many processes start.
-func patient(address string) string { return address + "&connect_timeout=60" }
+func withConnectTimeout(address string) string { return address + "&connect_timeout=60" }
 
 // provision is dispatch provision, with shorter waits.
 func (i *installation) provision() {
@@ -139,32 +139,32 @@ func (i *installation) unprovision() {
 }
 
 // mortal is a service that dies where its plan says, and is started again.
-type mortal struct {
+type victim struct {
 	*testenv.Process
 	t    *testing.T
 	plan string // the file
 	away bool   // it does not run until somebody starts it
 }
 
-func (i *installation) mortal(name string) *mortal {
+func (i *installation) newVictim(name string) *victim {
 	i.t.Helper()
-	return newMortal(i.t, i.env, name, func(env map[string]string) *testenv.Process {
+	return newVictim(i.t, i.env, name, func(env map[string]string) *testenv.Process {
 		return testenv.NewService(i.t, name, testenv.Build(i.t, "failpoints"), env, name)
 	})
 }
 
-func newMortal(t *testing.T, env settings.Environment, name string, unit func(map[string]string) *testenv.Process) *mortal {
+func newVictim(t *testing.T, env settings.Environment, name string, unit func(map[string]string) *testenv.Process) *victim {
 	t.Helper()
 	env = maps.Clone(env)
 	env["FAILPOINT_PLAN"] = filepath.Join(t.TempDir(), name+".plan")
-	return &mortal{Process: unit(env), t: t, plan: env["FAILPOINT_PLAN"]}
+	return &victim{Process: unit(env), t: t, plan: env["FAILPOINT_PLAN"]}
 }
 
 // attend plans deaths, and sees to each: the process must have been killed,
 // where it was planned, and is started again. between is called while it is
 // down. The returned channel is closed when all deaths are died, or the test
 // has failed.
-func (m *mortal) attend(deaths []string, between func()) <-chan struct{} {
+func (m *victim) superviseDeaths(deaths []string, between func()) <-chan struct{} {
 	m.t.Helper()
 	require.NoError(m.t, os.WriteFile(m.plan, []byte(strings.Join(deaths, "\n")), 0o600))
 	m.Start()
@@ -192,7 +192,7 @@ func (m *mortal) attend(deaths []string, between func()) <-chan struct{} {
 }
 
 // diedAt says whether it was SIGKILL, and where the process said it would be.
-func (m *mortal) diedAt(death string, code int) bool {
+func (m *victim) diedAt(death string, code int) bool {
 	point := death[:strings.IndexAny(death+":", ":+")]
 	return code == -1 && strings.HasSuffix(strings.TrimSpace(m.Output.String()), "failpoint: killed at "+point)
 }
@@ -238,14 +238,14 @@ func (i *installation) once(method, path, contentType, body string, headers ...s
 
 // promise is a message that was accepted, and what is expected of it.
 type promise struct {
-	id       message.ID
-	key      string // its idempotency key, where the id is not told
-	status   message.Status
-	calls    int      // of the webhook
-	asked    []string // moves that a user asked for, each answered with a yes at last
-	hopeless bool     // FAILED without an attempt
-	gone     bool     // erased, or past its retention
-	tried    time.Time
+	id           message.ID
+	key          string // its idempotency key, where the id is not told
+	status       message.Status
+	calls        int      // of the webhook
+	userRequests []string // moves that a user asked for, each answered with a yes at last
+	hopeless     bool     // FAILED without an attempt
+	gone         bool     // erased, or past its retention
+	tried        time.Time
 }
 
 func (p *promise) String() string { return fmt.Sprintf("%s %s", p.id, p.key) }

@@ -29,7 +29,7 @@ func provisionPoints() []scenario {
 	}
 }
 
-// A provision that dies is run again, by whoever started it, and must then
+// A provision that dies is run again, by its caller, and must then
 // come to its end.
 func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 	t.Parallel()
@@ -42,14 +42,14 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 					"DATABASE_URL": dbtest.EmptyURL(t), "NATS_URL": nats, "LOG_LEVEL": "warn",
 					"PREFIX": fmt.Sprintf("crash%d", prefixes.Add(1)), "PROCESSING_INTERVAL": "30s",
 				}
-				provision := newMortal(t, env, "provision", func(env map[string]string) *testenv.Process {
+				provision := newVictim(t, env, "provision", func(env map[string]string) *testenv.Process {
 					return testenv.NewProcess(t, "provision", testenv.Build(t, "failpoints"), env, "provision")
 				})
-				<-provision.attend(s.deaths(times), func() {})
+				<-provision.superviseDeaths(s.deaths(times), func() {})
 				require.False(t, t.Failed(), "it did not die as planned")
 				require.Zero(t, provision.Wait(), "%s", provision.Output)
 
-				pool, err := db.Open(t.Context(), patient(env["DATABASE_URL"]), db.Options{Name: "test"})
+				pool, err := db.Open(t.Context(), withConnectTimeout(env["DATABASE_URL"]), db.Options{Name: "test"})
 				require.NoError(t, err)
 				t.Cleanup(pool.Close)
 				require.NoError(t, migrate.Check(t.Context(), pool))

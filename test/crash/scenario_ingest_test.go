@@ -192,7 +192,7 @@ func cancelPending(i *installation) {
 func (i *installation) cancel(p *promise) {
 	status, answer := i.client(http.MethodPost, "/api/v1/messages/"+p.id.String()+"/cancel", "", "")
 	require.Contains(i.t, []int{http.StatusOK, http.StatusConflict}, status, "%s", answer)
-	p.status, p.asked = message.Cancelled, []string{checker.Cancel}
+	p.status, p.userRequests = message.Cancelled, []string{checker.Cancel}
 }
 
 // fails stores a message that the webhook refuses for good, once.
@@ -206,7 +206,7 @@ func fails(i *installation) *promise {
 	})
 	p := i.post(body("hello"))
 	i.await(p, message.Failed)
-	p.calls, p.asked = 2, []string{checker.Redrive}
+	p.calls, p.userRequests = 2, []string{checker.Redrive}
 	return p
 }
 

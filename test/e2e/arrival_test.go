@@ -14,13 +14,13 @@ import (
 )
 
 // origin is how a message's id came to be on the work queue.
-func (w *world) origin(id message.ID) string {
+func (w *pipeline) origin(id message.ID) string {
 	w.t.Helper()
-	return w.awaitOn(w.top.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderOrigin)
+	return w.awaitOn(w.topology.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderOrigin)
 }
 
 // awaitArrivals posts until a message is emitted as it arrives, and returns it.
-func (w *world) awaitArrivals(api *running) (id message.ID) {
+func (w *pipeline) awaitArrivals(api *runningService) (id message.ID) {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool {
 		id = api.post(w.t, hello)
@@ -31,7 +31,7 @@ func (w *world) awaitArrivals(api *running) (id message.ID) {
 
 func TestWhatArrivesWhileNothingWaitsIsEmittedAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	dispatcher := w.runDispatcher()
 	api := w.runIngest()
 	id := w.awaitArrivals(api)
@@ -52,14 +52,14 @@ func TestWhatArrivesWhileNothingWaitsIsEmittedAtOnce(t *testing.T) {
 	w.runSender()
 	w.runDispatcher() // which records
 	for _, id := range []message.ID{id, later, alone} {
-		require.Equal(t, 1, w.await(id, message.Sent).Attempts)
+		require.Equal(t, 1, w.awaitStatus(id, message.Sent).Attempts)
 	}
 	require.Empty(t, w.webhook.repeated())
 }
 
 func TestNothingIsEmittedOnArrivalAfterAStop(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	api := w.runIngest()
 	w.awaitArrivals(api)
@@ -97,9 +97,9 @@ func TestNothingIsEmittedOnArrivalAfterAStop(t *testing.T) {
 // the relay. So does one that can't publish, and a stop waits for that.
 func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
-	composer := events.NewComposer(w.top, false)
+	composer := events.NewComposer(w.topology, false)
 	var id message.ID
 	testenv.Eventually(t, func() bool {
 		stored, _, err := w.store.InsertFastPath(t.Context(), time.Now(), drafts(1), func(created []message.Message) []byte {
@@ -119,7 +119,7 @@ func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 	require.Equal(t, events.OriginRelay, w.origin(id))
 	require.Len(t, w.events(id, 2), 2)
 	w.runSender()
-	w.await(id, message.Sent)
+	w.awaitStatus(id, message.Sent)
 	require.Empty(t, w.webhook.repeated())
 }
 
@@ -127,7 +127,7 @@ func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 func TestWhatArrivesBehindALongQueueWaitsForATick(t *testing.T) {
 	t.Parallel()
 	const long = 9_100
-	w := newWorld(t)
+	w := newPipeline(t)
 	for range long / 100 {
 		w.insert(drafts(100)...)
 	}

@@ -17,7 +17,7 @@ import (
 // shift sets the clock of w's Postgres to another time than this machine's,
 // and with it that of every service: what they ask for is found here before
 // the functions of Postgres' own.
-func (w *world) shift(by time.Duration) {
+func (w *pipeline) shift(by time.Duration) {
 	w.t.Helper()
 	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(w.t, err)
@@ -35,11 +35,11 @@ func (w *world) shift(by time.Duration) {
 	require.NoError(w.t, err)
 	w.t.Cleanup(again.Close)
 	w.store = db.NewStore(again)
-	require.WithinDuration(w.t, time.Now().Add(by), w.now(), patience)
+	require.WithinDuration(w.t, time.Now().Add(by), w.now(), waitTimeout)
 }
 
 // now is what Postgres' clock says.
-func (w *world) now() time.Time {
+func (w *pipeline) now() time.Time {
 	w.t.Helper()
 	now, err := w.store.Clock(w.t.Context())
 	require.NoError(w.t, err)
@@ -54,9 +54,9 @@ func TestClocksThatAreMinutesOffChangeNothing(t *testing.T) {
 	for name, by := range map[string]time.Duration{"machines behind": 10 * time.Minute, "machines ahead": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "WEBHOOK_SECRET", "whsec_c2VjcmV0", "LEASE", "1h")
+			w := newPipeline(t, "WEBHOOK_SECRET", "whsec_c2VjcmV0", "LEASE", "1h")
 			w.shift(by)
-			w.webhook.answers(func(n int, c call, rw http.ResponseWriter, _ *http.Request) {
+			w.webhook.respondWith(func(n int, c call, rw http.ResponseWriter, _ *http.Request) {
 				if n == 1 && strings.Contains(string(c.Body), "again") {
 					rw.Header().Set("Retry-After", "11") // so long that it is parked
 					rw.WriteHeader(http.StatusServiceUnavailable)
@@ -71,18 +71,18 @@ func TestClocksThatAreMinutesOffChangeNothing(t *testing.T) {
 			begun := w.now()
 			again := w.insert(draft(func(m *message.Message) { m.Content = "again" }))[0]
 
-			next := w.await(again, message.Retrying).NextAttemptAt
+			next := w.awaitStatus(again, message.Retrying).NextAttemptAt
 			require.WithinRange(t, *next, begun.Add(11*time.Second), w.now().Add(12*time.Second))
-			sent := w.await(again, message.Sent)
+			sent := w.awaitStatus(again, message.Sent)
 			require.False(t, sent.SentAt.Before(*next), "sent at %s, due at %s", sent.SentAt, next)
 			require.Less(t, sent.SentAt.Sub(*next), 5*time.Minute, "the retry waits for NATS' time of it")
 
-			require.Equal(t, message.Sent, w.await(lasting, message.Sent, message.Expired).Status)
-			require.False(t, w.await(due, message.Sent).SentAt.Before(later))
+			require.Equal(t, message.Sent, w.awaitStatus(lasting, message.Sent, message.Expired).Status)
+			require.False(t, w.awaitStatus(due, message.Sent).SentAt.Before(later))
 			for _, c := range w.webhook.received("") {
 				stamp, err := strconv.ParseInt(c.Header.Get("Webhook-Timestamp"), 10, 64)
 				require.NoError(t, err)
-				require.WithinRange(t, time.Unix(stamp, 0), begun.Add(-patience), w.now())
+				require.WithinRange(t, time.Unix(stamp, 0), begun.Add(-waitTimeout), w.now())
 			}
 			attempts, err := w.store.Attempts(t.Context(), again)
 			require.NoError(t, err)

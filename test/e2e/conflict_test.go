@@ -32,7 +32,7 @@ func inTurn(rw http.ResponseWriter, n int, statuses ...int) {
 
 func TestAConflictIsJudgedByTheAttemptsBeforeIt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	const inProgress = "status 409: an earlier attempt may have reached the webhook, which may still work on it"
 	cases := map[string]struct {
 		statuses []int
@@ -55,12 +55,12 @@ func TestAConflictIsJudgedByTheAttemptsBeforeIt(t *testing.T) {
 		drafts = append(drafts, m)
 		statuses[m.ID.String()], ids[name] = c.statuses, m.ID
 	}
-	w.webhook.answers(func(n int, c call, rw http.ResponseWriter, _ *http.Request) { inTurn(rw, n, statuses[c.ID]...) })
+	w.webhook.respondWith(func(n int, c call, rw http.ResponseWriter, _ *http.Request) { inTurn(rw, n, statuses[c.ID]...) })
 	w.runDispatcher()
 	w.runSender("RETRY_BASE", "20ms")
 	w.insert(drafts...)
 	for name, c := range cases {
-		m := w.await(ids[name], message.Sent, message.Failed)
+		m := w.awaitStatus(ids[name], message.Sent, message.Failed)
 		require.Equal(t, c.end, m.Status, name)
 		require.Equal(t, c.attempts, m.Attempts, name)
 		require.Equal(t, c.text, m.LastError, name)
@@ -76,25 +76,25 @@ func TestAConflictIsJudgedByTheAttemptsBeforeIt(t *testing.T) {
 // A sender that dies tells no outcome, and the webhook may have its request.
 func TestAConflictAfterASenderDiedIsRetried(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.insert(draft())
 	older := w.tick(time.Nanosecond)[0] // its lease is over at once
 	newer := w.tick(time.Hour, db.ExpiredLease{ID: older.ID, Destination: older.Destination, ClaimNumber: older.ClaimNumber})[0]
-	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) { inTurn(rw, n, 409, 200) })
+	w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) { inTurn(rw, n, 409, 200) })
 	w.runDispatcher()
 	w.runSender()
 	w.emit(events.OriginReclaim, newer)
-	require.Equal(t, 2, w.await(newer.ID, message.Sent).Attempts)
+	require.Equal(t, 2, w.awaitStatus(newer.ID, message.Sent).Attempts)
 }
 
 func TestAFailureToReachTheWebhookIsNoUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	addr := freeAddr(t)
 	w.runSender("WEBHOOK_URL", "http://"+addr, "RETRY_BASE", "200ms", "RETRY_FACTOR", "1", "MAX_RETRIES", "100")
 	id := w.insert(draft())[0]
-	w.await(id, message.Retrying)
+	w.awaitStatus(id, message.Retrying)
 	listener, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusConflict) }))
@@ -103,7 +103,7 @@ func TestAFailureToReachTheWebhookIsNoUnknownOutcome(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 
-	require.Equal(t, "status 409", w.await(id, message.Failed).LastError)
+	require.Equal(t, "status 409", w.awaitStatus(id, message.Failed).LastError)
 	attempts, err := w.store.Attempts(t.Context(), id)
 	require.NoError(t, err)
 	last := len(attempts) - 1

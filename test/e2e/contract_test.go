@@ -46,18 +46,18 @@ func TestTheSystemDoesWhatItsDescriptionSays(t *testing.T) {
 
 // contract is a world in which everything happens once.
 type contract struct {
-	*world
-	api  *running
-	send *running
-	wire *wire
+	*pipeline
+	api  *runningService
+	send *runningService
+	wire *wireCheck
 	full bool
 }
 
 func newContract(t *testing.T, spec *asyncAPI, content string) *contract {
 	t.Helper()
-	w := newWorld(t, "EVENT_CONTENT", content, "RETRY_BASE", "1h", "RETRY_MAX", "1h", "LOG_LEVEL", "error")
-	c := &contract{world: w, wire: watch(t, w.connect(), spec, ">"), full: content == "full"}
-	w.webhook.answers(func(n int, sent call, rw http.ResponseWriter, _ *http.Request) {
+	w := newPipeline(t, "EVENT_CONTENT", content, "RETRY_BASE", "1h", "RETRY_MAX", "1h", "LOG_LEVEL", "error")
+	c := &contract{pipeline: w, wire: checkWire(t, w.connect(), spec, ">"), full: content == "full"}
+	w.webhook.respondWith(func(n int, sent call, rw http.ResponseWriter, _ *http.Request) {
 		switch body := string(sent.Body); {
 		case strings.Contains(body, "later"):
 			rw.WriteHeader(http.StatusServiceUnavailable)
@@ -98,24 +98,24 @@ func (c *contract) text(content, more string) string {
 func (c *contract) sent() {
 	id := c.api.post(c.t, `{"to":"+905551111111","payload":{"n":1},"type":"invoice.paid","priority":9,"expiresAt":"2096-01-01T00:00:00Z",
 		"metadata":{"tenant":"acme"},"idempotencyKey":"c-1"}`, "traceparent", trace, "tracestate", "a=1")
-	c.await(id, message.Sent)
+	c.awaitStatus(id, message.Sent)
 	id = c.api.post(c.t, c.text("refuse", ""))
-	c.await(id, message.Failed)
+	c.awaitStatus(id, message.Failed)
 	c.accepted("retry", `{"id":"`+id.String()+`","expiresAt":"2096-01-01T00:00:00Z"}`)
-	c.await(id, message.Sent)
+	c.awaitStatus(id, message.Sent)
 	if c.full {
 		large := draft()
 		large.Status, large.CreatedAt, large.UpdatedAt, large.DeliverAt = message.Pending, time.Now(), time.Now(), time.Now()
 		large.Content, large.Payload = "", json.RawMessage(`"`+strings.Repeat("x", 1<<20)+`"`)
-		c.publish(events.NewComposer(c.top, true).Moved(message.EventCreated, []message.Message{large})...)
+		c.publish(events.NewComposer(c.topology, true).Moved(message.EventCreated, []message.Message{large})...)
 	}
 }
 
 // deferred has a message parked for its next attempt, and called back.
 func (c *contract) deferred() {
 	id := c.api.post(c.t, c.text("later", ""), "traceparent", trace, "tracestate", "a=1")
-	c.await(id, message.Retrying)
-	parked := c.awaitOn(c.top.Park(message.DefaultDestination, id))
+	c.awaitStatus(id, message.Retrying)
+	parked := c.awaitOn(c.topology.Park(message.DefaultDestination, id))
 	require.Equal(c.t, trace, parked.Header.Get("traceparent"))
 	c.accepted("cancel", `{"id":"`+id.String()+`"}`)
 	c.refusedOverNATS(c.askMessages("cancel", `{"id":"`+id.String()+`"}`), http.StatusConflict, "wrong_state")
@@ -127,11 +127,11 @@ func (c *contract) expired() {
 	require.NoError(c.t, err)
 	soon := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
 	unsent := c.api.post(c.t, c.text("unsent", `,"expiresAt":"`+soon+`"`))
-	c.await(unsent, message.Expired)
+	c.awaitStatus(unsent, message.Expired)
 	_, err = c.control("start", "")
 	require.NoError(c.t, err)
 	tried := c.api.post(c.t, c.text("later", `,"expiresAt":"`+time.Now().Add(time.Minute).UTC().Format(time.RFC3339)+`"`))
-	c.await(tried, message.Expired)
+	c.awaitStatus(tried, message.Expired)
 }
 
 // rejected publishes what can't be taken: it is kept with its problem.
@@ -141,7 +141,7 @@ func (c *contract) rejected() {
 	for i := range noise {
 		noise[i] = byte(rand.Uint32())
 	}
-	intake := c.top.Intake(message.DefaultDestination)
+	intake := c.topology.Intake(message.DefaultDestination)
 	bad := []string{"no JSON", `{"to":"nobody"}`, strings.Repeat("x", size), string(noise)}
 	for _, body := range bad {
 		c.publishIntake(intake, body, "Traceparent", trace, "tracestate", "a=1", "Nats-Msg-Id", message.NewID(time.Now()).String())
@@ -197,8 +197,8 @@ func (c *contract) pace() {
 		return err == nil && len(overview.Instances) == 3
 	})
 	for body, in := range map[string]string{"{}": `"requestId":"r-1"`, `{"batchSize":7}`: `"batchSize":7`} {
-		request := &nats.Msg{Subject: c.top.Control("configure"), Header: nats.Header{"X-Request-Id": {"r-1"}}, Data: []byte(body)}
-		answer, err := c.js.Conn().RequestMsg(request, patience)
+		request := &nats.Msg{Subject: c.topology.Control("configure"), Header: nats.Header{"X-Request-Id": {"r-1"}}, Data: []byte(body)}
+		answer, err := c.js.Conn().RequestMsg(request, waitTimeout)
 		require.NoError(c.t, err)
 		require.Contains(c.t, string(answer.Data), in)
 	}
@@ -234,7 +234,7 @@ func (c *contract) sendExample(channel, body string, headers []string, id messag
 	before := len(c.rejectedMessages())
 	switch verb, isMessage := strings.CutSuffix(channel, "Message"); {
 	case channel == "intake":
-		c.publishIntake(c.top.Intake(message.DefaultDestination), body, headers...)
+		c.publishIntake(c.topology.Intake(message.DefaultDestination), body, headers...)
 		c.awaitIntakeEmpty()
 		require.Len(c.t, c.rejectedMessages(), before, body)
 	case channel == "listMessages":
@@ -255,17 +255,17 @@ func (c *contract) sendExample(channel, body string, headers []string, id messag
 // fired has a schedule put an id back on the queue.
 func (c *contract) fired() {
 	id := c.api.post(c.t, c.text("later again", ""))
-	m := c.await(id, message.Retrying)
-	c.awaitOn(c.top.Park(message.DefaultDestination, id))
+	m := c.awaitStatus(id, message.Retrying)
+	c.awaitOn(c.topology.Park(message.DefaultDestination, id))
 	next := time.Now()
 	m.NextAttemptAt = &next
-	again := events.NewComposer(c.top, false).Parked(m)
+	again := events.NewComposer(c.topology, false).Parked(m)
 	again.MsgID += ".again"
 	c.publish(again) // it replaces the one that the sender made
 	testenv.Eventually(c.t, func() bool {
-		stream, err := c.js.Stream(c.t.Context(), c.top.DeliveriesStream())
+		stream, err := c.js.Stream(c.t.Context(), c.topology.DeliveriesStream())
 		require.NoError(c.t, err)
-		_, err = stream.GetLastMsgForSubject(c.t.Context(), c.top.Park(message.DefaultDestination, id))
+		_, err = stream.GetLastMsgForSubject(c.t.Context(), c.topology.Park(message.DefaultDestination, id))
 		return err != nil
 	})
 	c.accepted("get", `{"id":"`+id.String()+`"}`)
@@ -275,7 +275,7 @@ func (c *contract) fired() {
 func (c *contract) unsent() {
 	c.send.stop()
 	c.runSender("WEBHOOK_URL", "http://"+freeAddr(c.t)+"/")
-	c.await(c.api.post(c.t, c.text("away", "")), message.Retrying)
+	c.awaitStatus(c.api.post(c.t, c.text("away", "")), message.Retrying)
 }
 
 // endpoints compares the services' endpoints with the description.
@@ -287,7 +287,7 @@ func (c *contract) endpoints() {
 		}
 	}
 	for _, name := range []string{events.MessagesService, events.ControlService} {
-		answer, err := c.js.Conn().Request("$SRV.INFO."+name, nil, patience)
+		answer, err := c.js.Conn().Request("$SRV.INFO."+name, nil, waitTimeout)
 		require.NoError(c.t, err)
 		var info micro.Info
 		require.NoError(c.t, json.Unmarshal(answer.Data, &info))
@@ -301,14 +301,14 @@ func (c *contract) endpoints() {
 // streams looks at what the streams kept, and at what the events tell.
 func (c *contract) streams() {
 	kinds := map[string]int{}
-	for _, name := range []string{c.top.EventsStream(), c.top.RejectedStream()} {
+	for _, name := range []string{c.topology.EventsStream(), c.topology.RejectedStream()} {
 		for _, msg := range c.everythingIn(name) {
 			channel := c.wire.spec.channelOf(msg.Subject())
 			require.Equal(c.t, name, channel.stream)
 			require.NoError(c.t, c.wire.spec.check(channel, msg.Headers(), msg.Data()))
 			kinds[channel.name]++
 			var event events.Event
-			if name == c.top.EventsStream() && channel.name != string(message.EventRejected) {
+			if name == c.topology.EventsStream() && channel.name != string(message.EventRejected) {
 				require.NoError(c.t, json.Unmarshal(msg.Data(), &event))
 				require.Equal(c.t, c.full, event.Data.Content != "" || event.Data.Payload != nil || event.Data.ContentOmitted, "%s", msg.Data())
 			}

@@ -14,11 +14,11 @@ import (
 )
 
 // control sends a control request and returns what a dispatcher answers.
-func (w *world) control(verb, body string) (message.Overview, error) {
+func (w *pipeline) control(verb, body string) (message.Overview, error) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), waitTimeout)
 	defer cancel()
-	answer, err := rpc.Ask(ctx, w.js.Conn(), w.top.Control(verb), []byte(body))
+	answer, err := rpc.Ask(ctx, w.js.Conn(), w.topology.Control(verb), []byte(body))
 	if err != nil {
 		return message.Overview{}, err
 	}
@@ -28,19 +28,19 @@ func (w *world) control(verb, body string) (message.Overview, error) {
 }
 
 // awaitControl waits until a dispatcher answers.
-func (w *world) awaitControl() {
+func (w *pipeline) awaitControl() {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool {
 		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 		defer cancel()
-		_, err := rpc.Ask(ctx, w.js.Conn(), w.top.Control("status"), nil)
+		_, err := rpc.Ask(ctx, w.js.Conn(), w.topology.Control("status"), nil)
 		return err == nil
 	})
 }
 
 func TestStopAnswersOnceNothingIsLeftToEmit(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.insert(draft())
 	tick := w.leaveUnpublished()
 	w.runDispatcher()
@@ -70,7 +70,7 @@ func TestStopAnswersOnceNothingIsLeftToEmit(t *testing.T) {
 
 func TestAStopThatCantPublishSaysSo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.insert(draft())
 	w.leaveUnpublished()
 	w.sql("UPDATE outbox SET batch = '\\x00' WHERE is_claim")
@@ -96,7 +96,7 @@ func requireRefusal(t *testing.T, err error, status int) *message.Problem {
 
 func TestThePaceIsConfiguredOverNATS(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1h")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1h")
 	w.insert(drafts(2)...)
 	for range 3 {
 		w.runDispatcher()

@@ -26,7 +26,7 @@ func TestThreeDispatchersTogetherKeepThePaceExactly(t *testing.T) {
 		batch    = 2
 		count    = 10
 	)
-	w := newWorld(t, "PROCESSING_INTERVAL", interval.String())
+	w := newPipeline(t, "PROCESSING_INTERVAL", interval.String())
 	w.insert(drafts(count)...)
 	w.sql(`CREATE TABLE ticks (n bigserial, batch int);
 		CREATE FUNCTION note_tick() RETURNS trigger LANGUAGE plpgsql AS
@@ -54,7 +54,7 @@ func TestThreeDispatchersTogetherKeepThePaceExactly(t *testing.T) {
 
 func TestATickThatIsTooFarAwayIsPulledBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "500ms")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "500ms")
 	w.sql("UPDATE schedule SET next_tick_at = now() + interval '1 day'") // as a clock that was set back makes it
 	w.insert(drafts(2)...)
 	w.runDispatcher()
@@ -63,9 +63,9 @@ func TestATickThatIsTooFarAwayIsPulledBack(t *testing.T) {
 
 func TestADispatcherStopsAlthoughEverythingIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "SHUTDOWN_TIMEOUT", "75s") // as it is by default
+	w := newPipeline(t, "SHUTDOWN_TIMEOUT", "75s") // as it is by default
 	w.withRedis()
-	postgres, redis := w.behind("DATABASE_URL"), w.behind("REDIS_URL")
+	postgres, redis := w.viaProxy("DATABASE_URL"), w.viaProxy("REDIS_URL")
 	running := w.runDispatcher("DATABASE_URL", postgres.URL, "REDIS_URL", redis.URL)
 	w.awaitControl()
 	postgres.Cut()
@@ -77,7 +77,7 @@ func TestADispatcherStopsAlthoughEverythingIsAway(t *testing.T) {
 func TestTheContinuousModeIsBoundedByWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	const bound, more = 10_000, 700
-	w := newWorld(t, "WEBHOOK_TIMEOUT", "1m", "SHUTDOWN_TIMEOUT", "2m") // however slow the machine is
+	w := newPipeline(t, "WEBHOOK_TIMEOUT", "1m", "SHUTDOWN_TIMEOUT", "2m") // however slow the machine is
 	for range (bound + more) / 100 {
 		w.insert(drafts(100)...)
 	}
@@ -97,36 +97,36 @@ func TestTheContinuousModeIsBoundedByWhatIsQueued(t *testing.T) {
 
 func TestTheContinuousModeIsOnTime(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.runSender()
 	first := w.insert(draft())[0]
-	w.await(first, message.Sent)
+	w.awaitStatus(first, message.Sent)
 
 	due := time.Now().Add(1500 * time.Millisecond)
 	ahead := w.insert(draft(func(m *message.Message) { m.DeliverAt = due }))[0]
-	m := w.await(ahead, message.Sent)
+	m := w.awaitStatus(ahead, message.Sent)
 	require.False(t, m.QueuedAt.Before(due))
 
 	failed := w.insert(draft())[0]
-	w.await(failed, message.Sent)
+	w.awaitStatus(failed, message.Sent)
 	w.sql("UPDATE messages SET status = 'FAILED' WHERE id = $1", failed)
 	_, err := w.store.Redrive(t.Context(), failed, nil)
 	require.NoError(t, err)
-	w.await(failed, message.Sent) // no event tells of a retry
+	w.awaitStatus(failed, message.Sent) // no event tells of a retry
 }
 
 func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 	t.Parallel()
 	const interval = time.Second
-	w := newWorld(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", "1", "LEASE", "1s")
+	w := newPipeline(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", "1", "LEASE", "1s")
 	ids := w.insert(drafts(3)...)
 	w.runDispatcher()
 	w.awaitDeliveries(3)
-	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.DeliveriesStream())
 	require.NoError(t, err)
 	for _, id := range ids[:2] {
-		require.NoError(t, stream.Purge(t.Context(), natsjs.WithPurgeSubject(w.top.Deliver(message.DefaultDestination, id))))
+		require.NoError(t, stream.Purge(t.Context(), natsjs.WithPurgeSubject(w.topology.Deliver(message.DefaultDestination, id))))
 	}
 	fresh := w.insert(drafts(2)...)
 
@@ -138,11 +138,11 @@ func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 		origins = append(origins, msg.Header.Get(events.HeaderOrigin))
 		require.GreaterOrEqual(t, msg.Time.Sub(emitted[i].Time), interval)
 	}
-	require.Equal(t, w.top.Deliver(message.DefaultDestination, ids[2]), emitted[0].Subject)
+	require.Equal(t, w.topology.Deliver(message.DefaultDestination, ids[2]), emitted[0].Subject)
 	slices.Sort(origins)
 	require.Equal(t, []string{events.OriginReclaim, events.OriginReclaim, events.OriginTick, events.OriginTick}, origins)
 	for _, id := range ids[:2] {
-		require.Equal(t, "3", w.awaitOn(w.top.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderClaim))
+		require.Equal(t, "3", w.awaitOn(w.topology.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderClaim))
 	}
 	for _, id := range append(fresh, ids[2]) {
 		m, err := w.store.Get(t.Context(), id)
@@ -153,13 +153,13 @@ func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 
 func TestAParkedMessageIsNotLost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "LEASE", "1s", "RETRY_BASE", "1h", "RETRY_MAX", "1h")
-	w.webhook.answers(failing(1))
+	w := newPipeline(t, "LEASE", "1s", "RETRY_BASE", "1h", "RETRY_MAX", "1h")
+	w.webhook.respondWith(failing(1))
 	w.runDispatcher()
 	w.runSender()
 	id := w.insert(draft())[0]
-	parked := w.await(id, message.Retrying)
-	w.awaitOn(w.top.Park(message.DefaultDestination, id))
+	parked := w.awaitStatus(id, message.Retrying)
+	w.awaitOn(w.topology.Park(message.DefaultDestination, id))
 	w.sql("UPDATE messages SET lease_until = now() - interval '1 minute'")
 
 	testenv.Eventually(t, func() bool {
@@ -174,13 +174,13 @@ func TestAParkedMessageIsNotLost(t *testing.T) {
 
 func TestTwentyClaimsWithoutAnOutcomeEndFailed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "LEASE", "1s")
+	w := newPipeline(t, "LEASE", "1s")
 	m := w.claimed(draft())[0]
 	w.sql("UPDATE messages SET claims_without_outcome = 20, lease_until = now()")
 
 	w.runDispatcher()
 
-	require.Equal(t, "no_outcome", w.await(m.ID, message.Failed).LastError)
+	require.Equal(t, "no_outcome", w.awaitStatus(m.ID, message.Failed).LastError)
 	told := w.events(m.ID, 1)
 	require.Equal(t, []message.EventType{message.EventFailed}, kinds(told))
 	require.EqualValues(t, 0, w.deliveries().State.LastSeq)
@@ -188,7 +188,7 @@ func TestTwentyClaimsWithoutAnOutcomeEndFailed(t *testing.T) {
 
 func TestWhatExpiresIsToldEvenThoughNATSIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1h")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1h")
 	w.runDispatcher()
 	testenv.Eventually(t, func() bool { // the first tick is over
 		pace, err := w.store.Pace(t.Context())
@@ -198,7 +198,7 @@ func TestWhatExpiresIsToldEvenThoughNATSIsAway(t *testing.T) {
 	soon := time.Now().Add(300 * time.Millisecond)
 	id := w.insert(draft(func(m *message.Message) { m.ExpiresAt = &soon }))[0]
 
-	w.await(id, message.Expired)
+	w.awaitStatus(id, message.Expired)
 	w.startNATS()
 
 	require.ElementsMatch(t, []message.EventType{message.EventCreated, message.EventExpired}, kinds(w.events(id, 2)))
@@ -206,7 +206,7 @@ func TestWhatExpiresIsToldEvenThoughNATSIsAway(t *testing.T) {
 
 // sql changes the database behind everybody's back.
 // one is the number that a statement returns; -1 for no row.
-func (w *world) one(statement string) int {
+func (w *pipeline) one(statement string) int {
 	w.t.Helper()
 	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test sql", MaxConns: 1})
 	require.NoError(w.t, err)
@@ -218,7 +218,7 @@ func (w *world) one(statement string) int {
 	return n
 }
 
-func (w *world) sql(statement string, args ...any) {
+func (w *pipeline) sql(statement string, args ...any) {
 	w.t.Helper()
 	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test sql", MaxConns: 1})
 	require.NoError(w.t, err)

@@ -1,4 +1,5 @@
 // Package e2e tests whole installations from the outside: HTTP, NATS, the
-// command, and the documentation that describes them. The services run in the
-// test process, or as processes of their own where a test needs that.
+// command, and the documentation that describes them. Most tests use a pipeline
+// (pipeline_test.go), whose services run in the test's process. Tests that kill or
+// freeze services use an installation of processes (installation_test.go).
 package e2e

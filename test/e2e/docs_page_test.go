@@ -50,13 +50,13 @@ func newBrowser(t *testing.T) *browser {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.DisableGPU, chromedp.WindowSize(1280, 1024),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
-		chromedp.WSURLReadTimeout(patience),
+		chromedp.WSURLReadTimeout(waitTimeout),
 	)
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise
 	}
 	b := &browser{t: t}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*waitTimeout)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
@@ -135,7 +135,7 @@ func script[T any](b *browser, body string) T {
 }
 
 // operationsOf lists every operation of the description as "method /path".
-func operationsOf(t *testing.T, api *running) []string {
+func operationsOf(t *testing.T, api *runningService) []string {
 	t.Helper()
 	_, _, text := api.request(t, "GET", "/openapi.yaml", "")
 	doc, err := openapi3.NewLoader().LoadFromData(text)
@@ -153,7 +153,7 @@ func operationsOf(t *testing.T, api *running) []string {
 // and tries operations from it.
 func TestThePageInABrowser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest("API_KEYS", "shop:a-key")
 	w.runDispatcher()
 	b := newBrowser(t)

@@ -23,12 +23,12 @@ func TestAMessageIsStoredEmittedDeliveredAndRecorded(t *testing.T) {
 	server, err := redis.Start(t.Context(), redis.Config{Ephemeral: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = server.Stop(t.Context()) })
-	w := newWorld(t, "REDIS_URL", server.URL())
+	w := newPipeline(t, "REDIS_URL", server.URL())
 	api := w.runAll()
 
 	id := api.post(t, `{"to":"+90 555 111 11 11","content":"hello","metadata":{"order":"7"},"type":"order.shipped"}`)
 
-	m := w.await(id, message.Sent)
+	m := w.awaitStatus(id, message.Sent)
 	require.Equal(t, "+905551111111", m.To)
 	require.Equal(t, "ext-"+id.String(), m.ExternalID)
 	require.Equal(t, 1, m.Attempts)
@@ -54,21 +54,21 @@ func TestAMessageIsStoredEmittedDeliveredAndRecorded(t *testing.T) {
 
 func TestAPayloadIsSentAsItCame(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runAll()
 
 	payload := `{"b": 1,  "a":"\u0000 ü","n":12345678901234567890}`
 	id := api.post(t, `{"to":"+905551111111","payload":`+payload+`}`)
 
-	w.await(id, message.Sent)
+	w.awaitStatus(id, message.Sent)
 	require.Equal(t, payload, string(w.webhook.received(id.String())[0].Body))
 }
 
 func TestAWebhookThatFailsTwiceIsTriedAThirdTime(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "RETRY_BASE", "400ms", "RETRY_FACTOR", "3")
+	w := newPipeline(t, "RETRY_BASE", "400ms", "RETRY_FACTOR", "3")
 	api := w.runAll()
-	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		if n <= 2 {
 			rw.WriteHeader(http.StatusInternalServerError)
 			return
@@ -78,7 +78,7 @@ func TestAWebhookThatFailsTwiceIsTriedAThirdTime(t *testing.T) {
 
 	id := api.post(t, hello)
 
-	m := w.await(id, message.Sent)
+	m := w.awaitStatus(id, message.Sent)
 	require.Equal(t, 3, m.Attempts)
 	calls := w.webhook.received(id.String())
 	require.Len(t, calls, 3)
@@ -105,9 +105,9 @@ func requireDelay(t *testing.T, earlier, later call, least time.Duration) {
 
 func TestRetryAfterIsRespected(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "RETRY_BASE", "50ms")
+	w := newPipeline(t, "RETRY_BASE", "50ms")
 	api := w.runAll()
-	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		if n == 1 {
 			rw.Header().Set("Retry-After", "3")
 			rw.WriteHeader(http.StatusTooManyRequests)
@@ -116,7 +116,7 @@ func TestRetryAfterIsRespected(t *testing.T) {
 
 	id := api.post(t, hello)
 
-	w.await(id, message.Sent)
+	w.awaitStatus(id, message.Sent)
 	calls := w.webhook.received(id.String())
 	require.Len(t, calls, 2)
 	requireDelay(t, calls[0], calls[1], 3*time.Second)
@@ -127,13 +127,13 @@ func TestARefusalIsTriedOnce(t *testing.T) {
 	for _, status := range []int{400, 410, 301} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newPipeline(t)
 			api := w.runAll()
-			w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) })
+			w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) })
 
 			id := api.post(t, hello)
 
-			m := w.await(id, message.Failed)
+			m := w.awaitStatus(id, message.Failed)
 			require.Equal(t, 1, m.Attempts)
 			require.Contains(t, m.LastError, fmt.Sprint(status))
 			require.Len(t, w.webhook.received(id.String()), 1)
@@ -143,52 +143,52 @@ func TestARefusalIsTriedOnce(t *testing.T) {
 
 func TestAWebhookThatNeverWorksEndsFailedAndARetryBringsItBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "MAX_RETRIES", "2", "RETRY_BASE", "50ms")
+	w := newPipeline(t, "MAX_RETRIES", "2", "RETRY_BASE", "50ms")
 	api := w.runAll()
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		rw.WriteHeader(http.StatusServiceUnavailable)
 	})
 
 	id := api.post(t, hello)
 
-	m := w.await(id, message.Failed)
+	m := w.awaitStatus(id, message.Failed)
 	require.Equal(t, 3, m.Attempts, "1 + MAX_RETRIES")
 	require.Len(t, w.webhook.received(id.String()), 3)
 
-	w.webhook.answers(nil)
+	w.webhook.respondWith(nil)
 	status, _, body := api.request(t, http.MethodPost, "/api/v1/messages/"+id.String()+"/retry", "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
-	m = w.await(id, message.Sent)
+	m = w.awaitStatus(id, message.Sent)
 	require.Equal(t, 4, m.Attempts, "attempt numbers never start anew")
 	require.Equal(t, "4", w.webhook.received(id.String())[3].Attempt)
 }
 
 func TestWhatIsCancelledIsNotSent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
+	w := newPipeline(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
 	api := w.runAll()
 	later := api.post(t, fmt.Sprintf(`{"to":"+905551111111","content":"later","deliverAt":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
 	status, _, body := api.request(t, http.MethodPost, "/api/v1/messages/"+later.String()+"/cancel", "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
 	require.Equal(t, message.Cancelled, api.get(t, later).Status)
 
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
 	parked := api.post(t, hello)
-	w.await(parked, message.Retrying)
-	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
+	w.awaitStatus(parked, message.Retrying)
+	stream, err := w.js.Stream(t.Context(), w.topology.DeliveriesStream())
 	require.NoError(t, err)
 	testenv.Eventually(t, func() bool {
-		_, err := stream.GetLastMsgForSubject(t.Context(), w.top.Park(message.DefaultDestination, parked))
+		_, err := stream.GetLastMsgForSubject(t.Context(), w.topology.Park(message.DefaultDestination, parked))
 		return err == nil
 	}, "it is parked for the next attempt")
 	status, _, body = api.request(t, http.MethodPost, "/api/v1/messages/"+parked.String()+"/cancel", "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
 	testenv.Eventually(t, func() bool {
-		_, err := stream.GetLastMsgForSubject(t.Context(), w.top.Park(message.DefaultDestination, parked))
+		_, err := stream.GetLastMsgForSubject(t.Context(), w.topology.Park(message.DefaultDestination, parked))
 		return err != nil
 	}, "the schedule of the retry is purged")
 
-	sent := w.await(api.post(t, hello), message.Sent, message.Retrying)
+	sent := w.awaitStatus(api.post(t, hello), message.Sent, message.Retrying)
 	status, _, body = api.request(t, http.MethodPost, "/api/v1/messages/"+sent.ID.String()+"/cancel", "")
 	if sent.Status == message.Sent {
 		require.Equal(t, http.StatusConflict, status, "%s", body)
@@ -198,24 +198,24 @@ func TestWhatIsCancelledIsNotSent(t *testing.T) {
 
 func TestWhatExpiresIsNotSent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
+	w := newPipeline(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
 	api := w.runAll()
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
 
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
 	waiting := api.post(t, fmt.Sprintf(`{"to":"+905551111111","content":"a","deliverAt":%q,"expiresAt":%q}`, in(500*time.Millisecond), in(501*time.Millisecond)))
 	failing := api.post(t, fmt.Sprintf(`{"to":"+905551111111","content":"b","expiresAt":%q}`, in(time.Minute)))
 
-	m := w.await(failing, message.Expired)
+	m := w.awaitStatus(failing, message.Expired)
 	require.Equal(t, 1, m.Attempts, "a retry after expiresAt is not waited for")
-	w.await(waiting, message.Expired, message.Retrying)
+	w.awaitStatus(waiting, message.Expired, message.Retrying)
 }
 
 func TestStopOutlivesARestartOfEverything(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	dispatcher, sender, api := w.runDispatcher(), w.runSender(), w.runIngest()
-	w.await(api.post(t, hello), message.Sent)
+	w.awaitStatus(api.post(t, hello), message.Sent)
 
 	var overview message.Overview
 	status, _, body := api.request(t, http.MethodPost, "/api/v1/messaging/stop", "")
@@ -225,7 +225,7 @@ func TestStopOutlivesARestartOfEverything(t *testing.T) {
 	require.True(t, *overview.Changed)
 	id := api.post(t, hello)
 
-	for _, service := range []*running{api, sender, dispatcher} {
+	for _, service := range []*runningService{api, sender, dispatcher} {
 		service.stop()
 	}
 	w.stopNATS()
@@ -250,18 +250,18 @@ func TestStopOutlivesARestartOfEverything(t *testing.T) {
 
 	status, _, body = api.request(t, http.MethodPost, "/api/v1/messaging/start", "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
-	w.await(id, message.Sent)
+	w.awaitStatus(id, message.Sent)
 }
 
 // events returns the events of a message in the order of the stream, once
 // there are so many.
-func (w *world) events(id message.ID, count int) []events.Event {
+func (w *pipeline) events(id message.ID, count int) []events.Event {
 	w.t.Helper()
-	consumer, err := w.js.OrderedConsumer(w.t.Context(), w.top.EventsStream(), natsjs.OrderedConsumerConfig{})
+	consumer, err := w.js.OrderedConsumer(w.t.Context(), w.topology.EventsStream(), natsjs.OrderedConsumerConfig{})
 	require.NoError(w.t, err)
 	var told []events.Event
 	for len(told) < count {
-		msg, err := consumer.Next(natsjs.FetchMaxWait(patience))
+		msg, err := consumer.Next(natsjs.FetchMaxWait(waitTimeout))
 		require.NoError(w.t, err)
 		var event events.Event
 		require.NoError(w.t, json.Unmarshal(msg.Data(), &event))

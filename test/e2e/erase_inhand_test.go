@@ -19,7 +19,7 @@ import (
 )
 
 // begin opens a transaction of the test's own, which is rolled back at the end.
-func (w *world) begin() pgx.Tx {
+func (w *pipeline) begin() pgx.Tx {
 	w.t.Helper()
 	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test transaction", MaxConns: 1})
 	require.NoError(w.t, err)
@@ -32,7 +32,7 @@ func (w *world) begin() pgx.Tx {
 
 // eraseBeside erases while the test goes on. An answer other than 200 is an
 // erasure of nothing.
-func eraseBeside(t *testing.T, ingest *running, query string) <-chan erasure {
+func eraseBeside(t *testing.T, ingest *runningService, query string) <-chan erasure {
 	t.Helper()
 	done := make(chan erasure, 1)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, ingest.url+"/api/v1/messages?"+query, http.NoBody)
@@ -52,20 +52,20 @@ func eraseBeside(t *testing.T, ingest *running, query string) <-chan erasure {
 // can't store it yet when the erasure looks through the stream.
 func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	ingest := w.runIngest()
 	other := w.begin() // holds the entry's idempotency key
 	_, err := other.Exec(t.Context(), `INSERT INTO messages (id, created_at, updated_at, deliver_at, destination, recipient, content, idempotency_scope, idempotency_key)
 		VALUES ($1, now(), now(), now(), 'default', '+905551111111', 'x', 'nats:dispatch', 'theirs')`, message.NewID(time.Now()))
 	require.NoError(t, err)
-	_, err = w.js.Publish(t.Context(), w.top.Intake("default"), []byte(`{"to":"+905552222222","content":"hello"}`), natsjs.WithMsgID("theirs"))
+	_, err = w.js.Publish(t.Context(), w.topology.Intake("default"), []byte(`{"to":"+905552222222","content":"hello"}`), natsjs.WithMsgID("theirs"))
 	require.NoError(t, err)
 	testenv.Eventually(t, func() (waits bool) {
 		return w.query(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits) == nil && waits
 	}, "nobody stores it")
 
 	looks := make(chan *nats.Msg, 100) // at what the intake's consumer has in hand
-	_, err = w.js.Conn().ChanSubscribe("$JS.API.CONSUMER.INFO."+w.top.IntakeStream()+"."+events.IntakeConsumer, looks)
+	_, err = w.js.Conn().ChanSubscribe("$JS.API.CONSUMER.INFO."+w.topology.IntakeStream()+"."+events.IntakeConsumer, looks)
 	require.NoError(t, err)
 	require.NoError(t, w.js.Conn().Flush())
 	done := eraseBeside(t, ingest, "to=%2B905552222222")
@@ -76,7 +76,7 @@ func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
 			require.FailNow(t, "the erasure was answered while an ingest had an entry in hand")
 		}
 	}
-	require.Len(t, w.contents(w.top.IntakeStream()), 1, "it is still to be stored")
+	require.Len(t, w.contents(w.topology.IntakeStream()), 1, "it is still to be stored")
 	require.NoError(t, other.Rollback(t.Context()))
 	erased := <-done
 
@@ -92,10 +92,10 @@ func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
 // erasure waits for the outbox row.
 func TestAnEventThatIsJustBeingRelayedIsErasedToo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	ingest := w.runIngest()
 	theirs := draft(func(m *message.Message) { m.To = "+905552222222" })
-	batch := events.Encode(events.NewComposer(w.top, false).Moved(message.EventCreated, []message.Message{theirs, draft()}))
+	batch := events.Encode(events.NewComposer(w.topology, false).Moved(message.EventCreated, []message.Message{theirs, draft()}))
 	w.sql(`INSERT INTO outbox (batch, created_at) SELECT $1::bytea, '2001-01-01' FROM generate_series(1, 2)`, batch)
 	relay := w.begin()
 	_, err := relay.Exec(t.Context(), `SELECT FROM outbox ORDER BY id LIMIT 1 FOR UPDATE`)
@@ -122,13 +122,13 @@ func TestAnEventThatIsJustBeingRelayedIsErasedToo(t *testing.T) {
 // to look again.
 func TestWhatWasFinalIsForgottenByTheCopierToo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	redis := w.withRedis()
 	ingest := w.runAll()
 	id := ingest.post(t, `{"to":"+905552222222","content":"hello"}`)
-	w.await(id, message.Sent)
+	w.awaitStatus(id, message.Sent)
 	w.awaitCopy(redis, id)
-	stream, err := w.js.Stream(t.Context(), w.top.ChangesStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.ChangesStream())
 	require.NoError(t, err)
 	_, err = stream.PauseConsumer(t.Context(), events.CacheConsumer, time.Now().Add(time.Hour))
 	require.NoError(t, err)
@@ -148,11 +148,11 @@ func TestWhatWasFinalIsForgottenByTheCopierToo(t *testing.T) {
 // its message is erased, and its event comes after the answer.
 func TestTheAnswerToAnErasureCoversEventsThatFollowIt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
 	goOn := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(goOn)
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		arrived <- struct{}{}
 		<-release
 		rw.WriteHeader(http.StatusAccepted)
@@ -165,9 +165,9 @@ func TestTheAnswerToAnErasureCoversEventsThatFollowIt(t *testing.T) {
 	goOn()
 
 	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 })
-	stream, err := w.js.Stream(t.Context(), w.top.EventsStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.EventsStream())
 	require.NoError(t, err)
-	last, err := stream.GetLastMsgForSubject(t.Context(), w.top.Event(message.EventSent, "default"))
+	last, err := stream.GetLastMsgForSubject(t.Context(), w.topology.Event(message.EventSent, "default"))
 	require.NoError(t, err)
 	require.Contains(t, string(last.Data), "905552222222")
 	require.True(t, last.Time.Add(events.EventsMaxAge).Before(done.EventsUntil), "it stays until %s, the answer says %s", last.Time.Add(events.EventsMaxAge), done.EventsUntil)

@@ -26,7 +26,7 @@ type erasure struct {
 	More                                                               bool
 }
 
-func erase(t *testing.T, ingest *running, query string) (done erasure) {
+func erase(t *testing.T, ingest *runningService, query string) (done erasure) {
 	t.Helper()
 	status, _, body := ingest.request(t, http.MethodDelete, "/api/v1/messages?"+query, "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
@@ -40,9 +40,9 @@ func erase(t *testing.T, ingest *running, query string) (done erasure) {
 func TestARecipientIsErasedEverywhere(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	w := newWorld(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
+	w := newPipeline(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
 	redis := w.withRedis()
-	w.webhook.answers(func(_ int, c call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(_ int, c call, rw http.ResponseWriter, _ *http.Request) {
 		if string(c.Body) == `{"to":"+905552222222","content":"park"}` {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 			return
@@ -59,21 +59,21 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 	parked := ingest.post(t, `{`+them+`,"content":"park"}`)
 	later := ingest.post(t, `{`+them+`,"content":"later","deliverAt":"2090-01-01T00:00:00Z"}`)
 	kept := ingest.post(t, `{`+other+`,"content":"hello","idempotencyKey":"mine"}`)
-	w.await(sent, message.Sent)
-	w.await(parked, message.Retrying)
-	w.await(kept, message.Sent)
+	w.awaitStatus(sent, message.Sent)
+	w.awaitStatus(parked, message.Retrying)
+	w.awaitStatus(kept, message.Sent)
 	w.awaitCopy(redis, sent, parked, later, kept)
 	testenv.Eventually(t, func() bool { return w.parked() == 1 })
 
 	// What only the streams and the outbox hold.
-	composer := events.NewComposer(w.top, true)
+	composer := events.NewComposer(w.topology, true)
 	for n, body := range []string{
 		`{` + them + `,"content":""}`,
 		`{"to":"+90 555 222 22 22" oh no +905552222222`,
 		`{` + other + `,"content":""}`,
 	} {
 		w.publish(composer.Rejected(events.Rejection{
-			Subject: w.top.Intake(message.DefaultDestination), Sequence: uint64(n + 1), Stored: time.Now(), Data: []byte(body),
+			Subject: w.topology.Intake(message.DefaultDestination), Sequence: uint64(n + 1), Stored: time.Now(), Data: []byte(body),
 			Code: "malformed", Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
 		}, 1<<20)...)
 	}
@@ -119,14 +119,14 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 		require.Zero(t, held)
 	}
 	testenv.Eventually(t, func() bool { return w.parked() == 0 }, "its schedule is purged")
-	require.Equal(t, []string{`{` + other + `,"content":""}`}, w.contents(w.top.RejectedStream()))
+	require.Equal(t, []string{`{` + other + `,"content":""}`}, w.contents(w.topology.RejectedStream()))
 	var batch []byte
 	require.NoError(t, w.query(`SELECT batch FROM outbox WHERE created_at = '2001-01-01'`).Scan(&batch))
 	entries, err := events.Decode(batch)
 	require.NoError(t, err)
 	require.Len(t, entries, 2, "the other's event still waits, and the note that both have changed")
 
-	require.Equal(t, message.Sent, w.await(kept, message.Sent).Status)
+	require.Equal(t, message.Sent, w.awaitStatus(kept, message.Sent).Status)
 	overview, err := w.store.Overview(ctx)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, overview.Counts[message.Sent])
@@ -147,7 +147,7 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 // there are worth nothing, and leave nothing behind.
 func TestWhatIsErasedIsNotSent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	ingest := w.runIngest()
 	var ids []message.ID
@@ -155,7 +155,7 @@ func TestWhatIsErasedIsNotSent(t *testing.T) {
 		ids = append(ids, ingest.post(t, `{"to":"+905552222222","content":"hello"}`))
 	}
 	for _, id := range ids {
-		w.await(id, message.Queued)
+		w.awaitStatus(id, message.Queued)
 	}
 	other := ingest.post(t, `{"to":"+905551111111","content":"hello"}`)
 
@@ -163,8 +163,8 @@ func TestWhatIsErasedIsNotSent(t *testing.T) {
 	require.Equal(t, len(ids), done.Erased)
 	require.Equal(t, len(ids), done.Cancelled)
 	w.runSender()
-	w.await(other, message.Sent)
-	testenv.Eventually(t, func() bool { return len(w.contents(w.top.DeliveriesStream())) == 0 })
+	w.awaitStatus(other, message.Sent)
+	testenv.Eventually(t, func() bool { return len(w.contents(w.topology.DeliveriesStream())) == 0 })
 	for _, id := range ids {
 		require.Empty(t, w.webhook.received(id.String()))
 	}
@@ -174,9 +174,9 @@ func TestWhatIsErasedIsNotSent(t *testing.T) {
 // while it is being sent is recorded nowhere.
 func TestARequestInFlightLeavesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		arrived <- struct{}{}
 		<-release
 		_, _ = rw.Write([]byte(`{"messageId":"x-1"}`))
@@ -204,9 +204,9 @@ func TestARequestInFlightLeavesNothing(t *testing.T) {
 // nobody can store it.
 func TestIntakeIsErasedBeforeItIsStored(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	ingest := w.runIngest()
-	stream, err := w.js.Stream(t.Context(), w.top.IntakeStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.IntakeStream())
 	require.NoError(t, err)
 	_, err = stream.PauseConsumer(t.Context(), events.IntakeConsumer, time.Now().Add(time.Hour))
 	require.NoError(t, err)
@@ -215,18 +215,18 @@ func TestIntakeIsErasedBeforeItIsStored(t *testing.T) {
 		`{"phoneNumber":"+905552222222","content":"theirs"}`,
 		`{"to":"+905551111111","content":"about +905552222222"}`,
 	} {
-		_, err := w.js.Publish(t.Context(), w.top.Intake(message.DefaultDestination), []byte(body))
+		_, err := w.js.Publish(t.Context(), w.topology.Intake(message.DefaultDestination), []byte(body))
 		require.NoError(t, err)
 	}
 
 	require.Equal(t, 2, erase(t, ingest, "to=%2B905552222222&dryRun=true").Intake)
 	require.Equal(t, 2, erase(t, ingest, "to=%2B905552222222").Intake)
 
-	require.Equal(t, []string{`{"to":"+905551111111","content":"about +905552222222"}`}, w.contents(w.top.IntakeStream()))
+	require.Equal(t, []string{`{"to":"+905551111111","content":"about +905552222222"}`}, w.contents(w.topology.IntakeStream()))
 }
 
 // contents is everything that a stream holds.
-func (w *world) contents(name string) []string {
+func (w *pipeline) contents(name string) []string {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
@@ -242,10 +242,10 @@ func (w *world) contents(name string) []string {
 }
 
 // eventsOf returns the events of a kind about messages.
-func (w *world) eventsOf(kind message.EventType, ids ...message.ID) [][]byte {
+func (w *pipeline) eventsOf(kind message.EventType, ids ...message.ID) [][]byte {
 	w.t.Helper()
 	var found [][]byte
-	for _, text := range w.contents(w.top.EventsStream()) {
+	for _, text := range w.contents(w.topology.EventsStream()) {
 		var event events.Event
 		require.NoError(w.t, json.Unmarshal([]byte(text), &event))
 		for _, id := range ids {
@@ -258,7 +258,7 @@ func (w *world) eventsOf(kind message.EventType, ids ...message.ID) [][]byte {
 }
 
 // query is sql that returns a row.
-func (w *world) query(statement string, args ...any) pgx.Row {
+func (w *pipeline) query(statement string, args ...any) pgx.Row {
 	w.t.Helper()
 	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test query", MaxConns: 1})
 	require.NoError(w.t, err)

@@ -16,7 +16,7 @@ import (
 // passed over.
 func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	t.Parallel()
-	w := newBareWorld(t)
+	w := newUnprovisioned(t)
 	const name, subject = "LONG", "long"
 	made := func() {
 		_, err := w.js.CreateStream(t.Context(), natsjs.StreamConfig{Name: name, Subjects: []string{subject}})

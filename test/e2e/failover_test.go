@@ -118,12 +118,12 @@ func (r *replicated) failOver() {
 func TestAStandbyTakesOverThatLacksTheNewestCommits(t *testing.T) {
 	t.Parallel()
 	servers := startReplicated(t)
-	w := newBareWorld(t, "DATABASE_URL", servers.url(), "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "40s")
-	w.heard.ignore()
+	w := newUnprovisioned(t, "DATABASE_URL", servers.url(), "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "40s")
+	w.wire.ignore()
 	w.provision()
 	var mu sync.Mutex
 	gates := map[string]chan struct{}{}
-	w.webhook.answers(func(_ int, c call, out http.ResponseWriter, r *http.Request) {
+	w.webhook.respondWith(func(_ int, c call, out http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		gate := gates[c.ID]
 		mu.Unlock()
@@ -146,13 +146,13 @@ func TestAStandbyTakesOverThatLacksTheNewestCommits(t *testing.T) {
 
 	servers.cutOff()
 	close(gates[answered.ID.String()])
-	w.await(answered.ID, message.Sent)
+	w.awaitStatus(answered.ID, message.Sent)
 	status, _, answer := api.request(t, http.MethodPost, "/api/v1/messages/"+cancelled.ID.String()+"/cancel", "")
 	require.Equal(t, http.StatusOK, status, "%s", answer)
 	w.sql("UPDATE messages SET deliver_at = clock_timestamp() WHERE id = $1", claimed.ID)
-	w.await(claimed.ID, message.Sent)
+	w.awaitStatus(claimed.ID, message.Sent)
 	gone := api.post(t, hello)
-	w.await(gone, message.Sent)
+	w.awaitStatus(gone, message.Sent)
 	w.awaitRecorded()
 	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventCancelled, cancelled.ID)) == 1 })
 	servers.failOver()
@@ -161,12 +161,12 @@ func TestAStandbyTakesOverThatLacksTheNewestCommits(t *testing.T) {
 		timeline, err := w.store.Timeline(t.Context())
 		return err == nil && timeline.Trusted && strings.HasSuffix(timeline.Server, "/00000002")
 	}, "nobody brings back what was lost")
-	w.await(answered.ID, message.Sent)
-	w.await(cancelled.ID, message.Cancelled)
-	w.await(claimed.ID, message.Sent)
+	w.awaitStatus(answered.ID, message.Sent)
+	w.awaitStatus(cancelled.ID, message.Cancelled)
+	w.awaitStatus(claimed.ID, message.Sent)
 	close(gates[inFlight.ID.String()])
-	w.await(inFlight.ID, message.Sent)
-	w.await(api.post(t, hello), message.Sent)
+	w.awaitStatus(inFlight.ID, message.Sent)
+	w.awaitStatus(api.post(t, hello), message.Sent)
 	_, err := w.store.Get(t.Context(), gone)
 	require.Error(t, err, "what was accepted since is lost with its commit")
 	for _, id := range []message.ID{answered.ID, inFlight.ID, claimed.ID, gone} {

@@ -58,7 +58,7 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 				m := draft()
 				m.ClaimNumber = 1
 				require.NoError(t, jetstream.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, m)}))
-				batch, err := consumer.Fetch(1, natsjs.FetchMaxWait(patience))
+				batch, err := consumer.Fetch(1, natsjs.FetchMaxWait(waitTimeout))
 				require.NoError(t, err)
 				require.NotNil(t, <-batch.Messages())
 			}

@@ -19,12 +19,12 @@ import (
 // services, one after the other, and gives it back.
 func TestEveryServiceNamesTheDependencyThatIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.withRedis()
 	links := map[string]*testenv.Proxy{}
 	settings := []string{}
 	for _, name := range []string{"DATABASE_URL", "NATS_URL", "REDIS_URL"} {
-		links[name] = w.behind(name)
+		links[name] = w.viaProxy(name)
 		settings = append(settings, name, links[name].URL)
 	}
 	dispatcher, sender := freeAddr(t), freeAddr(t)
@@ -76,7 +76,7 @@ func TestEveryServiceNamesTheDependencyThatIsAway(t *testing.T) {
 // start without a schema, and without a Redis.
 func TestAServiceThatWaitsNamesWhatItWaitsFor(t *testing.T) {
 	t.Parallel()
-	w := newBareWorld(t, "REDIS_URL", "redis://127.0.0.1:1", "DATABASE_URL", dbtest.EmptyURL(t))
+	w := newUnprovisioned(t, "REDIS_URL", "redis://127.0.0.1:1", "DATABASE_URL", dbtest.EmptyURL(t))
 	api, dispatcher := freeAddr(t), freeAddr(t)
 	run(w, ingest.Run, "HTTP_ADDR", api)
 	w.runDispatcher("HEALTH_ADDR", dispatcher)
@@ -128,7 +128,7 @@ func awaitHealth(t *testing.T, name, url string, state service.State, entries ma
 			}
 		}
 		return true
-	}, patience, 20*time.Millisecond, "%s is not %s with %v but %v", name, state, entries, (*shownReport)(&report))
+	}, waitTimeout, 20*time.Millisecond, "%s is not %s with %v but %v", name, state, entries, (*shownReport)(&report))
 	require.Equal(t, map[bool]int{true: http.StatusServiceUnavailable, false: http.StatusOK}[state == service.StateDown], status, name)
 	return report
 }

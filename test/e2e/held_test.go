@@ -25,15 +25,15 @@ const (
 )
 
 // setAckWait is the ack wait of the senders' consumer from now on.
-func (w *world) setAckWait(wait time.Duration) {
+func (w *pipeline) setAckWait(wait time.Duration) {
 	w.t.Helper()
 	config := w.consumer().Config
 	config.AckWait = wait
-	_, err := w.js.UpdateConsumer(w.t.Context(), w.top.DeliveriesStream(), config)
+	_, err := w.js.UpdateConsumer(w.t.Context(), w.topology.DeliveriesStream(), config)
 	require.NoError(w.t, err)
 }
 
-func (w *world) openQueue() *deliveries.Queue {
+func (w *pipeline) openQueue() *deliveries.Queue {
 	w.t.Helper()
 	queue, err := deliveries.OpenQueue(w.t.Context(), w.js, message.DefaultDestination)
 	require.NoError(w.t, err)
@@ -41,7 +41,7 @@ func (w *world) openQueue() *deliveries.Queue {
 }
 
 // hold waits for the next copy and takes it.
-func (w *world) hold(queue *deliveries.Queue) *deliveries.Copy {
+func (w *pipeline) hold(queue *deliveries.Queue) *deliveries.Copy {
 	w.t.Helper()
 	var held *deliveries.Copy
 	testenv.Eventually(w.t, func() bool {
@@ -52,7 +52,7 @@ func (w *world) hold(queue *deliveries.Queue) *deliveries.Copy {
 }
 
 // emitOne stores a message, claims it and emits its id.
-func (w *world) emitOne() message.Message {
+func (w *pipeline) emitOne() message.Message {
 	w.t.Helper()
 	m := w.claimed(draft())[0]
 	w.emit(events.OriginTick, m)
@@ -60,11 +60,11 @@ func (w *world) emitOne() message.Message {
 }
 
 // parkedLater is a message's retry under its next claim, in an hour.
-func parkedLater(w *world, m message.Message) events.Entry {
+func parkedLater(w *pipeline, m message.Message) events.Entry {
 	next := time.Now().Add(time.Hour)
 	m.ClaimNumber++
 	m.NextAttemptAt = &next
-	return events.NewComposer(w.top, false).Parked(m)
+	return events.NewComposer(w.topology, false).Parked(m)
 }
 
 // A schedule brings a copy that replaces what is on the queue. So only whoever
@@ -72,7 +72,7 @@ func parkedLater(w *world, m message.Message) events.Entry {
 // the network has delayed.
 func TestOnlyTheHolderOfADeliveryParksItsRetry(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	ctx, queue := t.Context(), w.openQueue()
 
 	t.Run("it is held", func(t *testing.T) {
@@ -81,15 +81,15 @@ func TestOnlyTheHolderOfADeliveryParksItsRetry(t *testing.T) {
 		for range 2 { // the first acknowledgement may be lost
 			require.NoError(t, queue.Park(ctx, held, parkedLater(w, m)))
 		}
-		require.Equal(t, "2", w.awaitOn(w.top.Park(m.Destination, m.ID)).Header.Get(events.HeaderClaim))
+		require.Equal(t, "2", w.awaitOn(w.topology.Park(m.Destination, m.ID)).Header.Get(events.HeaderClaim))
 		require.NoError(t, held.DoubleAck(ctx))
 	})
 	requireRefused := func(t *testing.T, m message.Message, held *deliveries.Copy) {
 		t.Helper()
 		require.ErrorIs(t, queue.Park(ctx, held, parkedLater(w, m)), deliveries.ErrNotHeld)
-		stream, err := w.js.Stream(ctx, w.top.DeliveriesStream())
+		stream, err := w.js.Stream(ctx, w.topology.DeliveriesStream())
 		require.NoError(t, err)
-		_, err = stream.GetLastMsgForSubject(ctx, w.top.Park(m.Destination, m.ID))
+		_, err = stream.GetLastMsgForSubject(ctx, w.topology.Park(m.Destination, m.ID))
 		require.ErrorIs(t, err, natsjs.ErrMsgNotFound)
 	}
 	t.Run("a newer one has replaced it", func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestOnlyTheHolderOfADeliveryParksItsRetry(t *testing.T) {
 // the one that has it by then.
 func TestADeliveryIsEndedByItsHolderAlone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.setAckWait(time.Second)
 	ctx, queue := t.Context(), w.openQueue()
 	naks := w.naks()
@@ -145,9 +145,9 @@ func TestADeliveryIsEndedByItsHolderAlone(t *testing.T) {
 }
 
 // naks returns what lists the naks that the server has had since.
-func (w *world) naks() func() []uint64 {
+func (w *pipeline) naks() func() []uint64 {
 	w.t.Helper()
-	heard, err := w.js.Conn().SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.MSG_NAKED." + w.top.DeliveriesStream() + ".>")
+	heard, err := w.js.Conn().SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.MSG_NAKED." + w.topology.DeliveriesStream() + ".>")
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { _ = heard.Unsubscribe() })
 	return func() []uint64 {
@@ -171,7 +171,7 @@ func (w *world) naks() func() []uint64 {
 // when the hold is nearly over; the server delivers the copy soon by itself.
 func TestNoNakIsSentWhenTheHoldIsNearlyOver(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.setAckWait(6 * time.Second)
 	queue := w.openQueue()
 	naks := w.naks()
@@ -194,10 +194,10 @@ func TestNoNakIsSentWhenTheHoldIsNearlyOver(t *testing.T) {
 // bring another copy beside it.
 func TestASenderThatWasCutOffLeavesItsRetryToWhoeverHasTheDelivery(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "WEBHOOK_TIMEOUT", briefTimeout, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
+	w := newPipeline(t, "WEBHOOK_TIMEOUT", briefTimeout, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
 	w.setAckWait(shortWait)
-	nats := w.behind("NATS_URL")
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	nats := w.viaProxy("NATS_URL")
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		nats.Cut()
 		rw.WriteHeader(http.StatusServiceUnavailable)
 	})
@@ -209,7 +209,7 @@ func TestASenderThatWasCutOffLeavesItsRetryToWhoeverHasTheDelivery(t *testing.T)
 	require.Equal(t, 2, other.Delivery)
 
 	nats.Heal()
-	w.awaitIn(w.top.EventsStream(), w.top.Event(message.EventAttempted, m.Destination))
+	w.awaitIn(w.topology.EventsStream(), w.topology.Event(message.EventAttempted, m.Destination))
 	sender.stop()
 
 	require.Zero(t, w.parked(), "no schedule")
@@ -225,9 +225,9 @@ func TestARequestBeginsOnlyIfTheHoldOutlastsIt(t *testing.T) {
 		ackWait = 15 * time.Second
 		longest = 12 * time.Second // WEBHOOK_TIMEOUT, and 2 s for the body
 	)
-	w := newWorld(t, "WEBHOOK_TIMEOUT", "10s")
+	w := newPipeline(t, "WEBHOOK_TIMEOUT", "10s")
 	w.setAckWait(ackWait)
-	nats := w.behind("NATS_URL")
+	nats := w.viaProxy("NATS_URL")
 	w.runSender("NATS_URL", nats.URL)
 	w.awaitSenders(1)
 	m := w.claimed(draft())[0]
@@ -254,7 +254,7 @@ func TestARequestBeginsOnlyIfTheHoldOutlastsIt(t *testing.T) {
 // begins nothing, until provision has set it right.
 func TestASenderBeginsNothingWhileTheAckWaitIsTooShortForARequest(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.setAckWait(5 * time.Second)
 	address := freeAddr(t)
@@ -272,7 +272,7 @@ func TestASenderBeginsNothingWhileTheAckWaitIsTooShortForARequest(t *testing.T) 
 
 	w.provision()
 
-	w.await(m.ID, message.Sent)
+	w.awaitStatus(m.ID, message.Sent)
 }
 
 // Running senders go by what the server says. A change of WEBHOOK_TIMEOUT
@@ -280,7 +280,7 @@ func TestASenderBeginsNothingWhileTheAckWaitIsTooShortForARequest(t *testing.T) 
 // they have.
 func TestProvisioningWithAnotherTimeoutChangesNoAckWait(t *testing.T) {
 	t.Parallel()
-	w := newBareWorld(t)
+	w := newUnprovisioned(t)
 	for _, timeout := range []string{"60s", "1s"} {
 		w.env["WEBHOOK_TIMEOUT"] = timeout
 		w.provisionOnly()

@@ -18,7 +18,7 @@ import (
 
 func TestEventsCarryContentWhenToldTo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest("EVENT_CONTENT", "full")
 	payload := `{"text":"` + strings.Repeat("<&>", 80_000) + `"}` // 240 kB that escaping would make 1.4 MB
 	id := api.post(t, `{"to":"+905551111111","payload":`+payload+`,"metadata":{"a":"b"}}`)
@@ -28,7 +28,7 @@ func TestEventsCarryContentWhenToldTo(t *testing.T) {
 }
 
 // askMessages sends a request to the messages service.
-func (w *world) askMessages(verb, body string, headers ...string) *nats.Msg {
+func (w *pipeline) askMessages(verb, body string, headers ...string) *nats.Msg {
 	w.t.Helper()
 	msg := &nats.Msg{Subject: "dispatch.messages." + verb, Data: []byte(body), Header: nats.Header{}}
 	for i := 0; i < len(headers); i += 2 {
@@ -37,15 +37,15 @@ func (w *world) askMessages(verb, body string, headers ...string) *nats.Msg {
 	var answer *nats.Msg
 	testenv.Eventually(w.t, func() bool { // ready means Postgres; the subscriptions may come a moment later
 		var err error
-		answer, err = w.js.Conn().RequestMsg(msg, patience)
+		answer, err = w.js.Conn().RequestMsg(msg, waitTimeout)
 		return err == nil
 	})
-	w.heard.exchange(msg, answer)
+	w.wire.exchange(msg, answer)
 	return answer
 }
 
 // refusedOverNATS checks that a request was refused like its HTTP twin would be.
-func (w *world) refusedOverNATS(answer *nats.Msg, status int, code string) {
+func (w *pipeline) refusedOverNATS(answer *nats.Msg, status int, code string) {
 	w.t.Helper()
 	require.Equal(w.t, fmt.Sprint(status), answer.Header.Get(micro.ErrorCodeHeader), "%s", answer.Data)
 	require.NotEmpty(w.t, answer.Header.Get(micro.ErrorHeader))
@@ -60,7 +60,7 @@ func (w *world) refusedOverNATS(answer *nats.Msg, status int, code string) {
 
 func TestRequestsOverNATSAreThoseOfHTTP(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest()
 	var m message.Message
 	require.NoError(t, json.Unmarshal(w.askMessages("create", hello).Data, &m))
@@ -102,7 +102,7 @@ func TestRequestsOverNATSAreThoseOfHTTP(t *testing.T) {
 
 func TestWithNATSAwayMessagesAreTakenAndToldLater(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest()
 	w.stopNATS()
 	ids := []message.ID{}
@@ -123,7 +123,7 @@ func TestWithNATSAwayMessagesAreTakenAndToldLater(t *testing.T) {
 	w.runDispatcher()
 	w.runSender()
 	for _, id := range ids {
-		w.await(id, message.Sent)
+		w.awaitStatus(id, message.Sent)
 		require.Contains(t, kinds(w.events(id, 3)), message.EventCreated)
 	}
 	w.publishIntake("dispatch.intake.default", hello)
@@ -132,7 +132,7 @@ func TestWithNATSAwayMessagesAreTakenAndToldLater(t *testing.T) {
 
 func TestAnIngestMayStartBeforeNATS(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.stopNATS()
 	api := w.runIngest()
 	api.post(t, hello)
@@ -145,7 +145,7 @@ func TestAnIngestMayStartBeforeNATS(t *testing.T) {
 
 func TestThePaceIsSetThroughADispatcher(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest()
 	status, _, body := api.request(t, http.MethodPost, "/api/v1/messaging/stop", "")
 	require.Equal(t, http.StatusServiceUnavailable, status)

@@ -24,7 +24,7 @@ import (
 )
 
 // publishIntake puts a message into the intake, as another system does.
-func (w *world) publishIntake(subject, body string, headers ...string) *natsjs.PubAck {
+func (w *pipeline) publishIntake(subject, body string, headers ...string) *natsjs.PubAck {
 	w.t.Helper()
 	msg := &nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{}}
 	for i := 0; i < len(headers); i += 2 {
@@ -36,22 +36,22 @@ func (w *world) publishIntake(subject, body string, headers ...string) *natsjs.P
 }
 
 // awaitIntakeEmpty waits until everything in the intake is dealt with.
-func (w *world) awaitIntakeEmpty() {
+func (w *pipeline) awaitIntakeEmpty() {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool {
-		stream, err := w.js.Stream(w.t.Context(), w.top.IntakeStream())
+		stream, err := w.js.Stream(w.t.Context(), w.topology.IntakeStream())
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	}, "the intake does not empty")
 }
 
 // rejectedMessages returns what lies in the REJECTED stream.
-func (w *world) rejectedMessages() []natsjs.Msg {
+func (w *pipeline) rejectedMessages() []natsjs.Msg {
 	w.t.Helper()
-	return w.everythingIn(w.top.RejectedStream())
+	return w.everythingIn(w.topology.RejectedStream())
 }
 
 // everythingIn returns everything that a stream holds.
-func (w *world) everythingIn(name string) []natsjs.Msg {
+func (w *pipeline) everythingIn(name string) []natsjs.Msg {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
@@ -59,7 +59,7 @@ func (w *world) everythingIn(name string) []natsjs.Msg {
 	require.NoError(w.t, err)
 	var msgs []natsjs.Msg
 	for range stream.CachedInfo().State.Msgs {
-		msg, err := consumer.Next(natsjs.FetchMaxWait(patience))
+		msg, err := consumer.Next(natsjs.FetchMaxWait(waitTimeout))
 		require.NoError(w.t, err)
 		msgs = append(msgs, msg)
 	}
@@ -67,7 +67,7 @@ func (w *world) everythingIn(name string) []natsjs.Msg {
 }
 
 // storedMessages returns all messages, newest first.
-func (w *world) storedMessages() []message.Message {
+func (w *pipeline) storedMessages() []message.Message {
 	w.t.Helper()
 	list, err := w.store.List(w.t.Context(), db.Filter{Limit: 100_000})
 	require.NoError(w.t, err)
@@ -76,7 +76,7 @@ func (w *world) storedMessages() []message.Message {
 
 func TestWhatIsPublishedIsStoredAndTold(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runIngest()
 	w.publishIntake("dispatch.intake.default", `{"to":"+905551111111","content":"hello","idempotencyKey":"k"}`)
 	w.awaitIntakeEmpty()
@@ -96,7 +96,7 @@ func TestWhatIsPublishedIsStoredAndTold(t *testing.T) {
 
 func TestWhatDoesNotValidateIsNotLost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runIngest()
 	huge := make([]byte, 1<<20-2000)
 	for i := range huge {
@@ -118,7 +118,7 @@ func TestWhatDoesNotValidateIsNotLost(t *testing.T) {
 		{"default", string(huge), "malformed", "default", nil},
 		{"default", strings.Repeat("x", 1<<20-200), "malformed", "default", []string{"X-Own", "2"}},
 	}
-	stream, err := w.js.Stream(t.Context(), w.top.IntakeStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.IntakeStream())
 	require.NoError(t, err)
 	config := stream.CachedInfo().Config
 	config.AllowMsgTTL = true // somebody may have switched it on
@@ -155,7 +155,7 @@ func TestWhatDoesNotValidateIsNotLost(t *testing.T) {
 	}
 
 	var told int
-	for _, msg := range w.everythingIn(w.top.EventsStream()) {
+	for _, msg := range w.everythingIn(w.topology.EventsStream()) {
 		var event struct {
 			events.Envelope
 			Data struct {
@@ -189,7 +189,7 @@ func unpacked(t *testing.T, msg natsjs.Msg) []byte {
 
 func TestAKeyMeansTheSameAtEveryNATSDoor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runIngest()
 	for range 2 {
 		w.publishIntake("dispatch.intake.default", hello, "Nats-Msg-Id", "shop-1")
@@ -217,14 +217,14 @@ func TestAKeyMeansTheSameAtEveryNATSDoor(t *testing.T) {
 // TestARedeliveryStoresNothing has entries delivered twice whose ack was lost.
 func TestARedeliveryStoresNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest()
 	w.publishIntake("dispatch.intake.default", hello)
 	w.awaitIntakeEmpty()
 	first := w.storedMessages()[0]
 
 	api.stop()
-	stream, err := w.js.Stream(t.Context(), w.top.IntakeStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.IntakeStream())
 	require.NoError(t, err)
 	w.publishIntake("dispatch.intake.default", hello)
 	entry, err := stream.GetLastMsgForSubject(t.Context(), "dispatch.intake.default")
@@ -243,8 +243,8 @@ func TestARedeliveryStoresNothing(t *testing.T) {
 // lost, rejected or stored twice.
 func TestIntakeWaitsForPostgres(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	postgres := w.behind("DATABASE_URL")
+	w := newPipeline(t)
+	postgres := w.viaProxy("DATABASE_URL")
 	api := w.runIngest("DATABASE_URL", postgres.URL)
 	w.publishIntake("dispatch.intake.default", hello)
 	w.awaitIntakeEmpty()
@@ -269,7 +269,7 @@ func TestIntakeWaitsForPostgres(t *testing.T) {
 func TestIngestsShareTheIntakeAndAnEndLosesNothing(t *testing.T) {
 	t.Parallel()
 	const total = 3000
-	w := newWorld(t)
+	w := newPipeline(t)
 	first := w.runIngest()
 	w.runIngest()
 	published := make([]events.Entry, total)

@@ -28,11 +28,11 @@ func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
 		count      = 30
 		dispatcher = 3
 	)
-	w := newWorld(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", fmt.Sprint(batch))
+	w := newPipeline(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", fmt.Sprint(batch))
 	w.insert(drafts(count)...)
-	running := make([]*serviceProcess, dispatcher)
+	running := make([]*testenv.Process, dispatcher)
 	for i := range running {
-		running[i] = w.spawn("dispatcher")
+		running[i] = w.startService("dispatcher")
 	}
 
 	// No sender runs, so that every emission stays on the work queue with the
@@ -50,7 +50,7 @@ func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
 		<-time.After(time.Duration(random.Int64N(int64(interval))))
 		victim := random.IntN(dispatcher)
 		running[victim].Kill()
-		running[victim] = w.spawn("dispatcher")
+		running[victim] = w.startService("dispatcher")
 	}
 
 	emitted := w.emitted()
@@ -63,10 +63,10 @@ func TestThePaceHoldsWhileDispatchersAreKilledAndNATSGoesAway(t *testing.T) {
 }
 
 // emitted lists what is on the work queue, in the order of emission.
-func (w *world) emitted() []*natsjs.RawStreamMsg {
+func (w *pipeline) emitted() []*natsjs.RawStreamMsg {
 	w.t.Helper()
 	var list []*natsjs.RawStreamMsg
-	stream, err := w.js.Stream(w.t.Context(), w.top.DeliveriesStream())
+	stream, err := w.js.Stream(w.t.Context(), w.topology.DeliveriesStream())
 	require.NoError(w.t, err)
 	for sequence := uint64(1); sequence <= stream.CachedInfo().State.LastSeq; sequence++ {
 		if msg, err := stream.GetMsg(w.t.Context(), sequence); err == nil {
@@ -76,9 +76,9 @@ func (w *world) emitted() []*natsjs.RawStreamMsg {
 	return list
 }
 
-func (w *world) deliveries() *natsjs.StreamInfo {
+func (w *pipeline) deliveries() *natsjs.StreamInfo {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), w.top.DeliveriesStream())
+	stream, err := w.js.Stream(w.t.Context(), w.topology.DeliveriesStream())
 	require.NoError(w.t, err)
 	return stream.CachedInfo()
 }
@@ -86,26 +86,26 @@ func (w *world) deliveries() *natsjs.StreamInfo {
 func TestASenderKilledEightTimesDeliversEverything(t *testing.T) {
 	t.Parallel()
 	const count = 300
-	w := newWorld(t)
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, r *http.Request) {
+	w := newPipeline(t)
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, r *http.Request) {
 		select {
 		case <-time.After(3 * time.Second):
 			rw.WriteHeader(http.StatusOK)
 		case <-r.Context().Done():
 		}
 	})
-	w.spawn("dispatcher").WaitReady()
+	w.startService("dispatcher").WaitReady()
 	ids := w.insert(drafts(count)...)
 
 	for range 8 {
-		sender := w.spawn("sender")
+		sender := w.startService("sender")
 		<-time.After(1500 * time.Millisecond)
 		sender.Kill()
 	}
-	w.spawn("sender")
+	w.startService("sender")
 
 	for _, id := range ids {
-		m := w.await(id, message.Sent, message.Failed)
+		m := w.awaitStatus(id, message.Sent, message.Failed)
 		require.Equal(t, message.Sent, m.Status, "a killed sender uses up no retry: %s", m.LastError)
 	}
 	w.requireNothingLeft()
@@ -116,11 +116,11 @@ func TestKillingAServiceUnderLoadLosesNothing(t *testing.T) {
 	for _, victim := range []string{"ingest", "dispatcher", "sender"} {
 		t.Run(victim, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			w.webhook.answers(slowly(20 * time.Millisecond))
-			services := map[string]*serviceProcess{}
+			w := newPipeline(t)
+			w.webhook.respondWith(slowly(20 * time.Millisecond))
+			services := map[string]*testenv.Process{}
 			for _, name := range []string{"ingest", "dispatcher", "sender"} {
-				services[name] = w.spawn(name).WaitReady()
+				services[name] = w.startService(name).WaitReady()
 			}
 			addr := strings.TrimPrefix(services["ingest"].URL, "http://")
 
@@ -129,9 +129,9 @@ func TestKillingAServiceUnderLoadLosesNothing(t *testing.T) {
 				load.await(200)
 				services[victim].Kill()
 				if victim == "ingest" {
-					services[victim] = w.spawn(victim, "HTTP_ADDR", addr)
+					services[victim] = w.startService(victim, "HTTP_ADDR", addr)
 				} else {
-					services[victim] = w.spawn(victim)
+					services[victim] = w.startService(victim)
 				}
 			}
 			load.await(200)
@@ -150,11 +150,11 @@ func TestKillingAServiceUnderLoadLosesNothing(t *testing.T) {
 
 func TestSIGTERMUnderLoadDrainsAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.webhook.answers(slowly(50 * time.Millisecond))
-	services := map[string]*serviceProcess{}
+	w := newPipeline(t)
+	w.webhook.respondWith(slowly(50 * time.Millisecond))
+	services := map[string]*testenv.Process{}
 	for _, name := range []string{"ingest", "dispatcher", "sender"} {
-		services[name] = w.spawn(name).WaitReady()
+		services[name] = w.startService(name).WaitReady()
 	}
 	addr := strings.TrimPrefix(services["ingest"].URL, "http://")
 
@@ -163,9 +163,9 @@ func TestSIGTERMUnderLoadDrainsAndRepeatsNothing(t *testing.T) {
 		load.await(100)
 		require.NoError(t, services[name].Terminate())
 		if name == "ingest" {
-			services[name] = w.spawn(name, "HTTP_ADDR", addr)
+			services[name] = w.startService(name, "HTTP_ADDR", addr)
 		} else {
-			services[name] = w.spawn(name)
+			services[name] = w.startService(name)
 		}
 	}
 	load.await(100)
@@ -211,11 +211,11 @@ func (h *webhook) repeated() []string {
 
 // requireAllSent waits until every accepted message is SENT and has reached
 // the webhook.
-func (w *world) requireAllSent(accepted []message.ID) {
+func (w *pipeline) requireAllSent(accepted []message.ID) {
 	w.t.Helper()
 	require.NotEmpty(w.t, accepted)
 	for _, id := range accepted {
-		w.await(id, message.Sent)
+		w.awaitStatus(id, message.Sent)
 	}
 	arrived := map[string]bool{}
 	for _, c := range w.webhook.received("") {
@@ -227,7 +227,7 @@ func (w *world) requireAllSent(accepted []message.ID) {
 }
 
 // requireNothingLeft waits until no outbox row and no delivery is left.
-func (w *world) requireNothingLeft() {
+func (w *pipeline) requireNothingLeft() {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool {
 		rows, _, err := w.store.OutboxBacklog(w.t.Context())
@@ -310,7 +310,7 @@ func (l *load) count() int {
 // await waits until so many more messages are accepted.
 func (l *load) await(more int) {
 	l.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for target := l.count() + more; l.count() < target; {
 		select {
 		case <-l.more:

@@ -20,10 +20,10 @@ import (
 func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	w := newWorld(t)
+	w := newPipeline(t)
 	config := w.consumer().Config
 	config.AckWait = 2 * time.Second
-	_, err := w.js.UpdateConsumer(ctx, w.top.DeliveriesStream(), config)
+	_, err := w.js.UpdateConsumer(ctx, w.topology.DeliveriesStream(), config)
 	require.NoError(t, err)
 	queue, err := deliveries.OpenQueue(ctx, w.js, message.DefaultDestination)
 	require.NoError(t, err)

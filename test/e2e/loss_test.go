@@ -26,7 +26,7 @@ const (
 
 // putBack is a server that took over without its predecessor's last commits,
 // which a dispatcher has noticed some seconds ago.
-func (w *world) putBack(id message.ID, to string) {
+func (w *pipeline) putBack(id message.ID, to string) {
 	w.t.Helper()
 	w.sql("DELETE FROM attempts WHERE message_id = $1", id)
 	w.sql(to, id)
@@ -34,7 +34,7 @@ func (w *world) putBack(id message.ID, to string) {
 }
 
 // awaitTrusted waits until a repair is finished.
-func (w *world) awaitTrusted() {
+func (w *pipeline) awaitTrusted() {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool {
 		timeline, err := w.store.Timeline(w.t.Context())
@@ -44,7 +44,7 @@ func (w *world) awaitTrusted() {
 
 // awaitNoted waits until Postgres says that outcomes are recorded up to an
 // event, or a later one.
-func (w *world) awaitNoted(event uint64) {
+func (w *pipeline) awaitNoted(event uint64) {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool {
 		noted, err := w.store.RecorderProgress(w.t.Context())
@@ -52,7 +52,7 @@ func (w *world) awaitNoted(event uint64) {
 	})
 }
 
-func (w *world) lastEvent() uint64 {
+func (w *pipeline) lastEvent() uint64 {
 	w.t.Helper()
 	last, err := jetstream.NewPositions(w.js).Last(w.t.Context())
 	require.NoError(w.t, err)
@@ -60,9 +60,9 @@ func (w *world) lastEvent() uint64 {
 }
 
 // held is a webhook that answers when it is released.
-func (w *world) held() (release func()) {
+func (w *pipeline) held() (release func()) {
 	free := make(chan struct{})
-	w.webhook.answers(func(_ int, _ call, out http.ResponseWriter, r *http.Request) {
+	w.webhook.respondWith(func(_ int, _ call, out http.ResponseWriter, r *http.Request) {
 		select {
 		case <-free:
 		case <-r.Context().Done():
@@ -78,15 +78,15 @@ func TestOutcomesThatPostgresHasLostAreNotSentAgain(t *testing.T) {
 	t.Parallel()
 	t.Run("with the note that says how far it was", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
-		w.heard.ignore()
+		w := newPipeline(t)
+		w.wire.ignore()
 		api := w.runAll()
-		w.await(api.post(t, hello), message.Sent)
+		w.awaitStatus(api.post(t, hello), message.Sent)
 		w.awaitRecorded()
 		earlier := w.lastEvent()
 		w.awaitNoted(earlier)
 		id := api.post(t, hello)
-		w.await(id, message.Sent)
+		w.awaitStatus(id, message.Sent)
 		w.awaitRecorded()
 		w.awaitNoted(earlier + 1)
 
@@ -94,27 +94,27 @@ func TestOutcomesThatPostgresHasLostAreNotSentAgain(t *testing.T) {
 		w.sql(beforeItsOutcome, id)
 		w.sql("UPDATE recorder_progress SET last_sequence = least(last_sequence, $1), complete_sequence = least(complete_sequence, $1)", int64(earlier))
 
-		m := w.await(id, message.Sent)
+		m := w.awaitStatus(id, message.Sent)
 		require.Equal(t, 1, m.Attempts)
 		attempts, err := w.store.Attempts(t.Context(), id)
 		require.NoError(t, err)
 		require.Len(t, attempts, 1)
 		w.awaitTrusted()
-		w.await(api.post(t, hello), message.Sent)
+		w.awaitStatus(api.post(t, hello), message.Sent)
 		require.Len(t, w.webhook.received(id.String()), 1)
 	})
 	t.Run("and nothing tells but their lease", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, "LEASE", "2s")
-		w.heard.ignore()
+		w := newPipeline(t, "LEASE", "2s")
+		w.wire.ignore()
 		api := w.runAll()
 		id := api.post(t, hello)
-		w.await(id, message.Sent)
+		w.awaitStatus(id, message.Sent)
 
 		w.sql("DELETE FROM attempts WHERE message_id = $1", id)
 		w.sql(beforeItsOutcome, id)
 
-		w.await(id, message.Sent)
+		w.awaitStatus(id, message.Sent)
 		require.Len(t, w.webhook.received(id.String()), 1)
 		w.awaitTrusted()
 	})
@@ -122,8 +122,8 @@ func TestOutcomesThatPostgresHasLostAreNotSentAgain(t *testing.T) {
 
 func TestAClaimThatPostgresHasLostIsNotGivenOutAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "40s")
-	w.heard.ignore()
+	w := newPipeline(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "40s")
+	w.wire.ignore()
 	api := w.runAll()
 	w.runDispatcher()
 	release := w.held()
@@ -132,26 +132,26 @@ func TestAClaimThatPostgresHasLostIsNotGivenOutAgain(t *testing.T) {
 
 	w.putBack(id, beforeItsClaim)
 
-	m := w.await(id, message.Queued)
+	m := w.awaitStatus(id, message.Queued)
 	require.EqualValues(t, 1, m.ClaimNumber, "that of the copy which is in flight")
 	w.awaitTrusted()
 	w.awaitCalls(api.post(t, hello), 1)
 	release()
-	require.EqualValues(t, 1, w.await(id, message.Sent).ClaimNumber)
+	require.EqualValues(t, 1, w.awaitStatus(id, message.Sent).ClaimNumber)
 	require.Len(t, w.webhook.received(id.String()), 1)
 	w.requireNothingLeft()
 }
 
 func TestClaimNumbersGoOnAboveAllThatMayBeLost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1s")
-	w.heard.ignore()
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1s")
+	w.wire.ignore()
 	w.putBack(message.ID{}, beforeItsClaim)
 	w.runDispatcher()
 	w.runSender()
 	began := time.Now().Add(-time.Minute)
 
-	m := w.await(w.insert(draft())[0], message.Sent)
+	m := w.awaitStatus(w.insert(draft())[0], message.Sent)
 
 	require.Greater(t, m.ClaimNumber, began.UnixMilli())
 }
@@ -160,20 +160,20 @@ func TestClaimNumbersGoOnAboveAllThatMayBeLost(t *testing.T) {
 // went back to before its claim counts all the same.
 func TestARetryThatPostgresHasLostIsMadeWhenItIsDue(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "RETRY_BASE", "1h")
-	w.heard.ignore()
-	w.webhook.answers(func(_ int, _ call, out http.ResponseWriter, _ *http.Request) {
+	w := newPipeline(t, "RETRY_BASE", "1h")
+	w.wire.ignore()
+	w.webhook.respondWith(func(_ int, _ call, out http.ResponseWriter, _ *http.Request) {
 		out.WriteHeader(http.StatusServiceUnavailable)
 	})
 	api := w.runAll()
 	id := api.post(t, hello)
-	before := w.await(id, message.Retrying)
+	before := w.awaitStatus(id, message.Retrying)
 	w.awaitRecorded()
 
 	w.putBack(id, beforeItsClaim)
 	w.awaitTrusted()
 
-	after := w.await(id, message.Retrying)
+	after := w.awaitStatus(id, message.Retrying)
 	require.Equal(t, before.ClaimNumber, after.ClaimNumber)
 	require.Equal(t, 1, after.Attempts)
 	require.Equal(t, before.NextAttemptAt, after.NextAttemptAt)
@@ -182,8 +182,8 @@ func TestARetryThatPostgresHasLostIsMadeWhenItIsDue(t *testing.T) {
 
 func TestACancelThatPostgresHasLostIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
+	w := newPipeline(t)
+	w.wire.ignore()
 	api := w.runAll()
 	later := draft(func(m *message.Message) { m.DeliverAt = time.Now().Add(time.Hour) })
 	back := draft(func(m *message.Message) { m.DeliverAt = time.Now().Add(time.Hour) })
@@ -196,13 +196,13 @@ func TestACancelThatPostgresHasLostIsMadeAgain(t *testing.T) {
 	// Cancelled, brought back and emitted: the cancel is history.
 	brought := back
 	brought.Status, brought.Version = message.Queued, 4
-	w.publish(events.NewComposer(w.top, false).Moved(message.EventQueued, []message.Message{brought})...)
+	w.publish(events.NewComposer(w.topology, false).Moved(message.EventQueued, []message.Message{brought})...)
 
 	w.putBack(back.ID, beforeItsClaim)
 	w.putBack(later.ID, beforeItsClaim)
 	w.awaitTrusted()
 
-	require.EqualValues(t, 2, w.await(later.ID, message.Cancelled).Version)
+	require.EqualValues(t, 2, w.awaitStatus(later.ID, message.Cancelled).Version)
 	m, err := w.store.Get(t.Context(), back.ID)
 	require.NoError(t, err)
 	require.Equal(t, message.Pending, m.Status)
@@ -212,13 +212,13 @@ func TestACancelThatPostgresHasLostIsMadeAgain(t *testing.T) {
 // the tick.
 func TestATickThatPostgresHasLostCountsInThePace(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1h", "BATCH_SIZE", "1")
-	w.heard.ignore()
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1h", "BATCH_SIZE", "1")
+	w.wire.ignore()
 	first := w.insert(draft(func(m *message.Message) { m.Priority = 9 }))[0]
 	second := w.insert(draft())[0]
 	w.runDispatcher()
 	w.runSender()
-	w.await(first, message.Sent)
+	w.awaitStatus(first, message.Sent)
 	var began, next time.Time
 	require.NoError(t, w.query("SELECT last_tick_at FROM schedule").Scan(&began))
 
@@ -236,8 +236,8 @@ func TestATickThatPostgresHasLostCountsInThePace(t *testing.T) {
 // TestNothingIsEmittedOnAnotherTimeline has no dispatcher that could repair.
 func TestNothingIsEmittedOnAnotherTimeline(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
+	w := newPipeline(t)
+	w.wire.ignore()
 	stopped := w.runDispatcher()
 	api := w.runIngest()
 	w.awaitArrivals(api)
@@ -261,13 +261,13 @@ func TestNothingIsEmittedOnAnotherTimeline(t *testing.T) {
 
 func TestRedisIsExactAgainAfterPostgresHasLostCommits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
+	w := newPipeline(t)
+	w.wire.ignore()
 	client := w.withRedis()
 	api := w.runAll()
 	kept, gone := api.post(t, hello), api.post(t, hello)
-	w.await(kept, message.Sent)
-	w.await(gone, message.Sent)
+	w.awaitStatus(kept, message.Sent)
+	w.awaitStatus(gone, message.Sent)
 	w.awaitCopy(client, kept, gone)
 	w.sql("UPDATE messages SET version = 2 WHERE id = $1", kept)
 	w.sql("DELETE FROM attempts WHERE message_id = $1", gone)
@@ -285,12 +285,12 @@ func TestRedisIsExactAgainAfterPostgresHasLostCommits(t *testing.T) {
 // other one tells of.
 func TestHealthTellsOfLostCommits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.sql(`UPDATE schedule SET trusted_timeline = NULL, commits_lost_at = clock_timestamp(), repairer = gen_random_uuid(),
 		repair_lease_until = clock_timestamp() + interval '14 seconds'`)
 	addr := freeAddr(t)
 	w.runDispatcher("HEALTH_ADDR", addr)
-	api := &running{url: "http://" + addr}
+	api := &runningService{url: "http://" + addr}
 
 	testenv.Eventually(t, func() bool {
 		response, err := http.Get(api.url + "/health/ready")
@@ -313,20 +313,20 @@ func TestHealthTellsOfLostCommits(t *testing.T) {
 // counted from the server's time, which a dispatcher's clock does not enter.
 func TestEventsAreFoundByTheServersClock(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
-	composer := events.NewComposer(w.top, false)
+	w := newPipeline(t)
+	w.wire.ignore()
+	composer := events.NewComposer(w.topology, false)
 	for range 3 {
 		w.publish(composer.Moved(message.EventCreated, []message.Message{draft()})...)
 	}
-	stream, err := w.js.Stream(t.Context(), w.top.EventsStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.EventsStream())
 	require.NoError(t, err)
 	second, err := stream.GetMsg(t.Context(), 2)
 	require.NoError(t, err)
 	info, err := stream.Info(t.Context())
 	require.NoError(t, err)
 	for span, want := range map[time.Duration]uint64{time.Hour: 1, info.TimeStamp.Sub(second.Time) + time.Hour: 1, -time.Hour: 4} {
-		first, err := streams.FirstWithin(t.Context(), w.js, w.top.EventsStream(), span)
+		first, err := streams.FirstWithin(t.Context(), w.js, w.topology.EventsStream(), span)
 		require.NoError(t, err)
 		require.Equal(t, want, first, "stored within the last %s", span)
 	}

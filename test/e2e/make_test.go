@@ -146,7 +146,7 @@ func TestMakeInTheBackground(t *testing.T) {
 	require.Contains(t, c.makes(args...), "http://"+addr)
 	require.Contains(t, c.makes(args...), "It runs already")
 
-	api := &running{url: "http://" + addr}
+	api := &runningService{url: "http://" + addr}
 	id := api.post(t, hello)
 	upProcess{api: api}.awaitSent(t, id)
 

@@ -20,7 +20,7 @@ import (
 
 // metricNames returns the metrics that GET /metrics serves, without those of
 // the Go runtime and the process, in their order.
-func metricNames(t *testing.T, api *running) []string {
+func metricNames(t *testing.T, api *runningService) []string {
 	t.Helper()
 	status, _, page := api.request(t, http.MethodGet, "/metrics", "")
 	require.Equal(t, http.StatusOK, status)
@@ -52,7 +52,7 @@ func documentedMetrics(t *testing.T) []string {
 }
 
 // awaitSent sends a message through and returns its id.
-func awaitSent(t *testing.T, api *running) message.ID {
+func awaitSent(t *testing.T, api *runningService) message.ID {
 	t.Helper()
 	id := api.post(t, hello)
 	testenv.Eventually(t, func() bool { return api.get(t, id).Status == message.Sent })
@@ -61,7 +61,7 @@ func awaitSent(t *testing.T, api *running) message.ID {
 
 func TestEveryMetricIsDocumented(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api, dispatcher, sender := w.runIngest(), freeAddr(t), freeAddr(t)
 	w.runDispatcher("HEALTH_ADDR", dispatcher)
 	w.runSender("HEALTH_ADDR", sender)
@@ -69,7 +69,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 
 	shared := []string{"dispatch_build_info", "dispatch_dependency_state"}
 	var served []string
-	for name, service := range map[string]*running{
+	for name, service := range map[string]*runningService{
 		"ingest": api, "dispatcher": {url: "http://" + dispatcher}, "sender": {url: "http://" + sender},
 	} {
 		for _, metric := range metricNames(t, service) {

@@ -36,7 +36,7 @@ func natsServer(t *testing.T, config string, args ...any) *server.Server {
 	require.NoError(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	require.True(t, s.ReadyForConnections(patience))
+	require.True(t, s.ReadyForConnections(waitTimeout))
 	return s
 }
 
@@ -155,20 +155,20 @@ func TestTheWholePipelineReachesNATSAsItIsOperated(t *testing.T) {
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newBareWorld(t)
+			w := newUnprovisioned(t)
 			maps.Copy(w.env, way(t))
 			w.provisionOnly()
 			api := w.runAll()
-			w.webhook.answers(failOnce)
+			w.webhook.respondWith(failOnce)
 			id := api.post(t, hello)
-			require.Equal(t, 2, w.await(id, message.Sent).Attempts)
+			require.Equal(t, 2, w.awaitStatus(id, message.Sent).Attempts)
 			status, _, answer := api.request(t, "GET", "/health/ready", "")
 			require.Equal(t, 200, status)
 			require.NotContains(t, string(answer), "degraded")
 
 			cfg, err := settings.Parse[struct{ NATS settings.NATS }](w.env)
 			require.NoError(t, err)
-			js, err := jetstream.Connect(jetstream.Access(cfg.NATS.NATSAccess), w.top, "test")
+			js, err := jetstream.Connect(jetstream.Access(cfg.NATS.NATSAccess), w.topology, "test")
 			require.NoError(t, err)
 			t.Cleanup(js.Conn().Close)
 			testenv.Eventually(t, js.Conn().IsConnected)

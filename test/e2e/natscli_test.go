@@ -40,7 +40,7 @@ var natsBinary = sync.OnceValues(func() (string, error) {
 })
 
 // nats runs the stock tool and returns what it prints.
-func (w *world) natsCLI(args ...string) string {
+func (w *pipeline) natsCLI(args ...string) string {
 	w.t.Helper()
 	binary, err := natsBinary()
 	require.NoError(w.t, err)
@@ -53,8 +53,8 @@ func (w *world) natsCLI(args ...string) string {
 
 func TestTheStockNATSToolIsEnough(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	services := []*running{w.runDispatcher(), w.runSender(), w.runIngest()}
+	w := newPipeline(t)
+	services := []*runningService{w.runDispatcher(), w.runSender(), w.runIngest()}
 
 	testenv.Eventually(t, func() bool {
 		list := w.natsCLI("micro", "ls")
@@ -68,7 +68,7 @@ func TestTheStockNATSToolIsEnough(t *testing.T) {
 
 	var created message.Message
 	require.NoError(t, json.Unmarshal([]byte(w.natsCLI("req", "--raw", "dispatch.messages.create", hello)), &created))
-	w.await(created.ID, message.Sent)
+	w.awaitStatus(created.ID, message.Sent)
 
 	w.natsCLI("pub", "--jetstream", "dispatch.intake.default", `{"to":"+905552222222","content":"from nats"}`)
 	testenv.Eventually(t, func() bool {
@@ -78,7 +78,7 @@ func TestTheStockNATSToolIsEnough(t *testing.T) {
 
 	// What docs/OPERATIONS.md has people do to the streams.
 	w.natsCLI("stream", "purge", "--force", "DISPATCH_EVENTS")
-	w.await(services[2].post(t, hello), message.Sent)
+	w.awaitStatus(services[2].post(t, hello), message.Sent)
 	for _, service := range services {
 		service.stop()
 	}
@@ -86,12 +86,12 @@ func TestTheStockNATSToolIsEnough(t *testing.T) {
 		w.natsCLI("stream", "rm", "--force", stream.Name)
 	}
 	w.provision()
-	w.await(w.runAll().post(t, hello), message.Sent)
+	w.awaitStatus(w.runAll().post(t, hello), message.Sent)
 }
 
 func TestOneMsgIdFiveTimesIsDeliveredOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	dispatcher, sender, api := w.runDispatcher(), w.runSender(), w.runIngest()
 	publish := func() {
 		w.natsCLI("pub", "--jetstream", "-H", "Nats-Msg-Id:shop-1", "dispatch.intake.default", hello)
@@ -100,7 +100,7 @@ func TestOneMsgIdFiveTimesIsDeliveredOnce(t *testing.T) {
 	publish()
 	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 1 })
 
-	for _, service := range []*running{api, sender, dispatcher} {
+	for _, service := range []*runningService{api, sender, dispatcher} {
 		service.stop()
 	}
 	w.stopNATS()
@@ -124,9 +124,9 @@ func TestOneMsgIdFiveTimesIsDeliveredOnce(t *testing.T) {
 	require.Len(t, w.webhook.received(""), 2)
 }
 
-func (w *world) lastIntake() uint64 {
+func (w *pipeline) lastIntake() uint64 {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), w.top.IntakeStream())
+	stream, err := w.js.Stream(w.t.Context(), w.topology.IntakeStream())
 	require.NoError(w.t, err)
 	return stream.CachedInfo().State.LastSeq
 }
@@ -134,9 +134,9 @@ func (w *world) lastIntake() uint64 {
 // passDuplicateWindow makes the intake stream forget the ids that it has
 // seen: the window is set to its least for a moment, so that no test waits
 // for minutes.
-func (w *world) passDuplicateWindow() {
+func (w *pipeline) passDuplicateWindow() {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), w.top.IntakeStream())
+	stream, err := w.js.Stream(w.t.Context(), w.topology.IntakeStream())
 	require.NoError(w.t, err)
 	config := stream.CachedInfo().Config
 	window := config.Duplicates

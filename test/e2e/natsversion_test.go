@@ -71,7 +71,7 @@ func pretend(client net.Conn, target string) {
 // what it passes over, so its version is looked at.
 func TestAnOldNATSIsRefusedWithItsVersion(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest()
 	old := seemsOlder(t, w.env["NATS_URL"])
 	w.env["NATS_URL"] = old
@@ -81,7 +81,7 @@ func TestAnOldNATSIsRefusedWithItsVersion(t *testing.T) {
 	require.ErrorIs(t, err, jetstream.ErrTooOld)
 	require.ErrorContains(t, err, "NATS 2.11.9: older than version 2.14, which is needed")
 
-	for _, start := range []func(given ...string) *running{w.runDispatcher, w.runSender} {
+	for _, start := range []func(given ...string) *runningService{w.runDispatcher, w.runSender} {
 		health := freeAddr(t)
 		start("HEALTH_ADDR", health)
 		requireUnready(t, "http://"+health, http.StatusServiceUnavailable, "NATS is older than 2.14")
@@ -117,7 +117,7 @@ func TestVersionsOfNATSAreCompared(t *testing.T) {
 
 // passesOver answers JetStream's API as a server does that does not know some
 // settings: it passes over them and reports success.
-func passesOver(t *testing.T, w *world, given ...string) *jetstream.Client {
+func startWithOlderNATS(t *testing.T, w *pipeline, given ...string) *jetstream.Client {
 	t.Helper()
 	prefix := "old" + given[0]
 	direct := w.connect().Conn()
@@ -133,7 +133,7 @@ func passesOver(t *testing.T, w *world, given ...string) *jetstream.Client {
 			}
 			body, _ = json.Marshal(config)
 		}
-		answer, err := direct.Request("$JS.API."+request.Subject[len(prefix)+1:], body, patience)
+		answer, err := direct.Request("$JS.API."+request.Subject[len(prefix)+1:], body, waitTimeout)
 		if err == nil {
 			_ = request.Respond(answer.Data)
 		}
@@ -142,18 +142,18 @@ func passesOver(t *testing.T, w *world, given ...string) *jetstream.Client {
 	require.NoError(t, direct.Flush())
 	js, err := natsjs.NewWithAPIPrefix(w.connect().Conn(), prefix)
 	require.NoError(t, err)
-	return jetstream.NewClient(js, w.top)
+	return jetstream.NewClient(js, w.topology)
 }
 
 // TestWhatAServerPassesOverIsAnError asks for what it does not do although it
 // reports success.
 func TestWhatAServerPassesOverIsAnError(t *testing.T) {
 	t.Parallel()
-	w := newBareWorld(t)
+	w := newUnprovisioned(t)
 	provision := func(js *jetstream.Client) error {
 		return streams.Provision(t.Context(), js, []string{message.DefaultDestination})
 	}
-	err := provision(passesOver(t, w, "allow_msg_schedules", "max_msgs_per_subject"))
+	err := provision(startWithOlderNATS(t, w, "allow_msg_schedules", "max_msgs_per_subject"))
 	require.ErrorIs(t, err, jetstream.ErrNotAsRequested)
 	require.ErrorContains(t, err, "stream DISPATCH_DELIVERIES: not as requested: max_msgs_per_subject is -1, not 1; allow_msg_schedules is false, not true")
 	err = streams.Check(t.Context(), w.js)
@@ -162,7 +162,7 @@ func TestWhatAServerPassesOverIsAnError(t *testing.T) {
 		require.NoError(t, w.js.DeleteStream(t.Context(), name))
 	}
 
-	err = provision(passesOver(t, w, "max_ack_pending"))
+	err = provision(startWithOlderNATS(t, w, "max_ack_pending"))
 	require.ErrorIs(t, err, jetstream.ErrNotAsRequested)
 	require.ErrorContains(t, err, "consumer ingest of DISPATCH_INTAKE: not as requested: max_ack_pending is 1000, not 20000")
 	require.NoError(t, provision(w.js), "another server makes it as requested")

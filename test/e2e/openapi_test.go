@@ -17,7 +17,7 @@ import (
 // out. What ingest answers by itself is held against the description there.
 func TestTheRoutesOfThePaceDoWhatTheirDescriptionSays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1h")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1h")
 	w.runDispatcher()
 	api := describe(w)
 
@@ -44,7 +44,7 @@ func TestTheRoutesOfThePaceDoWhatTheirDescriptionSays(t *testing.T) {
 
 func TestAStopThatCantPublishIsDescribed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.insert(draft())
 	w.leaveUnpublished()
 	w.sql("UPDATE outbox SET batch = '\\x00' WHERE is_claim")
@@ -56,14 +56,14 @@ func TestAStopThatCantPublishIsDescribed(t *testing.T) {
 // describedAPI holds every answer of an ingest against the description that
 // it serves.
 type describedAPI struct {
-	*running
+	*runningService
 	t          testing.TB
 	spec       *spectest.Spec
 	operations map[string]*openapi3.Operation
 }
 
 // describe starts an ingest; a dispatcher must be running.
-func describe(w *world) describedAPI {
+func describe(w *pipeline) describedAPI {
 	w.t.Helper()
 	api := w.runIngest()
 	w.awaitControl()

@@ -15,23 +15,23 @@ import (
 // away; what was not done is brought back by its lease.
 func TestACopyThatNobodyIsGivenIsTakenOffTheQueue(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "LEASE", "2s")
+	w := newPipeline(t, "LEASE", "2s")
 	dispatcher := w.runDispatcher()
 	sender := w.runSender()
 	done := w.insert(draft())[0]
-	m := w.await(done, message.Sent)
+	m := w.awaitStatus(done, message.Sent)
 	sender.stop()
 	waits := w.insert(draft())[0]
-	w.await(waits, message.Queued)
+	w.awaitStatus(waits, message.Queued)
 	dispatcher.stop()
 
 	m.ClaimNumber++
-	require.NoError(t, jetstream.NewPublisher(w.js).Publish(t.Context(), events.NewComposer(w.top, false).Claimed(events.OriginTick, []message.Message{m})[:1]))
-	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
+	require.NoError(t, jetstream.NewPublisher(w.js).Publish(t.Context(), events.NewComposer(w.topology, false).Claimed(events.OriginTick, []message.Message{m})[:1]))
+	stream, err := w.js.Stream(t.Context(), w.topology.DeliveriesStream())
 	require.NoError(t, err)
 	state := stream.CachedInfo().State
 	require.EqualValues(t, 2, state.Msgs)
-	_, err = w.js.ResetConsumerToSequence(t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination), state.LastSeq+1)
+	_, err = w.js.ResetConsumerToSequence(t.Context(), w.topology.DeliveriesStream(), w.topology.SenderConsumer(message.DefaultDestination), state.LastSeq+1)
 	require.NoError(t, err)
 
 	w.runDispatcher()

@@ -30,13 +30,13 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 		fresh     = 200
 		mostBytes = 150 << 20
 	)
-	w := newWorld(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h", "RETRY_FACTOR", "1")
-	w.webhook.answers(func(_ int, c call, rw http.ResponseWriter, _ *http.Request) {
+	w := newPipeline(t, "RETRY_BASE", "1h", "RETRY_MAX", "1h", "RETRY_FACTOR", "1")
+	w.webhook.respondWith(func(_ int, c call, rw http.ResponseWriter, _ *http.Request) {
 		if bytes.Contains(c.Body, []byte("park")) {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	dispatcher, sender := w.spawn("dispatcher").WaitReady(), w.spawn("sender").WaitReady()
+	dispatcher, sender := w.startService("dispatcher").WaitReady(), w.startService("sender").WaitReady()
 	for range parked / chunk {
 		list := drafts(chunk)
 		for i := range list {
@@ -46,7 +46,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	}
 	testenv.EventuallyWithin(t, 5*testenv.WaitTimeout, func() bool { return w.parked() == parked }, "only %d are parked", w.parked())
 
-	consumer, err := w.js.Consumer(t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination))
+	consumer, err := w.js.Consumer(t.Context(), w.topology.DeliveriesStream(), w.topology.SenderConsumer(message.DefaultDestination))
 	require.NoError(t, err)
 	require.Zero(t, consumer.CachedInfo().NumAckPending, "what is parked takes no slot from fresh messages")
 
@@ -61,7 +61,7 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	slices.Sort(took)
 	t.Logf("fresh messages beside %d parked ones: p50 %s, p99 %s", parked, took[fresh/2], took[fresh*99/100])
 
-	for name, p := range map[string]*serviceProcess{"dispatcher": dispatcher, "sender": sender} {
+	for name, p := range map[string]*testenv.Process{"dispatcher": dispatcher, "sender": sender} {
 		peak := peakMemory(t, p)
 		t.Logf("%s: at most %d MiB", name, peak>>20)
 		require.Less(t, peak, int64(mostBytes), name)
@@ -69,10 +69,10 @@ func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 }
 
 // parked returns how many schedules wait.
-func (w *world) parked() uint64 {
+func (w *pipeline) parked() uint64 {
 	w.t.Helper()
 	info := w.deliveries()
-	consumer, err := w.js.Consumer(w.t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination))
+	consumer, err := w.js.Consumer(w.t.Context(), w.topology.DeliveriesStream(), w.topology.SenderConsumer(message.DefaultDestination))
 	require.NoError(w.t, err)
 	waiting := consumer.CachedInfo()
 	return info.State.Msgs - min(info.State.Msgs, waiting.NumPending+uint64(waiting.NumAckPending))
@@ -81,7 +81,7 @@ func (w *world) parked() uint64 {
 var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
 // peakMemory returns the most memory that a process ever had resident.
-func peakMemory(t *testing.T, p *serviceProcess) int64 {
+func peakMemory(t *testing.T, p *testenv.Process) int64 {
 	t.Helper()
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.Pid()) + "/status")
 	require.NoError(t, err)

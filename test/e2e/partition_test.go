@@ -14,7 +14,7 @@ import (
 // on while the partition lasts; when it heals nothing was lost or repeated.
 func TestAServerThatIsCutOffFromItsClusterIsLeft(t *testing.T) {
 	t.Parallel()
-	i := parted(t, "3")
+	i := startPartitioned(t, "3")
 	minority := i.leader(i.top.EventsStream())
 	i.leave(minority)
 	i.awaitReplicas(3)
@@ -26,7 +26,7 @@ func TestAServerThatIsCutOffFromItsClusterIsLeft(t *testing.T) {
 // but it has a majority. The services go to one that has.
 func TestAServerThatLosesOneOtherIsLeft(t *testing.T) {
 	t.Parallel()
-	i := parted(t, "1")
+	i := startPartitioned(t, "1")
 	queue := i.leader(i.top.DeliveriesStream())
 	for _, server := range i.NATS {
 		if server != queue {
@@ -38,7 +38,7 @@ func TestAServerThatLosesOneOtherIsLeft(t *testing.T) {
 
 // parted prepares an installation on three NATS servers, on so many of which
 // each stream is.
-func parted(t *testing.T, replicas string) *installation {
+func startPartitioned(t *testing.T, replicas string) *installation {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("takes minutes of elections: make proof") //nolint:forbidigo // nothing is missing: it is left to make proof

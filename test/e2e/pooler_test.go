@@ -25,15 +25,15 @@ func TestTheWholePipelineRunsThroughAPooler(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			pooled := embeddedtest.PgBouncer(t, dbtest.EmptyURL(t), mode, fmt.Sprintf("default_pool_size = %d", connections))
-			w := newWorld(t, "DATABASE_URL", pooled)
+			w := newPipeline(t, "DATABASE_URL", pooled)
 			api := w.runAll()
 			w.awaitControl()
-			w.webhook.answers(failOnce)
+			w.webhook.respondWith(failOnce)
 			ids := postBatches(t, api, 8, 5)
 			for _, id := range ids {
-				require.Equal(t, 2, w.await(id, message.Sent).Attempts)
+				require.Equal(t, 2, w.awaitStatus(id, message.Sent).Attempts)
 			}
-			w.webhook.answers(nil)
+			w.webhook.respondWith(nil)
 
 			overview, err := w.control("stop", "")
 			require.NoError(t, err)
@@ -42,7 +42,7 @@ func TestTheWholePipelineRunsThroughAPooler(t *testing.T) {
 			require.Equal(t, message.Pending, api.get(t, waiting).Status)
 			_, err = w.control("start", "")
 			require.NoError(t, err)
-			w.await(waiting, message.Sent)
+			w.awaitStatus(waiting, message.Sent)
 
 			later := api.post(t, fmt.Sprintf(`{"to":"+905551111111","content":"hello","deliverAt":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
 			status, _, answer := api.request(t, http.MethodPost, "/api/v1/messages/"+later.String()+"/cancel", "")
@@ -57,7 +57,7 @@ func TestTheWholePipelineRunsThroughAPooler(t *testing.T) {
 }
 
 // postBatches has callers post batches of two at the same time.
-func postBatches(t *testing.T, api *running, callers, batches int) []message.ID {
+func postBatches(t *testing.T, api *runningService, callers, batches int) []message.ID {
 	t.Helper()
 	var mu sync.Mutex
 	var ids []message.ID

@@ -21,24 +21,24 @@ import (
 // has ended is not sent again, what has not comes to its end.
 func TestAJetStreamThatLostItsEndCostsNothingThatPostgresKnows(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(w *world, copied string){
-		"put back": func(w *world, copied string) {
+	for name, lose := range map[string]func(w *pipeline, copied string){
+		"put back": func(w *pipeline, copied string) {
 			require.NoError(w.t, os.RemoveAll(w.natsDir))
 			require.NoError(w.t, os.CopyFS(w.natsDir, os.DirFS(copied)))
 		},
-		"gone": func(w *world, _ string) { require.NoError(w.t, os.RemoveAll(w.natsDir)) },
+		"gone": func(w *pipeline, _ string) { require.NoError(w.t, os.RemoveAll(w.natsDir)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// Retries are parked, for longer than the test needs to get there.
-			w := newWorld(t, "LEASE", "1s", "RETRY_BASE", "20100ms")
+			w := newPipeline(t, "LEASE", "1s", "RETRY_BASE", "20100ms")
 			w.runDispatcher()
 			sender, api := w.runSender(), w.runIngest()
 			before := w.insert(drafts(20)...)
 			w.requireAllSent(before)
 			api.stop()
 			for range 10 {
-				w.publishIntake(w.top.Intake(message.DefaultDestination), hello)
+				w.publishIntake(w.topology.Intake(message.DefaultDestination), hello)
 			}
 			copied := t.TempDir()
 			w.stopNATS()
@@ -53,22 +53,22 @@ func TestAJetStreamThatLostItsEndCostsNothingThatPostgresKnows(t *testing.T) {
 				ended = append(ended, m.ID)
 			}
 			w.requireAllSent(ended)
-			w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+			w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
 				if n == 1 {
 					rw.WriteHeader(http.StatusServiceUnavailable)
 				}
 			})
 			parked := w.insert(drafts(10)...)
 			for _, id := range parked {
-				w.await(id, message.Retrying)
+				w.awaitStatus(id, message.Retrying)
 			}
 			sender.stop()
 			queued := w.insert(drafts(10)...)
 			for _, id := range queued {
-				w.await(id, message.Queued)
+				w.awaitStatus(id, message.Queued)
 			}
 			w.awaitRecorded()
-			w.webhook.answers(nil)
+			w.webhook.respondWith(nil)
 			w.stopNATS()
 			lose(w, copied)
 			w.startNATS()
@@ -95,17 +95,17 @@ func TestAJetStreamThatLostItsEndCostsNothingThatPostgresKnows(t *testing.T) {
 // had those numbers would pass over what bears them now.
 func TestAConsumerThatIsAheadOfItsStreamBeginsOnceMore(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "LEASE", "2s")
+	w := newPipeline(t, "LEASE", "2s")
 	api := w.runAll()
 	w.requireAllSent(w.insert(drafts(10)...))
 	w.awaitRecorded()
 
-	for _, c := range w.top.Consumers([]string{message.DefaultDestination}) {
+	for _, c := range w.topology.Consumers([]string{message.DefaultDestination}) {
 		_, err := w.js.ResetConsumerToSequence(t.Context(), c.Stream, c.Config.Durable, 10_000)
 		require.NoError(t, err)
 	}
 	for range 10 {
-		w.publishIntake(w.top.Intake(message.DefaultDestination), hello)
+		w.publishIntake(w.topology.Intake(message.DefaultDestination), hello)
 	}
 	api.post(t, hello)
 
@@ -199,7 +199,7 @@ func TestADamagedStoreLosesNoMessage(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "LEASE", "1s")
+			w := newPipeline(t, "LEASE", "1s")
 			w.runDispatcher()
 			sender := w.runSender()
 			sent := w.insert(drafts(20)...)
@@ -259,7 +259,7 @@ func TestAWorkQueueThatCantBeReadIsThrownAway(t *testing.T) {
 
 func TestAMissingConsumerIsTold(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	address := freeAddr(t)
 	w.runDispatcher("HEALTH_ADDR", address)
 	ready := func() int {
@@ -272,7 +272,7 @@ func TestAMissingConsumerIsTold(t *testing.T) {
 	}
 	testenv.Eventually(t, func() bool { return ready() == http.StatusOK })
 
-	require.NoError(t, w.js.DeleteConsumer(t.Context(), w.top.EventsStream(), events.RecorderConsumer))
+	require.NoError(t, w.js.DeleteConsumer(t.Context(), w.topology.EventsStream(), events.RecorderConsumer))
 	testenv.Eventually(t, func() bool { return ready() == http.StatusServiceUnavailable })
 	w.provision()
 	testenv.Eventually(t, func() bool { return ready() == http.StatusOK })

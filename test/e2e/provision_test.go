@@ -18,16 +18,16 @@ import (
 
 // unmigrated is an installation before its first provision, with what does
 // that, and a connection to its database.
-func unmigrated(t *testing.T) (w *world, provisionAgain func() error, pool *pgxpool.Pool) {
+func unmigrated(t *testing.T) (w *pipeline, provisionAgain func() error, pool *pgxpool.Pool) {
 	t.Helper()
-	w = newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t))
+	w = newUnprovisioned(t, "DATABASE_URL", dbtest.EmptyURL(t))
 	cfg, err := settings.Parse[provision.Config](w.env)
 	require.NoError(t, err)
 	pool, err = db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return w, func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		defer cancel()
 		return provision.Run(ctx, cfg, w.log())
 	}, pool

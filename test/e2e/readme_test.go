@@ -65,7 +65,7 @@ func TestTheFirstMessagesOfTheREADME(t *testing.T) {
 
 func TestTheServicesOfTheREADME(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	env := []string{"SHUTDOWN_TIMEOUT=20s", "LOG_LEVEL=warn"}
 	for _, name := range []string{"DATABASE_URL", "NATS_URL", "WEBHOOK_URL", "WEBHOOK_TIMEOUT", "PROCESSING_INTERVAL"} {
 		env = append(env, name+"="+w.env[name])
@@ -91,12 +91,12 @@ func TestTheServicesOfTheREADME(t *testing.T) {
 		finished <- fmt.Sprintf("%v\n%s", err, out)
 	}()
 
-	w.await(id, message.Sent)
+	w.awaitStatus(id, message.Sent)
 	require.NoError(t, os.WriteFile(fifo, []byte("\n"), 0o600))
 	select {
 	case outcome := <-finished:
 		require.True(t, strings.HasPrefix(outcome, "<nil>"), outcome)
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		require.FailNow(t, "the services do not stop")
 	}
 	list, err := w.store.List(t.Context(), db.Filter{Limit: 2})
@@ -126,7 +126,7 @@ func TestMakeRunIsTheOneCommand(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	testenv.EventuallyWithin(t, 5*testenv.WaitTimeout, func() bool { return strings.Contains(out.String(), "Ready.") }, "%s", out)
 
-	api := &running{url: "http://" + addr}
+	api := &runningService{url: "http://" + addr}
 	id := api.post(t, hello)
 	testenv.Eventually(t, func() bool { return api.get(t, id).Status == message.Sent })
 	require.Contains(t, out.String(), id.String())

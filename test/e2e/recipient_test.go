@@ -14,7 +14,7 @@ import (
 // form.
 func TestANumberAsItIsCopiedIsOneRecipientAtEveryDoor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runIngest()
 	body := func(number string) string {
 		return `{"to":"` + number + `","content":"x","deliverAt":"2090-01-01t00:00:00z"}`

@@ -18,8 +18,8 @@ import (
 // it record nothing, so that what it has in hand can be counted.
 func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "EVENT_CONTENT", "full")
-	composer := events.NewComposer(w.top, true)
+	w := newPipeline(t, "EVENT_CONTENT", "full")
+	composer := events.NewComposer(w.topology, true)
 	const told = 60
 	list := w.claimed(slices.Collect(func(yield func(message.Message) bool) {
 		for range told {
@@ -47,7 +47,7 @@ func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%name: RecordOutcomes%')`).Scan(&records) == nil && records
 	})
 
-	recorder, err := w.js.Consumer(t.Context(), w.top.EventsStream(), events.RecorderConsumer)
+	recorder, err := w.js.Consumer(t.Context(), w.topology.EventsStream(), events.RecorderConsumer)
 	require.NoError(t, err)
 	inHand := recorder.CachedInfo().NumAckPending
 	require.Positive(t, inHand)
@@ -55,6 +55,6 @@ func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 
 	require.NoError(t, tx.Rollback(t.Context()))
 	for _, m := range list {
-		w.await(m.ID, message.Sent)
+		w.awaitStatus(m.ID, message.Sent)
 	}
 }

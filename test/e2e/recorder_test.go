@@ -13,7 +13,7 @@ import (
 )
 
 // success is the event that a sender publishes of a claimed message.
-func (w *world) success(m message.Message, edits ...func(*events.Outcome)) events.Entry {
+func (w *pipeline) success(m message.Message, edits ...func(*events.Outcome)) events.Entry {
 	now := time.Now()
 	claim := m.ClaimNumber
 	m.Status, m.SentAt, m.Attempts, m.ExternalID = message.Sent, &now, m.Attempts+1, "x-1"
@@ -25,13 +25,13 @@ func (w *world) success(m message.Message, edits ...func(*events.Outcome)) event
 	for _, edit := range edits {
 		edit(&outcome)
 	}
-	return events.NewComposer(w.top, false).Finished(message.EventSent, m, outcome)
+	return events.NewComposer(w.topology, false).Finished(message.EventSent, m, outcome)
 }
 
 // awaitRecorded waits until the recorder has passed everything.
-func (w *world) awaitRecorded() {
+func (w *pipeline) awaitRecorded() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), waitTimeout)
 	defer cancel()
 	positions := jetstream.NewPositions(w.js)
 	last, err := positions.Last(ctx)
@@ -41,8 +41,8 @@ func (w *world) awaitRecorded() {
 
 func TestAnEventThatComesAgainIsRecordedOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
+	w := newPipeline(t)
+	w.wire.ignore()
 	m := w.claimed(draft())[0]
 	again := w.success(m)
 	w.publish(again)
@@ -55,7 +55,7 @@ func TestAnEventThatComesAgainIsRecordedOnce(t *testing.T) {
 	w.publish(again)
 	w.awaitRecorded()
 
-	recorded := w.await(m.ID, message.Sent)
+	recorded := w.awaitStatus(m.ID, message.Sent)
 	require.Equal(t, m.Version+1, recorded.Version)
 	require.Equal(t, "x-1", recorded.ExternalID)
 	attempts, err := w.store.Attempts(t.Context(), m.ID)
@@ -67,10 +67,10 @@ func TestAnEventThatComesAgainIsRecordedOnce(t *testing.T) {
 // already, whether or not anybody reads it.
 func TestOnlyOutcomesAreWaitedFor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
+	w := newPipeline(t)
+	w.wire.ignore()
 	m := w.claimed(draft())[0]
-	composer, positions := events.NewComposer(w.top, false), jetstream.NewPositions(w.js)
+	composer, positions := events.NewComposer(w.topology, false), jetstream.NewPositions(w.js)
 	others := func() {
 		for _, kind := range []message.EventType{message.EventCreated, message.EventQueued, message.EventCancelled} {
 			w.publish(composer.Moved(kind, []message.Message{m})...)
@@ -81,31 +81,31 @@ func TestOnlyOutcomesAreWaitedFor(t *testing.T) {
 		defer cancel()
 		last, err := positions.Last(ctx)
 		require.NoError(t, err)
-		stream, err := w.js.Stream(ctx, w.top.EventsStream())
+		stream, err := w.js.Stream(ctx, w.topology.EventsStream())
 		require.NoError(t, err)
 		require.Equal(t, stream.CachedInfo().State.LastSeq, last)
 		return positions.AwaitRecorded(ctx, last)
 	}
 	others()
-	require.NoError(t, wait(patience))
+	require.NoError(t, wait(waitTimeout))
 
 	w.publish(w.success(m))
 	others()
 	require.ErrorIs(t, wait(moment), context.DeadlineExceeded, "nobody has recorded it")
 
 	w.runDispatcher()
-	require.NoError(t, wait(patience))
+	require.NoError(t, wait(waitTimeout))
 	recorded, err := w.store.Get(t.Context(), m.ID)
 	require.NoError(t, err)
 	require.Equal(t, message.Sent, recorded.Status)
 	others()
-	require.NoError(t, wait(patience))
+	require.NoError(t, wait(waitTimeout))
 }
 
 func TestEventsThatCantBeRecordedHoldUpNoOthers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
+	w := newPipeline(t)
+	w.wire.ignore()
 	claimed := w.claimed(drafts(9)...)
 	broken := w.success(claimed[0])
 	broken.Data, broken.MsgID = []byte("no JSON"), "broken"
@@ -131,8 +131,8 @@ func TestEventsThatCantBeRecordedHoldUpNoOthers(t *testing.T) {
 
 func TestOutcomesAreKeptWhilePostgresIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1h")
-	postgres := w.behind("DATABASE_URL")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1h")
+	postgres := w.viaProxy("DATABASE_URL")
 	w.runDispatcher("DATABASE_URL", postgres.URL)
 	w.awaitControl()
 	w.awaitRecorded()
@@ -142,7 +142,7 @@ func TestOutcomesAreKeptWhilePostgresIsAway(t *testing.T) {
 	for _, m := range claimed {
 		w.publish(w.success(m))
 	}
-	consumer, err := w.js.Consumer(t.Context(), w.top.EventsStream(), events.RecorderConsumer)
+	consumer, err := w.js.Consumer(t.Context(), w.topology.EventsStream(), events.RecorderConsumer)
 	require.NoError(t, err)
 	// Longer than the ack wait: without signs of life they would be delivered again.
 	require.Never(t, func() bool {
@@ -153,12 +153,12 @@ func TestOutcomesAreKeptWhilePostgresIsAway(t *testing.T) {
 
 	w.awaitRecorded()
 	for _, m := range claimed {
-		require.Equal(t, message.Sent, w.await(m.ID, message.Sent).Status)
+		require.Equal(t, message.Sent, w.awaitStatus(m.ID, message.Sent).Status)
 	}
 }
 
 // claimed1h stores messages and claims them although no tick is due.
-func (w *world) claimed1h(n int) []message.Message {
+func (w *pipeline) claimed1h(n int) []message.Message {
 	w.t.Helper()
 	ids := w.insert(drafts(n)...)
 	w.sql("UPDATE messages SET status = 'QUEUED', claim_number = 1, version = 2, lease_until = now() + interval '1 hour'")

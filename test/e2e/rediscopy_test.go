@@ -19,7 +19,7 @@ import (
 )
 
 // withRedis adds a Redis of the test's own to the settings.
-func (w *world) withRedis() *goredis.Client {
+func (w *pipeline) withRedis() *goredis.Client {
 	w.t.Helper()
 	server, err := redis.Start(w.t.Context(), redis.Config{Ephemeral: true})
 	require.NoError(w.t, err)
@@ -33,7 +33,7 @@ func (w *world) withRedis() *goredis.Client {
 }
 
 // awaitCopy waits until Redis says of messages and counts what Postgres says.
-func (w *world) awaitCopy(client *goredis.Client, ids ...message.ID) {
+func (w *pipeline) awaitCopy(client *goredis.Client, ids ...message.ID) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	same := func() bool {
@@ -69,7 +69,7 @@ func (w *world) awaitCopy(client *goredis.Client, ids ...message.ID) {
 func TestRedisHoldsEveryStateAndForgetsFinalOnes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	w := newWorld(t)
+	w := newPipeline(t)
 	client := w.withRedis()
 	w.runDispatcher()
 	w.runDispatcher()
@@ -96,7 +96,7 @@ func TestRedisHoldsEveryStateAndForgetsFinalOnes(t *testing.T) {
 func TestRedisIsExactAgainAfterItForgotEverything(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	w := newWorld(t)
+	w := newPipeline(t)
 	client := w.withRedis()
 	w.runDispatcher()
 	w.runDispatcher()
@@ -117,16 +117,16 @@ func TestRedisIsExactAgainAfterItForgotEverything(t *testing.T) {
 // TestRedisShowsARetryBeforeItsEmission has no dispatcher that could copy it.
 func TestRedisShowsARetryBeforeItsEmission(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	client := w.withRedis()
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadRequest) })
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadRequest) })
 	dispatcher := w.runDispatcher()
 	w.runSender()
 	ingest := w.runIngest()
 	one, all := ingest.post(t, hello), ingest.post(t, hello)
 	erased := ingest.post(t, hello)
 	for _, id := range []message.ID{one, all, erased} {
-		w.await(id, message.Failed)
+		w.awaitStatus(id, message.Failed)
 	}
 	w.awaitCopy(client, one, all, erased)
 	dispatcher.stop()
@@ -151,9 +151,9 @@ func TestRedisShowsARetryBeforeItsEmission(t *testing.T) {
 
 func TestARedisThatHangsHoldsUpNothingAndCatchesUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	client := w.withRedis()
-	link := w.behind("REDIS_URL")
+	link := w.viaProxy("REDIS_URL")
 	addr := freeAddr(t)
 	w.runDispatcher("REDIS_URL", link.URL, "HEALTH_ADDR", addr)
 	w.runSender()

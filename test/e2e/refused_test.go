@@ -20,11 +20,11 @@ import (
 
 func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
-	id := events.NewComposer(w.top, false).Delivery(events.OriginTick, draft())
+	w := newPipeline(t)
+	w.wire.ignore()
+	id := events.NewComposer(w.topology, false).Delivery(events.OriginTick, draft())
 	event := func(id, body string) events.Entry {
-		return events.Entry{Subject: w.top.Event(message.EventCreated, "x"), MsgID: id, Data: []byte(body)}
+		return events.Entry{Subject: w.topology.Event(message.EventCreated, "x"), MsgID: id, Data: []byte(body)}
 	}
 	large := event("large", `"`+strings.Repeat("x", 2<<20)+`"`)
 	nowhere := events.Entry{Subject: "no such subject", MsgID: "nowhere", Data: []byte("{}")}
@@ -39,15 +39,15 @@ func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 
 func TestIdsDoNotWaitForAStreamThatIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	require.NoError(t, w.js.DeleteStream(t.Context(), w.top.EventsStream()))
-	all := events.NewComposer(w.top, false).Claimed(events.OriginTick, w.claimed(draft()))
+	w := newPipeline(t)
+	require.NoError(t, w.js.DeleteStream(t.Context(), w.topology.EventsStream()))
+	all := events.NewComposer(w.topology, false).Claimed(events.OriginTick, w.claimed(draft()))
 
 	missing, err := jetstream.NewPublisher(w.js).PublishIDs(t.Context(), all)
 
 	require.ErrorIs(t, err, jetstream.ErrUnavailable)
 	require.NotEmpty(t, missing)
-	require.Equal(t, w.top.Event(message.EventQueued, message.DefaultDestination), missing[0].Subject)
+	require.Equal(t, w.topology.Event(message.EventQueued, message.DefaultDestination), missing[0].Subject)
 	for _, entry := range missing { // a note that was not yet acknowledged is not waited for either
 		require.False(t, entry.IsID())
 	}
@@ -56,13 +56,13 @@ func TestIdsDoNotWaitForAStreamThatIsAway(t *testing.T) {
 
 func TestAnEventThatIsTooLargeGoesWithoutItsContent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore() // a created message is not RETRYING
+	w := newPipeline(t)
+	w.wire.ignore() // a created message is not RETRYING
 	w.limitEvents(2000)
 	m := w.claimed(draft())[0]
 	m.Status, m.Metadata, m.LastError = message.Retrying, map[string]string{"order": "7"}, "status 503: "+strings.Repeat("é", 2000)
 	m.NextAttemptAt = &m.UpdatedAt
-	composer := events.NewComposer(w.top, true)
+	composer := events.NewComposer(w.topology, true)
 	content := m
 	content.LastError, content.Content = "", strings.Repeat("x", 3000)
 	attempt := &message.Attempt{Number: 1, StartedAt: m.UpdatedAt, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: m.LastError, Response: strings.Repeat("<", 1000)}
@@ -85,10 +85,10 @@ func TestAnEventThatIsTooLargeGoesWithoutItsContent(t *testing.T) {
 	require.Equal(t, 503, told.Outcome.Attempt.HTTPStatus, "what is recorded is there")
 }
 
-func (w *world) limitEvents(size int32) { w.limit(w.top.EventsStream(), size) }
+func (w *pipeline) limitEvents(size int32) { w.limit(w.topology.EventsStream(), size) }
 
 // limit has a stream refuse what is larger; -1 ends that.
-func (w *world) limit(name string, size int32) {
+func (w *pipeline) limit(name string, size int32) {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
@@ -101,7 +101,7 @@ func (w *world) limit(name string, size int32) {
 func TestIdsAreEmittedWhileEventsAreRefused(t *testing.T) {
 	t.Parallel()
 	const count = 3
-	w := newWorld(t, "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
 	w.limitEvents(10)
 	ids := w.insert(drafts(count)...)
 	w.abandon()
@@ -121,8 +121,8 @@ func TestIdsAreEmittedWhileEventsAreRefused(t *testing.T) {
 
 func TestALargeMessageIsSentThoughNATSTakesLittle(t *testing.T) {
 	t.Parallel()
-	w := newBareWorld(t, "EVENT_CONTENT", "full", "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
-	w.heard.ignore()
+	w := newUnprovisioned(t, "EVENT_CONTENT", "full", "PROCESSING_INTERVAL", "200ms", "BATCH_SIZE", "1")
+	w.wire.ignore()
 	w.stopNATS()
 	server := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: 128KB\n" })[0]
 	w.env["NATS_URL"] = server.URL
@@ -135,8 +135,8 @@ func TestALargeMessageIsSentThoughNATSTakesLittle(t *testing.T) {
 	large := api.post(t, `{"to":"+905551111111","payload":`+string(payload)+`}`)
 	after := api.post(t, hello)
 
-	w.await(large, message.Sent)
-	w.await(after, message.Sent)
+	w.awaitStatus(large, message.Sent)
+	w.awaitStatus(after, message.Sent)
 	for _, event := range w.events(large, 3) {
 		require.True(t, event.Data.ContentOmitted)
 	}
@@ -146,10 +146,10 @@ func TestALargeMessageIsSentThoughNATSTakesLittle(t *testing.T) {
 // What REJECTED does not take stays in the intake and holds up nothing else.
 func TestARejectionThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.limit(w.top.RejectedStream(), 1000)
+	w := newPipeline(t)
+	w.limit(w.topology.RejectedStream(), 1000)
 	w.limitEvents(10)
-	intake := w.top.Intake(message.DefaultDestination)
+	intake := w.topology.Intake(message.DefaultDestination)
 	w.publishIntake(intake, strings.Repeat("x", 2000))
 	w.publishIntake(intake, "no JSON")
 	w.publishIntake(intake, hello)
@@ -157,7 +157,7 @@ func TestARejectionThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 
 	testenv.Eventually(t, func() bool { return w.one("SELECT count(*) FROM messages") == 1 })
 	testenv.Eventually(t, func() bool { return len(w.rejectedMessages()) == 1 })
-	stream, err := w.js.Stream(t.Context(), w.top.IntakeStream())
+	stream, err := w.js.Stream(t.Context(), w.topology.IntakeStream())
 	require.NoError(t, err)
 	awaitCount(t, 1, func() int {
 		info, err := stream.Info(t.Context())
@@ -169,15 +169,15 @@ func TestARejectionThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 
 func TestOutcomesDoNotWaitForANoteThatNATSRefuses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.limit(w.top.ChangesStream(), 10)
+	w := newPipeline(t)
+	w.limit(w.topology.ChangesStream(), 10)
 	w.runDispatcher()
 	w.runSender()
 	for range 2 { // an outcome that is held up holds up the next
-		w.await(w.insert(draft())[0], message.Sent)
+		w.awaitStatus(w.insert(draft())[0], message.Sent)
 	}
 
-	w.limit(w.top.ChangesStream(), -1)
+	w.limit(w.topology.ChangesStream(), -1)
 	testenv.Eventually(t, func() bool {
 		w.abandon()
 		return w.one("SELECT count(*) FROM outbox") == 0
@@ -186,7 +186,7 @@ func TestOutcomesDoNotWaitForANoteThatNATSRefuses(t *testing.T) {
 
 func TestAnAnswerThatNATSDoesNotTakeIsToldSo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "MAX_PAYLOAD_BYTES", "2000000")
+	w := newPipeline(t, "MAX_PAYLOAD_BYTES", "2000000")
 	api := w.runIngest()
 	payload, err := json.Marshal(strings.Repeat("x", 1<<20))
 	require.NoError(t, err)
@@ -200,8 +200,8 @@ func TestAnAnswerThatNATSDoesNotTakeIsToldSo(t *testing.T) {
 
 func TestASmallMaxPayloadIsReported(t *testing.T) {
 	t.Parallel()
-	w := newBareWorld(t, "EVENT_CONTENT", "full")
-	w.heard.ignore()
+	w := newUnprovisioned(t, "EVENT_CONTENT", "full")
+	w.wire.ignore()
 	w.stopNATS()
 	server := testenv.StartNATS(t, 1, func(n testenv.NATSNode) string { return n.Config() + "\nmax_payload: 128KB\n" })[0]
 	w.env["NATS_URL"] = server.URL

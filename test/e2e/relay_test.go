@@ -18,9 +18,9 @@ import (
 
 // leaveUnpublished makes a claim as a dispatcher does that dies before it can
 // publish it.
-func (w *world) leaveUnpublished() db.TickResult {
+func (w *pipeline) leaveUnpublished() db.TickResult {
 	w.t.Helper()
-	composer := events.NewComposer(w.top, false)
+	composer := events.NewComposer(w.topology, false)
 	tick, err := w.store.Tick(w.t.Context(), db.TickParams{
 		Destination: message.DefaultDestination, Limit: 100, Lease: time.Hour, BatchSize: db.DefaultBatchSize,
 		EncodeOutbox: func(c db.Claim) []byte { return events.Encode(composer.Claimed(events.OriginTick, c.Fresh)) },
@@ -33,7 +33,7 @@ func (w *world) leaveUnpublished() db.TickResult {
 func TestAClaimWhoseOwnerDiedIsRelayedAndTheIntervalBeginsThen(t *testing.T) {
 	t.Parallel()
 	const interval = time.Second
-	w := newWorld(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", "1")
+	w := newPipeline(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", "1")
 	ids := w.insert(drafts(2)...)
 	claimed := time.Now()
 	tick := w.leaveUnpublished()
@@ -45,7 +45,7 @@ func TestAClaimWhoseOwnerDiedIsRelayedAndTheIntervalBeginsThen(t *testing.T) {
 	w.awaitDeliveries(2)
 
 	emitted := w.emitted()
-	require.Equal(t, w.top.Deliver(message.DefaultDestination, ids[0]), emitted[0].Subject)
+	require.Equal(t, w.topology.Deliver(message.DefaultDestination, ids[0]), emitted[0].Subject)
 	require.Equal(t, events.OriginRelay, emitted[0].Header.Get(events.HeaderOrigin))
 	require.Greater(t, emitted[0].Time.Sub(claimed), 5*time.Second, "its owner could have published it until then")
 	require.Equal(t, events.OriginTick, emitted[1].Header.Get(events.HeaderOrigin))
@@ -54,7 +54,7 @@ func TestAClaimWhoseOwnerDiedIsRelayedAndTheIntervalBeginsThen(t *testing.T) {
 
 func TestAnOldClaimIsNotRepeatedWhereItWasPublished(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1h", "BATCH_SIZE", "3")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1h", "BATCH_SIZE", "3")
 	ids := w.insert(drafts(3)...)
 	tick := w.leaveUnpublished()
 	// So long ago that the stream has forgotten the ids: one still waits, one
@@ -77,12 +77,12 @@ func TestAnOldClaimIsNotRepeatedWhereItWasPublished(t *testing.T) {
 	require.Len(t, emitted, 2)
 	require.EqualValues(t, 2, w.deliveries().State.LastSeq)
 	require.Equal(t, events.OriginTick, emitted[0].Header.Get(events.HeaderOrigin))
-	require.Equal(t, w.top.Deliver(message.DefaultDestination, ids[2]), emitted[1].Subject)
+	require.Equal(t, w.topology.Deliver(message.DefaultDestination, ids[2]), emitted[1].Subject)
 	require.Equal(t, events.OriginRelay, emitted[1].Header.Get(events.HeaderOrigin))
 }
 
 // abandon makes whatever is in the outbox old enough to be relayed.
-func (w *world) abandon() {
+func (w *pipeline) abandon() {
 	w.t.Helper()
 	w.sql("UPDATE outbox SET created_at = created_at - interval '1 minute', not_before = now() - interval '1 second'")
 }
@@ -94,9 +94,9 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 	for name, claims := range map[string]int{"of a first claim": 0, "of a later claim": 4} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "45s")
+			w := newPipeline(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "45s")
 			answer, release := held(t)
-			w.webhook.answers(func(int, call, http.ResponseWriter, *http.Request) { <-answer })
+			w.webhook.respondWith(func(int, call, http.ResponseWriter, *http.Request) { <-answer })
 			w.insert(draft())
 			w.sql("UPDATE messages SET claim_number = $1", claims)
 			m := w.leaveUnpublished().Fresh[0]
@@ -106,7 +106,7 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 			w.runSender()
 			w.awaitCalls(m.ID, 1)
 
-			late := events.NewComposer(w.top, false).Delivery(events.OriginTick, m)
+			late := events.NewComposer(w.topology, false).Delivery(events.OriginTick, m)
 			ctx, cancel := context.WithTimeout(t.Context(), moment)
 			defer cancel()
 			err := jetstream.NewPublisher(w.js).Publish(ctx, []events.Entry{late})
@@ -120,7 +120,7 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 			}
 			require.Len(t, w.webhook.received(m.ID.String()), 1)
 			release()
-			w.await(m.ID, message.Sent)
+			w.awaitStatus(m.ID, message.Sent)
 			w.awaitDeliveries(0)
 			w.emit(events.OriginTick, m)
 			w.awaitDeliveries(0)
@@ -133,9 +133,9 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 // number is committed, so that a sender's request is in flight under the old one.
 func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "45s")
+	w := newPipeline(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "45s")
 	answer, release := held(t)
-	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		if n == 1 {
 			<-answer
 			rw.WriteHeader(http.StatusServiceUnavailable)
@@ -187,7 +187,7 @@ func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 func TestAClaimWhoseOutboxRowIsGoneDoesNotStopThePace(t *testing.T) {
 	t.Parallel()
 	const interval = time.Second
-	w := newWorld(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", "1")
+	w := newPipeline(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", "1")
 	w.insert(drafts(2)...)
 	w.leaveUnpublished()
 	w.sql("DELETE FROM outbox")
@@ -201,7 +201,7 @@ func TestAClaimWhoseOutboxRowIsGoneDoesNotStopThePace(t *testing.T) {
 
 func TestAClaimThatCannotBeReadDoesNotStopThePace(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1s", "BATCH_SIZE", "1")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1s", "BATCH_SIZE", "1")
 	w.insert(drafts(2)...)
 	w.leaveUnpublished()
 	w.sql("UPDATE outbox SET batch = '\\x00', created_at = created_at - interval '2 minutes' WHERE is_claim")
@@ -214,7 +214,7 @@ func TestAClaimThatCannotBeReadDoesNotStopThePace(t *testing.T) {
 
 func TestABadOutboxRowHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.sql("INSERT INTO outbox (batch, created_at) SELECT '\\x00', now() - interval '1 hour' FROM generate_series(1, 60)")
 	id := w.insert(draft())[0]
 	w.sql("UPDATE outbox SET created_at = now() - interval '1 hour'")
@@ -231,9 +231,9 @@ func TestABadOutboxRowHoldsUpNoOther(t *testing.T) {
 
 func TestAnOutboxRowThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "PROCESSING_INTERVAL", "1h")
+	w := newPipeline(t, "PROCESSING_INTERVAL", "1h")
 	too := events.Encode([]events.Entry{{
-		Subject: w.top.Event(message.EventCreated, "x"), MsgID: "too large", Data: []byte(`"` + strings.Repeat("x", 2<<20) + `"`),
+		Subject: w.topology.Event(message.EventCreated, "x"), MsgID: "too large", Data: []byte(`"` + strings.Repeat("x", 2<<20) + `"`),
 	}})
 	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, now() - interval '1 hour')", too)
 	id := w.insert(draft())[0]

@@ -50,9 +50,9 @@ func everything(t testing.TB, address string) map[message.ID]message.Status {
 // backup with an empty NATS.
 func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "LEASE", "5s") // a row holds the lease that it was given
-	w.webhook.answers((&tally{accepted: map[string]int{}}).answer)
-	services := []*running{w.runDispatcher(), w.runSender()}
+	w := newPipeline(t, "LEASE", "5s") // a row holds the lease that it was given
+	w.webhook.respondWith((&acceptedCount{accepted: map[string]int{}}).answer)
+	services := []*runningService{w.runDispatcher(), w.runSender()}
 	ingest := w.runIngest()
 	later := w.insert(draft(func(m *message.Message) { m.DeliverAt = time.Now().Add(time.Hour) }))[0]
 	load := startLoad(t, ingest.url, 4)
@@ -85,12 +85,12 @@ func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 	}
 	require.Positive(t, open, "the dump was taken in the middle of everything")
 
-	again := newBareWorld(t, "DATABASE_URL", restored, "WEBHOOK_URL", w.webhook.URL, "LEASE", "5s")
+	again := newUnprovisioned(t, "DATABASE_URL", restored, "WEBHOOK_URL", w.webhook.URL, "LEASE", "5s")
 	again.provision()
 	api := again.runAll()
 	for id := range dumped {
 		if id != later {
-			m := again.await(id, message.Sent, message.Failed, message.Expired)
+			m := again.awaitStatus(id, message.Sent, message.Failed, message.Expired)
 			require.Equal(t, message.Sent, m.Status, "%s", m.LastError)
 		}
 	}
@@ -105,7 +105,7 @@ func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, len(dumped)-1, overview.Counts[message.Sent], "the counts are exact")
 	require.EqualValues(t, 1, overview.Counts[message.Pending])
-	again.await(api.post(t, hello), message.Sent)
+	again.awaitStatus(api.post(t, hello), message.Sent)
 	again.requireNothingLeft()
 }
 
@@ -113,9 +113,9 @@ func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 // streams: what was sent since the backup is known from there.
 func TestADumpBesideItsNATSSendsNothingAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.heard.ignore()
-	services := []*running{w.runDispatcher(), w.runSender()}
+	w := newPipeline(t)
+	w.wire.ignore()
+	services := []*runningService{w.runDispatcher(), w.runSender()}
 	ingest := w.runIngest()
 	later := w.insert(draft(func(m *message.Message) { m.DeliverAt = time.Now().Add(time.Hour) }))[0]
 	load := startLoad(t, ingest.url, 4)
@@ -138,7 +138,7 @@ func TestADumpBesideItsNATSSendsNothingAgain(t *testing.T) {
 	w.runAll()
 	for id := range everything(t, w.env["DATABASE_URL"]) {
 		if id != later {
-			w.await(id, message.Sent)
+			w.awaitStatus(id, message.Sent)
 		}
 	}
 	w.awaitTrusted()

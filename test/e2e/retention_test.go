@@ -16,7 +16,7 @@ import (
 // TestDispatchersDeleteWhatIsPastRetention has two of them at it.
 func TestDispatchersDeleteWhatIsPastRetention(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "RETENTION", "1h")
+	w := newPipeline(t, "RETENTION", "1h")
 	past := drafts(1200) // more than two steps
 	for i := range past {
 		past[i].ID = message.NewID(time.Now().Add(-3 * time.Hour))
@@ -55,7 +55,7 @@ func TestDispatchersDeleteWhatIsPastRetention(t *testing.T) {
 // by its age.
 func TestADispatcherSweepsAttemptsWithoutAMessage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "RETENTION", "0")
+	w := newPipeline(t, "RETENTION", "0")
 	kept := w.insert(draft())[0]
 	w.sql(`INSERT INTO attempts SELECT $1::uuid, 1, 1, 1, now(), 1, 200, 'success'`, kept)
 	w.sql(`INSERT INTO attempts SELECT $1::uuid, 1, 1, 1, now(), 1, 200, 'success'`, message.NewID(time.Now()))

@@ -16,11 +16,11 @@ import (
 
 func TestAFinishedRequestOutlivesTheAbsenceOfNATS(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.runSender("SENDER_CONCURRENCY", "4")
 	answer, release := held(t)
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { <-answer; rw.WriteHeader(http.StatusOK) })
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { <-answer; rw.WriteHeader(http.StatusOK) })
 	ids := w.insert(drafts(12)...)
 	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 4 })
 
@@ -37,12 +37,12 @@ func TestAFinishedRequestOutlivesTheAbsenceOfNATS(t *testing.T) {
 
 func TestIDsAreKeptWhilePostgresIsAway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
-	postgres := w.behind("DATABASE_URL")
+	postgres := w.viaProxy("DATABASE_URL")
 	w.runSender("DATABASE_URL", postgres.URL)
 	w.awaitSenders(1)
-	w.await(w.insert(draft())[0], message.Sent)
+	w.awaitStatus(w.insert(draft())[0], message.Sent)
 
 	postgres.Cut()
 	ids := w.insert(drafts(3)...)
@@ -60,13 +60,13 @@ func TestIDsAreKeptWhilePostgresIsAway(t *testing.T) {
 // it holds to another one. Only what was in flight may be sent twice.
 func TestWhatWaitsInTheHandsOfASenderThatIsCutOffIsSentOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
-	nats := w.behind("NATS_URL")
+	nats := w.viaProxy("NATS_URL")
 	w.runSender("NATS_URL", nats.URL, "SENDER_CONCURRENCY", "1")
 	w.awaitSenders(1)
 	answer, release := held(t)
-	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		if n == 1 && len(w.webhook.received("")) == 1 {
 			<-answer
 		}
@@ -91,8 +91,8 @@ func TestWhatWaitsInTheHandsOfASenderThatIsCutOffIsSentOnce(t *testing.T) {
 
 func TestASenderWaitsForWhatIsNotProvisionedAndStopsWithoutNATS(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	require.NoError(t, w.js.DeleteStream(t.Context(), w.top.DeliveriesStream()))
+	w := newPipeline(t)
+	require.NoError(t, w.js.DeleteStream(t.Context(), w.topology.DeliveriesStream()))
 	address := freeAddr(t)
 	sender := w.runSender("HEALTH_ADDR", address)
 	ready := func() (int, string) {

@@ -19,10 +19,10 @@ const moment = 700 * time.Millisecond
 
 func TestADoubtfulCopyWaitsForTheRecorderAndAFreshOneDoesNot(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	early := w.claimed(draft())[0]
 	w.emit(events.OriginTick, early) // stored before the sender came: a server that was killed forgets what it delivered
-	w.tellSomething(early)
+	w.publishOutcome(early)
 	w.runSender()
 	w.awaitSenders(1)
 	late := w.claimed(draft(), draft())
@@ -34,7 +34,7 @@ func TestADoubtfulCopyWaitsForTheRecorderAndAFreshOneDoesNot(t *testing.T) {
 
 	w.runDispatcher()
 	for _, m := range []message.Message{early, late[0], late[1]} {
-		require.Equal(t, 1, w.await(m.ID, message.Sent).Attempts)
+		require.Equal(t, 1, w.awaitStatus(m.ID, message.Sent).Attempts)
 	}
 	require.Empty(t, w.webhook.repeated())
 	w.requireNothingLeft()
@@ -42,7 +42,7 @@ func TestADoubtfulCopyWaitsForTheRecorderAndAFreshOneDoesNot(t *testing.T) {
 
 func TestCopiesThatDoNotCountAreDropped(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.insert(draft())
 	older := w.tick(time.Nanosecond)[0] // its lease is over at once
 	newer := w.tick(time.Hour, db.ExpiredLease{ID: older.ID, Destination: older.Destination, ClaimNumber: older.ClaimNumber})[0]
@@ -58,7 +58,7 @@ func TestCopiesThatDoNotCountAreDropped(t *testing.T) {
 	require.Empty(t, w.webhook.received(""))
 
 	w.emit(events.OriginReclaim, newer)
-	sent := w.await(newer.ID, message.Sent)
+	sent := w.awaitStatus(newer.ID, message.Sent)
 	require.Equal(t, 1, sent.Attempts)
 
 	w.emit(events.OriginRelay, sent)
@@ -68,12 +68,12 @@ func TestCopiesThatDoNotCountAreDropped(t *testing.T) {
 
 func TestASecondCopyWaitsForTheFirstInTheSameHands(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.runSender()
 	arrived := make(chan struct{})
 	answer, release := held(t)
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-answer
 		rw.WriteHeader(http.StatusOK)
@@ -86,20 +86,20 @@ func TestASecondCopyWaitsForTheFirstInTheSameHands(t *testing.T) {
 
 	require.Never(t, func() bool { return len(w.webhook.received("")) > 1 }, moment, 10*time.Millisecond)
 	release()
-	require.Equal(t, 1, w.await(id, message.Sent).Attempts)
+	require.Equal(t, 1, w.awaitStatus(id, message.Sent).Attempts)
 	w.requireNothingLeft()
 	require.Len(t, w.webhook.received(""), 1)
 }
 
 func TestAShortWaitIsANakUnderTheSameClaim(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.runSender()
-	w.webhook.answers(failing(2))
+	w.webhook.respondWith(failing(2))
 	id := w.insert(draft())[0]
 
-	m := w.await(id, message.Sent)
+	m := w.awaitStatus(id, message.Sent)
 	require.Equal(t, 3, m.Attempts)
 	require.EqualValues(t, 1, m.ClaimNumber)
 	require.Equal(t, "status 503", m.LastError)
@@ -117,10 +117,10 @@ func TestAShortWaitIsANakUnderTheSameClaim(t *testing.T) {
 
 func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.runSender()
-	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		if n == 1 {
 			rw.Header().Set("Retry-After", "11")
 			rw.WriteHeader(http.StatusTooManyRequests)
@@ -128,9 +128,9 @@ func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 	})
 	id := w.insert(draft())[0]
 
-	m := w.await(id, message.Retrying)
+	m := w.awaitStatus(id, message.Retrying)
 	require.EqualValues(t, 2, m.ClaimNumber, "parking raises the claim")
-	parked := w.awaitOn(w.top.Park(message.DefaultDestination, id))
+	parked := w.awaitOn(w.topology.Park(message.DefaultDestination, id))
 	at, err := time.Parse("@at "+time.RFC3339Nano, parked.Header.Get(natsjs.ScheduleHeader))
 	require.NoError(t, err)
 	require.WithinDuration(t, *m.NextAttemptAt, at, 5*time.Second, "by NATS' clock what Postgres has by its own")
@@ -138,7 +138,7 @@ func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 	require.Equal(t, events.OriginRetry, parked.Header.Get(events.HeaderOrigin))
 	w.awaitDeliveries(1) // the schedule alone
 
-	m = w.await(id, message.Sent)
+	m = w.awaitStatus(id, message.Sent)
 	require.EqualValues(t, 2, m.ClaimNumber)
 	require.Equal(t, 2, m.Attempts)
 	calls := w.webhook.received(id.String())
@@ -151,10 +151,10 @@ func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 
 func TestAWebhookThatClosesConnectionsGetsEachAttemptOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "MAX_RETRIES", "3", "RETRY_FACTOR", "1")
+	w := newPipeline(t, "MAX_RETRIES", "3", "RETRY_FACTOR", "1")
 	w.runDispatcher()
 	w.runSender()
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(rw).Hijack()
 		if err == nil {
 			_ = conn.Close()
@@ -162,7 +162,7 @@ func TestAWebhookThatClosesConnectionsGetsEachAttemptOnce(t *testing.T) {
 	})
 	id := w.insert(draft())[0]
 
-	m := w.await(id, message.Failed)
+	m := w.awaitStatus(id, message.Failed)
 	require.Equal(t, "connection closed without a response", m.LastError)
 	require.Equal(t, []string{"1", "2", "3", "4"}, numbers(w.webhook.received(id.String())))
 	w.requireNothingLeft()
@@ -170,17 +170,17 @@ func TestAWebhookThatClosesConnectionsGetsEachAttemptOnce(t *testing.T) {
 
 func TestARetryAfterTheExpiryEndsNow(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.runSender()
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Retry-After", "3600")
 		rw.WriteHeader(http.StatusServiceUnavailable)
 	})
 	expires := time.Now().Add(20 * time.Second)
 	id := w.insert(draft(func(m *message.Message) { m.ExpiresAt = &expires }))[0]
 
-	m := w.await(id, message.Expired)
+	m := w.awaitStatus(id, message.Expired)
 	require.Equal(t, 1, m.Attempts)
 	require.Equal(t, "status 503", m.LastError)
 	attempts, err := w.store.Attempts(t.Context(), id)
@@ -191,11 +191,11 @@ func TestARetryAfterTheExpiryEndsNow(t *testing.T) {
 
 func TestADrainFinishesWhatIsInFlightAndGivesTheRestBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	first := w.runSender("SENDER_CONCURRENCY", "2")
 	answer, release := held(t)
-	w.webhook.answers(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { <-answer; rw.WriteHeader(http.StatusOK) })
+	w.webhook.respondWith(func(_ int, _ call, rw http.ResponseWriter, _ *http.Request) { <-answer; rw.WriteHeader(http.StatusOK) })
 	ids := w.insert(drafts(10)...)
 	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 2 && w.consumer().NumAckPending == 4 }, "two in flight and two in hand")
 

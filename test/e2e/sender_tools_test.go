@@ -19,7 +19,7 @@ import (
 
 // The helpers below drive the store and the streams as a dispatcher would.
 
-func (w *world) tick(lease time.Duration, lost ...db.ExpiredLease) []message.Message {
+func (w *pipeline) tick(lease time.Duration, lost ...db.ExpiredLease) []message.Message {
 	w.t.Helper()
 	var claimed []message.Message
 	testenv.Eventually(w.t, func() bool {
@@ -38,7 +38,7 @@ func (w *world) tick(lease time.Duration, lost ...db.ExpiredLease) []message.Mes
 }
 
 // claimed stores messages and claims them, without emitting their ids.
-func (w *world) claimed(messages ...message.Message) []message.Message {
+func (w *pipeline) claimed(messages ...message.Message) []message.Message {
 	w.t.Helper()
 	w.insert(messages...)
 	claimed := w.tick(time.Hour)
@@ -48,40 +48,40 @@ func (w *world) claimed(messages ...message.Message) []message.Message {
 
 // emit publishes a delivery, as if the duplicate window were over, and whatever
 // is on its subject.
-func (w *world) emit(origin string, m message.Message) {
+func (w *pipeline) emit(origin string, m message.Message) {
 	w.t.Helper()
-	copied := events.NewComposer(w.top, false).Delivery(origin, m)
+	copied := events.NewComposer(w.topology, false).Delivery(origin, m)
 	copied.MsgID += "." + message.NewID(time.Now()).String()
 	delete(copied.Headers, natsjs.ExpectedLastSubjSeqHeader)
 	w.publish(copied)
 }
 
-func (w *world) publish(entries ...events.Entry) {
+func (w *pipeline) publish(entries ...events.Entry) {
 	w.t.Helper()
 	require.NoError(w.t, jetstream.NewPublisher(w.js).Publish(w.t.Context(), entries))
 }
 
 // tellSomething puts an event into EVENTS that the recorder has yet to pass:
 // it is of a kind that may tell of an outcome.
-func (w *world) tellSomething(m message.Message) {
+func (w *pipeline) publishOutcome(m message.Message) {
 	w.t.Helper()
 	m.Status = message.Failed
-	w.publish(events.NewComposer(w.top, false).Moved(message.EventFailed, []message.Message{m})...)
+	w.publish(events.NewComposer(w.topology, false).Moved(message.EventFailed, []message.Message{m})...)
 }
 
-func (w *world) consumer() *natsjs.ConsumerInfo {
+func (w *pipeline) consumer() *natsjs.ConsumerInfo {
 	w.t.Helper()
-	consumer, err := w.js.Consumer(w.t.Context(), w.top.DeliveriesStream(), w.top.SenderConsumer(message.DefaultDestination))
+	consumer, err := w.js.Consumer(w.t.Context(), w.topology.DeliveriesStream(), w.topology.SenderConsumer(message.DefaultDestination))
 	require.NoError(w.t, err)
 	return consumer.CachedInfo()
 }
 
-func (w *world) awaitAckPending(n int) {
+func (w *pipeline) awaitAckPending(n int) {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool { return w.consumer().NumAckPending == n })
 }
 
-func (w *world) awaitDeliveries(n int) {
+func (w *pipeline) awaitDeliveries(n int) {
 	w.t.Helper()
 	awaitCount(w.t, n, func() int { return int(w.deliveries().State.Msgs) })
 }
@@ -92,7 +92,7 @@ func awaitCount(t testing.TB, n int, count func() int) {
 	t.Helper()
 	last := count()
 	for changed := time.Now(); last != n; {
-		require.Less(t, time.Since(changed), patience, "%d of %d", last, n)
+		require.Less(t, time.Since(changed), waitTimeout, "%d of %d", last, n)
 		<-time.After(5 * time.Millisecond)
 		if now := count(); now != last {
 			last, changed = now, time.Now()
@@ -101,13 +101,13 @@ func awaitCount(t testing.TB, n int, count func() int) {
 }
 
 // awaitOn waits for a message on a subject of DELIVERIES.
-func (w *world) awaitOn(subject string) *natsjs.RawStreamMsg {
+func (w *pipeline) awaitOn(subject string) *natsjs.RawStreamMsg {
 	w.t.Helper()
-	return w.awaitIn(w.top.DeliveriesStream(), subject)
+	return w.awaitIn(w.topology.DeliveriesStream(), subject)
 }
 
 // awaitIn waits for a message on a subject of a stream.
-func (w *world) awaitIn(name, subject string) *natsjs.RawStreamMsg {
+func (w *pipeline) awaitIn(name, subject string) *natsjs.RawStreamMsg {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), name)
 	require.NoError(w.t, err)
@@ -120,12 +120,12 @@ func (w *world) awaitIn(name, subject string) *natsjs.RawStreamMsg {
 }
 
 // awaitSenders waits until so many senders ask for ids.
-func (w *world) awaitSenders(n int) {
+func (w *pipeline) awaitSenders(n int) {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool { return w.consumer().NumWaiting >= n })
 }
 
-func (w *world) awaitCalls(id message.ID, n int) {
+func (w *pipeline) awaitCalls(id message.ID, n int) {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool { return len(w.webhook.received(id.String())) == n })
 }
@@ -158,7 +158,7 @@ func numbers(calls []call) []string {
 }
 
 // behind puts a link before the server of a setting.
-func (w *world) behind(setting string) *testenv.Proxy {
+func (w *pipeline) viaProxy(setting string) *testenv.Proxy {
 	w.t.Helper()
 	return testenv.NewProxy(w.t, setting, w.env[setting])
 }

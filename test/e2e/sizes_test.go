@@ -60,7 +60,7 @@ func TestAnAccountOf5GBThatDemandsSizesIsEnough(t *testing.T) {
 // stream holds; then all else is done all the same.
 func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 	t.Parallel()
-	w := newBareWorld(t)
+	w := newUnprovisioned(t)
 	size := func(stream string) string {
 		s, err := w.js.Stream(t.Context(), stream)
 		require.NoError(t, err)
@@ -75,14 +75,14 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 		return provision.Run(t.Context(), cfg, w.log())
 	}
 	require.NoError(t, provision("INTAKE_MAX_BYTES", "32MiB", "EVENTS_MAX_BYTES", "8GiB", "REJECTED_MAX_BYTES", "100MB"))
-	require.Equal(t, "32MiB", size(w.top.IntakeStream()))
-	require.Equal(t, "8GiB", size(w.top.EventsStream()))
-	require.Equal(t, "100000000", size(w.top.RejectedStream()))
+	require.Equal(t, "32MiB", size(w.topology.IntakeStream()))
+	require.Equal(t, "8GiB", size(w.topology.EventsStream()))
+	require.Equal(t, "100000000", size(w.topology.RejectedStream()))
 	noise := make([]byte, 1000<<10)
 	_, _ = rand.Read(noise)
 	for n := range 20 {
-		w.publish(events.NewComposer(w.top, false).Rejected(events.Rejection{
-			Subject: w.top.Intake("default"), Sequence: uint64(n + 1), Stored: time.Now(), Code: "malformed", Data: noise,
+		w.publish(events.NewComposer(w.topology, false).Rejected(events.Rejection{
+			Subject: w.topology.Intake("default"), Sequence: uint64(n + 1), Stored: time.Now(), Code: "malformed", Data: noise,
 			Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
 		}, 1<<20)...)
 	}
@@ -91,14 +91,14 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 
 	require.ErrorIs(t, err, jetstream.ErrHoldsMore)
 	require.ErrorContains(t, err, "DISPATCH_REJECTED is to hold at most 16 MiB and has 19 MiB")
-	require.Equal(t, "64MiB", size(w.top.IntakeStream()))
-	require.Equal(t, "16MiB", size(w.top.EventsStream()), "the others are as they should be")
-	require.Equal(t, "100000000", size(w.top.RejectedStream()))
-	stream, err := w.js.Stream(t.Context(), w.top.RejectedStream())
+	require.Equal(t, "64MiB", size(w.topology.IntakeStream()))
+	require.Equal(t, "16MiB", size(w.topology.EventsStream()), "the others are as they should be")
+	require.Equal(t, "100000000", size(w.topology.RejectedStream()))
+	stream, err := w.js.Stream(t.Context(), w.topology.RejectedStream())
 	require.NoError(t, err)
 	require.EqualValues(t, 20, stream.CachedInfo().State.Msgs, "nothing is lost")
 	require.NoError(t, provision("REJECTED_MAX_BYTES", "24MiB"))
-	require.Equal(t, "24MiB", size(w.top.RejectedStream()))
+	require.Equal(t, "24MiB", size(w.topology.RejectedStream()))
 	require.NoError(t, stream.Purge(t.Context()))
 	require.NoError(t, provision("REJECTED_MAX_BYTES", "16MiB"))
 }
@@ -117,14 +117,14 @@ func TestASizeThatCantBeIsNamed(t *testing.T) {
 // oldest of them once it is full.
 func TestNothingIsEmittedOntoAQueueThatIsFullOfRetries(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	stream, err := w.js.Stream(t.Context(), w.top.DeliveriesStream())
+	w := newPipeline(t)
+	stream, err := w.js.Stream(t.Context(), w.topology.DeliveriesStream())
 	require.NoError(t, err)
 	config := stream.CachedInfo().Config
 	config.MaxBytes = 32 << 10
 	_, err = w.js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
-	composer := events.NewComposer(w.top, false)
+	composer := events.NewComposer(w.topology, false)
 	later := time.Now().Add(time.Hour)
 	for w.deliveries().State.Bytes < 16<<10 {
 		w.publish(composer.Parked(draft(func(m *message.Message) { m.NextAttemptAt, m.ClaimNumber = &later, 2 })))
@@ -154,7 +154,7 @@ func TestNothingIsEmittedOntoAQueueThatIsFullOfRetries(t *testing.T) {
 	require.Equal(t, message.Pending, ingest.get(t, arrived).Status)
 
 	require.NoError(t, stream.Purge(t.Context()))
-	w.await(waiting, message.Queued)
-	w.await(arrived, message.Queued)
+	w.awaitStatus(waiting, message.Queued)
+	w.awaitStatus(arrived, message.Queued)
 	testenv.Eventually(t, func() bool { return queue() == "ok" })
 }

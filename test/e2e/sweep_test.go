@@ -16,7 +16,7 @@ import (
 // One sweep finds all of it, so that only the pace says how fast it goes out.
 func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "LEASE", "20s") // a sweep every second or two
+	w := newPipeline(t, "LEASE", "20s") // a sweep every second or two
 	list := drafts(1200)
 	w.insert(list...)
 	w.sql(`UPDATE messages SET status = 'RETRYING', claim_number = 2, attempts = 1, queued_at = now() - interval '2 hours', lease_until = now() - interval '1 hour'`)

@@ -20,7 +20,7 @@ const (
 // at the webhook, and is told in events, with the context it came in with.
 func TestATraceGoesAllTheWay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runAll()
 	doors := map[string]func(body, parent string){
 		"HTTP": func(body, parent string) {
@@ -49,7 +49,7 @@ func TestATraceGoesAllTheWay(t *testing.T) {
 	}
 	testenv.Eventually(t, func() bool { return len(w.webhook.received("")) == 3*len(doors) })
 	for _, m := range w.storedMessages() {
-		w.await(m.ID, message.Sent)
+		w.awaitStatus(m.ID, message.Sent)
 		var want message.Trace
 		if m.Content[len(m.Content)-len("good"):] == "good" {
 			want = message.Trace{Parent: trace, State: state}
@@ -66,10 +66,10 @@ func TestATraceGoesAllTheWay(t *testing.T) {
 // TestARetryKeepsItsTrace has a second sender make the second attempt.
 func TestARetryKeepsItsTrace(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api, first := w.runIngest(), w.runSender()
 	w.runDispatcher()
-	w.webhook.answers(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
+	w.webhook.respondWith(func(n int, _ call, rw http.ResponseWriter, _ *http.Request) {
 		if n == 1 {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		}
@@ -78,7 +78,7 @@ func TestARetryKeepsItsTrace(t *testing.T) {
 	w.awaitCalls(id, 1)
 	first.stop()
 	w.runSender()
-	w.await(id, message.Sent)
+	w.awaitStatus(id, message.Sent)
 	for _, sent := range w.webhook.received(id.String()) {
 		require.Equal(t, trace, sent.Header.Get("traceparent"))
 		require.Empty(t, sent.Header.Get("tracestate"))

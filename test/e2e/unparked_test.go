@@ -14,7 +14,7 @@ import (
 
 // deferral is the event of a sender that parks a message until next, and the
 // row that it leaves.
-func (w *world) deferral(m message.Message, next time.Time) (events.Entry, message.Message) {
+func (w *pipeline) deferral(m message.Message, next time.Time) (events.Entry, message.Message) {
 	next = next.UTC().Truncate(time.Microsecond)
 	told := events.Outcome{
 		ClaimNumber: m.ClaimNumber, NextClaimNumber: m.ClaimNumber + 1, Delivery: 1,
@@ -23,7 +23,7 @@ func (w *world) deferral(m message.Message, next time.Time) (events.Entry, messa
 	m.Status, m.Attempts, m.LastError, m.NextAttemptAt = message.Retrying, 1, "status 503", &next
 	m.Version++
 	m.ClaimNumber++
-	return events.NewComposer(w.top, false).Finished(message.EventAttempted, m, told), m
+	return events.NewComposer(w.topology, false).Finished(message.EventAttempted, m, told), m
 }
 
 // A sender that dies after it told of a retry and before it parked it leaves
@@ -34,7 +34,7 @@ func TestARetryWhoseSenderDiedBeforeParkingItIsParkedByTheNext(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"before it is due": 3 * time.Second, "when it is long due": -time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newPipeline(t)
 			m := w.claimed(draft())[0]
 			w.emit(events.OriginTick, m)
 			next := time.Now().Add(wait)
@@ -44,7 +44,7 @@ func TestARetryWhoseSenderDiedBeforeParkingItIsParkedByTheNext(t *testing.T) {
 
 			w.runSender()
 
-			sent := w.await(m.ID, message.Sent)
+			sent := w.awaitStatus(m.ID, message.Sent)
 			require.Equal(t, 2, sent.Attempts)
 			require.Equal(t, m.ClaimNumber+1, sent.ClaimNumber)
 			calls := w.webhook.received("")
@@ -59,11 +59,11 @@ func TestARetryWhoseSenderDiedBeforeParkingItIsParkedByTheNext(t *testing.T) {
 // worth nothing.
 func TestARetryThatIsParkedIsNotParkedAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	m := w.claimed(draft())[0]
 	w.emit(events.OriginTick, m)
 	told, parked := w.deferral(m, time.Now().Add(time.Hour))
-	schedule := events.NewComposer(w.top, false).Parked(parked)
+	schedule := events.NewComposer(w.topology, false).Parked(parked)
 	schedule.MsgID += ".before" // so long ago that the stream has forgotten it
 	w.publish(told, schedule)
 	first := w.awaitOn(schedule.Subject)
@@ -80,10 +80,10 @@ func TestARetryThatIsParkedIsNotParkedAgain(t *testing.T) {
 // been brought back, sent, failed and parked again.
 func TestALateCancelLeavesTheScheduleOfALaterClaim(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	m := w.claimed(draft())[0]
 	_, parked := w.deferral(m, time.Now().Add(time.Hour))
-	schedule := events.NewComposer(w.top, false).Parked(parked)
+	schedule := events.NewComposer(w.topology, false).Parked(parked)
 	w.publish(schedule)
 	again := w.awaitOn(schedule.Subject)
 

@@ -20,8 +20,8 @@ import (
 
 // upProcess is `dispatch up` with a data directory of its own.
 type upProcess struct {
-	*serviceProcess
-	api *running
+	*testenv.Process
+	api *runningService
 }
 
 func startUp(t *testing.T, dir string, settings ...string) upProcess {
@@ -37,7 +37,7 @@ func startUp(t *testing.T, dir string, settings ...string) upProcess {
 	testenv.Eventually(t, func() bool { return strings.Contains(p.Output.String(), "http://"+addr) || p.Exited() },
 		"it says where it listens")
 	require.Contains(t, p.Output.String(), "Ready.")
-	return upProcess{serviceProcess: p, api: &running{url: "http://" + addr}}
+	return upProcess{Process: p, api: &runningService{url: "http://" + addr}}
 }
 
 func (u upProcess) awaitSent(t *testing.T, id message.ID) message.Message {

@@ -16,12 +16,12 @@ import (
 
 // tally counts what a webhook accepted of each message. It refuses the first
 // attempt of some, so that retries pass from one version to the other.
-type tally struct {
+type acceptedCount struct {
 	mu       sync.Mutex
 	accepted map[string]int
 }
 
-func (y *tally) answer(n int, c call, rw http.ResponseWriter, r *http.Request) {
+func (y *acceptedCount) answer(n int, c call, rw http.ResponseWriter, r *http.Request) {
 	select {
 	case <-time.After(20 * time.Millisecond):
 	case <-r.Context().Done():
@@ -39,7 +39,7 @@ func (y *tally) answer(n int, c call, rw http.ResponseWriter, r *http.Request) {
 
 // requireOnce expects that every message was accepted by the webhook once,
 // and nothing else was.
-func (y *tally) requireOnce(t testing.TB, ids []message.ID) {
+func (y *acceptedCount) requireOnce(t testing.TB, ids []message.ID) {
 	t.Helper()
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -52,14 +52,14 @@ func (y *tally) requireOnce(t testing.TB, ids []message.ID) {
 }
 
 // provisionFrom runs a program's provision to its end.
-func (w *world) provisionFrom(path string) {
+func (w *pipeline) provisionFrom(path string) {
 	w.t.Helper()
 	p := testenv.NewProcess(w.t, "provision", path, w.env, "provision").Start()
 	require.Zero(w.t, p.Wait(), "%s", p.Output)
 }
 
 // service starts a service of a program and waits until it is ready.
-func (w *world) service(path, name string) *serviceProcess {
+func (w *pipeline) service(path, name string) *testenv.Process {
 	w.t.Helper()
 	return testenv.NewService(w.t, name, path, w.env, name).Start().WaitReady()
 }
@@ -75,11 +75,11 @@ func TestAnUpgradeUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	older, newer := previous[1], testenv.Build(t)
 	require.NotEqual(t, older, newer)
 
-	w := newBareWorld(t, "DATABASE_URL", dbtest.EmptyURL(t), "LEASE", "30s")
-	y := &tally{accepted: map[string]int{}}
-	w.webhook.answers(y.answer)
+	w := newUnprovisioned(t, "DATABASE_URL", dbtest.EmptyURL(t), "LEASE", "30s")
+	y := &acceptedCount{accepted: map[string]int{}}
+	w.webhook.respondWith(y.answer)
 	w.provisionFrom(older)
-	services := func(path string) (ingest, dispatcher, sender *serviceProcess) {
+	services := func(path string) (ingest, dispatcher, sender *testenv.Process) {
 		return w.service(path, "ingest"), w.service(path, "dispatcher"), w.service(path, "sender")
 	}
 	oldIngest, oldDispatcher, oldSender := services(older)

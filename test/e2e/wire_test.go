@@ -19,23 +19,23 @@ import (
 
 // thoroughly is how many messages of a channel are checked: a test with a
 // hundred thousand is about something else, and listening costs.
-const thoroughly = 1000
+const maxChecked = 1000
 
 // wire listens to what goes over a NATS server and holds it against the
 // description. What the system itself publishes must be as described;
 // what others publish may be anything, but what is accepted must be too.
-type wire struct {
+type wireCheck struct {
 	t    testing.TB
 	spec *asyncAPI
 	nc   *nats.Conn
 
 	mu       sync.Mutex
-	asked    map[string]question // by the subject of the answer
+	pending  map[string]pendingRequest // by the subject of the answer
 	problems []string
 }
 
 // question is a request that waits for its answer.
-type question struct {
+type pendingRequest struct {
 	channel *channel
 	wrong   error // the request is not as described
 	data    []byte
@@ -47,7 +47,7 @@ var sharedSpec = sync.OnceValues(readAsyncAPI)
 // told lists the subjects on which the system, or an intake, tells something.
 // Requests are not among them: to the server, who listens to them is one who
 // answers, and nobody would learn any more that there is none.
-func (a *asyncAPI) told() []string {
+func (a *asyncAPI) publishedSubjects() []string {
 	var subjects []string
 	for _, c := range a.channels {
 		if c.address != "" && c.reply == nil {
@@ -63,15 +63,15 @@ func (a *asyncAPI) told() []string {
 
 // watch listens to subjects until the test's end, and fails the test then if
 // something was not as described. NATS may stop and start meanwhile.
-func watch(t testing.TB, js *jetstream.Client, spec *asyncAPI, subjects ...string) *wire {
+func checkWire(t testing.TB, js *jetstream.Client, spec *asyncAPI, subjects ...string) *wireCheck {
 	t.Helper()
-	x := &wire{t: t, spec: spec, nc: js.Conn(), asked: map[string]question{}}
+	x := &wireCheck{t: t, spec: spec, nc: js.Conn(), pending: map[string]pendingRequest{}}
 	for _, subject := range subjects {
-		subscription, err := x.nc.Subscribe(subject, x.take)
+		subscription, err := x.nc.Subscribe(subject, x.receive)
 		require.NoError(t, err)
 		require.NoError(t, subscription.SetPendingLimits(-1, -1))
 		if subject != ">" {
-			require.NoError(t, subscription.AutoUnsubscribe(thoroughly))
+			require.NoError(t, subscription.AutoUnsubscribe(maxChecked))
 		}
 	}
 	require.NoError(t, x.nc.Flush())
@@ -80,10 +80,10 @@ func watch(t testing.TB, js *jetstream.Client, spec *asyncAPI, subjects ...strin
 }
 
 // ignore stops listening, for a test that itself publishes what must not be.
-func (x *wire) ignore() { x.nc.Close() }
+func (x *wireCheck) ignore() { x.nc.Close() }
 
 // finish takes what is still under way.
-func (x *wire) finish() {
+func (x *wireCheck) finish() {
 	if x.nc.IsClosed() {
 		return
 	}
@@ -104,13 +104,13 @@ func (x *wire) finish() {
 	}
 }
 
-func (x *wire) take(msg *nats.Msg) {
+func (x *wireCheck) receive(msg *nats.Msg) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if strings.HasPrefix(msg.Subject, "$") || strings.HasPrefix(msg.Subject, "_") {
-		if question, ok := x.asked[msg.Subject]; ok {
-			delete(x.asked, msg.Subject)
-			x.answered(question, msg)
+		if question, ok := x.pending[msg.Subject]; ok {
+			delete(x.pending, msg.Subject)
+			x.checkResponse(question, msg)
 		}
 		return
 	}
@@ -125,21 +125,21 @@ func (x *wire) take(msg *nats.Msg) {
 	err := x.check(c, msg)
 	switch {
 	case c.reply != nil && msg.Reply != "":
-		x.asked[msg.Reply] = question{c, err, msg.Data}
+		x.pending[msg.Reply] = pendingRequest{c, err, msg.Data}
 	case err != nil && !c.incoming:
 		x.problem(msg, err)
 	}
 }
 
 // exchange checks a request that the test made itself, and its answer.
-func (x *wire) exchange(request, answer *nats.Msg) {
+func (x *wireCheck) exchange(request, answer *nats.Msg) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	c := x.spec.channelOf(request.Subject)
-	x.answered(question{c, x.check(c, request), request.Data}, answer)
+	x.checkResponse(pendingRequest{c, x.check(c, request), request.Data}, answer)
 }
 
-func (x *wire) answered(q question, msg *nats.Msg) {
+func (x *wireCheck) checkResponse(q pendingRequest, msg *nats.Msg) {
 	err := x.spec.check(q.channel.reply, msg.Header, msg.Data)
 	if err != nil {
 		x.problem(msg, fmt.Errorf("the answer to %s %s: %w", q.channel.address, q.data, err))
@@ -149,7 +149,7 @@ func (x *wire) answered(q question, msg *nats.Msg) {
 	}
 }
 
-func (x *wire) check(c *channel, msg *nats.Msg) error {
+func (x *wireCheck) check(c *channel, msg *nats.Msg) error {
 	if err := x.spec.check(c, msg.Header, msg.Data); err != nil {
 		return err
 	}
@@ -186,6 +186,6 @@ func checkCloudEvent(msg *nats.Msg) error {
 	return nil
 }
 
-func (x *wire) problem(msg *nats.Msg, err error) {
+func (x *wireCheck) problem(msg *nats.Msg, err error) {
 	x.problems = append(x.problems, fmt.Sprintf("%s %v %.1000s: %v", msg.Subject, msg.Header, msg.Data, err))
 }

@@ -12,7 +12,7 @@ import (
 // request.
 func TestRefusalsOverNATSSpeakOfNoBody(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	w.runDispatcher()
 	w.runIngest()
 	for _, verb := range []string{"create", "get", "list", "cancel", "retry"} {
@@ -22,7 +22,7 @@ func TestRefusalsOverNATSSpeakOfNoBody(t *testing.T) {
 	}
 	var answer string
 	testenv.Eventually(t, func() bool {
-		msg, err := w.js.Conn().Request("dispatch.control.configure", []byte("7"), patience)
+		msg, err := w.js.Conn().Request("dispatch.control.configure", []byte("7"), waitTimeout)
 		if err == nil {
 			answer = msg.Header.Get("Nats-Service-Error")
 		}

@@ -22,8 +22,8 @@ const answerWithin = 30 * time.Second
 
 var client = &http.Client{Timeout: answerWithin}
 
-// answers are what clients were told, by HTTP and by JetStream.
-type answers struct {
+// responses are what clients were answered, by HTTP and by JetStream.
+type responses struct {
 	mu       sync.Mutex
 	statuses map[int]int // 0: no answer
 	acks     map[string]int
@@ -31,9 +31,9 @@ type answers struct {
 	longest  time.Duration
 }
 
-func newAnswers() *answers { return &answers{statuses: map[int]int{}, acks: map[string]int{}} }
+func newResponses() *responses { return &responses{statuses: map[int]int{}, acks: map[string]int{}} }
 
-func (a *answers) note(status int, header http.Header, took time.Duration) {
+func (a *responses) note(status int, header http.Header, took time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.statuses[status]++
@@ -43,7 +43,7 @@ func (a *answers) note(status int, header http.Header, took time.Duration) {
 	}
 }
 
-func (a *answers) ack(err error) {
+func (a *responses) ack(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	text := "acknowledged"
@@ -54,14 +54,14 @@ func (a *answers) ack(err error) {
 }
 
 // count is how often a status was answered so far.
-func (a *answers) count(status int) int {
+func (a *responses) count(status int) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.statuses[status]
 }
 
 // refused is how many publishes were not acknowledged so far.
-func (a *answers) refused() int {
+func (a *responses) refused() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	sum := 0
@@ -75,7 +75,7 @@ func (a *answers) refused() int {
 
 // decent fails the test unless every request had an answer, one of those
 // given, and every 429 and 503 a Retry-After.
-func (i *installation) decent(a *answers, statuses ...int) {
+func (i *installation) requireOnly(a *responses, statuses ...int) {
 	i.t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,12 +93,12 @@ func body(key, more string) string {
 }
 
 // post hands in one message once. more is text besides its key.
-func (i *installation) post(a *answers, key, more string) bool {
+func (i *installation) post(a *responses, key, more string) bool {
 	return i.postBody(a, key, body(key, more))
 }
 
-func (i *installation) postBody(a *answers, key, text string) bool {
-	i.book.Invoke(key, "http")
+func (i *installation) postBody(a *responses, key, text string) bool {
+	i.history.Invoke(key, "http")
 	request, err := http.NewRequest(http.MethodPost, i.ingest().URL+"/api/v1/messages", strings.NewReader(text))
 	if err != nil {
 		return false
@@ -118,13 +118,13 @@ func (i *installation) postBody(a *answers, key, text string) bool {
 	if response.StatusCode/100 != 2 || err != nil || json.Unmarshal(answer, &m) != nil {
 		return false
 	}
-	i.book.Accept(key, m.ID)
+	i.history.Accept(key, m.ID)
 	return true
 }
 
 // publish hands in one message once, over the intake stream.
-func (i *installation) publish(a *answers, key, more string) bool {
-	i.book.Invoke(key, "nats")
+func (i *installation) publish(a *responses, key, more string) bool {
+	i.history.Invoke(key, "nats")
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	msg := &nats.Msg{Subject: "dispatch.intake.default", Data: []byte(body(key, more)), Header: nats.Header{}}
@@ -133,14 +133,14 @@ func (i *installation) publish(a *answers, key, more string) bool {
 	if err != nil {
 		return false
 	}
-	i.book.Accept(key, "")
+	i.history.Accept(key, "")
 	return true
 }
 
 // load hands in messages at a steady rate, every other one by HTTP, and
 // repeats under its key what is not accepted, as a good client would.
 type load struct {
-	answers *answers
+	answers *responses
 	stop    func() // ends it, and waits until every message has had its last answer
 }
 
@@ -148,7 +148,7 @@ const repeatAfter = 300 * time.Millisecond
 
 func (i *installation) load(every time.Duration) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{answers: newAnswers()}
+	l := &load{answers: newResponses()}
 	var all sync.WaitGroup
 	l.stop = func() { cancel(); all.Wait() }
 	i.t.Cleanup(l.stop)
@@ -167,7 +167,7 @@ func (i *installation) load(every time.Duration) *load {
 	return l
 }
 
-func (i *installation) handIn(ctx context.Context, a *answers, n int) {
+func (i *installation) handIn(ctx context.Context, a *responses, n int) {
 	key, try := fmt.Sprintf("http-%d", n), i.post
 	if n%2 == 1 {
 		key, try = fmt.Sprintf("nats-%d", n), i.publish
@@ -182,7 +182,7 @@ func (i *installation) handIn(ctx context.Context, a *answers, n int) {
 }
 
 // more waits until so many more requests were answered with a status.
-func (i *installation) more(a *answers, status, n int) {
+func (i *installation) more(a *responses, status, n int) {
 	i.t.Helper()
 	before := a.count(status)
 	i.eventually(fmt.Sprintf("%d more answers are %d", n, status), func() bool { return a.count(status) >= before+n })

@@ -21,29 +21,29 @@ import (
 // Retry-After, every service says so, and comes back when they leave.
 func TestPostgresHasNoConnectionLeft(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	i := install(t, testenv.Options{Postgres: map[string]string{"max_connections": "60"}})
 	i.Start()
 	l := i.load(100 * time.Millisecond)
 	i.more(l.answers, http.StatusCreated, 10)
 
-	others := i.hog()
+	others := i.takeConnections()
 	i.more(l.answers, http.StatusServiceUnavailable, 10)
 	for _, u := range i.Services() {
-		i.says(u, http.StatusServiceUnavailable, "postgres", "down")
+		i.awaitHealth(u, http.StatusServiceUnavailable, "postgres", "down")
 	}
 	others()
 	i.isReady(i.Services()...)
 	i.more(l.answers, http.StatusCreated, 10)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }
 
 // hog takes every connection, also those that the services have now, until
 // the returned function is called.
-func (i *installation) hog() (leave func()) {
+func (i *installation) takeConnections() (leave func()) {
 	i.t.Helper()
 	ctx, cancel := context.WithCancel(i.t.Context())
 	first, err := pgx.Connect(ctx, i.Postgres.URL)
@@ -81,7 +81,7 @@ func (i *installation) hog() (leave func()) {
 // and goes on asking.
 func TestNATSHasNoConnectionLeft(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	limit := ""
 	i := install(t, testenv.Options{NATSConfig: func(n testenv.NATSNode) string { return n.Config() + limit }})
 	i.Start()
@@ -91,10 +91,10 @@ func TestNATSHasNoConnectionLeft(t *testing.T) {
 	limit = "max_connections: 1\n"
 	require.NoError(t, i.NATS[0].Terminate())
 	i.NATS[0].Start()
-	other := i.greedy() // the only one
-	i.says(i.ingest(), http.StatusOK, "nats", "degraded")
-	i.says(i.dispatcher(), http.StatusServiceUnavailable, "nats", "down")
-	i.says(i.sender(), http.StatusServiceUnavailable, "nats", "down")
+	other := i.takeNATSConnections() // the only one
+	i.awaitHealth(i.ingest(), http.StatusOK, "nats", "degraded")
+	i.awaitHealth(i.dispatcher(), http.StatusServiceUnavailable, "nats", "down")
+	i.awaitHealth(i.sender(), http.StatusServiceUnavailable, "nats", "down")
 	i.more(l.answers, http.StatusCreated, 10)
 
 	other()
@@ -104,12 +104,12 @@ func TestNATSHasNoConnectionLeft(t *testing.T) {
 	i.isReady(i.Services()...)
 	i.more(l.answers, http.StatusCreated, 10)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK)
 	i.settle()
 }
 
 // greedy connects to NATS again and again, as soon as it is let in, and stays.
-func (i *installation) greedy() (leave func()) {
+func (i *installation) takeNATSConnections() (leave func()) {
 	ctx, cancel := context.WithCancel(i.t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -149,7 +149,7 @@ func (i *installation) limited(service string, descriptors int, env map[string]s
 
 // Clients take more connections than ingest has descriptors for: the idle ones
 // make room for those that ask something, and Postgres and NATS can be
-// connected to anew.
+// connected to again.
 func TestClientsTakeAllDescriptorsOfIngest(t *testing.T) {
 	t.Parallel()
 	i := install(t, testenv.Options{})
@@ -172,9 +172,9 @@ func TestClientsTakeAllDescriptorsOfIngest(t *testing.T) {
 	l.stop()
 	// No answer at all (0) is one too: the connection on which it was to come
 	// had just made room for another.
-	i.decent(l.answers, 0, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
+	i.requireOnly(l.answers, 0, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
 	i.settle()
-	i.holds(maxMemory, i.ingest())
+	i.requireMemory(maxMemory, i.ingest())
 }
 
 // A sender has too few descriptors for its requests: what it can't send costs
@@ -186,7 +186,7 @@ func TestASenderWithoutDescriptors(t *testing.T) {
 	i.promises.MaxRetries = 1
 	i.Webhook.RespondWith(testenv.Slowly(500 * time.Millisecond))
 	i.Start()
-	a := newAnswers()
+	a := newResponses()
 	for n := range 150 {
 		require.True(t, i.post(a, fmt.Sprintf("many-%d", n), ""))
 	}

@@ -13,7 +13,7 @@ import (
 // A full disk under NATS: HTTP goes on answering 201, since the outbox holds
 // what is to be published; publishers get errors; every service says what does
 // not work. A NATS server does not write to a stream again that it could not
-// write to once, and says so at /healthz: whoever looks after it restarts it.
+// write to once, and says so at /healthz: its supervisor restarts it.
 // With room again, all goes on.
 func TestAFullDiskUnderNATS(t *testing.T) {
 	t.Parallel()
@@ -36,9 +36,9 @@ func TestAFullDiskUnderNATS(t *testing.T) {
 
 	d.Fill()
 	i.eventually("publishers are refused", func() bool { return l.answers.refused() > 0 })
-	i.says(i.ingest(), http.StatusOK, "outbox", "degraded")
-	i.says(i.dispatcher(), http.StatusServiceUnavailable, "relay", "down")
-	i.says(i.sender(), http.StatusServiceUnavailable, "events", "down")
+	i.awaitHealth(i.ingest(), http.StatusOK, "outbox", "degraded")
+	i.awaitHealth(i.dispatcher(), http.StatusServiceUnavailable, "relay", "down")
+	i.awaitHealth(i.sender(), http.StatusServiceUnavailable, "events", "down")
 	i.more(l.answers, http.StatusCreated, 20)
 	require.False(t, healthy(), "who looks after NATS has nothing to go by")
 
@@ -49,8 +49,8 @@ func TestAFullDiskUnderNATS(t *testing.T) {
 	refused := l.answers.refused()
 	i.more(l.answers, http.StatusCreated, 20)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK)
 	t.Logf("%d publishes were refused", refused)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }

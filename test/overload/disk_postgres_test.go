@@ -30,9 +30,9 @@ func TestAFullDiskUnderPostgresTables(t *testing.T) {
 
 	d.Fill()
 	i.more(l.answers, http.StatusServiceUnavailable, 20)
-	i.says(i.ingest(), http.StatusServiceUnavailable, "storing", "down")
+	i.awaitHealth(i.ingest(), http.StatusServiceUnavailable, "storing", "down")
 	i.running(true)
-	i.says(i.dispatcher(), http.StatusServiceUnavailable, "tick", "down")
+	i.awaitHealth(i.dispatcher(), http.StatusServiceUnavailable, "tick", "down")
 	for _, path := range []string{"/api/v1/messages/" + known, "/api/v1/messages?limit=1", "/health"} {
 		code, answer, err := ask(i.ingest(), path)
 		require.NoError(t, err)
@@ -43,9 +43,9 @@ func TestAFullDiskUnderPostgresTables(t *testing.T) {
 	i.isReady(i.Services()...)
 	i.more(l.answers, http.StatusCreated, 20)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }
 
 // running starts or stops the emission in the schedule itself: a row changed in
@@ -60,10 +60,10 @@ func (i *installation) running(yes bool) {
 }
 
 // A full disk under Postgres' log of changes: Postgres itself goes down, and
-// whoever looks after it has no luck until there is room.
+// its supervisor has no luck until there is room.
 func TestAFullDiskUnderPostgresLog(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	i := install(t, testenv.Options{Postgres: map[string]string{"min_wal_size": "32MB", "max_wal_size": "64MB"}})
 	d := i.onDisk(i.Postgres.Process, filepath.Join(i.Postgres.Dir, "data", "pg_wal"), 128)
 	i.Start()
@@ -75,16 +75,16 @@ func TestAFullDiskUnderPostgresLog(t *testing.T) {
 	i.eventually("Postgres has ended", func() bool { i.switchLog(); return restarts.tried() > 0 })
 	i.more(l.answers, http.StatusServiceUnavailable, 20)
 	for _, u := range i.Services() {
-		i.says(u, http.StatusServiceUnavailable, "postgres", "down")
+		i.awaitHealth(u, http.StatusServiceUnavailable, "postgres", "down")
 	}
 
 	d.Free()
 	i.isReady(i.Services()...)
 	i.more(l.answers, http.StatusCreated, 20)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }
 
 // onDisk puts a directory of a server that runs on a small disk.

@@ -12,7 +12,7 @@ import (
 // which the dispatcher says; with room again Redis is exact.
 func TestAFullDiskUnderRedis(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	i := install(t, testenv.Options{Redis: true})
 	d := i.onDisk(i.Redis.Process, i.Redis.Dir, 16)
 	i.Start()
@@ -20,13 +20,13 @@ func TestAFullDiskUnderRedis(t *testing.T) {
 	i.more(l.answers, http.StatusCreated, 20)
 
 	d.Fill()
-	i.says(i.dispatcher(), http.StatusOK, "projector", "degraded")
+	i.awaitHealth(i.dispatcher(), http.StatusOK, "projector", "degraded")
 	i.more(l.answers, http.StatusCreated, 20)
 	d.Free()
 	i.isReady(i.Services()...)
 	i.more(l.answers, http.StatusCreated, 20)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }

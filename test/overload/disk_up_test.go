@@ -16,10 +16,10 @@ import (
 )
 
 // A full disk under dispatch up, whose NATS server is inside the process: it
-// says that it does not work, and with room again starts that server anew.
+// says that it does not work, and with room again starts that server again.
 func TestAFullDiskUnderDispatchUp(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	data := embeddedtest.Dir(t)
 	run(t, "mkdir", filepath.Join(data, "nats"))
 	d := newDisk(t, filepath.Join(data, "nats"), 64)

@@ -31,9 +31,9 @@ const (
 // installation is one of each service, and what is known of it.
 type installation struct {
 	*testenv.Installation
-	t    *testing.T
-	book *checker.History
-	js   natsjs.JetStream // of a client
+	t       *testing.T
+	history *checker.History
+	js      natsjs.JetStream // of a client
 
 	promises checker.Promises
 }
@@ -42,7 +42,7 @@ type installation struct {
 func install(t *testing.T, o testenv.Options) *installation {
 	t.Helper()
 	o.Ingests, o.Dispatchers, o.Senders = max(o.Ingests, 1), max(o.Dispatchers, 1), max(o.Senders, 1)
-	i := &installation{Installation: testenv.New(t, o), t: t, book: checker.NewHistory(), promises: checker.Promises{
+	i := &installation{Installation: testenv.New(t, o), t: t, history: checker.NewHistory(), promises: checker.Promises{
 		AckWait: ackWait, WebhookTimeout: webhookTimeout, MaxRetries: maxRetries, NoRedis: !o.Redis,
 	}}
 	conn, err := nats.Connect(i.NATS[0].URL, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.IgnoreAuthErrorAbort())
@@ -99,7 +99,7 @@ func ask(u *testenv.Process, path string) (int, []byte, error) {
 
 // says waits until a service answers to /health/ready with a code, and an
 // entry of it is in a state; metrics must say the same.
-func (i *installation) says(u *testenv.Process, code int, entry, state string) {
+func (i *installation) awaitHealth(u *testenv.Process, code int, entry, state string) {
 	i.t.Helper()
 	var last health
 	metric := fmt.Sprintf(`dispatch_dependency_state{dependency=%q,service=%q,state=%q}`, entry, strings.Split(u.Name, "-")[0], state)
@@ -165,7 +165,7 @@ func (i *installation) peak(u *testenv.Process) int {
 }
 
 // holds fails the test when a service has ever needed more memory than so many MiB.
-func (i *installation) holds(mebibytes int, units ...*testenv.Process) {
+func (i *installation) requireMemory(mebibytes int, units ...*testenv.Process) {
 	i.t.Helper()
 	for _, u := range units {
 		peak := i.peak(u)
@@ -182,7 +182,7 @@ func (i *installation) places() checker.Places {
 	return at
 }
 
-// settle waits until everything is at its end, and has the ledger judge.
+// settle waits until everything is at its end, and has the checker judge.
 func (i *installation) settle() checker.Evidence {
 	i.t.Helper()
 	ctx, cancel := context.WithTimeout(i.t.Context(), settleWithin)
@@ -211,7 +211,7 @@ func (i *installation) settle() checker.Evidence {
 func (i *installation) judge() checker.Evidence {
 	i.t.Helper()
 	for again := 0; ; again++ {
-		record := i.book.Evidence()
+		record := i.history.Evidence()
 		for _, c := range i.Webhook.Received("") {
 			number, _ := strconv.Atoi(c.Attempt) // 0 is no number of ours
 			record.Requests = append(record.Requests, checker.Request{
@@ -238,7 +238,7 @@ func (i *installation) judge() checker.Evidence {
 		for _, double := range verdict.Duplicates {
 			i.t.Logf("sent twice, with the excuse %q: %s", double.Excuse, double.Second.ID)
 		}
-		tried, accepted := i.book.Count()
+		tried, accepted := i.history.Count()
 		i.t.Logf("%d handed in, %d accepted, %d stored, %d requests to the webhook", tried, accepted, len(record.Rows), len(record.Requests))
 		return record
 	}
@@ -247,7 +247,7 @@ func (i *installation) judge() checker.Evidence {
 // keyOf returns the client's key from the body of a call.
 func keyOf(call testenv.Call) string {
 	var body struct{ Content string }
-	_ = json.Unmarshal(call.Body, &body) // a body that is none has no key, which the ledger finds
+	_ = json.Unmarshal(call.Body, &body) // a body that is none has no key, which the checker finds
 	return strings.SplitN(body.Content, " ", 2)[0]
 }
 

@@ -24,12 +24,12 @@ const mostQueued = 10_000 + 1_000
 // requests are answered all the while.
 func TestMoreComesInThanGoesOut(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	i := install(t, testenv.Options{Settings: map[string]string{"SENDER_CONCURRENCY": "4"}})
 	i.Webhook.RespondWith(testenv.Slowly(100 * time.Millisecond)) // 40 a second go out
 	i.Start()
 	const rounds = 25
-	a, queued := newAnswers(), 0
+	a, queued := newResponses(), 0
 	for n := range rounds {
 		i.postMany(a, fmt.Sprintf("batch-%d", n), "application/json", 1000)
 		i.postMany(a, fmt.Sprintf("lines-%d", n), "application/x-ndjson", 200)
@@ -51,19 +51,19 @@ func TestMoreComesInThanGoesOut(t *testing.T) {
 	t.Logf("%d ids on the queue at the most, %d messages PENDING", queued, i.count("SELECT count(*) FROM messages WHERE status = 'PENDING'"))
 	require.LessOrEqual(t, queued, mostQueued)
 	i.Webhook.RespondWith(nil)
-	i.decent(a, http.StatusOK, http.StatusCreated, http.StatusTooManyRequests)
+	i.requireOnly(a, http.StatusOK, http.StatusCreated, http.StatusTooManyRequests)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }
 
 // postMany hands in messages by one request, and repeats it until all of them
 // are accepted.
-func (i *installation) postMany(a *answers, name, kind string, count int) {
+func (i *installation) postMany(a *responses, name, kind string, count int) {
 	i.t.Helper()
 	lines, keys := make([]string, count), make([]string, count)
 	for n := range lines {
 		keys[n] = fmt.Sprintf("%s-%d", name, n)
-		i.book.Invoke(keys[n], "http")
+		i.history.Invoke(keys[n], "http")
 		lines[n] = fmt.Sprintf(`{"to":"+905551111111","content":%q,"idempotencyKey":%q}`, keys[n], keys[n])
 	}
 	text := strings.Join(lines, "\n")
@@ -93,7 +93,7 @@ func (i *installation) postMany(a *answers, name, kind string, count int) {
 	}
 	for _, result := range whole.Results {
 		if result.ID != "" {
-			i.book.Accept(keys[result.Index], result.ID)
+			i.history.Accept(keys[result.Index], result.ID)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func (i *installation) postMany(a *answers, name, kind string, count int) {
 // message arrives, after no more attempts than were made in time.
 func TestAWebhookThatNeverAnswers(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	const messages, concurrency = 1000, 32
 	i := install(t, testenv.Options{Settings: map[string]string{
 		"SENDER_CONCURRENCY": fmt.Sprint(concurrency), "MAX_RETRIES": "50", "WEBHOOK_TIMEOUT": "2s", "SHUTDOWN_TIMEOUT": "12s",
@@ -111,7 +111,7 @@ func TestAWebhookThatNeverAnswers(t *testing.T) {
 	i.promises.MaxRetries, i.promises.WebhookTimeout = 50, 2*time.Second
 	i.Webhook.RespondWith(testenv.Hang)
 	i.Start()
-	a := newAnswers()
+	a := newResponses()
 	i.postMany(a, "hanging", "application/json", messages)
 	most := map[string]float64{}
 	watch := func() {
@@ -130,9 +130,9 @@ func TestAWebhookThatNeverAnswers(t *testing.T) {
 	require.LessOrEqual(t, most["deliveries_held"], float64(2*concurrency))
 	i.sender().Start().WaitReady()
 	i.Webhook.RespondWith(nil)
-	i.decent(a, http.StatusOK)
+	i.requireOnly(a, http.StatusOK)
 	for _, row := range i.settle().Rows {
 		require.Equal(t, "SENT", row.Status, "%s %s", row.ID, row.LastError)
 	}
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }

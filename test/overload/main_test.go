@@ -15,12 +15,13 @@ import (
 // ownMounts is set in the process that may mount without anybody else seeing it.
 const ownMounts = "OVERLOAD_OWN_MOUNTS"
 
-// atOnce is how many tests run beside each other: they wait more than they work.
-const atOnce = 4
+// parallelTests is how many tests run at the same time: they wait more than they
+// compute.
+const parallelTests = 4
 
-// proof leaves a test out of make test: what it shows is close to what others
+// skipInShort leaves a test out of make test: what it shows is close to what others
 // show, and make proof runs it.
-func proof(t *testing.T) {
+func skipInShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("at full length: make proof") //nolint:forbidigo // nothing is missing: it is left to make proof
@@ -32,7 +33,7 @@ func proof(t *testing.T) {
 // the last of them, whatever the tests die of.
 func TestMain(m *testing.M) {
 	if os.Getenv(ownMounts) != "" {
-		testenv.Main(m, atOnce)
+		testenv.Main(m, parallelTests)
 	}
 	code, err := runInOwnNamespace()
 	if err != nil {

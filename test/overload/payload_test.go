@@ -81,7 +81,7 @@ func TestTheLargestPayloadsTakeLittleMemory(t *testing.T) {
 	i.eventually("all are sent", func() bool { return i.count("SELECT count(*) FROM messages WHERE status = 'SENT'") == total })
 	close(done)
 	reading.Wait()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }
 
 // handInAll hands in messages until all of them are taken.

@@ -70,7 +70,7 @@ func request(method, path string, header ...string) string {
 }
 
 // Thousands of clients that send a byte a second, never end their header,
-// their body or their stream, or never read their answer: whoever behaves is
+// their body or their stream, or never read their response: a client that behaves is
 // served as always, and the memory that all of them cost has a bound.
 //
 // It is not parallel: the webhooks of other tests, which live in this process,
@@ -78,7 +78,7 @@ func request(method, path string, header ...string) string {
 func TestSlowClientsByTheThousand(t *testing.T) {
 	i := install(t, testenv.Options{})
 	i.Start()
-	a := newAnswers()
+	a := newResponses()
 	for n := range 50 { // a list that no socket's buffer holds
 		key := fmt.Sprintf("large-%d", n)
 		require.True(t, i.postPayload(a, key, 200<<10))
@@ -107,21 +107,21 @@ func TestSlowClientsByTheThousand(t *testing.T) {
 		for range 7 { // longer than a header may take
 			i.more(l.answers, http.StatusCreated, 100)
 		}
-		i.eventually("whoever did not end a header is cut off", func() bool { return s.open.Load() < 1000 })
+		i.eventually("clients that did not end a header are cut off", func() bool { return s.open.Load() < 1000 })
 	}
-	i.holds(slowMemory, i.ingest())
+	i.requireMemory(slowMemory, i.ingest())
 
 	cancel()
 	s.all.Wait()
 	i.eventually("their connections are gone", func() bool { return i.metric(i.ingest(), "dispatch_ingest_http_connections") < 50 })
 	i.more(l.answers, http.StatusCreated, 20)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK)
 	i.settle()
-	i.holds(maxMemory, i.dispatcher(), i.sender())
+	i.requireMemory(maxMemory, i.dispatcher(), i.sender())
 }
 
 // postPayload hands in a message whose payload is large.
-func (i *installation) postPayload(a *answers, key string, size int) bool {
+func (i *installation) postPayload(a *responses, key string, size int) bool {
 	return i.postBody(a, key, fmt.Sprintf(`{"to":"+905551111111","payload":{"content":%q,"x":%q}}`, key, strings.Repeat("x", size)))
 }

@@ -60,14 +60,14 @@ func TestEventsThatAreNotRecordedAreKept(t *testing.T) {
 	const room = 128 << 10
 	i.limit("DISPATCH_EVENTS", func(c *natsjs.StreamConfig) { c.MaxBytes = room })
 	i.Start()
-	a := newAnswers()
+	a := newResponses()
 	for n := range messages {
 		require.True(t, i.post(a, fmt.Sprintf("early-%d", n), ""))
 	}
 	i.eventually("every request is under way", func() bool { return len(i.Webhook.Received("")) == messages })
 	i.dispatcher().Kill()
 	close(open)
-	i.eventually("every outcome is told", func() bool {
+	i.eventually("every outcome is published", func() bool {
 		return i.metric(i.sender(), `dispatch_sender_deliveries_held{destination="default"}`) == 0
 	})
 
@@ -82,16 +82,16 @@ func TestEventsThatAreNotRecordedAreKept(t *testing.T) {
 	}
 	require.Equal(t, before.FirstSeq, i.stream("DISPATCH_EVENTS").FirstSeq, "events that nobody recorded are gone")
 	l := i.load(100 * time.Millisecond)
-	i.says(i.ingest(), http.StatusOK, "outbox", "degraded")
+	i.awaitHealth(i.ingest(), http.StatusOK, "outbox", "degraded")
 
 	i.dispatcher().Start()
 	i.isReady(i.Services()...)
 	l.stop()
-	i.decent(a, http.StatusCreated)
-	i.decent(l.answers, http.StatusCreated)
+	i.requireOnly(a, http.StatusCreated)
+	i.requireOnly(l.answers, http.StatusCreated)
 	i.settle()
 	require.LessOrEqual(t, i.stream("DISPATCH_EVENTS").Bytes, uint64(room))
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }
 
 // Without outcomes, nothing that EVENTS holds has yet to be recorded: it makes
@@ -103,12 +103,12 @@ func TestEventsWithoutOutcomesMakeRoom(t *testing.T) {
 	const room = 128 << 10
 	i.limit("DISPATCH_EVENTS", func(c *natsjs.StreamConfig) { c.MaxBytes = room })
 	i.Start()
-	a := newAnswers()
+	a := newResponses()
 	for n := range 4 * room / 500 { // an event has more than 500 bytes
 		require.True(t, i.post(a, fmt.Sprintf("waits-%d", n), strings.Repeat("x", 100)))
 	}
-	i.decent(a, http.StatusCreated)
-	i.eventually("every event is told", func() bool { return i.count("SELECT count(*) FROM outbox") == 0 })
+	i.requireOnly(a, http.StatusCreated)
+	i.eventually("every event is published", func() bool { return i.count("SELECT count(*) FROM outbox") == 0 })
 	require.LessOrEqual(t, i.stream("DISPATCH_EVENTS").Bytes, uint64(room))
 	require.Greater(t, i.stream("DISPATCH_EVENTS").FirstSeq, uint64(1))
 }

@@ -19,12 +19,12 @@ import (
 // acknowledged is stored later, and there is room again.
 func TestAFullIntake(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	i := install(t, testenv.Options{})
 	i.Start()
 	i.limit("DISPATCH_INTAKE", func(c *natsjs.StreamConfig) { c.MaxBytes = 64 << 10 })
 	require.NoError(t, i.ingest().Terminate())
-	a := newAnswers()
+	a := newResponses()
 	n := 0
 	for ; a.refused() == 0; n++ {
 		i.publish(a, fmt.Sprintf("filling-%d", n), "")
@@ -41,7 +41,7 @@ func TestAFullIntake(t *testing.T) {
 // twice. With more storage all goes on.
 func TestNATSHasNoStorageLeft(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	storage := "1TB"
 	i := install(t, testenv.Options{NATSConfig: func(n testenv.NATSNode) string {
 		return fmt.Sprintf("server_name: nats\nlisten: %q\njetstream { store_dir: %q, max_file_store: %s, sync_interval: 1s }\n", n.Listen, n.Dir, storage)
@@ -59,14 +59,14 @@ func TestNATSHasNoStorageLeft(t *testing.T) {
 	i.Start()
 	l := i.load(50 * time.Millisecond)
 	i.eventually("publishers are refused", func() bool { return l.answers.refused() > 0 })
-	i.says(i.ingest(), http.StatusOK, "outbox", "degraded")
-	i.says(i.dispatcher(), http.StatusServiceUnavailable, "relay", "down")
+	i.awaitHealth(i.ingest(), http.StatusOK, "outbox", "degraded")
+	i.awaitHealth(i.dispatcher(), http.StatusServiceUnavailable, "relay", "down")
 	i.more(l.answers, http.StatusCreated, 20)
 	again("1TB")
 	i.isReady(i.Services()...)
 	i.more(l.answers, http.StatusCreated, 20)
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }

@@ -1,14 +1,14 @@
-// Package rig sets up one installation made of real processes, and breaks it:
-// the dispatch program as often as wanted, NATS, Postgres and Redis, each of
-// which can be killed, frozen, ended and started again on the same data, and
-// the ways between them, which can be cut, slowed and torn.
+// Package testenv sets up an installation of real processes and breaks it. It
+// starts the dispatch program, NATS, Postgres and Redis, each as often as needed.
+// Each process can be killed, frozen, ended and started again on the same data.
+// Proxies between them can be cut, slowed and broken.
 //
-//	r := rig.New(t, rig.Options{Ingests: 2, Dispatchers: 3, Senders: 3, Redis: true, Links: true})
-//	r.Start()
-//	r.Postgres.Kill()
-//	r.Senders[0].Freeze()
-//	r.Link("sender-1", "nats").Reset()
+//	i := testenv.New(t, testenv.Options{Ingests: 2, Dispatchers: 3, Senders: 3, Redis: true, Proxies: true})
+//	i.Start()
+//	i.Postgres.Kill()
+//	i.Senders[0].Freeze()
+//	i.Proxy("sender-1", "nats").Reset()
 //
-// It is for tests alone. Whatever is started ends with the test, or with the
-// test process, whatever that dies of.
+// Everything that is started ends with the test, or with the test process, even
+// if that is killed.
 package testenv

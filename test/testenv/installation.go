@@ -18,7 +18,7 @@ type Options struct {
 	Ingests, Dispatchers, Senders int
 	// Redis adds one; without, the installation has none.
 	Redis bool
-	// Links puts a Link between any two: see Rig.Link.
+	// Proxies puts a Proxy between any two: see Installation.Proxy.
 	Proxies bool
 	// NATSNodes is how many NATS servers there are, a cluster if more than
 	// one (set NATS_REPLICAS too). 0 means 1.

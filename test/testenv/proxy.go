@@ -2,7 +2,6 @@ package testenv
 
 import (
 	"errors"
-	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"io"
 	"net"
 	"net/url"
@@ -10,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 )
 
 // Proxy is the way to a server, on which everything can happen that happens on
@@ -187,7 +188,7 @@ func (p *pair) pass(from, to net.Conn, side func(Fault) Flow) {
 		}
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
-				p.reset() // whoever still writes is to notice that nobody reads
+				p.reset() // so that a peer that still writes notices that nobody reads
 				return
 			}
 		}
@@ -222,7 +223,7 @@ func (p *pair) wait(side func(Fault) Flow, n int) Flow {
 		select {
 		case <-passed:
 			return flow
-		case <-changed: // look anew
+		case <-changed: // look again
 		}
 	}
 }

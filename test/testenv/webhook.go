@@ -18,7 +18,7 @@ type Call struct {
 	ID      string // its Idempotency-Key
 	Attempt string // its X-Dispatch-Attempt
 	Number  int    // calls with this ID so far, from 1
-	Path    string // of a Rig's services: their names
+	Path    string // of an Installation's services: their names
 	At      time.Time
 	Header  http.Header
 	Body    []byte

@@ -21,7 +21,7 @@ import (
 // mistakes are settings that can't be meant, each with the variables that
 // are to be named. A variable that is named is one that was set, so that all
 // mistakes that speak of different ones can be made together.
-var mistakes = map[string]struct {
+var invalidSettings = map[string]struct {
 	set   settings.Environment
 	named []string
 }{
@@ -104,7 +104,7 @@ func names(list ...string) []string { return list }
 
 func TestEveryMistakeIsFoundAtTheStart(t *testing.T) {
 	t.Parallel()
-	for name, m := range mistakes {
+	for name, m := range invalidSettings {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := up.Parse(m.set, "")
@@ -172,8 +172,8 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	all := settings.Environment{}
 	var wrong []string
-	for _, name := range slices.Sorted(maps.Keys(mistakes)) {
-		m := mistakes[name]
+	for _, name := range slices.Sorted(maps.Keys(invalidSettings)) {
+		m := invalidSettings[name]
 		if len(m.set) > 1 || m.set[m.named[0]] == "" || all[m.named[0]] != "" || m.named[0] == "DB_USER" {
 			continue // it needs others to be right
 		}

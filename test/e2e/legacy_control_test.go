@@ -14,7 +14,7 @@ import (
 // TestTheOriginalsSchedulerRoutes is what a client of the original does.
 func TestTheOriginalsSchedulerRoutes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newPipeline(t)
 	api := w.runAll()
 	testenv.Eventually(t, func() bool {
 		status, _, _ := api.request(t, http.MethodPost, "/api/v1/messaging/start", "")
@@ -48,5 +48,5 @@ func TestTheOriginalsSchedulerRoutes(t *testing.T) {
 			require.Contains(t, string(body), "sending is stopped")
 		}
 	}
-	w.await(api.post(t, `{"phoneNumber":"+905551234567","content":"x"}`), message.Sent)
+	w.awaitStatus(api.post(t, `{"phoneNumber":"+905551234567","content":"x"}`), message.Sent)
 }

@@ -13,30 +13,30 @@ import (
 )
 
 // What a client knows of a message after a try.
-type fate int
+type result int
 
 const (
-	unknown  fate = iota // no answer, or one that says to try again
-	accepted             // it is stored, or in the stream
-	refused              // it never will be
+	unknown  result = iota // no answer, or one that says to try again
+	accepted               // it is stored, or in the stream
+	refused                // it never will be
 )
 
-type answer struct {
-	fate fate
-	id   string // empty where none is told
+type receipt struct {
+	result result
+	id     string // empty where none is told
 }
 
 // road hands in drafts once and says what was answered to each. Another try
 // goes to another ingest.
-type road func(drafts []draft, try int) []answer
+type transport func(drafts []draft, try int) []receipt
 
-func (c *clients) roads() map[string]road {
-	return map[string]road{"http": each(c.post), "nats": each(c.publish), "request": each(c.request), "batch": c.batch, "lines": c.lines}
+func (c *clients) transports() map[string]transport {
+	return map[string]transport{"http": each(c.post), "nats": each(c.publish), "request": each(c.request), "batch": c.batch, "lines": c.lines}
 }
 
-func each(one func(d draft, try int) answer) road {
-	return func(drafts []draft, try int) []answer {
-		answers := make([]answer, len(drafts))
+func each(one func(d draft, try int) receipt) transport {
+	return func(drafts []draft, try int) []receipt {
+		answers := make([]receipt, len(drafts))
 		for i, d := range drafts {
 			answers[i] = one(d, try)
 		}
@@ -60,8 +60,8 @@ func (c *clients) send(method, url, contentType string, body []byte) *http.Respo
 	return response
 }
 
-// fateOf reads a status. 409 is a refusal: the key belongs to another body.
-func fateOf(status int) fate {
+// resultOf reads a status. 409 is a refusal: the key belongs to another body.
+func resultOf(status int) result {
 	switch {
 	case status == http.StatusCreated || status == http.StatusOK:
 		return accepted
@@ -72,30 +72,30 @@ func fateOf(status int) fate {
 	}
 }
 
-func (c *clients) post(d draft, try int) answer {
+func (c *clients) post(d draft, try int) receipt {
 	response := c.send(http.MethodPost, c.api(len(d.key)+try)+"/api/v1/messages", "application/json", d.body)
 	if response == nil {
-		return answer{}
+		return receipt{}
 	}
 	defer response.Body.Close()
 	var m struct{ ID string }
-	if f := fateOf(response.StatusCode); f != accepted {
-		return answer{fate: f}
+	if f := resultOf(response.StatusCode); f != accepted {
+		return receipt{result: f}
 	}
 	if json.NewDecoder(response.Body).Decode(&m) != nil || m.ID == "" {
-		return answer{} // it broke off
+		return receipt{} // it broke off
 	}
-	return answer{accepted, m.ID}
+	return receipt{accepted, m.ID}
 }
 
-func (c *clients) publish(d draft, _ int) answer {
+func (c *clients) publish(d draft, _ int) receipt {
 	ctx, cancel := context.WithTimeout(context.Background(), tryWithin)
 	defer cancel()
 	msg := &nats.Msg{Subject: "dispatch.intake.default", Data: d.body, Header: nats.Header{}}
 	if _, err := c.js.PublishMsg(ctx, msg, natsjs.WithMsgID(d.key), natsjs.WithRetryAttempts(0)); err != nil {
-		return answer{}
+		return receipt{}
 	}
-	return answer{fate: accepted}
+	return receipt{result: accepted}
 }
 
 // ask makes one request over NATS. status is 0 when there is no answer.
@@ -116,14 +116,14 @@ func (c *clients) ask(verb string, body []byte) (status int, data []byte) {
 	}
 }
 
-func (c *clients) request(d draft, _ int) answer {
+func (c *clients) request(d draft, _ int) receipt {
 	status, data := c.ask("create", d.body)
 	var m struct{ ID string }
-	f := fateOf(status)
+	f := resultOf(status)
 	if f == accepted && (json.Unmarshal(data, &m) != nil || m.ID == "") {
-		return answer{}
+		return receipt{}
 	}
-	return answer{f, m.ID}
+	return receipt{f, m.ID}
 }
 
 // item is what the API says about one of many.
@@ -133,15 +133,15 @@ type item struct {
 	Error *struct{ Status int }
 }
 
-func (i item) answer() answer {
+func (i item) receipt() receipt {
 	if i.Error != nil {
-		return answer{fate: fateOf(i.Error.Status)}
+		return receipt{result: resultOf(i.Error.Status)}
 	}
-	return answer{accepted, i.ID}
+	return receipt{accepted, i.ID}
 }
 
-func (c *clients) batch(drafts []draft, try int) []answer {
-	answers := make([]answer, len(drafts))
+func (c *clients) batch(drafts []draft, try int) []receipt {
+	answers := make([]receipt, len(drafts))
 	bodies := make([]json.RawMessage, len(drafts))
 	for i, d := range drafts {
 		bodies[i] = d.body
@@ -155,20 +155,20 @@ func (c *clients) batch(drafts []draft, try int) []answer {
 		return answers
 	}
 	defer response.Body.Close()
-	var told struct{ Results []item }
-	if response.StatusCode != http.StatusOK || json.NewDecoder(response.Body).Decode(&told) != nil {
+	var page struct{ Results []item }
+	if response.StatusCode != http.StatusOK || json.NewDecoder(response.Body).Decode(&page) != nil {
 		return answers
 	}
-	for _, one := range told.Results {
-		answers[one.Index] = one.answer()
+	for _, one := range page.Results {
+		answers[one.Index] = one.receipt()
 	}
 	return answers
 }
 
 // lines hands in NDJSON. Every line that comes back counts, whatever becomes
 // of the rest.
-func (c *clients) lines(drafts []draft, try int) []answer {
-	answers := make([]answer, len(drafts))
+func (c *clients) lines(drafts []draft, try int) []receipt {
+	answers := make([]receipt, len(drafts))
 	var body []byte
 	for _, d := range drafts {
 		body = append(append(body, d.body...), '\n')
@@ -184,7 +184,7 @@ func (c *clients) lines(drafts []draft, try int) []answer {
 	for read := bufio.NewScanner(response.Body); read.Scan(); {
 		one := item{Index: -1}
 		if json.Unmarshal(read.Bytes(), &one) == nil && one.Index >= 0 { // else it broke off, or is the line that says so
-			answers[one.Index] = one.answer()
+			answers[one.Index] = one.receipt()
 		}
 	}
 	return answers

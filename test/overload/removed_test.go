@@ -17,8 +17,8 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-// trouble is something that somebody takes away, and puts back.
-type trouble struct {
+// failure is something that is removed, and put back.
+type failure struct {
 	name  string
 	take  func()
 	back  func()
@@ -28,16 +28,16 @@ type trouble struct {
 	state string
 }
 
-// Somebody pulls the ground from under a component: a consumer, a stream, the
-// database. Whoever stands on it says so in its readiness and its metrics, no
-// process ends, and when the ground is back the work goes on.
+// A consumer, a stream or the database is removed. The services that need it say
+// so in their readiness and metrics, no process ends, and when it is back the work
+// goes on.
 func TestNothingDiesQuietly(t *testing.T) {
 	t.Parallel()
 	i := install(t, testenv.Options{Redis: true, Settings: map[string]string{"LEASE": "5s"}})
 	i.Start()
 	l := i.load(100 * time.Millisecond)
 	i.more(l.answers, http.StatusCreated, 10)
-	for _, trouble := range []trouble{
+	for _, failure := range []failure{
 		{
 			name: "the recorder's consumer is deleted", take: i.deleteConsumer("DISPATCH_EVENTS", "recorder"), back: i.Provision,
 			unit: i.dispatcher(), code: http.StatusServiceUnavailable, entry: "recorder", state: "down",
@@ -67,17 +67,17 @@ func TestNothingDiesQuietly(t *testing.T) {
 			unit: i.ingest(), code: http.StatusServiceUnavailable, entry: "storing", state: "down",
 		},
 	} {
-		t.Log(trouble.name)
-		trouble.take()
-		i.says(trouble.unit, trouble.code, trouble.entry, trouble.state)
-		trouble.back()
+		t.Log(failure.name)
+		failure.take()
+		i.awaitHealth(failure.unit, failure.code, failure.entry, failure.state)
+		failure.back()
 		i.isReady(i.Services()...)
 		i.more(l.answers, http.StatusCreated, 5)
 	}
 	l.stop()
-	i.decent(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
+	i.requireOnly(l.answers, http.StatusCreated, http.StatusOK, http.StatusServiceUnavailable)
 	i.settle()
-	i.holds(maxMemory, i.Services()...)
+	i.requireMemory(maxMemory, i.Services()...)
 }
 
 func (i *installation) deleteConsumer(stream, consumer string) func() {
@@ -127,7 +127,7 @@ func (i *installation) exec(statement string) func() {
 // NATS says that it does not.
 func TestARightThatIsWithdrawn(t *testing.T) {
 	t.Parallel()
-	proof(t)
+	skipInShort(t)
 	const known = "no_auth_user: dispatch\naccounts { A { jetstream: enabled, users: [ { user: dispatch, password: x, permissions: { publish: { allow: \">\" }, subscribe: { allow: \">\" %s } } } ] } }\n"
 	rights := fmt.Sprintf(known, "")
 	i := install(t, testenv.Options{
@@ -140,20 +140,20 @@ func TestARightThatIsWithdrawn(t *testing.T) {
 		i.NATS[0].Start()
 	}
 	i.Start()
-	a := newAnswers()
+	a := newResponses()
 	require.True(t, i.post(a, "before", ""))
 	i.eventually("control answers", i.controlled)
 
 	again("authorization { user: somebody, password: else }\n")
-	i.says(i.dispatcher(), http.StatusServiceUnavailable, "nats", "down")
-	i.says(i.ingest(), http.StatusOK, "nats", "degraded")
+	i.awaitHealth(i.dispatcher(), http.StatusServiceUnavailable, "nats", "down")
+	i.awaitHealth(i.ingest(), http.StatusOK, "nats", "degraded")
 	for _, u := range i.Services() {
 		i.eventually(u.Name+" goes on asking", func() bool { return strings.Count(u.Output.String(), nats.ErrAuthorization.Error()) > 3 })
 	}
 
 	again(fmt.Sprintf(known, `, deny: ["dispatch.control.*", "dispatch.messages.*"]`))
-	i.says(i.dispatcher(), http.StatusOK, "permissions", "degraded")
-	i.says(i.ingest(), http.StatusOK, "permissions", "degraded")
+	i.awaitHealth(i.dispatcher(), http.StatusOK, "permissions", "degraded")
+	i.awaitHealth(i.ingest(), http.StatusOK, "permissions", "degraded")
 	require.True(t, i.post(a, "meanwhile", ""))
 
 	again(fmt.Sprintf(known, ""))

@@ -45,10 +45,10 @@ func (i *installation) settle() {
 	}
 }
 
-// balance holds the books against what was promised, and has the ledger hold
-// everything against everything else. repeats is how many POSTs may have been
+// checkHistory compares what is stored with what was promised, and has the
+// checker compare everything with everything else. repeats is how many POSTs may have been
 // made twice, and how many must have been.
-func (i *installation) balance(repeats doubles) {
+func (i *installation) checkHistory(repeats doubles) {
 	i.t.Helper()
 	ids, extra := map[message.ID]bool{}, 0
 	for _, p := range i.promises() {
@@ -71,7 +71,7 @@ func (i *installation) balance(repeats doubles) {
 	require.Equal(i.t, message.StateRunning, overview.State)
 
 	var findings []checker.Finding
-	for again := 0; again == 0 || (again < 20 && slices.ContainsFunc(findings, soonMended)); again++ {
+	for again := 0; again == 0 || (again < 20 && slices.ContainsFunc(findings, isTransient)); again++ {
 		if again > 0 {
 			<-time.After(500 * time.Millisecond)
 		}
@@ -86,21 +86,21 @@ func (i *installation) balance(repeats doubles) {
 }
 
 // soonMended says whether a finding may be one of the moment: Redis follows.
-func soonMended(f checker.Finding) bool {
+func isTransient(f checker.Finding) bool {
 	return f.Kind == checker.RedisDiffers || f.Kind == checker.Miscounted
 }
 
-// judge has the ledger look. What it takes for wrong, because it knows nothing
+// judge runs the checker. What it takes for wrong, because it knows nothing
 // of rejections, and of what was lost twenty times, is held against the
 // promises here.
 func (i *installation) judge() (findings []checker.Finding) {
 	i.t.Helper()
 	i.ingest.WaitReady()
-	record := i.record()
+	record := i.evidence()
 	require.NoError(i.t, record.Gather(i.t.Context(), checker.Places{
 		Database: i.env["DATABASE_URL"], NATS: i.env["NATS_URL"], API: i.ingest.URL, Redis: i.env["REDIS_URL"], Prefix: i.env["PREFIX"],
 	}))
-	i.balanceRejected(&record)
+	i.checkRejected(&record)
 	hopeless := map[string]bool{}
 	for _, p := range i.promises() {
 		hopeless[p.id.String()] = p.hopeless
@@ -117,17 +117,17 @@ func (i *installation) judge() (findings []checker.Finding) {
 	return findings
 }
 
-// record is what this test knows.
-func (i *installation) record() checker.Evidence {
+// evidence is what this test knows.
+func (i *installation) evidence() checker.Evidence {
 	record := checker.Evidence{Disturbances: i.kills, Stops: i.stops}
 	for _, p := range i.promises() {
-		told := checker.Op{Key: p.key, Via: "http", Invoked: p.tried, Accepted: p.tried, ID: p.id.String()}
-		if told.Gone = p.gone; p.status == message.Expired {
-			told.ExpiresAt = p.tried // a little after that
+		op := checker.Op{Key: p.key, Via: "http", Invoked: p.tried, Accepted: p.tried, ID: p.id.String()}
+		if op.Gone = p.gone; p.status == message.Expired {
+			op.ExpiresAt = p.tried // a little after that
 		}
-		record.Ops = append(record.Ops, told)
-		for _, move := range p.asked {
-			record.UserRequests = append(record.UserRequests, checker.UserRequest{Action: move, ID: told.ID, Sent: p.tried, Answered: time.Now(), OK: true})
+		record.Ops = append(record.Ops, op)
+		for _, move := range p.userRequests {
+			record.UserRequests = append(record.UserRequests, checker.UserRequest{Action: move, ID: op.ID, Sent: p.tried, Answered: time.Now(), OK: true})
 		}
 	}
 	for _, call := range i.webhook.Received("") {
@@ -143,14 +143,14 @@ func request(c testenv.Call) checker.Request {
 	}
 }
 
-// balanceRejected takes rejections out of a record: each entry is kept once,
-// and told.
-func (i *installation) balanceRejected(record *checker.Evidence) {
+// checkRejected takes rejections out of the evidence: each entry is kept once,
+// and one event is published for it.
+func (i *installation) checkRejected(record *checker.Evidence) {
 	i.t.Helper()
-	told := map[string]bool{}
+	published := map[string]bool{}
 	record.Events = slices.DeleteFunc(record.Events, func(e checker.Event) bool {
 		if e.Type == string(message.EventRejected) {
-			told[e.ID] = true
+			published[e.ID] = true
 			return true
 		}
 		return false
@@ -159,5 +159,5 @@ func (i *installation) balanceRejected(record *checker.Evidence) {
 	kept, err := i.js.Stream(i.t.Context(), i.top.RejectedStream())
 	require.NoError(i.t, err)
 	require.EqualValues(i.t, i.rejected, kept.CachedInfo().State.Msgs, "entries kept on REJECTED")
-	require.Len(i.t, told, i.rejected, "events that tell of a rejection")
+	require.Len(i.t, published, i.rejected, "events about a rejection")
 }

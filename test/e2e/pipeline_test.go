@@ -36,35 +36,35 @@ func TestMain(m *testing.M) { testenv.Main(m, 8) }
 
 // patience bounds every wait of a test: far above what a loaded machine
 // takes, so that it is reached only when something is broken.
-const patience = testenv.WaitTimeout
+const waitTimeout = testenv.WaitTimeout
 
 // world is one installation: a database, a NATS server and a webhook of its
 // own, provisioned, with no service running yet.
-type world struct {
-	t       testing.TB
-	env     settings.Environment
-	nats    *natsd.Server
-	natsDir string
-	js      *jetstream.Client
-	top     events.Topology
-	store   *db.Store
-	webhook *webhook
-	heard   *wire
+type pipeline struct {
+	t        testing.TB
+	env      settings.Environment
+	nats     *natsd.Server
+	natsDir  string
+	js       *jetstream.Client
+	topology events.Topology
+	store    *db.Store
+	webhook  *webhook
+	wire     *wireCheck
 }
 
 // newWorld makes an installation with the given settings on top of fast
 // ones: continuous mode and short retries.
-func newWorld(t testing.TB, given ...string) *world {
+func newPipeline(t testing.TB, given ...string) *pipeline {
 	t.Helper()
-	w := newBareWorld(t, given...)
+	w := newUnprovisioned(t, given...)
 	w.provision()
 	return w
 }
 
 // newBareWorld is newWorld before it is provisioned.
-func newBareWorld(t testing.TB, given ...string) *world {
+func newUnprovisioned(t testing.TB, given ...string) *pipeline {
 	t.Helper()
-	w := &world{t: t, natsDir: t.TempDir(), webhook: &webhook{testenv.NewWebhook(t)}}
+	w := &pipeline{t: t, natsDir: t.TempDir(), webhook: &webhook{testenv.NewWebhook(t)}}
 	w.env = settings.Environment{
 		"DATABASE_URL":        dbtest.URL(t),
 		"NATS_URL":            "nats://" + freeAddr(t),
@@ -81,17 +81,17 @@ func newBareWorld(t testing.TB, given ...string) *world {
 	}
 	w.startNATS()
 	t.Cleanup(w.stopNATS)
-	w.top = events.NewTopology("dispatch", 1)
+	w.topology = events.NewTopology("dispatch", 1)
 	w.js = w.connect()
 	spec, err := sharedSpec()
 	require.NoError(t, err)
-	w.heard = watch(t, w.connect(), spec, spec.told()...)
+	w.wire = checkWire(t, w.connect(), spec, spec.publishedSubjects()...)
 	w.open()
 	return w
 }
 
 // open connects the test to the database.
-func (w *world) open() {
+func (w *pipeline) open() {
 	w.t.Helper()
 	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
 	require.NoError(w.t, err)
@@ -99,11 +99,11 @@ func (w *world) open() {
 	w.store = db.NewStore(pool)
 }
 
-func (w *world) log() *zap.Logger {
+func (w *pipeline) log() *zap.Logger {
 	return zaptest.NewLogger(w.t, zaptest.Level(zap.WarnLevel))
 }
 
-func (w *world) startNATS() {
+func (w *pipeline) startNATS() {
 	w.t.Helper()
 	server, err := natsd.Start(natsd.Config{Listen: w.env["NATS_URL"][len("nats://"):], Dir: w.natsDir})
 	require.NoError(w.t, err)
@@ -113,7 +113,7 @@ func (w *world) startNATS() {
 	}
 }
 
-func (w *world) stopNATS() {
+func (w *pipeline) stopNATS() {
 	if w.nats != nil {
 		w.nats.Stop()
 		w.nats = nil
@@ -121,9 +121,9 @@ func (w *world) stopNATS() {
 }
 
 // connect returns a JetStream of the test's own.
-func (w *world) connect() *jetstream.Client {
+func (w *pipeline) connect() *jetstream.Client {
 	w.t.Helper()
-	js, err := jetstream.Connect(jetstream.Access{URL: w.env["NATS_URL"]}, w.top, "test")
+	js, err := jetstream.Connect(jetstream.Access{URL: w.env["NATS_URL"]}, w.topology, "test")
 	require.NoError(w.t, err)
 	w.t.Cleanup(js.Conn().Close)
 	testenv.Eventually(w.t, js.Conn().IsConnected)
@@ -131,7 +131,7 @@ func (w *world) connect() *jetstream.Client {
 }
 
 // provision makes everything, with an ack wait that tests can wait for.
-func (w *world) provision() {
+func (w *pipeline) provision() {
 	w.t.Helper()
 	w.provisionOnly()
 	timeout, err := time.ParseDuration(w.env["WEBHOOK_TIMEOUT"])
@@ -139,7 +139,7 @@ func (w *world) provision() {
 	testenv.ShortenAckWait(w.t, w.env["NATS_URL"], w.env["PREFIX"], testenv.AckWait(timeout))
 }
 
-func (w *world) provisionOnly() {
+func (w *pipeline) provisionOnly() {
 	w.t.Helper()
 	cfg, err := settings.Parse[provision.Config](w.env)
 	require.NoError(w.t, err)
@@ -147,13 +147,13 @@ func (w *world) provisionOnly() {
 }
 
 // running is a service that runs in the test's process.
-type running struct {
+type runningService struct {
 	url  string // of ingest
 	stop func() // drains it and waits; the test fails if that fails. Idempotent
 }
 
 // run starts a service with w's settings and the given ones on top.
-func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, given ...string) *running {
+func run[T any](w *pipeline, start func(context.Context, T, *zap.Logger) error, given ...string) *runningService {
 	w.t.Helper()
 	env := maps.Clone(w.env)
 	for i := 0; i < len(given); i += 2 {
@@ -164,13 +164,13 @@ func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, giv
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- start(ctx, cfg, w.log()) }()
-	r := &running{}
+	r := &runningService{}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		select {
 		case err := <-ended:
 			assert.NoError(w.t, err)
-		case <-time.After(patience):
+		case <-time.After(waitTimeout):
 			assert.Fail(w.t, "the service does not stop")
 		}
 	})
@@ -178,18 +178,18 @@ func run[T any](w *world, start func(context.Context, T, *zap.Logger) error, giv
 	return r
 }
 
-func (w *world) runDispatcher(given ...string) *running {
+func (w *pipeline) runDispatcher(given ...string) *runningService {
 	w.t.Helper()
 	return run(w, dispatcher.Run, given...)
 }
 
-func (w *world) runSender(given ...string) *running {
+func (w *pipeline) runSender(given ...string) *runningService {
 	w.t.Helper()
 	return run(w, sender.Run, given...)
 }
 
 // runIngest starts an ingest and returns once it is ready.
-func (w *world) runIngest(given ...string) *running {
+func (w *pipeline) runIngest(given ...string) *runningService {
 	w.t.Helper()
 	addr := freeAddr(w.t)
 	r := run(w, ingest.Run, append([]string{"HTTP_ADDR", addr}, given...)...)
@@ -206,7 +206,7 @@ func (w *world) runIngest(given ...string) *running {
 }
 
 // runAll starts one of each and returns the ingest.
-func (w *world) runAll() *running {
+func (w *pipeline) runAll() *runningService {
 	w.t.Helper()
 	w.runDispatcher()
 	w.runSender()
@@ -214,7 +214,7 @@ func (w *world) runAll() *running {
 }
 
 // request sends JSON and returns status, headers and body.
-func (r *running) request(t testing.TB, method, path, body string, headers ...string) (int, http.Header, []byte) {
+func (r *runningService) request(t testing.TB, method, path, body string, headers ...string) (int, http.Header, []byte) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, r.url+path, bytes.NewBufferString(body))
 	require.NoError(t, err)
@@ -233,7 +233,7 @@ func (r *running) request(t testing.TB, method, path, body string, headers ...st
 }
 
 // post stores a message and returns its id.
-func (r *running) post(t testing.TB, body string, headers ...string) message.ID {
+func (r *runningService) post(t testing.TB, body string, headers ...string) message.ID {
 	t.Helper()
 	status, _, answer := r.request(t, http.MethodPost, "/api/v1/messages", body, headers...)
 	require.Equal(t, http.StatusCreated, status, "%s", answer)
@@ -243,7 +243,7 @@ func (r *running) post(t testing.TB, body string, headers ...string) message.ID 
 }
 
 // get returns a message as the API tells it.
-func (r *running) get(t testing.TB, id message.ID) message.Message {
+func (r *runningService) get(t testing.TB, id message.ID) message.Message {
 	t.Helper()
 	status, _, answer := r.request(t, http.MethodGet, "/api/v1/messages/"+id.String(), "")
 	require.Equal(t, http.StatusOK, status, "%s", answer)
@@ -253,7 +253,7 @@ func (r *running) get(t testing.TB, id message.ID) message.Message {
 }
 
 // await waits until a message is in one of the states and returns it.
-func (w *world) await(id message.ID, statuses ...message.Status) message.Message {
+func (w *pipeline) awaitStatus(id message.ID, statuses ...message.Status) message.Message {
 	w.t.Helper()
 	var m message.Message
 	testenv.Eventually(w.t, func() bool {
@@ -266,9 +266,9 @@ func (w *world) await(id message.ID, statuses ...message.Status) message.Message
 
 // insert stores messages without an ingest; their created events are left to
 // the relay.
-func (w *world) insert(messages ...message.Message) []message.ID {
+func (w *pipeline) insert(messages ...message.Message) []message.ID {
 	w.t.Helper()
-	composer := events.NewComposer(w.top, w.env["EVENT_CONTENT"] == "full") // a relay publishes what is older than 5 s
+	composer := events.NewComposer(w.topology, w.env["EVENT_CONTENT"] == "full") // a relay publishes what is older than 5 s
 	stored, _, err := w.store.Insert(w.t.Context(), messages, func(moved []message.Message) []byte {
 		return events.Encode(composer.Moved(message.EventCreated, moved))
 	})
@@ -300,7 +300,7 @@ type webhook struct{ *testenv.Webhook }
 
 // answers sets what the webhook does from now on; nil accepts everything. n
 // counts the calls for the id, from 1.
-func (h *webhook) answers(answer func(n int, c call, w http.ResponseWriter, r *http.Request)) {
+func (h *webhook) respondWith(answer func(n int, c call, w http.ResponseWriter, r *http.Request)) {
 	if answer == nil {
 		h.RespondWith(nil)
 		return
@@ -311,12 +311,9 @@ func (h *webhook) answers(answer func(n int, c call, w http.ResponseWriter, r *h
 // received returns the calls so far, of one message or of all ("").
 func (h *webhook) received(id string) []call { return h.Received(id) }
 
-// serviceProcess is the program, or one of its services, as a process of its own.
-type serviceProcess = testenv.Process
-
 // spawn starts one service as a process, with w's settings and the given
 // ones on top. It ends with the test, or with the test process.
-func (w *world) spawn(name string, given ...string) *serviceProcess {
+func (w *pipeline) startService(name string, given ...string) *testenv.Process {
 	w.t.Helper()
 	env := maps.Clone(w.env)
 	for i := 0; i < len(given); i += 2 {
