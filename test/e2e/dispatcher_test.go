@@ -18,7 +18,7 @@ import (
 
 // How late a tick is depends on the machine; that it is not left out shows by
 // what each of them took: there is enough for all. That nobody sleeps past one
-// is tried in services/dispatcher.
+// is tested in services/dispatcher/schedule.
 func TestThreeDispatchersTogetherKeepThePaceExactly(t *testing.T) {
 	t.Parallel()
 	const (
