@@ -18,7 +18,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// benchmark is a command line of bench.
+// benchmark is the flags of bench.
 type benchmark struct {
 	options       bench.Options
 	scenario      string
@@ -29,19 +29,18 @@ type benchmark struct {
 
 func newBench() *cobra.Command {
 	b := benchmark{options: bench.Options{BatchSize: 100}}
-	long := `Measures a whole installation: messages go in as a client sends them and are
-counted where a webhook receives them. It needs nothing: servers are started for
-it, with durable commits. With DATABASE_URL, NATS_URL or REDIS_URL set (or in
-.env), as for every other command, your own servers are measured: in a database
-and under a prefix of its own, which are removed afterwards. Nothing else that
-the environment sets up counts. Scenarios:
+	long := `Measures a whole installation: a load sends messages as clients do, and a webhook
+receiver counts them. It needs no setup: it starts its own servers, with durable
+commits. If DATABASE_URL, NATS_URL or REDIS_URL is set (or in .env), it measures
+your servers, in a database and under a prefix of its own, which it removes
+afterwards. It ignores all other settings. Scenarios:
 
 `
 	for _, s := range bench.Scenarios {
 		long += fmt.Sprintf("  %-10s%s\n", s.Name, s.What)
 	}
 	cmd := &cobra.Command{
-		Use: "bench", Short: "Measure how fast this machine, or your servers, get messages out", Long: long, GroupID: "run",
+		Use: "bench", Short: "Measure the throughput and latency of this machine or of your servers", Long: long, GroupID: "run",
 		Example: `  dispatch bench
   dispatch bench --scenario light --runs 5
   dispatch bench --load batch --messages 50000 --html bench.html
@@ -56,21 +55,21 @@ the environment sets up counts. Scenarios:
 func (b *benchmark) addFlags(cmd *cobra.Command) {
 	f, o := cmd.Flags(), &b.options
 	f.StringVar(&b.scenario, "scenario", "saturate", "what to measure")
-	f.StringVar(&o.Load, "load", bench.LoadSingle, "how messages go in: "+strings.Join(bench.Loads, ", "))
-	f.IntVar(&o.Messages, "messages", 20_000, "how many")
-	f.IntVar(&o.WarmUp, "warm-up", 2_000, "messages before them that do not count")
-	f.IntVar(&o.Stored, "stored", 0, "finished messages that are stored before")
+	f.StringVar(&o.Load, "load", bench.LoadSingle, "how messages are sent: "+strings.Join(bench.Loads, ", "))
+	f.IntVar(&o.Messages, "messages", 20_000, "messages to measure")
+	f.IntVar(&o.WarmUp, "warm-up", 2_000, "messages before those, which do not count")
+	f.IntVar(&o.Stored, "stored", 0, "finished messages that the database already has")
 	f.IntVar(&o.Connections, "connections", 32, "connections of the load")
-	f.IntVar(&o.Rate, "rate", 0, "messages a second; 0 for as many as are taken")
-	f.IntVar(&o.Senders, "senders", 1, "how many senders")
-	f.IntVar(&o.Concurrency, "concurrency", 64, "requests in flight, of each sender")
-	f.DurationVar(&o.Delay, "delay", 0, "how long the webhook takes")
+	f.IntVar(&o.Rate, "rate", 0, "messages per second; 0: as many as are accepted")
+	f.IntVar(&o.Senders, "senders", 1, "number of senders")
+	f.IntVar(&o.Concurrency, "concurrency", 64, "requests in flight per sender")
+	f.DurationVar(&o.Delay, "delay", 0, "response time of the webhook")
 	f.DurationVar(&o.RetryBase, "retry-base", 200*time.Millisecond, "RETRY_BASE of the senders; from 20s on retries wait as schedules")
-	f.BoolVar(&o.Apart, "apart", false, "run each service as a process of its own, so that what it uses shows")
-	f.IntVar(&b.runs, "runs", 3, "how often; the median counts")
-	f.StringVar(&o.Dir, "dir", "", "where data is kept meanwhile (default: the system's temporary directory)")
-	f.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of this process here, for go tool pprof")
-	f.StringVar(&b.page, "html", "", "write a page with plots here: latencies, throughput, CPU and memory of each program")
+	f.BoolVar(&o.Apart, "apart", false, "run each service in its own process, to measure its CPU and memory")
+	f.IntVar(&b.runs, "runs", 3, "number of runs; the median counts")
+	f.StringVar(&o.Dir, "dir", "", "directory for the data of a run (default: the system's temporary directory)")
+	f.StringVar(&b.profile, "cpuprofile", "", "file for a CPU profile of this process, for go tool pprof")
+	f.StringVar(&b.page, "html", "", "file for a page with plots: latencies, throughput, CPU and memory of each program")
 	f.BoolVar(&b.asJSON, "json", false, "print JSON")
 }
 
@@ -114,7 +113,7 @@ func (b *benchmark) run(cmd *cobra.Command) (err error) {
 	return output.Show(cmd.OutOrStdout(), b.asJSON, report, func(t *output.Table) { fillFigures(t, report.Figures()) })
 }
 
-// apply brings scenario and flags together. A flag that is given wins.
+// apply applies the scenario. A flag that is given overrides it.
 func (b *benchmark) apply(changed func(flag string) bool) error {
 	scenario, err := bench.FindScenario(b.scenario)
 	if err != nil {
@@ -174,7 +173,7 @@ func writePage(path string, r bench.Report) error {
 		return exit.Usage(fmt.Errorf("write page: %w", err))
 	}
 	if err := page.Write(file); err != nil {
-		_ = file.Close() // the error before is the one to tell
+		_ = file.Close() // the first error is the one to report
 		return err
 	}
 	return file.Close()

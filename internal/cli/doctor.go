@@ -20,11 +20,11 @@ func newDoctor() *cobra.Command {
 	var asJSON bool
 	var url, dir string
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Check everything that an installation needs, and say what to do", GroupID: "care",
-		Long: `Looks at the configuration, Postgres, NATS, Redis, the webhook and the API, as
-seen from here, with the environment of the services. It changes nothing, and
-sends nothing to the webhook: it only connects. Exit code 1 if anything is
-wrong, 3 if anything can't be reached.`,
+		Use: "doctor", Short: "Check everything that an installation needs, and say how to fix it", GroupID: "maintenance",
+		Long: `Checks the configuration, Postgres, NATS, Redis, the webhook and the API from this
+machine. Run it with the environment of the services. It changes nothing, and
+only connects to the webhook. The exit code is 1 if anything is wrong, and 3 if
+anything can't be reached.`,
 		Example: `  dispatch doctor
   DATABASE_URL=postgres://… NATS_URL=nats://… WEBHOOK_URL=https://… dispatch doctor --json`,
 	}
@@ -73,7 +73,7 @@ func printFinding(out io.Writer, f doctor.Finding) {
 	}
 }
 
-// verdict is the exit code of all findings.
+// verdict returns the exit code for all findings.
 func verdict(findings []doctor.Finding) error {
 	switch doctor.Worst(findings) {
 	case doctor.Unreachable:

@@ -17,7 +17,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
 )
 
-// erasure is what was erased, over as many requests as it took.
+// erasure counts what was erased by all requests together.
 type erasure struct {
 	DryRun      bool      `json:"dryRun"`
 	Erased      int64     `json:"erased"`
@@ -46,11 +46,11 @@ func newErase() *cobra.Command {
 	var asJSON, dryRun, yes bool
 	var numbers input.PhoneNumbers
 	cmd := &cobra.Command{
-		Use: "erase RECIPIENT", Short: "Erase every message to a recipient, beyond recovery", GroupID: "care",
-		Long: `Erase every message to a recipient, beyond recovery, with its attempts, from the
-database, Redis and the streams; what is not sent yet is not sent any more.
-Events that were published before name the recipient until they leave their
-stream by age; the answer says when.`,
+		Use: "erase RECIPIENT", Short: "Erase every message to a recipient, beyond recovery", GroupID: "maintenance",
+		Long: `Erases every message to a recipient, beyond recovery, with its attempts, from the
+database, Redis and the streams. Messages that are not sent yet are cancelled.
+Events that were published before still name the recipient until they expire from
+their stream. The result says when that is.`,
 		Example: `  dispatch erase "+90 555 111 11 11" --dry-run
   dispatch erase "+90 555 111 11 11" --yes`,
 		Args: cobra.ExactArgs(1),
@@ -81,7 +81,7 @@ stream by age; the answer says when.`,
 		}
 		if !dryRun {
 			if !yes && !confirmed(cmd, total, recipient) {
-				return errors.New("nothing was erased: --yes, or the answer yes, is needed")
+				return errors.New("nothing was erased: answer yes, or use --yes")
 			}
 			for total = (erasure{More: true}); total.More; {
 				next, err := erase(false)
@@ -96,12 +96,12 @@ stream by age; the answer says when.`,
 	return cmd
 }
 
-// confirmed asks on standard error, so that standard output holds the result
-// alone.
+// confirmed asks the user. It asks on standard error, so that standard output has
+// nothing but the result.
 func confirmed(cmd *cobra.Command, found erasure, recipient string) bool {
 	fmt.Fprintf(cmd.ErrOrStderr(), "Erase %d messages to %s, %d of them not yet sent? This can't be undone. (yes/no) ", found.Erased, recipient, found.Cancelled)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil { // no answer is no yes
+	if err != nil { // no answer means no
 		fmt.Fprintln(cmd.ErrOrStderr())
 	}
 	return strings.TrimSpace(answer) == "yes"

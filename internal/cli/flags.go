@@ -16,8 +16,8 @@ import (
 
 const defaultURL = "http://127.0.0.1:8080"
 
-// apiFlags adds the flags of a command that talks to an ingest; the
-// function makes the client once they are parsed.
+// apiFlags adds the flags of a command that talks to the API. The function that
+// it returns makes the client, once the flags are parsed.
 func apiFlags(cmd *cobra.Command) func() *client.Client {
 	url := cmd.Flags().String("url", "", "where the API is (default: DISPATCH_URL, else "+defaultURL+"); DISPATCH_API_KEY is the key")
 	return func() *client.Client {
@@ -26,7 +26,7 @@ func apiFlags(cmd *cobra.Command) func() *client.Client {
 	}
 }
 
-// moment reads a duration from now; everything else is left to the API.
+// moment reads a duration from now. The API judges everything else.
 func moment(value string) string {
 	if d, err := time.ParseDuration(value); err == nil {
 		return time.Now().Add(d).UTC().Format(time.RFC3339Nano)
@@ -34,7 +34,7 @@ func moment(value string) string {
 	return value
 }
 
-// past reads a duration ago; everything else is left to the API.
+// past reads a duration ago. The API judges everything else.
 func past(value string) string {
 	if d, err := time.ParseDuration(value); err == nil {
 		return time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
@@ -42,7 +42,7 @@ func past(value string) string {
 	return value
 }
 
-// names are the texts of words.
+// names returns words as strings.
 func names[T ~string](words []T) []string {
 	texts := make([]string, len(words))
 	for i, word := range words {

@@ -23,9 +23,9 @@ func newHealth() *cobra.Command {
 	var url string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "health", Short: "Ask a service whether it is ready: exit 0 if it is", GroupID: "run",
-		Long: `Asks GET /health/ready of the service on this machine, at HEALTH_ADDR or else
-HTTP_ADDR. Made for container health checks.`,
+		Use: "health", Short: "Check whether a service is ready: exit 0 if it is", GroupID: "run",
+		Long: `Requests GET /health/ready from the service on this machine, at HEALTH_ADDR or
+else HTTP_ADDR. It is made for container health checks.`,
 		Example: `  dispatch health
   dispatch health --url http://10.0.0.7:8081 --json`,
 	}
@@ -45,15 +45,15 @@ HTTP_ADDR. Made for container health checks.`,
 			return err
 		}
 		if status != http.StatusOK {
-			return fmt.Errorf("not ready: it answers %d", status)
+			return fmt.Errorf("not ready: status %d", status)
 		}
 		return nil
 	}
 	return cmd
 }
 
-// localAddr is where the service on this machine answers. A service that
-// listens on every interface is asked on loopback.
+// localAddr returns the address of the service on this machine. A service that
+// listens on every interface is reached on loopback.
 func localAddr(given settings.Environment) string {
 	return client.OnLoopback(cmp.Or(given["HEALTH_ADDR"], given["HTTP_ADDR"]))
 }

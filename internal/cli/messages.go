@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/command"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/input"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// maxPage is the most messages that the API lists at once.
+// maxPage is the largest page of the API.
 const maxPage = 100
 
 func newGet() *cobra.Command {
@@ -54,7 +55,7 @@ func newGet() *cobra.Command {
 	return cmd
 }
 
-// listFlags say what is listed.
+// listFlags select the messages of a list.
 type listFlags struct {
 	statuses                    []string
 	destination, to, kind, next string
@@ -65,7 +66,7 @@ type listFlags struct {
 	numbers                     input.PhoneNumbers
 }
 
-// query is what the flags ask the API for.
+// query returns the parameters of GET /api/v1/messages.
 func (flags *listFlags) query() (url.Values, error) {
 	if flags.limit < 1 || flags.limit > maxPage {
 		return nil, exit.Usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
@@ -111,14 +112,14 @@ func newList() *cobra.Command {
 	f.StringVar(&flags.to, "to", "", "only this recipient")
 	flags.numbers.Add(f)
 	f.StringVar(&flags.kind, "type", "", "only this type")
-	f.StringVar(&flags.externalID, "external-id", "", "only those to which the webhook gave this messageId")
-	f.StringVar(&flags.key, "key", "", "only the one that was stored under this idempotency key")
+	f.StringVar(&flags.externalID, "external-id", "", "only those with this messageId of the webhook's response")
+	f.StringVar(&flags.key, "key", "", "only the one with this idempotency key")
 	f.StringVar(&flags.after, "created-after", "", "not older: RFC 3339, or a duration ago such as 2h")
 	f.StringVar(&flags.before, "created-before", "", "only older: RFC 3339, or a duration ago")
 	f.IntVar(&flags.limit, "limit", 20, "how many, 1 to 100")
-	f.StringVar(&flags.next, "cursor", "", "go on after a page")
+	f.StringVar(&flags.next, "cursor", "", "the next page, as the page before printed it")
 	f.BoolVar(&flags.json, "json", false, "print JSON")
-	completeWith(cmd, "status", names(message.Statuses())...)
+	command.Complete(cmd, "status", names(message.Statuses())...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		query, err := flags.query()
 		if err != nil {
@@ -137,7 +138,7 @@ func newList() *cobra.Command {
 			fmt.Fprintln(cmd.ErrOrStderr(), input.PlusAdvice)
 		}
 		if err == nil && !flags.json && page.NextCursor != nil {
-			// Not a row: whoever cuts columns out of this wants messages alone.
+			// On standard error: scripts that cut columns expect messages alone.
 			fmt.Fprintf(cmd.ErrOrStderr(), "more: --cursor %s\n", *page.NextCursor)
 		}
 		return err
@@ -161,7 +162,7 @@ func fillMessage(t *output.Table, m message.Message) {
 	t.Row("priority", m.Priority)
 	t.Row("attempts", m.Attempts)
 	t.Row("created", output.Time(&m.CreatedAt))
-	if m.DeliverAt.Sub(m.CreatedAt) > time.Second { // less lies between two clocks, and between arrival and storing
+	if m.DeliverAt.Sub(m.CreatedAt) > time.Second { // less is the difference of two clocks, or the time that storing took
 		t.Row("deliver at", output.Time(&m.DeliverAt))
 	}
 	for _, moment := range []struct {
@@ -187,7 +188,7 @@ func fillMessages(t *output.Table, messages []message.Message) {
 	}
 }
 
-// rounded keeps what is of interest of a duration.
+// rounded drops the digits of a duration that do not matter.
 func rounded(d time.Duration) time.Duration {
 	if d < 10*time.Millisecond {
 		return d.Round(10 * time.Microsecond)

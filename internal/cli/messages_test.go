@@ -83,7 +83,7 @@ func TestCancelAndRetry(t *testing.T) {
 
 	some = i.Dispatch(t, "retry", sent, first, "--expires-at", "2h", "--json")
 	some.Fails(t, 1, sent)
-	var results []moved
+	var results []result
 	require.NoError(t, json.Unmarshal([]byte(some.Out), &results))
 	require.Len(t, results, 2)
 	require.Equal(t, "wrong_state", results[0].Error.Code)

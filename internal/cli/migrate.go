@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/command"
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
 	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
@@ -20,21 +21,21 @@ import (
 
 func newMigrate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "migrate", Short: "Bring the schema in Postgres up, or a step down", GroupID: "care",
-		Long: `Moves the schema of the database that DATABASE_URL names. "dispatch provision"
-brings it up too, together with the streams.`,
+		Use: "migrate", Short: "Migrate the schema in Postgres up, or one step down", GroupID: "maintenance",
+		Long: `Migrates the schema of the database in DATABASE_URL. "dispatch provision" migrates
+it up too, together with the streams.`,
 		Example: `  dispatch migrate up
   dispatch migrate status --json
   dispatch migrate down --yes`,
 	}
-	needsOneOf(cmd)
+	command.NeedsSubcommand(cmd)
 	cmd.AddCommand(newMigrateUp(), newMigrateDown(), newMigrateStatus())
 	return cmd
 }
 
 func newMigrateUp() *cobra.Command {
 	return migration(&cobra.Command{
-		Use: "up", Short: "Bring the schema up to this program's version",
+		Use: "up", Short: "Migrate the schema up to this program's version",
 		Example: `  DATABASE_URL=postgres://dispatch@db/dispatch dispatch migrate up`,
 	}, migrate.Up)
 }
@@ -42,18 +43,18 @@ func newMigrateUp() *cobra.Command {
 func newMigrateDown() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "down", Short: "Take the last step of the schema back",
-		Long:    "Takes the last step of the schema back. Stop the services first. A step that\ndrops what is stored is taken back only with --yes.",
+		Use: "down", Short: "Undo the last step of the schema",
+		Long:    "Undoes the last step of the schema. Stop the services first. A step whose undo\ndrops stored data needs --yes.",
 		Example: `  dispatch migrate down --yes`,
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "also when it drops data")
+	cmd.Flags().BoolVar(&yes, "yes", false, "even if data is dropped")
 	return migration(cmd, func(ctx context.Context, pool *pgxpool.Pool) error {
 		version, err := migrate.Version(ctx, pool)
 		if err != nil {
 			return err
 		}
 		if version > 0 && !yes && migrate.DownLosesData(version) {
-			return exit.Usage(fmt.Errorf("taking version %d back drops what is stored in it; --yes does it all the same", version))
+			return exit.Usage(fmt.Errorf("undoing version %d drops stored data; confirm it with --yes", version))
 		}
 		return migrate.Down(ctx, pool)
 	})
@@ -66,15 +67,15 @@ func newMigrateStatus() *cobra.Command {
 	}, func(context.Context, *pgxpool.Pool) error { return nil })
 }
 
-// schemaState is where the schema stands.
+// schemaState compares the schema with this program.
 type schemaState struct {
-	Version    int64 `json:"version"` // 0: there is none
+	Version    int64 `json:"version"` // 0: there is no schema
 	Wanted     int64 `json:"wanted"`
 	Unfinished bool  `json:"unfinished"`
 }
 
-// migration completes a command that does something to the schema and then
-// shows where it stands.
+// migration completes a command that works on the schema and then shows its
+// version.
 func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) error) *cobra.Command {
 	var asJSON bool
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -117,9 +118,9 @@ func fillSchema(t *output.Table, s schemaState) {
 	case s.Unfinished:
 		state = output.Styled("unfinished: "+doctor.UnfinishedRemedy, output.StyleBad)
 	case s.Version == 0:
-		state = output.Styled(`no schema: "dispatch migrate up" makes it`, output.StyleWaiting)
+		state = output.Styled(`no schema: run "dispatch migrate up"`, output.StyleWaiting)
 	case s.Version < s.Wanted:
-		state = output.Styled(`behind: "dispatch migrate up" brings it up`, output.StyleWaiting)
+		state = output.Styled(`behind: run "dispatch migrate up"`, output.StyleWaiting)
 	case s.Version > s.Wanted:
 		state = output.Styled("newer than this program", output.StyleWaiting)
 	}

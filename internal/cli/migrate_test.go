@@ -37,5 +37,5 @@ func TestMigrateSaysWhatIsAllowed(t *testing.T) {
 		require.NotContains(t, done.ErrOut, "secret")
 	}
 	t.Setenv("DATABASE_URL", strings.Replace(dbtest.URL(t), "dispatch:", "nobody:", 1))
-	dispatch(t, "migrate", "status").Fails(t, 1, "Postgres refuses us")
+	dispatch(t, "migrate", "status").Fails(t, 1, "Postgres refuses the connection")
 }

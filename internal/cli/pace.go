@@ -15,7 +15,7 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	cmd := paceCommand("status", "Show the pace, how many messages are in each state, and who is running", http.MethodGet)
+	cmd := paceCommand("status", "Show the pace, the number of messages in each state, and the running services", http.MethodGet)
 	cmd.Example = `  dispatch status
   dispatch status --json | jq .counts`
 	return cmd
@@ -28,10 +28,10 @@ func newStart() *cobra.Command {
 }
 
 func newStop() *cobra.Command {
-	cmd := paceCommand("stop", "Stop emitting messages; what is emitted is finished", http.MethodPost)
-	cmd.Long = `Stops emitting messages. Once the command is done no further message is emitted
-until "dispatch start", also after a restart of everything. What was emitted
-before is still delivered.`
+	cmd := paceCommand("stop", "Stop emitting messages; those that were emitted are still delivered", http.MethodPost)
+	cmd.Long = `Stops emitting messages. Once the command returns, no further message is emitted
+until "dispatch start", even after a restart of everything. Messages that were
+emitted before are still delivered.`
 	cmd.Example = `  dispatch stop`
 	return cmd
 }
@@ -52,17 +52,17 @@ func newConfigure() *cobra.Command {
 	var batchSize int
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "configure", Short: "Change the pace; it is kept over restarts", GroupID: "pace",
-		Long: `Changes the pace. What is not given stays as it is. The next tick comes at the
-earlier of its old time and the last tick plus the new interval. An interval of
-0 emits messages as soon as they are due.`,
+		Use: "configure", Short: "Change the pace; it survives restarts", GroupID: "pace",
+		Long: `Changes the pace. A flag that is not given changes nothing. The next tick comes at
+its old time, or at the last tick plus the new interval, whichever is earlier. An
+interval of 0 emits messages as soon as they are due.`,
 		Example: `  dispatch configure --interval 30s --batch-size 10
   dispatch configure --interval 0 --batch-size 500`,
 	}
 	api := apiFlags(cmd)
 	f := cmd.Flags()
-	f.DurationVar(&interval, "interval", 0, fmt.Sprintf("time between two ticks: 0, or from 1ms to %s", message.MaxInterval))
-	f.IntVar(&batchSize, "batch-size", 0, fmt.Sprintf("messages of a tick: from 1 to %d", message.MaxBatchSize))
+	f.DurationVar(&interval, "interval", 0, fmt.Sprintf("time between two ticks: 0, or 1ms to %s", message.MaxInterval))
+	f.IntVar(&batchSize, "batch-size", 0, fmt.Sprintf("messages per tick: 1 to %d", message.MaxBatchSize))
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		change := map[string]any{}
@@ -86,7 +86,7 @@ earlier of its old time and the last tick plus the new interval. An interval of
 	return cmd
 }
 
-// showPace asks for something that is answered with where everything stands.
+// showPace sends a request and shows the overview in the response.
 func showPace(cmd *cobra.Command, api *client.Client, asJSON bool, r client.Request) error {
 	var overview message.Overview
 	if err := api.Call(cmd.Context(), r, &overview); err != nil {
@@ -101,7 +101,7 @@ func fillOverview(t *output.Table, o message.Overview) {
 		state.Style = output.StyleWaiting
 	}
 	if o.Changed != nil && !*o.Changed {
-		state.Text += " (it was already)"
+		state.Text += " (no change)"
 	}
 	t.Row("state", state)
 	t.Row("pace", pace(o))
@@ -121,11 +121,11 @@ func fillOverview(t *output.Table, o message.Overview) {
 	}
 }
 
-// pace says how fast messages are emitted and when the next ones are.
+// pace says how fast messages are emitted, and when the next tick is.
 func pace(o message.Overview) string {
 	interval := time.Duration(o.Interval)
 	if o.State == message.StateStopped {
-		return `stopped; "dispatch start" goes on`
+		return `stopped; "dispatch start" resumes`
 	}
 	if interval == 0 {
 		return fmt.Sprintf("as fast as possible, in batches of up to %d", o.BatchSize)

@@ -41,7 +41,7 @@ sender          <instance> since <date and time, UTC+n>.
 `, status)
 
 	require.Equal(t, "STOPPED", clitest.Field(i.Dispatch(t, "stop").OK(t), "state"))
-	require.Equal(t, "STOPPED (it was already)", clitest.Field(i.Dispatch(t, "stop").OK(t), "state"))
+	require.Equal(t, "STOPPED (no change)", clitest.Field(i.Dispatch(t, "stop").OK(t), "state"))
 	require.Equal(t, "RUNNING", clitest.Field(i.Dispatch(t, "start").OK(t), "state"))
 
 	var o message.Overview

@@ -55,10 +55,10 @@ func TestHealthOfSomethingElse(t *testing.T) {
 	down.Fails(t, 1, "not ready")
 	require.Contains(t, down.Out, "not reachable")
 	answer, status = "<html>", http.StatusOK
-	dispatch(t, "health", "--url", server.URL).Fails(t, 1, "no service of this system")
-	dispatch(t, "list", "--url", server.URL).Fails(t, 1, "read answer")
+	dispatch(t, "health", "--url", server.URL).Fails(t, 1, "not a service of Message Dispatcher")
+	dispatch(t, "list", "--url", server.URL).Fails(t, 1, "read response")
 	status = http.StatusBadGateway
-	dispatch(t, "list", "--url", server.URL).Fails(t, 3, "answered 502")
+	dispatch(t, "list", "--url", server.URL).Fails(t, 3, "returned status 502")
 	status = http.StatusUnauthorized
 	dispatch(t, "list", "--url", server.URL).Fails(t, 1, "DISPATCH_API_KEY")
 }
@@ -66,16 +66,16 @@ func TestHealthOfSomethingElse(t *testing.T) {
 func TestSink(t *testing.T) {
 	t.Parallel()
 	addr := embeddedtest.FreeAddr(t)
-	sink := background(t, "sink", "--addr", addr, "--json")
+	sink := background(t, "receiver", "--addr", addr, "--json")
 	require.Eventually(t, func() bool { return strings.Contains(sink.Out.String(), `{"listening":"http://`+addr+`"}`) }, patience, pause)
 	response, err := http.Post("http://"+addr, "application/json", strings.NewReader(`{"a":1}`))
 	require.NoError(t, err)
 	response.Body.Close()
 	require.Contains(t, sink.Out.String(), `"body":"{\"a\":1}"`)
 
-	dispatch(t, "sink", "--addr", addr).Fails(t, 1, "--addr "+addr)
-	dispatch(t, "sink", "--fail-rate", "2").Fails(t, 2, "from 0 to 1")
-	dispatch(t, "sink", "--status", "200").Fails(t, 2, "from 300 to 599")
+	dispatch(t, "receiver", "--addr", addr).Fails(t, 1, "--addr "+addr)
+	dispatch(t, "receiver", "--fail-rate", "2").Fails(t, 2, "from 0 to 1")
+	dispatch(t, "receiver", "--status", "200").Fails(t, 2, "from 300 to 599")
 	require.Equal(t, 0, sink.Interrupt())
 }
 

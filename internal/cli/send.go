@@ -12,10 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/command"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/input"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
@@ -23,7 +25,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// sendFlags are the flags of send.
 type sendFlags struct {
 	payload, destination, kind, deliverAt, expiresAt, key string
 	priority                                              int
@@ -40,18 +41,19 @@ func newSend() *cobra.Command {
 		Long: `Sends one message; or with --file one for each line of a file:
 
   NDJSON  a line is the JSON of POST /api/v1/messages
-  CSV     the first line names the columns: ` + input.ColumnNames + `
+  CSV     the first line names the columns:
+          ` + strings.ReplaceAll(text.WrapSoft(input.ColumnNames, 70), "\n", "\n          ") + `
 
-CSV is read as spreadsheets save it: with commas, semicolons, tabs, or what a
-first line such as sep=; says; with names of columns in any case; in UTF-8, in
-UTF-16 with a byte order mark, or in the encoding that --encoding names. A file
-that can't be read as text is refused as a whole, with the lines and bytes.
+CSV is read as spreadsheets save it: separated by commas, semicolons or tabs, or
+by what a first line such as sep=; says; with column names in any case; in UTF-8,
+UTF-16 with a byte order mark, or the encoding in --encoding. A file that is not
+text in this encoding is refused as a whole, with its bad lines and bytes.
 
-Lines that are refused are reported with every mistake, and the others are
-stored; from standard input, lines that are not text are refused one by one too.
-With --key-prefix each line has the idempotency key prefix and line number, so
-that the same command may be repeated after a break: what is stored is not
-stored again.`,
+Invalid lines are reported with all their errors, and the others are stored. On
+standard input, lines that are not text are refused one by one too. With
+--key-prefix the idempotency key of each line is the prefix and the line number.
+The same command can then be repeated after an interruption: a line that is
+stored is not stored again.`,
 		Example: `  dispatch send +905551111111 "Your code is 4711"
   dispatch send +905551111111 --payload '{"template":"welcome"}' --wait
   dispatch send +905551111111 hello --key order-7
@@ -62,7 +64,7 @@ stored again.`,
 	}
 	api := apiFlags(cmd)
 	flags.add(cmd.Flags())
-	completeWith(cmd, "format", input.FormatCSV, input.FormatNDJSON)
+	command.Complete(cmd, "format", input.FormatCSV, input.FormatNDJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case flags.file.Name != "":
@@ -95,7 +97,7 @@ func (flags *sendFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&flags.deliverAt, "deliver-at", "", "not before: RFC 3339, or a duration from now such as 10m")
 	f.StringVar(&flags.expiresAt, "expires-at", "", "not after: RFC 3339, or a duration from now")
 	f.StringToStringVar(&flags.metadata, "meta", nil, "metadata, KEY=VALUE; repeatable")
-	f.StringVar(&flags.key, "key", "", "idempotency key: the same one again sends nothing")
+	f.StringVar(&flags.key, "key", "", "idempotency key: a repeat with the same key sends nothing")
 	f.BoolVar(&flags.wait, "wait", false, "wait until the message is in a final state; exit 1 unless that is SENT")
 	f.StringVar(&flags.file.Name, "file", "", "send every line of this file; - reads standard input")
 	f.StringVar(&flags.file.Format, "format", "", "of the file: ndjson or csv (default: by its name, or its first character)")
@@ -106,8 +108,8 @@ func (flags *sendFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&flags.json, "json", false, "print JSON; with --file a line for each line of it, then the sums")
 }
 
-// onlyForFiles refuses what means nothing beside --file: in a file, every line
-// says for itself.
+// onlyForFiles refuses arguments and flags that mean nothing with --file, where
+// each line has its own values.
 func onlyForFiles(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return exit.Usage(errors.New("--file takes no TO and no CONTENT"))
@@ -147,7 +149,7 @@ func sendOne(cmd *cobra.Command, api *client.Client, args []string, flags sendFl
 	return nil
 }
 
-// advised adds to a refusal of a number without a + how it is read.
+// advised explains, if the API refuses a number without a +, how such numbers are read.
 func advised(err error, to string) error {
 	var refusal *client.Problem
 	if errors.As(err, &refusal) && client.RefusesNumber(refusal) && input.WithoutPlus(to) {
@@ -156,7 +158,7 @@ func advised(err error, to string) error {
 	return err
 }
 
-// message is the body that the flags and arguments ask for.
+// message returns the request body for the flags and arguments.
 func (flags *sendFlags) message(cmd *cobra.Command, args []string) ([]byte, error) {
 	to, err := flags.numbers.Read(args[0])
 	if err != nil {
@@ -215,7 +217,7 @@ func readPayload(in io.Reader, value string) ([]byte, error) {
 	return text, nil
 }
 
-// awaitFinal asks until the message is in a final state.
+// awaitFinal polls until the message is in a final state.
 func awaitFinal(ctx context.Context, api *client.Client, m *message.Message) error {
 	const pause = 250 * time.Millisecond
 	for !m.Status.Final() {

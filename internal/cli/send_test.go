@@ -24,7 +24,7 @@ func TestSend(t *testing.T) {
 	i.Send(t, "+905551111111", "--payload", "@"+file, "--wait")
 	require.Contains(t, i.Webhook.Received(), payload, "byte for byte")
 
-	i.Dispatch(t, "send", "nobody").Fails(t, 1, "2 mistakes (invalid)", "\n  TO: ", "\n  CONTENT: ")
+	i.Dispatch(t, "send", "nobody").Fails(t, 1, "2 errors (invalid)", "\n  TO: ", "\n  CONTENT: ")
 	i.Dispatch(t, "send", "+905551111111", "x", "--expires-at", "never").Fails(t, 1, "\n  --expires-at: ")
 	i.Dispatch(t, "send", "+905551111111", "x", "--meta", "a="+strings.Repeat("x", 1000), "--key", strings.Repeat("k", 300)).Fails(t, 1, "\n  --meta a: ", "\n  --key: ")
 	i.Dispatch(t, "send", "+905551111111", "--payload", strings.Repeat("[", 200)+strings.Repeat("]", 200)).Fails(t, 1, "what was given is nested deeper")

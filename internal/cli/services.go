@@ -15,13 +15,13 @@ import (
 )
 
 func newIngest() *cobra.Command {
-	cmd := serviceCommand("ingest", "Take messages in over HTTP and NATS, and answer questions about them", ingest.Run)
+	cmd := serviceCommand("ingest", "Accept messages over HTTP and NATS, and serve their status", ingest.Run)
 	cmd.Example = `  DATABASE_URL=postgres://… NATS_URL=nats://… API_KEYS=shop:key HTTP_ADDR=:8080 dispatch ingest`
 	return cmd
 }
 
 func newDispatcher() *cobra.Command {
-	cmd := serviceCommand("dispatcher", "Emit messages at their pace, and record what became of them", dispatcher.Run)
+	cmd := serviceCommand("dispatcher", "Emit messages at their pace, and record their outcomes", dispatcher.Run)
 	cmd.Example = `  DATABASE_URL=postgres://… NATS_URL=nats://… HEALTH_ADDR=:8081 dispatch dispatcher`
 	return cmd
 }
@@ -42,15 +42,15 @@ func newProvision() *cobra.Command {
 			return nil
 		})
 	cmd.Long = `Brings the schema in Postgres, the streams and consumers in NATS and the schedule
-up to date. Run it before the services, and after each upgrade; it may run at
-any time. PROCESSING_INTERVAL and BATCH_SIZE are applied only where they differ
-from what was applied last, so that a pace set later by "dispatch configure" or
-PATCH /api/v1/messaging outlives a restart.`
+up to date. Run it before the services, and after each upgrade. It is safe to run
+at any time. PROCESSING_INTERVAL and BATCH_SIZE are applied only if they differ
+from what was applied last. A pace that was set later by "dispatch configure" or
+PATCH /api/v1/messaging therefore survives a restart.`
 	cmd.Example = `  DATABASE_URL=postgres://… NATS_URL=nats://… NATS_REPLICAS=3 dispatch provision`
 	return cmd
 }
 
-// serviceCommand runs something that is configured by the environment alone.
+// serviceCommand runs a service, which reads its configuration from the environment alone.
 func serviceCommand[T any](name, short string, work func(context.Context, T, *zap.Logger) error) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, GroupID: "run",

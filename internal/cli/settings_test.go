@@ -17,7 +17,7 @@ func TestClientsReadTheirSettingsFromDotEnvIfTheyCan(t *testing.T) {
 	require.NoError(t, os.WriteFile(".env", []byte("DISPATCH_URL="+unused+"\n"), 0o600))
 	dispatch(t, "status").Fails(t, 3, "no answer from "+unused)
 	require.NoError(t, os.WriteFile(".env", []byte("other: yaml\n"), 0o600))
-	dispatch(t, "status", "--url", unused).Fails(t, 3, "dispatch: .env: line 1 is not of the form NAME=value; what it sets has no effect", "no answer from "+unused)
+	dispatch(t, "status", "--url", unused).Fails(t, 3, "dispatch: .env: line 1 is not of the form NAME=value; the file is ignored", "no answer from "+unused)
 
 	t.Setenv("DISPATCH_API_KEY", `"key"`)
 	dispatch(t, "status", "--url", unused).Fails(t, 2, "DISPATCH_API_KEY must be a key as API_KEYS has it")
@@ -29,11 +29,11 @@ func TestUpSaysWhatItIgnores(t *testing.T) {
 	cfg, err := up.Parse(env, "")
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{
-		"DB_USER is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
-		"DB_PASSWORD is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
+		"DB_USER is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts its own PostgreSQL",
+		"DB_PASSWORD is ignored, because neither DB_HOST nor DATABASE_URL is set: up starts its own PostgreSQL",
 		"REDIS_PASSWORD is ignored, because neither REDIS_HOST nor REDIS_URL is set",
 		"REDIS_SENTINEL is ignored, because neither REDIS_HOST nor REDIS_URL is set",
-		"NATS_CREDS is ignored, because NATS_URL is not set: up starts a NATS server of its own",
+		"NATS_CREDS is ignored, because NATS_URL is not set: up starts its own NATS server",
 		"HEALTH_ADDR is ignored by up: /health and /metrics of all services are on HTTP_ADDR",
 	}, settings.Warnings(env, &cfg))
 }

@@ -14,6 +14,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"github.com/message-dispatcher/dispatch/internal/cli/command"
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
 	"github.com/message-dispatcher/dispatch/internal/cli/environment"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
@@ -24,7 +25,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// tailFlags say which events are shown.
+// tailFlags select the events that are shown.
 type tailFlags struct {
 	types       []string
 	destination string
@@ -37,9 +38,9 @@ type tailFlags struct {
 func newTail() *cobra.Command {
 	var flags tailFlags
 	cmd := &cobra.Command{
-		Use: "tail", Short: "Show what happens to messages, as it happens", GroupID: "messages",
-		Long: `Shows events as they are published, one line each, until Ctrl-C. It reads them
-from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`,
+		Use: "tail", Short: "Follow the events of messages as they happen", GroupID: "messages",
+		Long: `Shows events as they are published, one per line, until Ctrl-C. It reads them from
+NATS, at NATS_URL and under PREFIX. With --json each line is the CloudEvent.`,
 		Example: `  dispatch tail
   dispatch tail --type failed,attempted --since 10m
   dispatch tail --id 01932a5c-6a00-7f3e-9b1d-0242ac120002 --since 24h
@@ -49,10 +50,10 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 	f.StringSliceVar(&flags.types, "type", nil, "only these: "+strings.Join(names(message.EventTypes()), ", ")+"; repeatable")
 	f.StringVar(&flags.destination, "destination", "", "only this destination")
 	f.StringVar(&flags.id, "id", "", "only this message")
-	f.DurationVar(&flags.since, "since", 0, "begin with what was published this long ago (events are kept for 7 days)")
-	f.IntVar(&flags.count, "count", 0, "end after so many; 0: never")
+	f.DurationVar(&flags.since, "since", 0, "start with events this old (events are kept for 7 days)")
+	f.IntVar(&flags.count, "count", 0, "stop after this many events; 0: never")
 	f.BoolVar(&flags.json, "json", false, "print each event as a line of JSON")
-	completeWith(cmd, "type", names(message.EventTypes())...)
+	command.Complete(cmd, "type", names(message.EventTypes())...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := flags.check(); err != nil {
 			return err
@@ -64,11 +65,11 @@ from NATS: NATS_URL and PREFIX say where. With --json a line is the CloudEvent.`
 		topology := events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas)
 		js, err := connect.NATS(jetstream.Access(cfg.NATS.NATSAccess), topology,
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-				if err != nil { // without one it is our own farewell
-					fmt.Fprintln(cmd.ErrOrStderr(), "NATS is away; waiting for it")
+				if err != nil { // without an error we closed it ourselves
+					fmt.Fprintln(cmd.ErrOrStderr(), "connection to NATS lost; reconnecting")
 				}
 			}),
-			nats.ReconnectHandler(func(*nats.Conn) { fmt.Fprintln(cmd.ErrOrStderr(), "NATS is back") }))
+			nats.ReconnectHandler(func(*nats.Conn) { fmt.Fprintln(cmd.ErrOrStderr(), "reconnected to NATS") }))
 		if err != nil {
 			return err
 		}
@@ -100,7 +101,7 @@ func (flags *tailFlags) check() error {
 	return nil
 }
 
-// subjects are those on which what is asked for is published.
+// subjects returns the subjects of the selected events.
 func (flags *tailFlags) subjects(topology events.Topology) []string {
 	destination, types := ">", flags.types
 	if flags.destination != "" {
@@ -114,10 +115,10 @@ func (flags *tailFlags) subjects(topology events.Topology) []string {
 		subjects[i] = topology.Event(message.EventType(kind), destination)
 	}
 	slices.Sort(subjects)
-	return slices.Compact(subjects) // the server refuses one that is there twice
+	return slices.Compact(subjects) // the server refuses duplicates
 }
 
-// follow shows events until ctx ends, or as many as were asked for.
+// follow shows events until ctx ends, or until it has shown --count of them.
 func follow(cmd *cobra.Command, js *jetstream.Client, flags tailFlags) error {
 	ctx := cmd.Context()
 	config := natsjs.OrderedConsumerConfig{FilterSubjects: flags.subjects(js.Topology), DeliverPolicy: natsjs.DeliverNewPolicy}
@@ -147,7 +148,7 @@ func follow(cmd *cobra.Command, js *jetstream.Client, flags tailFlags) error {
 	for shown := 0; flags.count == 0 || shown < flags.count; {
 		msg, err := messages.Next(natsjs.NextContext(ctx))
 		if ctx.Err() != nil {
-			return nil // Ctrl-C is how it ends
+			return nil // Ctrl-C is the normal end
 		}
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", js.EventsStream(), err)
@@ -163,14 +164,14 @@ func follow(cmd *cobra.Command, js *jetstream.Client, flags tailFlags) error {
 	return nil
 }
 
-// What tail has sent ahead. An event that carries its content is up to 1 MiB.
+// Limits of what the server sends ahead. An event with content is up to 1 MiB.
 const (
 	tailAhead      = 500
 	tailAheadBytes = 8 << 20
 )
 
-// told is what of an event is shown.
-type told struct {
+// shownEvent is the part of an event that is shown.
+type shownEvent struct {
 	events.Envelope
 	Data struct {
 		events.Data
@@ -179,9 +180,9 @@ type told struct {
 }
 
 func printEvent(out io.Writer, data []byte, flags tailFlags) (printed bool, err error) {
-	var e told
+	var e shownEvent
 	if err := json.Unmarshal(data, &e); err != nil {
-		return false, nil //nolint:nilerr // somebody else's, on our subject
+		return false, nil //nolint:nilerr // not an event of ours
 	}
 	if flags.id != "" && e.Subject != flags.id {
 		return false, nil
@@ -199,8 +200,8 @@ var eventStyle = map[message.EventType]output.Style{
 	message.EventFailed: output.StyleBad, message.EventExpired: output.StyleBad, message.EventRejected: output.StyleBad, message.EventCancelled: output.StyleQuiet,
 }
 
-// Line is an event for people.
-func (e told) line(colours bool) string {
+// line formats an event for people.
+func (e shownEvent) line(colours bool) string {
 	kind := message.EventType(e.Type[strings.LastIndexByte(e.Type, '.')+1:])
 	plain := func(text string) output.Cell { return output.Cell{Text: text} }
 	parts := []output.Cell{

@@ -21,18 +21,17 @@ func newUp() *cobra.Command {
 	var dir string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "up", Short: "Run everything in one process, with nothing to set up", GroupID: "run",
-		Long: `Runs all three services in this process. What is not given by DATABASE_URL,
-NATS_URL or REDIS_URL is started here: a NATS server in the process, a private
-PostgreSQL and a private Redis, whose data outlives the process. Without
-WEBHOOK_URL a built-in receiver shows what would be delivered. Ctrl-C drains
-and stops all of it.`,
+		Use: "up", Short: "Run everything in one process, without any setup", GroupID: "run",
+		Long: `Runs all three services in this process. Servers that DATABASE_URL, NATS_URL and
+REDIS_URL do not name are started too: NATS in the process, a private PostgreSQL
+and a private Redis. Their data survives a restart. Without WEBHOOK_URL a built-in
+receiver shows what would be delivered. Ctrl-C drains and stops everything.`,
 		Example: `  dispatch up
   PROCESSING_INTERVAL=2s BATCH_SIZE=10 dispatch up
   WEBHOOK_URL=https://example.com/hook dispatch up --data /srv/dispatch`,
 	}
-	cmd.Flags().StringVar(&dir, "data", defaultDir(), "where the embedded servers keep their data")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON, when all is ready: where everything is")
+	cmd.Flags().StringVar(&dir, "data", defaultDir(), "data directory of the embedded servers")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON with all addresses, once everything is ready")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := settings.LoadWith(func(e settings.Environment) (up.Config, error) {
 			return up.Parse(e, dir)
@@ -43,7 +42,7 @@ and stops all of it.`,
 		cfg, environment := loaded.Config, loaded.Environment
 		logConfig := cfg.Ingest.Log
 		if environment["LOG_LEVEL"] == "" {
-			logConfig.Level = "warn" // a terminal shows messages, not services
+			logConfig.Level = "warn" // the terminal is for messages, not for the services' logs
 		}
 		service.TuneMemory()
 		log := service.NewLogger(logConfig)
@@ -59,19 +58,19 @@ and stops all of it.`,
 			welcome(cmd, out, at, environment[settings.EnvAPIKey])
 		})
 		if err == nil {
-			fmt.Fprintln(out, "Stopped. Everything accepted is kept for the next start.")
+			fmt.Fprintln(out, "Stopped. All accepted messages are kept for the next start.")
 		}
 		return err
 	}
 	return cmd
 }
 
-// addresses are pipeline.Addresses as JSON.
+// addresses is up.Addresses as JSON.
 type addresses struct {
 	API      string `json:"api"`
 	NATS     string `json:"nats"`
 	Postgres string `json:"postgres"`
-	Redis    string `json:"redis"` // empty: none is used
+	Redis    string `json:"redis"` // empty if Redis is not used
 	Webhook  string `json:"webhook"`
 }
 
@@ -84,7 +83,7 @@ func defaultDir() string {
 		return filepath.Join(dir, "message-dispatcher")
 	}
 	if os.Geteuid() == 0 {
-		return "/var/lib/message-dispatcher" // root's home is closed to the user that PostgreSQL runs as
+		return "/var/lib/message-dispatcher" // PostgreSQL's user can't enter root's home directory
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -93,8 +92,7 @@ func defaultDir() string {
 	return filepath.Join(home, ".local", "share", "message-dispatcher")
 }
 
-// welcome says where everything is, when the next tick comes and what to do
-// first.
+// welcome prints the addresses, the pace, and a first command to try.
 func welcome(cmd *cobra.Command, out io.Writer, at up.Addresses, key string) {
 	line := func(name, value string, own bool, note string) {
 		if own {

@@ -60,7 +60,7 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 		"✗ stream         DISPATCH_EVENTS: num_replicas is 1, not 3",
 		"✗ consumer       cache of DISPATCH_CHANGES is missing",
 		"– redis          not used",
-		"– webhook        not looked at",
+		"– webhook        not checked",
 		"– api            stopped",
 	} {
 		require.Contains(t, done.Out, text)

@@ -1,3 +1,5 @@
+// Package doctor checks everything that an installation needs. A check returns
+// findings; each problem says how to fix it.
 package doctor
 
 import (
@@ -15,21 +17,21 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// maxClockDifference is what the clocks of two machines may differ: above it
-// "not before" and "not after" are visibly off.
+// maxClockDifference is the limit for the clocks of two machines. Beyond it,
+// deliverAt and expiresAt are visibly off.
 const maxClockDifference = time.Second
 
-// Result is what a check found.
+// Result classifies a finding.
 type Result string
 
 const (
 	OK          Result = "ok"
 	Wrong       Result = "wrong"
 	Unreachable Result = "unreachable"
-	Skipped     Result = "skipped" // not used here, or not to be seen from here
+	Skipped     Result = "skipped" // not used, or not visible from here
 )
 
-// Finding is one line of the examination.
+// Finding is one result of a check.
 type Finding struct {
 	Check  string `json:"check"`
 	Result Result `json:"result"`
@@ -37,11 +39,11 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// Installation is what an examination looks at.
+// Installation is what Examine checks.
 type Installation struct {
-	Environment settings.Environment // what the services would read
-	Unread      error                // why .env could not be read; nil if it could, or if there is none
-	DataDir     string               // where the embedded servers keep their data
+	Environment settings.Environment // the environment of the services
+	Unread      error                // why .env could not be read; nil if it was read or does not exist
+	DataDir     string               // data directory of the embedded servers
 	API         *client.Client
 }
 
@@ -62,11 +64,11 @@ func Examine(ctx context.Context, in Installation, report func(Finding)) {
 	d.service(ctx)
 }
 
-// doctor examines an installation.
+// doctor is one examination.
 type doctor struct {
 	env    settings.Environment
 	dir    string    // of the embedded servers
-	cfg    up.Config // what is not given has its default
+	cfg    up.Config // with the defaults
 	api    *client.Client
 	report func(Finding)
 }
@@ -90,7 +92,7 @@ func (d *doctor) away(check string, err error, remedy string) {
 	d.found(check, r, text, remedy)
 }
 
-// Worst returns the worst result: away before wrong before good.
+// Worst returns the worst result: unreachable, then wrong, then OK.
 func Worst(findings []Finding) Result {
 	worst := OK
 	for _, f := range findings {
@@ -104,29 +106,29 @@ func Worst(findings []Finding) Result {
 	return worst
 }
 
-// configuration reads everything that any service reads. It goes on with what
-// could be read.
+// configuration validates all settings of all services. The other checks use what
+// is valid.
 func (d *doctor) configuration() {
 	cfg, err := up.Parse(d.env, "")
 	d.cfg = cfg
-	var mistakes *settings.ValidationErrors
+	var invalid *settings.ValidationErrors
 	switch {
-	case errors.As(err, &mistakes):
-		for _, m := range mistakes.All {
-			d.wrong("configuration", m.Error(), "correct it in the environment or in .env; .env.example tells of every setting")
+	case errors.As(err, &invalid):
+		for _, m := range invalid.All {
+			d.wrong("configuration", m.Error(), "correct it in the environment or in .env; .env.example documents every setting")
 		}
 	case err != nil:
 		d.wrong("configuration", err.Error(), "correct it in the environment or in .env")
 	default:
-		d.good("configuration", "no mistake in the environment and .env")
+		d.good("configuration", "the environment and .env are valid")
 	}
 	for _, warning := range settings.Warnings(d.env, &cfg) {
 		d.skip("configuration", warning, "")
 	}
 }
 
-// clock compares a server's clock with this machine's. The request that told
-// the time was sent and answered at the given times.
+// clock compares the clock of a server with this machine's. theirs is the server's
+// time, in a response to a request of the given times.
 func (d *doctor) clock(check string, theirs, sent, answered time.Time) {
 	middle := sent.Add(answered.Sub(sent) / 2)
 	difference := theirs.Sub(middle)
@@ -142,4 +144,4 @@ func (d *doctor) clock(check string, theirs, sent, answered time.Time) {
 	d.good(check, detail)
 }
 
-const UnfinishedRemedy = "find out what kept the last step from its end, put it right, then set dirty to false in schema_migrations, and version to the last one that is complete"
+const UnfinishedRemedy = "find out why the last step did not finish, fix it, then set dirty to false in schema_migrations, and version to the last one that is complete"

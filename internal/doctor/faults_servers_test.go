@@ -41,7 +41,7 @@ var postgresFaults = map[string]fault{
 	}, []string{"postgres: unsupported startup parameter → ALTER ROLE"}, doctor.Wrong},
 	"Postgres: wrong password": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("DATABASE_URL", wrongPassword(s.env["DATABASE_URL"]))
-	}, []string{"postgres: refuses us → the password in DATABASE_URL"}, doctor.Wrong},
+	}, []string{"postgres: refuses the connection → the password in DATABASE_URL"}, doctor.Wrong},
 	"Postgres: no such database": {func(t *testing.T, s *sickroom) settings.Environment {
 		u, err := url.Parse(s.env["DATABASE_URL"])
 		require.NoError(t, err)
@@ -52,7 +52,7 @@ var postgresFaults = map[string]fault{
 		withRole("REVOKE CONNECT ON DATABASE DATABASE FROM PUBLIC"), []string{"postgres: permission denied → GRANT CONNECT"}, doctor.Wrong,
 	},
 	"Postgres: the user may use no schema": {
-		withRole("REVOKE USAGE ON SCHEMA public FROM PUBLIC"), []string{"postgres: no schema of its search_path → GRANT USAGE", "schema: no schema → provision"}, doctor.Wrong,
+		withRole("REVOKE USAGE ON SCHEMA public FROM PUBLIC"), []string{"postgres: any schema of its search_path → GRANT USAGE", "schema: no schema → provision"}, doctor.Wrong,
 	},
 	"Postgres: the user may not use a table": {
 		withRole("GRANT ALL ON ALL TABLES IN SCHEMA public TO ROLE", "REVOKE INSERT ON message_filters FROM ROLE", "REVOKE UPDATE, DELETE ON messages FROM ROLE"),
@@ -126,14 +126,14 @@ var natsFaults = map[string]fault{
 	"NATS away": {broken("NATS_URL", "nats://127.0.0.1:1"), []string{"nats: no servers available → NATS_URL"}, doctor.Unreachable},
 	"NATS: wrong password": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", "nats://full:wrong@"+s.port)
-	}, []string{"nats: refuses us → the password, or the token, in NATS_URL"}, doctor.Wrong},
+	}, []string{"nats: refuses the connection → the password, or the token, in NATS_URL"}, doctor.Wrong},
 	"NATS: an unknown authority": {func(t *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", startSecureNATS(t, embeddedtest.NewCertificates(t), false))
 	}, []string{"nats: unknown authority → NATS_CA"}, doctor.Wrong},
 	"NATS: it wants a certificate": {func(t *testing.T, s *sickroom) settings.Environment {
 		files := embeddedtest.NewCertificates(t)
 		return clitest.Settings("NATS_URL", startSecureNATS(t, files, true), "NATS_CA", files.CA)
-	}, []string{"nats: refuses us → NATS_CERT and NATS_KEY"}, doctor.Wrong},
+	}, []string{"nats: refuses the connection → NATS_CERT and NATS_KEY"}, doctor.Wrong},
 	"NATS: no TLS": {func(t *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("full"), "NATS_CA", embeddedtest.NewCertificates(t).CA)
 	}, []string{"nats: secure connection not available → NATS_CA"}, doctor.Wrong},

@@ -90,7 +90,7 @@ var otherFaults = map[string]fault{
 		return clitest.Settings("REDIS_URL", strings.Replace(s.env["REDIS_URL"], ":", "://:wrong@", 1)[:len("redis://:wrong@")]+s.env["REDIS_URL"][strings.LastIndex(s.env["REDIS_URL"], "@")+1:])
 	}, []string{"redis: WRONGPASS → user and the password in REDIS_URL"}, doctor.Wrong},
 	"Redis: a replica that evicts": {evictingReplica, []string{
-		"redis: takes no writes: it is a replica → the primary", "redis: maxmemory-policy allkeys-lru → noeviction",
+		"redis: accepts no writes: it is a replica → the primary", "redis: maxmemory-policy allkeys-lru → noeviction",
 	}, doctor.Wrong},
 	"Redis: a node of a cluster": {func(t *testing.T, _ *sickroom) settings.Environment {
 		return clitest.Settings("REDIS_URL", "redis://127.0.0.1:"+embeddedtest.Redis(t, nil, "port PORT", "cluster-enabled yes", fmt.Sprintf("cluster-port %d", embeddedtest.FreePort(t))))
@@ -106,19 +106,19 @@ var otherFaults = map[string]fault{
 	"Redis: a user without scripts": {userWithoutScripts, []string{"redis: NOPERM → ACL"}, doctor.Wrong},
 
 	"webhook: no such host":     {broken("WEBHOOK_URL", "https://nowhere.invalid/hook"), []string{"webhook: nowhere.invalid → the name in WEBHOOK_URL"}, doctor.Unreachable},
-	"webhook: nobody listens":   {broken("WEBHOOK_URL", "http://127.0.0.1:1/hook"), []string{"webhook: connection refused → see that it runs"}, doctor.Unreachable},
-	"webhook: untrusted":        {untrustedWebhook, []string{"webhook: certificate → trust who signed it"}, doctor.Wrong},
+	"webhook: nobody listens":   {broken("WEBHOOK_URL", "http://127.0.0.1:1/hook"), []string{"webhook: connection refused → check that it runs"}, doctor.Unreachable},
+	"webhook: untrusted":        {untrustedWebhook, []string{"webhook: certificate → trust its authority"}, doctor.Wrong},
 	"webhook: no TLS":           {webhookWithoutTLS, []string{"webhook: does not speak TLS → the scheme or the port"}, doctor.Wrong},
 	"a mistake in the settings": {broken("RETRY_BASE", "2h"), []string{"configuration: RETRY_MAX → .env.example"}, doctor.Wrong},
 
 	"HEALTH_ADDR: taken":                 {takenHealthAddr, []string{"HEALTH_ADDR: address already in use → another address"}, doctor.Wrong},
-	"HEALTH_ADDR: of another machine":    {broken("HEALTH_ADDR", "192.0.2.1:8081"), []string{"HEALTH_ADDR: can't be listened on → another address"}, doctor.Wrong},
+	"HEALTH_ADDR: of another machine":    {broken("HEALTH_ADDR", "192.0.2.1:8081"), []string{"HEALTH_ADDR: can't listen there → another address"}, doctor.Wrong},
 	"HTTP_ADDR: taken by something else": {foreignHTTPAddr, []string{"HTTP_ADDR: address already in use → another address"}, doctor.Wrong},
 	"the API away":                       {broken("DISPATCH_URL", unused), []string{"api: no answer from " + unused + " → DISPATCH_URL"}, doctor.Unreachable},
 	"the API is something else": {func(_ *testing.T, s *sickroom) settings.Environment {
 		return clitest.Settings("DISPATCH_URL", s.env["WEBHOOK_URL"])
-	}, []string{"api: is no service of this system → DISPATCH_URL"}, doctor.Wrong},
-	"the API does not know the key": {broken("DISPATCH_API_KEY", "wrong"), []string{"api: does not take our key → API_KEYS"}, doctor.Wrong},
+	}, []string{"api: is not a service of Message Dispatcher → DISPATCH_URL"}, doctor.Wrong},
+	"the API does not know the key": {broken("DISPATCH_API_KEY", "wrong"), []string{"api: does not accept our key → API_KEYS"}, doctor.Wrong},
 	"the data directory is out of reach": {func(t *testing.T, _ *sickroom) settings.Environment {
 		locked := filepath.Join(embeddedtest.Dir(t), "locked")
 		require.NoError(t, os.Mkdir(locked, 0o700))
@@ -172,7 +172,7 @@ func TestDoctorTellsAllFaultsAtOnce(t *testing.T) {
 	told := dispatch(t, "doctor")
 	require.Equal(t, 3, told.Code)
 	for _, text := range []string{
-		"✗ configuration  BATCH_SIZE", "✗ configuration  NATS_REPLICAS", "✗ postgres       Postgres refuses us", "✗ nats           JetStream does not answer",
+		"✗ configuration  BATCH_SIZE", "✗ configuration  NATS_REPLICAS", "✗ postgres       Postgres refuses the connection", "✗ nats           JetStream does not answer",
 		"✗ redis          ", "✗ webhook        ", "✗ HEALTH_ADDR    ", "✗ api            no answer",
 	} {
 		require.Contains(t, told.Out, text)

@@ -15,27 +15,27 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// embedded looks at what "dispatch up" would start its own Postgres with.
+// embedded checks whether "dispatch up" can start its own Postgres.
 func (d *doctor) embedded() {
 	const check = "postgres"
-	d.skip(check, "neither DATABASE_URL nor DB_HOST is set", `the services need one of them; "dispatch up" brings its own`)
+	d.skip(check, "neither DATABASE_URL nor DB_HOST is set", `the services need one of them; "dispatch up" starts its own Postgres`)
 	programs, err := postgres.Examine(filepath.Join(d.dir, "postgres"))
 	if err != nil {
-		d.wrong(check, `"dispatch up" can't start its own in `+d.dir+": "+err.Error(), "put that right, choose another directory by --data, or set DATABASE_URL")
+		d.wrong(check, `"dispatch up" can't start its own in `+d.dir+": "+err.Error(), "fix that, choose another directory with --data, or set DATABASE_URL")
 		return
 	}
 	d.good(check, fmt.Sprintf(`"dispatch up" can start its own: %s, data in %s`, programs, d.dir))
 }
 
-// listeners looks at the addresses that services are to listen on: a service
-// of ours may be there already, nobody else.
+// listeners checks the addresses of the services. Each must be free, or a service
+// of ours must listen there already.
 func (d *doctor) listeners(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*connect.Patience)
 	defer cancel()
 	for _, variable := range []string{"HTTP_ADDR", "HEALTH_ADDR"} {
 		addr := d.env[variable]
 		if _, _, err := net.SplitHostPort(addr); err != nil {
-			continue // unset, or a mistake that is told already
+			continue // unset, or invalid and reported already
 		}
 		d.listener(ctx, variable, addr)
 	}
@@ -54,14 +54,14 @@ func (d *doctor) listener(ctx context.Context, check, addr string) {
 	}
 	listener, busy := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if busy != nil {
-		d.wrong(check, fmt.Sprintf("can't be listened on: %s", busy), remedy)
+		d.wrong(check, fmt.Sprintf("can't listen there: %s", busy), remedy)
 		return
 	}
 	listener.Close()
-	d.skip(check, addr+" is free: the service that has it does not run here", "")
+	d.skip(check, addr+" is free: its service does not run here", "")
 }
 
-// notReady lists what a service is waiting for.
+// notReady lists the dependencies that a service waits for.
 func notReady(report service.Report) string {
 	text := string(report.State)
 	for _, name := range slices.Sorted(maps.Keys(report.Checks)) {

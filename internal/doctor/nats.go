@@ -30,7 +30,7 @@ func (d *doctor) nats(ctx context.Context) {
 		d.away(check, err, natsRemedy(err))
 		return
 	case err != nil:
-		d.away(check, err, "see that it runs, that this machine may connect, and that NATS_URL is right")
+		d.away(check, err, "check that it runs, that this machine may connect, and that NATS_URL is right")
 		return
 	}
 	defer js.Close()
@@ -47,9 +47,9 @@ func (d *doctor) nats(ctx context.Context) {
 	defer cancel()
 	d.natsPermissions(bounded, js.Conn(), &refusals)
 	account, err := js.AccountInfo(refusals.until(bounded))
-	switch told := refusals.last(); {
-	case err != nil && told != "":
-		d.wrong(check, "this user may not use JetStream: "+told, allowSubjects)
+	switch refused := refusals.last(); {
+	case err != nil && refused != "":
+		d.wrong(check, "this user may not use JetStream: "+refused, allowSubjects)
 		return
 	case err != nil:
 		d.wrong(check, "JetStream does not answer: "+err.Error(), "start the server with JetStream (-js, or jetstream in its configuration), and enable it for the account")
@@ -58,7 +58,7 @@ func (d *doctor) nats(ctx context.Context) {
 	d.good(check, fmt.Sprintf("JetStream is on, with %d streams", account.Streams))
 	sent := time.Now()
 	stream, err := js.Stream(bounded, js.EventsStream())
-	if err == nil { // if not, there is more to say about it below
+	if err == nil { // if not, the check of the stream reports it
 		d.clock(check, stream.CachedInfo().TimeStamp, sent, time.Now())
 	}
 	for _, wanted := range js.Streams() {
@@ -71,7 +71,7 @@ func (d *doctor) nats(ctx context.Context) {
 
 var upgradeNATS = fmt.Sprintf("upgrade it to version %d.%d or later", jetstream.OldestNATS[0], jetstream.OldestNATS[1])
 
-// maxPayload looks at the largest message that the server takes.
+// maxPayload checks the largest message that the server accepts.
 func (d *doctor) maxPayload(limit int64, missing string) {
 	const check = "nats"
 	remedy := "raise max_payload in the configuration of the NATS server"
@@ -83,20 +83,20 @@ func (d *doctor) maxPayload(limit int64, missing string) {
 	}
 }
 
-// natsRemedy says what to do about a server that was reached and with which no
-// connection came about.
+// natsRemedy says what to do about a server that was reached but refuses the
+// connection.
 func natsRemedy(err error) string {
 	switch {
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "set NATS_CA to the file with the certificate of the authority that signed the server's"
 	case errors.As(err, new(x509.HostnameError)):
-		return "let NATS_URL have a name that is in the server's certificate"
+		return "use a name in NATS_URL that is in the server's certificate"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return "renew the server's certificate, and see that this machine's clock is right"
+		return "renew the server's certificate, and check this machine's clock"
 	case errors.As(err, new(tls.RecordHeaderError)), errors.Is(err, nats.ErrSecureConnWanted):
-		return "it speaks no TLS on this port: correct NATS_URL, and leave NATS_CA and NATS_CERT unset"
+		return "it does not speak TLS on this port: correct NATS_URL, and leave NATS_CA and NATS_CERT unset"
 	case errors.As(err, new(*net.OpError)), errors.Is(err, nats.ErrTLS):
-		return "set NATS_CERT and NATS_KEY to a client certificate that the server takes"
+		return "set NATS_CERT and NATS_KEY to a client certificate that the server accepts"
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		return "get new credentials, and put them into the file of NATS_CREDS"
 	case errors.Is(err, nats.ErrMaxConnectionsExceeded), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
@@ -105,7 +105,7 @@ func natsRemedy(err error) string {
 	return "correct the user and the password, or the token, in NATS_URL, or the file of NATS_CREDS or NATS_NKEY"
 }
 
-const provisionStreams = "run: dispatch provision, with the environment of the services (PREFIX, NATS_REPLICAS); what it can't change it says"
+const provisionStreams = "run: dispatch provision, with the environment of the services (PREFIX, NATS_REPLICAS); it reports what it can't change"
 
 func (d *doctor) stream(ctx context.Context, js *jetstream.Client, wanted natsjs.StreamConfig) {
 	const check = "stream"
@@ -116,14 +116,14 @@ func (d *doctor) stream(ctx context.Context, js *jetstream.Client, wanted natsjs
 	}
 	info := stream.CachedInfo()
 	actual := info.Config
-	if err := jetstream.CheckVersion(actual.Metadata["_nats.ver"]); err != nil { // in a cluster, or at the hub
+	if err := jetstream.CheckVersion(actual.Metadata["_nats.ver"]); err != nil { // another server of the cluster, or the hub of a leaf node
 		d.wrong(check, fmt.Sprintf("%s is on another server: %s", wanted.Name, err), upgradeNATS)
 	}
 	if differ := streams.StreamDifferences(wanted, actual); len(differ) > 0 {
 		d.wrong(check, wanted.Name+": "+strings.Join(differ, "; "), provisionStreams)
 		return
 	}
-	d.good(check, fmt.Sprintf("%s is as it should be, %d messages", wanted.Name, info.State.Msgs))
+	d.good(check, fmt.Sprintf("%s is as expected, %d messages", wanted.Name, info.State.Msgs))
 }
 
 func (d *doctor) consumer(ctx context.Context, js *jetstream.Client, wanted events.Consumer) {
@@ -142,11 +142,11 @@ func (d *doctor) consumer(ctx context.Context, js *jetstream.Client, wanted even
 	case info.Paused:
 		d.wrong(check, name+" is paused", fmt.Sprintf("resume it: nats consumer resume %s %s", wanted.Stream, wanted.Config.Durable))
 	default:
-		d.good(check, fmt.Sprintf("%s is as it should be, %d to come, %d under way", name, info.NumPending, info.NumAckPending))
+		d.good(check, fmt.Sprintf("%s is as expected, %d to deliver, %d in progress", name, info.NumPending, info.NumAckPending))
 	}
 }
 
-// missing tells what is not there from what could not be asked for.
+// missing distinguishes what does not exist from a request that failed.
 func (d *doctor) missing(check, name string, err error, notFound ...error) {
 	for _, expected := range notFound {
 		if errors.Is(err, expected) {

@@ -42,7 +42,7 @@ func (d *doctor) postgres(ctx context.Context) {
 		return
 	}
 	if encoding != "UTF8" {
-		d.wrong(check, "the database's encoding is "+encoding+": it can't hold every message", "make a database with ENCODING 'UTF8' TEMPLATE template0, and let DATABASE_URL lead to it")
+		d.wrong(check, "the database's encoding is "+encoding+": it can't store every message", "create a database with ENCODING 'UTF8' TEMPLATE template0, and name it in DATABASE_URL")
 	}
 	d.good(check, fmt.Sprintf("reachable, version %d.%d", version/10_000, version%10_000))
 	d.clock(check, now, sent, answered)
@@ -50,15 +50,15 @@ func (d *doctor) postgres(ctx context.Context) {
 	d.schema(ctx, pool)
 }
 
-// postgresRemedy says what to do about a connection that did not come about.
+// postgresRemedy says what to do about a connection that failed.
 func postgresRemedy(err error) string {
 	switch {
 	case errors.Is(err, db.ErrTooOld):
 		return fmt.Sprintf("upgrade it to version %d or later", db.OldestPostgres)
 	case errors.Is(err, db.ErrInRecovery):
-		return "let DATABASE_URL name the primary, or all hosts (host1,host2), of which the primary is taken"
+		return "name the primary in DATABASE_URL, or all hosts (host1,host2): the primary among them is used"
 	case errors.Is(err, db.ErrStatementPooling):
-		return "set pool_mode = transaction or session in PgBouncer, or let DATABASE_URL lead past it"
+		return "set pool_mode = transaction or session in PgBouncer, or connect directly to Postgres in DATABASE_URL"
 	case db.Final(err):
 		return "leave the parameter out of DATABASE_URL and set it on the role (ALTER ROLE … SET …), or add it to ignore_startup_parameters of the pooler if it has no effect that is needed"
 	}
@@ -77,10 +77,10 @@ func postgresRemedy(err error) string {
 			return "raise max_connections, or find out who holds the connections (pg_stat_activity)"
 		}
 	}
-	return "see that it runs, that this machine may connect, and that DATABASE_URL is right"
+	return "check that it runs, that this machine may connect, and that DATABASE_URL is right"
 }
 
-// trouble tells of an error of a statement.
+// trouble reports the error of a statement.
 func (d *doctor) trouble(check string, err error) {
 	if !connect.Denied(err) && db.Unavailable(err) {
 		d.away(check, err, "see the log of Postgres")
@@ -89,7 +89,7 @@ func (d *doctor) trouble(check string, err error) {
 	d.wrong(check, err.Error(), "see the log of Postgres")
 }
 
-// permissions looks for what the services and provision may not do.
+// permissions looks for missing privileges of the services and of provision.
 func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool) {
 	const check = "postgres"
 	var missing []string
@@ -106,13 +106,13 @@ func (d *doctor) permissions(ctx context.Context, pool *pgxpool.Pool) {
 	case err != nil:
 		d.trouble(check, err)
 	case !named:
-		d.wrong(check, "this user may use no schema of its search_path", "GRANT USAGE ON SCHEMA to it, or correct its search_path")
+		d.wrong(check, "this user may not use any schema of its search_path", "GRANT USAGE ON SCHEMA to it, or correct its search_path")
 	case len(missing) > 0:
 		d.wrong(check, "this user lacks "+strings.Join(missing, ", "), "GRANT it, or run the services as the user that owns the tables")
 	case !mayCreate:
-		d.skip(check, "this user may use the tables and not make any", `enough for the services; "dispatch provision" needs CREATE on the schema`)
+		d.skip(check, "this user may use the tables but not create any", `enough for the services; "dispatch provision" needs CREATE on the schema`)
 	default:
-		d.good(check, "this user may do all that is needed")
+		d.good(check, "this user has all privileges")
 	}
 }
 
@@ -142,7 +142,7 @@ func (d *doctor) schema(ctx context.Context, pool *pgxpool.Pool) {
 	case err != nil:
 		d.trouble(check, err)
 	case version > known:
-		d.skip(check, fmt.Sprintf("at version %d, newer than this program, which knows %d", version, known), "upgrade this program: it works beside the next release, and no later one")
+		d.skip(check, fmt.Sprintf("at version %d, newer than this program, which knows %d", version, known), "upgrade this program: it works with the next release, but not with a later one")
 	default:
 		d.good(check, fmt.Sprintf("up to date, version %d", version))
 	}

@@ -39,55 +39,55 @@ func (d *doctor) redis(ctx context.Context) {
 	condition, err := c.Condition(ctx)
 	switch {
 	case cache.Refused(err) || redisRemedy(err) != "":
-		d.wrong(check, err.Error(), cmp.Or(redisRemedy(err), "correct the user and the password in REDIS_URL, and what Redis' ACL allows that user (docs/OPERATIONS.md lists the keys)")+"; nothing waits for Redis meanwhile")
+		d.wrong(check, err.Error(), cmp.Or(redisRemedy(err), "correct the user and the password in REDIS_URL, and what Redis' ACL allows that user (docs/OPERATIONS.md lists the keys)")+"; everything works without Redis meanwhile")
 		return
 	case err != nil:
-		d.away(check, err, "see that it runs, that REDIS_URL is right, and that it speaks TLS on this port if the URL begins with rediss://, and only then; nothing waits for it meanwhile")
+		d.away(check, err, "check that it runs, that REDIS_URL is right, and that it speaks TLS on this port if and only if the URL begins with rediss://; everything works without it meanwhile")
 		return
 	}
 	d.good(check, "reachable, version "+condition.Version)
 	if condition.ReadOnly {
-		d.wrong(check, "takes no writes: it is a replica", "let REDIS_URL lead to the primary")
+		d.wrong(check, "accepts no writes: it is a replica", "name the primary in REDIS_URL")
 	}
 	if condition.Evicts != "" {
-		d.wrong(check, "drops what it holds when its memory is full (maxmemory-policy "+condition.Evicts+"), and the copy is not exact then", "set maxmemory-policy to noeviction")
+		d.wrong(check, "evicts keys when its memory is full (maxmemory-policy "+condition.Evicts+"); its copy is not exact then", "set maxmemory-policy to noeviction")
 	}
 }
 
-// redisRemedy says what to do about a Redis that was reached and is set up in
-// another way; empty for what its answer says.
+// redisRemedy says what to do about a Redis that was reached but has another setup.
+// It is empty if the error itself says enough.
 func redisRemedy(err error) string {
 	switch {
 	case errors.Is(err, cache.ErrIsCluster):
-		return "set REDIS_CLUSTER=true, and let REDIS_URL name several of its nodes"
+		return "set REDIS_CLUSTER=true, and name several of its nodes in REDIS_URL"
 	case errors.Is(err, cache.ErrIsSentinel):
-		return "set REDIS_SENTINEL to the name of the primary (SENTINEL MASTERS lists them), and let REDIS_URL name the Sentinels"
+		return "set REDIS_SENTINEL to the name of the primary (SENTINEL MASTERS lists them), and name the Sentinels in REDIS_URL"
 	case errors.Is(err, cache.ErrTooOld):
 		return fmt.Sprintf("upgrade it to version %d or later", cache.OldestRedis)
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "set REDIS_CA to the file with the certificate of the authority that signed Redis'"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return "renew the certificate of Redis, or let REDIS_URL have a name that is in it"
+		return "renew the certificate of Redis, or use a name in REDIS_URL that is in it"
 	case errors.As(err, new(tls.RecordHeaderError)):
-		return "it speaks no TLS on this port: let REDIS_URL begin with redis://"
+		return "it does not speak TLS on this port: begin REDIS_URL with redis://"
 	}
 	var network *net.OpError
 	if errors.As(err, &network) && network.Op == "remote error" {
-		return "set REDIS_CERT and REDIS_KEY to a client certificate that Redis takes"
+		return "set REDIS_CERT and REDIS_KEY to a client certificate that Redis accepts"
 	}
 	return ""
 }
 
-// webhook connects and no more: a webhook can't tell a trial from a message.
+// webhook only connects: a webhook can't distinguish a test from a message.
 func (d *doctor) webhook(ctx context.Context) {
 	const check = "webhook"
 	target, err := url.Parse(d.env["WEBHOOK_URL"])
 	switch {
 	case d.env["WEBHOOK_URL"] == "":
-		d.skip(check, "not looked at: WEBHOOK_URL is not set", `senders need it; "dispatch up" has a receiver of its own`)
+		d.skip(check, "not checked: WEBHOOK_URL is not set", `senders need it; "dispatch up" has a built-in receiver`)
 		return
 	case err != nil || target.Hostname() == "":
-		d.wrong(check, "WEBHOOK_URL is no URL", "set it to a URL like https://host/path")
+		d.wrong(check, "WEBHOOK_URL is not a URL", "set it to a URL like https://host/path")
 		return
 	}
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: target})
@@ -96,7 +96,7 @@ func (d *doctor) webhook(ctx context.Context) {
 		return
 	}
 	through := ""
-	if proxy != nil { // as the sender does it
+	if proxy != nil { // the sender uses it too
 		target, through = proxy, ", the proxy on the way to it"
 	}
 	if err := dial(ctx, target); err != nil {
@@ -105,21 +105,20 @@ func (d *doctor) webhook(ctx context.Context) {
 		var noTLS tls.RecordHeaderError
 		switch {
 		case errors.As(err, &resolving):
-			d.away(check, err, "see that the name in WEBHOOK_URL is right and that this machine can resolve it")
+			d.away(check, err, "check the name in WEBHOOK_URL, and that this machine can resolve it")
 		case errors.As(err, &untrusted):
-			d.wrong(check, err.Error(), "renew its certificate, or have this machine trust who signed it")
+			d.wrong(check, err.Error(), "renew its certificate, or let this machine trust its authority")
 		case errors.As(err, &noTLS):
 			d.wrong(check, target.Host+" does not speak TLS: "+err.Error(), "correct the scheme or the port in WEBHOOK_URL")
 		default:
-			d.away(check, err, "see that it runs and that this machine may connect")
+			d.away(check, err, "check that it runs and that this machine may connect")
 		}
 		return
 	}
-	d.good(check, target.Host+through+" takes connections (nothing was sent)")
+	d.good(check, target.Host+through+" accepts connections (nothing was sent)")
 }
 
-// dial opens a connection, with TLS where the URL asks for it, and closes
-// it.
+// dial opens a connection, with TLS for https, and closes it.
 func dial(ctx context.Context, target *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, connect.Patience)
 	defer cancel()
@@ -144,14 +143,14 @@ func dial(ctx context.Context, target *url.URL) error {
 	return conn.Close()
 }
 
-// service asks the API how it is, and whether it takes our key.
+// service checks the health of the API, and whether it accepts our key.
 func (d *doctor) service(ctx context.Context) {
 	const check = "api"
 	ctx, cancel := context.WithTimeout(ctx, 2*connect.Patience)
 	defer cancel()
 	report, _, err := client.Readiness(ctx, d.api.Base)
 	if err != nil {
-		d.away(check, err, fmt.Sprintf(`"dispatch up" or "dispatch ingest" starts it; %s says where it is`, settings.EnvAPIURL))
+		d.away(check, err, fmt.Sprintf(`"dispatch up" or "dispatch ingest" starts it; %s names its address`, settings.EnvAPIURL))
 		return
 	}
 	switch report.State {
@@ -169,23 +168,23 @@ func (d *doctor) service(ctx context.Context) {
 	err = d.api.Get(ctx, "/api/v1/messaging/status", &overview)
 	switch {
 	case errors.As(err, &refusal) && refusal.Status == http.StatusUnauthorized:
-		d.wrong(check, "it does not take our key", "set "+settings.EnvAPIKey+" to one of API_KEYS")
+		d.wrong(check, "it does not accept our key", "set "+settings.EnvAPIKey+" to one of API_KEYS")
 	case err != nil:
-		d.wrong(check, "it does not tell the status: "+err.Error(), "see the log of the service")
+		d.wrong(check, "it does not return the status: "+err.Error(), "see the log of the service")
 	case overview.State == message.StateStopped:
-		d.skip(check, "stopped: no messages are emitted", `"dispatch start" goes on`)
+		d.skip(check, "stopped: no messages are emitted", `"dispatch start" resumes`)
 	default:
-		d.good(check, "it takes our requests, and messages are emitted")
+		d.good(check, "it accepts our requests, and messages are emitted")
 	}
 	if err == nil {
 		d.running(ctx, overview)
 	}
 }
 
-// instancesLag is how long the API takes to see that a service runs.
+// instancesLag is the time until the API sees that a service runs.
 const instancesLag = 3 * time.Second
 
-// running looks for services that nobody runs.
+// running looks for services without a running process.
 func (d *doctor) running(ctx context.Context, o message.Overview) {
 	const check = "services"
 	wanted := []string{"ingest", "dispatcher", "sender"}

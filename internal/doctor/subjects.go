@@ -17,15 +17,15 @@ import (
 
 const allowSubjects = "allow it in the permissions of this NATS user; docs/OPERATIONS.md lists what the services need"
 
-// refusals gathers what NATS refuses a user. It says so beside the request,
-// which itself is just not answered.
+// refusals collects the permission errors of a connection. NATS reports them
+// asynchronously, and does not respond to the request itself.
 type refusals struct {
 	mu    sync.Mutex
 	texts []string
-	heard func() // ends the request that is under way
+	heard func() // cancels the current request
 }
 
-// hear is a nats.ErrHandler.
+// hear implements nats.ErrHandler.
 func (r *refusals) hear(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return
@@ -38,7 +38,7 @@ func (r *refusals) hear(_ *nats.Conn, _ *nats.Subscription, err error) {
 	}
 }
 
-// until returns a context for one request that also ends when it is refused.
+// until returns a context for one request, which also ends if it is refused.
 func (r *refusals) until(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	r.mu.Lock()
@@ -47,7 +47,7 @@ func (r *refusals) until(ctx context.Context) context.Context {
 	return ctx
 }
 
-// last is what was refused of the last request; empty if nothing was.
+// last returns the refusal of the last request; empty if there was none.
 func (r *refusals) last() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,8 +57,8 @@ func (r *refusals) last() string {
 	return r.texts[len(r.texts)-1]
 }
 
-// subjectRules say what a user may publish or subscribe to: with no allowed
-// subjects, everything that is not denied.
+// subjectRules are the subjects that a user may publish or subscribe to. Without
+// allowed subjects, everything is allowed that is not denied.
 type subjectRules struct {
 	Allow []string `json:"allow"`
 	Deny  []string `json:"deny"`
@@ -78,8 +78,8 @@ func (r *subjectRules) allow(subject string) bool {
 	return allowed
 }
 
-// matches reports whether a subject without wildcards fits a pattern. A
-// pattern may name a queue group behind a space, which is left out of account.
+// matches reports whether a subject without wildcards matches a pattern. It ignores
+// a queue group, which follows a space in the pattern.
 func matches(pattern, subject string) bool {
 	pattern, _, _ = strings.Cut(pattern, " ")
 	wanted, tokens := strings.Split(pattern, "."), strings.Split(subject, ".")
@@ -96,8 +96,8 @@ func matches(pattern, subject string) bool {
 	return len(wanted) == len(tokens)
 }
 
-// natsPermissions looks for subjects that this user may not use. A server
-// tells that to its user without anything being published.
+// natsPermissions looks for subjects that this user may not use. The server reports
+// the permissions of its user, so nothing has to be published.
 func (d *doctor) natsPermissions(ctx context.Context, nc *nats.Conn, refused *refusals) {
 	const check = "nats"
 	answer, err := nc.RequestWithContext(refused.until(ctx), "$SYS.REQ.USER.INFO", nil)
@@ -113,7 +113,7 @@ func (d *doctor) natsPermissions(ctx context.Context, nc *nats.Conn, refused *re
 		err = json.Unmarshal(answer.Data, &info)
 	}
 	if err != nil {
-		d.skip(check, "what this user may do is not to be seen: it may not ask ($SYS.REQ.USER.INFO)", "")
+		d.skip(check, "this user may not read its own permissions ($SYS.REQ.USER.INFO)", "")
 		return
 	}
 	publish, subscribe := neededSubjects(d.cfg.Provision.NATS.Prefix, jetstream.APIPrefix(d.cfg.Provision.NATS.Domain))
@@ -132,11 +132,11 @@ func (d *doctor) natsPermissions(ctx context.Context, nc *nats.Conn, refused *re
 		d.wrong(check, fmt.Sprintf("this user may not %s", strings.Join(missing, ", ")), allowSubjects)
 		return
 	}
-	d.good(check, "this user may use every subject that is needed")
+	d.good(check, "this user may use all subjects that are needed")
 }
 
-// neededSubjects lists one subject of each kind that the services together
-// publish and subscribe to.
+// neededSubjects returns one subject of each kind that the services publish and
+// subscribe to.
 func neededSubjects(prefix, api string) (publish, subscribe []string) {
 	topology := events.NewTopology(prefix, 1)
 	const destination = message.DefaultDestination

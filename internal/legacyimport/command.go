@@ -1,3 +1,6 @@
+// Package legacyimport copies the messages of the original go-message-dispatcher,
+// and of similar programs, into this database. It is one command and can be
+// deleted with the line of package cli that adds it.
 package legacyimport
 
 import (
@@ -19,10 +22,10 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// importConfig is what an import needs to know of the installation it fills.
+// importConfig is the part of the configuration that an import needs.
 type importConfig struct {
 	Postgres         settings.Postgres
-	NATS             settings.NATS         // its PREFIX alone
+	NATS             settings.NATS         // only its PREFIX is used
 	MaxContentLength int                   `env:"MAX_CONTENT_LENGTH" envDefault:"160"`
 	WebhookRecipient message.RecipientKind `env:"WEBHOOK_RECIPIENT" envDefault:"phone"`
 	EventContent     string                `env:"EVENT_CONTENT" envDefault:"none"`
@@ -38,33 +41,33 @@ type importFlags struct {
 func Command() *cobra.Command {
 	var flags importFlags
 	cmd := &cobra.Command{
-		Use: "import", Short: "Take over the messages of a go-message-dispatcher", GroupID: "care",
-		Long: `Copies the table of the original go-message-dispatcher, or of one of its kind, into
-the database that DATABASE_URL names: PENDING messages wait here and go out at the
-pace, SENT and FAILED ones become history, with their times and external ids.
+		Use: "import", Short: "Import the messages of a go-message-dispatcher", GroupID: "maintenance",
+		Long: `Copies the table of the original go-message-dispatcher, or of a similar program,
+into the database in DATABASE_URL. PENDING messages wait here and are sent at the
+pace. SENT and FAILED messages become history, with their times and external ids.
 
-Stop the original first: what it sends after its row was read is sent twice.
-It may run while the pipeline works, and again: nothing is imported twice. A row
-that can't be a message is reported, with every mistake, and the exit code is 1.
---json prints a line for each of those and one with the sums.`,
+Stop the original first: a message that it sends after its row was read is sent
+twice. The import can run while the services work, and can be repeated: nothing is
+imported twice. A row that is not a valid message is reported with all its errors,
+and the exit code is 1. --json prints a line for each of those rows, then the sums.`,
 		Example: `  dispatch import --from postgres://user@db/message_dispatcher --dry-run
   dispatch import --from postgres://user@db/message_dispatcher --rejects rejects.ndjson
   dispatch import --from postgres://user@db/sms --table outgoing --map mobile=to --map body=content`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runImport(cmd, flags) },
 	}
-	cmd.Flags().StringVar(&flags.from, "from", "", "where the table is: postgres://user:password@host:port/name, or without the password and PGPASSWORD")
-	cmd.Flags().StringVar(&flags.table, "table", "messages", "its name, with the schema if that is not on the search path")
-	cmd.Flags().StringArrayVar(&flags.renamed, "map", nil, "column=field: which column is to, content, status … where its name does not tell")
-	cmd.Flags().StringVar(&flags.rejects, "rejects", "", "a new file for the rows that are no messages, as NDJSON, with their mistakes")
-	cmd.Flags().StringVar(&flags.country, "country", "", "read numbers without a + as those of this country, TR or 90 (default: their + is missing and nothing else)")
-	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "say what would be imported, and import nothing")
+	cmd.Flags().StringVar(&flags.from, "from", "", "database of the table: postgres://user:password@host:port/name; PGPASSWORD can hold the password")
+	cmd.Flags().StringVar(&flags.table, "table", "messages", "name of the table, with its schema if that is not in the search path")
+	cmd.Flags().StringArrayVar(&flags.renamed, "map", nil, "column=field: the column of a field (to, content, status …), if its name is not known")
+	cmd.Flags().StringVar(&flags.rejects, "rejects", "", "new file for the invalid rows, as NDJSON, with their errors")
+	cmd.Flags().StringVar(&flags.country, "country", "", "read numbers without a + as those of this country, TR or 90 (default: only their + is missing)")
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "count what would be imported, and import nothing")
 	cmd.Flags().BoolVar(&flags.json, "json", false, "print JSON")
 	return cmd
 }
 
 func runImport(cmd *cobra.Command, flags importFlags) error {
 	if flags.from == "" {
-		return exit.Usage(errors.New("--from says where the table is: postgres://user:password@host:port/name"))
+		return exit.Usage(errors.New("--from is missing: postgres://user:password@host:port/name"))
 	}
 	numbers := input.PhoneNumbers{Country: flags.country}
 	if err := numbers.Check(); err != nil {
@@ -111,7 +114,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	return err
 }
 
-// about says which of two databases an error is about, and keeps its code.
+// about names the database of an error, and keeps its exit code.
 func about(which string, err error) error {
 	return exit.WithCode(err, fmt.Errorf("%s: %w", which, err))
 }
@@ -135,7 +138,7 @@ func (i *importer) run(ctx context.Context) error {
 		if len(rows) == 0 {
 			return nil
 		}
-		if err := i.take(ctx, rows); err != nil {
+		if err := i.importPage(ctx, rows); err != nil {
 			return fmt.Errorf("%w; nothing is lost: repeat the same command", err)
 		}
 		failpoint.At(failpoint.ImportStored)
@@ -144,13 +147,13 @@ func (i *importer) run(ctx context.Context) error {
 	}
 }
 
-// take imports one page.
-func (i *importer) take(ctx context.Context, rows []sourceRow) error {
+// importPage imports one page.
+func (i *importer) importPage(ctx context.Context, rows []sourceRow) error {
 	group := make([]message.Message, 0, len(rows))
 	for _, row := range rows {
-		m, mistakes := i.reader.read(row)
-		if len(mistakes) > 0 {
-			if err := i.report.rejected(row, mistakes); err != nil {
+		m, errs := i.reader.read(row)
+		if len(errs) > 0 {
+			if err := i.report.rejected(row, errs); err != nil {
 				return err
 			}
 			continue
@@ -167,7 +170,7 @@ func (i *importer) take(ctx context.Context, rows []sourceRow) error {
 	return nil
 }
 
-// put stores a group and returns the ids that are new.
+// store stores a group, and returns the ids that are new.
 func (i *importer) put(ctx context.Context, group []message.Message) (map[message.ID]bool, error) {
 	if !i.dryRun {
 		return i.store.Import(ctx, group, func(waiting []message.Message) []byte {

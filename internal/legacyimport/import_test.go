@@ -185,7 +185,7 @@ func TestImportLosesNoRowThatIsNoMessage(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(line), &reject))
 		require.Contains(t, reject.Row, "recipient", "the row is there by its own names")
 		mistakes := []string{reject.ID}
-		for _, m := range reject.Mistakes {
+		for _, m := range reject.Errors {
 			mistakes = append(mistakes, m.Field+" "+m.Code)
 		}
 		got = append(got, mistakes)
@@ -199,7 +199,7 @@ func TestImportLosesNoRowThatIsNoMessage(t *testing.T) {
 	require.True(t, strings.HasPrefix(done.Out, string(text)), "and on standard output as JSON")
 
 	plain := dispatch(t, "import", "--from", from)
-	plain.Fails(t, 1, "public.messages: id is id, to is recipient", "2: to must be a phone number", "; content must not be blank; ", `status is "processing": it may be on its way`)
+	plain.Fails(t, 1, "public.messages: id is id, to is recipient", "2: to must be a phone number", "; content must not be blank; ", `status is "processing": it may be in flight`)
 	require.Equal(t, "5 read: 0 imported (0 PENDING, 0 SENT, 0 FAILED), 1 imported before, 4 rejected\n", plain.Out)
 	dispatch(t, "import", "--from", from, "--rejects", rejects).Fails(t, 2, "--rejects", "exists")
 }
@@ -252,7 +252,7 @@ func TestImportSaysWhatItLookedFor(t *testing.T) {
 	done := dispatch(t, "import", "--from", "postgres://x:secret@127.0.0.1:1/x")
 	done.Fails(t, 3, "--from: no answer from Postgres")
 	require.NotContains(t, done.ErrOut, "secret")
-	dispatch(t, "import", "--from", target).Fails(t, 2, "public.messages is a table of this program's")
+	dispatch(t, "import", "--from", target).Fails(t, 2, "public.messages is a table of Message Dispatcher")
 
 	from := original(t, `CREATE TABLE odd (id integer, mobile text, body text, created_at timestamptz)`)
 	dispatch(t, "import", "--from", from).Fails(t, 2, `there is no table "messages"`, "public.odd")
@@ -262,7 +262,7 @@ func TestImportSaysWhatItLookedFor(t *testing.T) {
 	dispatch(t, append(odd, "mobile")...).Fails(t, 2, "column=field")
 	dispatch(t, append(odd, "nothing=to")...).Fails(t, 2, "no column nothing", "id, mobile, body, created_at")
 	dispatch(t, append(odd, "mobile=phone")...).Fails(t, 2, "no field phone", "externalId")
-	dispatch(t, append(odd, "mobile=to", "--map", "body=status", "--map", "body=content")...).Fails(t, 2, "column id of public.odd is no id", "primary key")
+	dispatch(t, append(odd, "mobile=to", "--map", "body=status", "--map", "body=content")...).Fails(t, 2, "column id of public.odd is not an id", "primary key")
 }
 
 // TestTwoImportsAtOnceImportEverythingOnce is about repeats that overlap.

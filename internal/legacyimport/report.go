@@ -14,18 +14,18 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Sums is what became of a table.
+// Sums are the counts of a table.
 type Sums struct {
 	DryRun   bool                     `json:"dryRun"`
 	Table    string                   `json:"table"`
-	Columns  map[string]string        `json:"columns"` // which column was which field
+	Columns  map[string]string        `json:"columns"` // the column of each field
 	Read     int64                    `json:"read"`
 	Imported map[message.Status]int64 `json:"imported"`
 	Repeated int64                    `json:"repeated"` // imported before
 	Rejected int64                    `json:"rejected"`
 }
 
-// String is one line for people.
+// String formats the counts for people.
 func (s Sums) String() string {
 	imported := int64(0)
 	for _, n := range s.Imported {
@@ -39,21 +39,21 @@ func (s Sums) String() string {
 		s.Imported[message.Pending], s.Imported[message.Sent], s.Imported[message.Failed], s.Repeated, s.Rejected)
 }
 
-// Reject is a row that is no message.
+// Reject is a row that is not a valid message.
 type Reject struct {
-	ID       string               `json:"id"`
-	Mistakes []message.FieldError `json:"mistakes"`
-	Row      map[string]any       `json:"row"` // what was read, by the names of the columns
+	ID     string               `json:"id"`
+	Errors []message.FieldError `json:"errors"`
+	Row    map[string]any       `json:"row"` // by the names of its columns
 }
 
-// importReport tells what becomes of a table: what is rejected and the
-// progress on standard error, the sums, and as JSON what is rejected too, on
-// standard output.
+// importReport prints the results of an import. Rejected rows and the progress go
+// to standard error. The sums go to standard output, and with JSON the rejected
+// rows too.
 type importReport struct {
 	out, errOut io.Writer
 	json        bool
 	from        *sourceTable
-	rejects     *os.File // nil unless they are to be kept
+	rejects     *os.File // nil without --rejects
 	bar         *output.Bar
 	sums        Sums
 }
@@ -63,11 +63,11 @@ func newImportReport(cmd *cobra.Command, flags importFlags, from *sourceTable) (
 	r.sums = Sums{DryRun: flags.dryRun, Table: from.name, Columns: map[string]string{}, Imported: map[message.Status]int64{
 		message.Pending: 0, message.Sent: 0, message.Failed: 0,
 	}}
-	var told []string
+	var fields []string
 	for _, f := range sourceFields {
 		if c := from.columns[f.name]; c.name != "" {
 			r.sums.Columns[f.name] = c.name
-			told = append(told, f.name+" is "+c.name)
+			fields = append(fields, f.name+" is "+c.name)
 		}
 	}
 	if flags.rejects != "" {
@@ -78,13 +78,13 @@ func newImportReport(cmd *cobra.Command, flags importFlags, from *sourceTable) (
 		r.rejects = file
 	}
 	if !r.json {
-		fmt.Fprintf(r.errOut, "%s: %s\n", from.name, strings.Join(told, ", "))
+		fmt.Fprintf(r.errOut, "%s: %s\n", from.name, strings.Join(fields, ", "))
 	}
 	r.bar = output.NewBar(r.errOut, from.total)
 	return r, nil
 }
 
-// imported tells of a row that is a message.
+// imported counts a row that is a message.
 func (r *importReport) imported(status message.Status, fresh bool) {
 	if !fresh {
 		r.sums.Repeated++
@@ -93,10 +93,10 @@ func (r *importReport) imported(status message.Status, fresh bool) {
 	r.sums.Imported[status]++
 }
 
-// rejected tells of a row that is none.
-func (r *importReport) rejected(row sourceRow, mistakes []message.FieldError) error {
+// rejected reports a row that is not a message.
+func (r *importReport) rejected(row sourceRow, errs []message.FieldError) error {
 	r.sums.Rejected++
-	reject := Reject{ID: row.id, Mistakes: mistakes, Row: r.from.show(row)}
+	reject := Reject{ID: row.id, Errors: errs, Row: r.from.show(row)}
 	if r.rejects != nil {
 		if err := output.JSON(r.rejects, reject, ""); err != nil {
 			return fmt.Errorf("write --rejects: %w", err)
@@ -106,8 +106,8 @@ func (r *importReport) rejected(row sourceRow, mistakes []message.FieldError) er
 		return output.JSON(r.out, reject, "")
 	}
 	r.bar.Clear()
-	texts := make([]string, len(mistakes))
-	for i, m := range mistakes {
+	texts := make([]string, len(errs))
+	for i, m := range errs {
 		texts[i] = strings.TrimSpace(m.Field + " " + m.Message)
 	}
 	name := output.Styled(output.Printable(row.id), output.StyleBad)
@@ -115,7 +115,7 @@ func (r *importReport) rejected(row sourceRow, mistakes []message.FieldError) er
 	return err
 }
 
-// progress tells that so many more rows are done.
+// progress adds a number of rows that are done.
 func (r *importReport) progress(rows int) {
 	r.sums.Read += int64(rows)
 	switch {
@@ -126,7 +126,7 @@ func (r *importReport) progress(rows int) {
 	}
 }
 
-// finish tells the sums.
+// finish prints the sums.
 func (r *importReport) finish() error {
 	r.bar.Finish()
 	var lost error
@@ -140,7 +140,7 @@ func (r *importReport) finish() error {
 	return errors.Join(lost, err)
 }
 
-// Show is a row by the names of its columns.
+// show returns a row by the names of its columns.
 func (t *sourceTable) show(row sourceRow) map[string]any {
 	shown := map[string]any{}
 	for field, value := range map[string]any{

@@ -16,14 +16,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// What is kept of texts from elsewhere.
+// Limits of texts in bytes. Longer ones are cut.
 const (
 	keptExternalID = 255
 	keptError      = 1024
 )
 
-// sourceStatus is what the words of the original and its kind mean here; a
-// boolean column that says whether a message was sent is read the same way.
+// sourceStatus maps the states of the original and of similar programs. It covers
+// a boolean column that says whether a message was sent.
 var sourceStatus = map[string]message.Status{
 	"PENDING": message.Pending, "UNSENT": message.Pending, "QUEUED": message.Pending, "WAITING": message.Pending,
 	"NEW": message.Pending, "CREATED": message.Pending, "FALSE": message.Pending,
@@ -31,37 +31,37 @@ var sourceStatus = map[string]message.Status{
 	"FAILED": message.Failed, "FAILURE": message.Failed, "ERROR": message.Failed,
 }
 
-// inHand are states of a message that may be on its way at this moment.
-var inHand = map[string]bool{"PROCESSING": true, "SENDING": true, "IN_PROGRESS": true, "RETRYING": true}
+// inFlight are the states of a message that may be in flight.
+var inFlight = map[string]bool{"PROCESSING": true, "SENDING": true, "IN_PROGRESS": true, "RETRYING": true}
 
-// rowReader makes messages of rows.
+// rowReader converts rows to messages.
 type rowReader struct {
 	scope, table string
 	numbers      input.PhoneNumbers
 	rules        message.Rules
 }
 
-// Read returns the message that a row is, or every mistake in it. The id is
-// made of the row alone, so that a repeat makes the same.
+// read converts a row to a message, or returns all its errors. The id depends on
+// the row alone, so a repeat returns the same one.
 func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
-	var mistakes []message.FieldError
+	var errs []message.FieldError
 	wrong := func(field, code, text string) {
-		mistakes = append(mistakes, message.FieldError{Field: field, Code: code, Message: text})
+		errs = append(errs, message.FieldError{Field: field, Code: code, Message: text})
 	}
-	if row.checkText(wrong); len(mistakes) > 0 {
-		return message.Message{}, mistakes // the rest would be about something else
+	if row.checkText(wrong); len(errs) > 0 {
+		return message.Message{}, errs // further errors would follow from these
 	}
 	body, err := r.body(row)
 	if err != nil {
 		wrong("to", message.CodeInvalidPhoneNumber, err.Error())
-		return message.Message{}, mistakes
+		return message.Message{}, errs
 	}
 	request, err := r.rules.Parse(body, time.Now())
 	var invalid *message.ValidationError
 	var malformed *message.MalformedError
 	switch {
 	case errors.As(err, &invalid):
-		mistakes = append(mistakes, invalid.Errors...)
+		errs = append(errs, invalid.Errors...)
 	case errors.As(err, &malformed):
 		wrong("", message.CodeInvalidFormat, message.WithSubject("the row", malformed).Error())
 	}
@@ -73,12 +73,12 @@ func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
 	if row.attempts != nil && (*row.attempts < 0 || *row.attempts > math.MaxInt32) {
 		wrong("attempts", message.CodeOutOfRange, fmt.Sprintf("must be from 0 to %d", math.MaxInt32))
 	}
-	if len(mistakes) > 0 {
-		return message.Message{}, mistakes
+	if len(errs) > 0 {
+		return message.Message{}, errs
 	}
 	m := request.Message(message.DerivedID(created, 0, r.scope+" "+row.id), r.scope)
 	m.Status = status
-	m.CreatedAt, m.DeliverAt = m.ID.Time(), m.ID.Time() // to a quarter of a microsecond: a range of times is one of ids
+	m.CreatedAt, m.DeliverAt = m.ID.Time(), m.ID.Time() // the id holds them to a quarter of a microsecond, so a range of times is a range of ids
 	m.UpdatedAt = finite(row.updatedAt, created)
 	if row.attempts != nil {
 		m.Attempts = int(*row.attempts)
@@ -95,9 +95,9 @@ func (r rowReader) read(row sourceRow) (message.Message, []message.FieldError) {
 	return m, nil
 }
 
-// Body is the row as a request. What is NULL is left out, so that it is told
-// as missing. A number in the international form but for its + is one, since the
-// original took both, unless the flags say whose numbers they are.
+// body converts the row to a request. A NULL is left out, so that validation reports
+// the field as missing. An international number without its + gets one, because the
+// original accepted both, unless the flags name a country.
 func (r rowReader) body(row sourceRow) ([]byte, error) {
 	body := map[string]any{
 		"idempotencyKey": row.id,
@@ -123,8 +123,8 @@ func (r rowReader) body(row sourceRow) ([]byte, error) {
 	return text, nil
 }
 
-// checkText finds what is not UTF-8: a database whose encoding is SQL_ASCII holds
-// whatever it was given. JSON would have it replaced.
+// checkText finds text that is not UTF-8. A database with the encoding SQL_ASCII
+// stores any bytes, and JSON would replace them.
 func (row sourceRow) checkText(wrong func(field, code, text string)) {
 	for _, f := range []struct {
 		name string
@@ -150,8 +150,8 @@ func (r rowReader) status(row sourceRow, wrong func(field, code, text string)) m
 	word := strings.ToUpper(strings.TrimSpace(*row.status))
 	status, known := sourceStatus[word]
 	switch {
-	case inHand[word]:
-		wrong("status", message.CodeConflict, fmt.Sprintf("is %q: it may be on its way; stop the original, see what became of it, and import again", *row.status))
+	case inFlight[word]:
+		wrong("status", message.CodeConflict, fmt.Sprintf("is %q: it may be in flight; stop the original, find out whether it was sent, and import again", *row.status))
 	case !known:
 		wrong("status", message.CodeOutOfRange, fmt.Sprintf("is %q, and must be PENDING, SENT or FAILED, or a word for one of them", *row.status))
 	case status == message.Pending && (sentAt || row.externalID != nil && *row.externalID != ""):
@@ -160,7 +160,7 @@ func (r rowReader) status(row sourceRow, wrong func(field, code, text string)) m
 	return status
 }
 
-// finite is a time, or another one for what is none.
+// finite returns a time, or the other one if it is NULL or infinite.
 func finite(t pgtype.Timestamptz, otherwise time.Time) time.Time {
 	at := t.Time.UTC()
 	if !t.Valid || t.InfinityModifier != pgtype.Finite || at.Year() < 1 || at.Year() > 9999 {
@@ -169,7 +169,7 @@ func finite(t pgtype.Timestamptz, otherwise time.Time) time.Time {
 	return at
 }
 
-// cut returns at most so many bytes of a text, without half a character.
+// cut shortens a text to a number of bytes, at the end of a character.
 func cut(text *string, limit int) string {
 	if text == nil {
 		return ""

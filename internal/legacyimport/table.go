@@ -15,19 +15,19 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 )
 
-// importPage is how many rows are read, and stored, at a time.
-const importPage = 1000
+// pageSize is the number of rows that are read and stored together.
+const pageSize = 1000
 
-// sourceField is a field of a message that a column may hold.
+// sourceField is a field of a message, and the columns that may have it.
 type sourceField struct {
 	name     string
 	cast     string
 	required bool
-	columns  []string // the names it is known by, the original's first
+	columns  []string // known names, the original's first
 }
 
-// sourceFields are all of them, in the order in which a page selects them.
-// A message without a status column is told by its sentAt.
+// sourceFields are all fields, in the order in which a page selects them. Without a
+// status column, sentAt decides whether a message was sent.
 var sourceFields = []sourceField{
 	{"id", "text", true, []string{"id", "uuid"}},
 	{"to", "text", true, []string{"phone_number", "recipient", "to", "phone", "recipient_phone", "recipient_phone_number", "recipient_number", "to_number"}},
@@ -52,18 +52,18 @@ func sourceFieldNames() string {
 // sourceColumn is a column of the table that is imported.
 type sourceColumn struct {
 	name, kind string
-	unique     bool // and not null: no two rows share a value
+	unique     bool // and NOT NULL: a value identifies a row
 }
 
 // sourceTable is the table that is imported.
 type sourceTable struct {
 	pool    *pgxpool.Pool
 	name    string                  // schema.table
-	columns map[string]sourceColumn // by the field that each holds
+	columns map[string]sourceColumn // by field
 	total   int64
 }
 
-// scope is whose idempotency keys the ids of the table are.
+// scope is the scope of the idempotency keys, which are the ids of the table.
 func (t *sourceTable) scope() string { return "import:" + t.name }
 
 const sourceColumnsQuery = `
@@ -73,8 +73,8 @@ const sourceColumnsQuery = `
 	FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
 	ORDER BY a.attnum`
 
-// openTable finds a table and out which column is which. What is missing is
-// a mistake of usage that tells what was looked for.
+// openTable finds a table and the column of each field. If something is missing,
+// the error lists what was looked for.
 func openTable(ctx context.Context, pool *pgxpool.Pool, name string, renamed []string) (*sourceTable, error) {
 	t := &sourceTable{pool: pool}
 	err := pool.QueryRow(ctx, `SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -110,7 +110,7 @@ func noSuchTable(ctx context.Context, pool *pgxpool.Pool, name string) error {
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') GROUP BY 1`).Scan(&database, &there)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return exit.Usage(fmt.Errorf("--table: there is no table %q: this database has none at all", name))
+		return exit.Usage(fmt.Errorf("--table: there is no table %q: this database has no tables", name))
 	}
 	if err != nil {
 		return fmt.Errorf("look up table %s: %w", name, err)
@@ -118,8 +118,7 @@ func noSuchTable(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	return exit.Usage(fmt.Errorf("--table: there is no table %q in the database %s; there are: %s", name, database, there))
 }
 
-// matchColumns finds the column of each field: by what --map says, else by
-// its name.
+// matchColumns finds the column of each field: by --map, else by its name.
 func matchColumns(table string, columns []sourceColumn, renamed []string) (map[string]sourceColumn, error) {
 	byName := map[string]sourceColumn{}
 	var there []string
@@ -128,7 +127,7 @@ func matchColumns(table string, columns []sourceColumn, renamed []string) (map[s
 		there = append(there, c.name)
 	}
 	if _, own := byName[plainName("lease_until")]; own {
-		return nil, fmt.Errorf("--table: %s is a table of this program's; --from names the original's database", table)
+		return nil, fmt.Errorf("--table: %s is a table of Message Dispatcher; --from must name the original's database", table)
 	}
 	matched, err := renamedColumns(byName, renamed)
 	if err != nil {
@@ -146,14 +145,14 @@ func matchColumns(table string, columns []sourceColumn, renamed []string) (map[s
 		}
 	}
 	if matched["status"].name == "" && matched["sentAt"].name == "" {
-		missing = append(missing, "\n  status or sentAt: nothing tells what was sent")
+		missing = append(missing, "\n  status or sentAt: no column says what was sent")
 	}
 	switch id := matched["id"]; {
 	case len(missing) > 0:
-		return nil, fmt.Errorf("the columns of %s don't tell what is what:%s\n  it has %s\n  --map column=field says it; the fields are %s",
+		return nil, fmt.Errorf("the columns of %s are not known:%s\n  it has %s\n  --map column=field names them; the fields are %s",
 			table, strings.Join(missing, ""), strings.Join(there, ", "), sourceFieldNames())
 	case !id.unique:
-		return nil, fmt.Errorf("the column %s of %s is no id: it needs a primary key, or a unique index and NOT NULL", id.name, table)
+		return nil, fmt.Errorf("the column %s of %s is not an id: it needs a primary key, or a unique index and NOT NULL", id.name, table)
 	}
 	return matched, nil
 }
@@ -176,7 +175,7 @@ func renamedColumns(byName map[string]sourceColumn, renamed []string) (map[strin
 	return matched, nil
 }
 
-// plainName makes phone_number, phoneNumber and PhoneNumber one.
+// plainName makes phone_number, phoneNumber and PhoneNumber equal.
 func plainName(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, "_", ""))
 }
@@ -186,7 +185,7 @@ func (t *sourceTable) quoted() string {
 	return pgx.Identifier{schema, table}.Sanitize()
 }
 
-// sourceRow is one row as it stands in the table.
+// sourceRow is a row of the table.
 type sourceRow struct {
 	id                                         string
 	to, content, status, externalID, lastError *string
@@ -194,9 +193,9 @@ type sourceRow struct {
 	createdAt, updatedAt, sentAt               pgtype.Timestamptz
 }
 
-// page returns the rows that follow an id, in its order. Nothing is held open
-// between two pages: a snapshot that lasts as long as an import would keep
-// Postgres from cleaning up behind everybody else.
+// page returns the rows that follow an id, in the order of ids. No transaction is
+// open between two pages: a snapshot as long as the import would keep Postgres from
+// vacuuming.
 func (t *sourceTable) page(ctx context.Context, after string) ([]sourceRow, error) {
 	selected := make([]string, len(sourceFields))
 	for i, f := range sourceFields {
@@ -213,7 +212,7 @@ func (t *sourceTable) page(ctx context.Context, after string) ([]sourceRow, erro
 		query += " WHERE " + column + " > $1::text::" + id.kind
 		args = append(args, after)
 	}
-	rows, err := t.pool.Query(ctx, query+" ORDER BY "+column+fmt.Sprintf(" LIMIT %d", importPage), args...)
+	rows, err := t.pool.Query(ctx, query+" ORDER BY "+column+fmt.Sprintf(" LIMIT %d", pageSize), args...)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t.name, err)
 	}

@@ -1,3 +1,5 @@
+// Package provision brings schema, streams and schedule up to date. Services never
+// create them.
 package provision
 
 import (
@@ -36,12 +38,12 @@ type Config struct {
 	Sizes StreamSizes
 }
 
-// payloadNeeds are what NATS' max_payload is compared with.
+// payloadNeeds are the requirements for NATS' max_payload.
 func (c Config) payloadNeeds() jetstream.PayloadNeeds {
 	return jetstream.PayloadNeeds{MaxPayloadBytes: c.MaxPayloadBytes, FullContent: c.EventContent == settings.EventContentFull}
 }
 
-// StreamSizes are how much each stream may hold. JetStream reserves it.
+// StreamSizes are the limits of the streams. JetStream reserves the space.
 type StreamSizes struct {
 	Intake     settings.Size `env:"INTAKE_MAX_BYTES" envDefault:"256MiB" help:"size of the stream INTAKE (messages that are not stored yet); a full stream refuses publishes"`
 	Rejected   settings.Size `env:"REJECTED_MAX_BYTES" envDefault:"64MiB" help:"size of the stream REJECTED (invalid intake); a full stream drops the oldest"`
@@ -50,14 +52,14 @@ type StreamSizes struct {
 	Changes    settings.Size `env:"CHANGES_MAX_BYTES" envDefault:"128MiB" help:"size of the stream CHANGES (change notifications for Redis); a full stream drops the oldest"`
 }
 
-// The bounds of a stream's size: some of the largest messages must fit.
+// Limits of a stream's size. Several of the largest messages must fit.
 const (
 	minStreamSize     = 16 << 20
 	minDeliveriesSize = 64 << 20
 	maxStreamSize     = 1 << 50
 )
 
-// Validate reports every mistake of the block.
+// Validate returns all errors of the block.
 func (s StreamSizes) Validate() error {
 	var errs []error
 	for _, one := range []struct {
@@ -77,7 +79,7 @@ func (s StreamSizes) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Topology is what is to be provisioned.
+// Topology returns what Run provisions in NATS.
 func (c Config) Topology() events.Topology {
 	return events.NewTopology(c.NATS.Prefix, c.NATS.Replicas).WithSizes(events.Sizes{
 		Intake: int64(c.Sizes.Intake), Rejected: int64(c.Sizes.Rejected), Deliveries: int64(c.Sizes.Deliveries),
@@ -85,7 +87,7 @@ func (c Config) Topology() events.Topology {
 	})
 }
 
-// Validate reports every mistake of the pace.
+// Validate returns all errors of the pace and the payload.
 func (c Config) Validate() error {
 	errs := []error{c.Postgres.ValidateWith(db.CheckURL), settings.ValidPayloadBytes(c.MaxPayloadBytes), settings.ValidEventContent(c.EventContent)}
 	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
@@ -97,9 +99,9 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Run brings schema, streams and schedule up to date. It waits for
-// Postgres and NATS until ctx ends, also when they go away while it works, and
-// may run at any time, also while services work and beside another Run.
+// Run brings schema, streams and schedule up to date. It waits for Postgres and NATS
+// until ctx ends, even if they fail while it works. It is safe to run at any time,
+// also while services work and concurrently with another Run.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err := provisionPostgres(ctx, cfg, log); err != nil {
 		return err
@@ -119,7 +121,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	})
 }
 
-// provisionStreams says which streams change their size.
+// provisionStreams logs the streams that change their size.
 func provisionStreams(ctx context.Context, cfg Config, js *jetstream.Client, log *zap.Logger) error {
 	if missing := cfg.payloadNeeds().Missing(js.Conn()); missing != "" {
 		log.Warn(missing)
@@ -140,7 +142,7 @@ func provisionStreams(ctx context.Context, cfg Config, js *jetstream.Client, log
 		log.Info("changed the size of a stream", zap.String("stream", r.Stream), zap.String("from", from), zap.Stringer("to", settings.Size(r.To)))
 	}
 	if err != nil {
-		return backoff.Permanent(err) // to wait changes nothing
+		return backoff.Permanent(err) // waiting changes nothing
 	}
 	return nil
 }
@@ -162,7 +164,7 @@ func provisionPostgres(ctx context.Context, cfg Config, log *zap.Logger) error {
 		return err
 	}
 	return service.WaitFor(ctx, log, "schema", func(context.Context) error {
-		err := provisionSchema(ctx, cfg, pool) // which may take longer than one try of a wait
+		err := provisionSchema(ctx, cfg, pool) // it may take longer than the limit of one try
 		if err != nil && !db.Interrupted(err) {
 			return backoff.Permanent(err)
 		}

@@ -1,3 +1,5 @@
+// Package up runs everything in one process: the servers that no address is
+// configured for, provision, and all three services.
 package up
 
 import (
@@ -33,26 +35,26 @@ type Config struct {
 	// Dir holds the data of the embedded servers.
 	Dir string `env:"-"`
 
-	own        struct{ postgres, nats, redis, webhook bool } // what was not given
-	healthAddr string                                        // what is given, to no effect
-	unused     []string                                      // warnings about given of the same kind
+	own        struct{ postgres, nats, redis, webhook bool } // servers that no address is given for
+	healthAddr string                                        // HEALTH_ADDR, which has no effect here
+	unused     []string                                      // warnings about other settings without effect
 }
 
 // defaultNATSListen is the default in Config's tag.
 const defaultNATSListen = "127.0.0.1:4222"
 
-// placeholder stands for an address that is known only once the embedded
-// server runs, so that everything else can be validated before.
+// placeholder stands for the address of an embedded server, which is known only
+// once it runs. With it, everything else can be validated before.
 const placeholder = "127.0.0.1:1"
 
-// Parse reads the configuration; addresses that are not given will be those
-// of the embedded servers. Every mistake is in the *service.ConfigError.
+// Parse reads the configuration. Addresses that are not given become those of the
+// embedded servers. All errors are in the *settings.ValidationErrors.
 func Parse(environment settings.Environment, dir string) (Config, error) {
 	env := settings.Environment{}
 	for name, value := range environment {
 		env[name] = value
 	}
-	delete(env, "HEALTH_ADDR") // everything answers on HTTP_ADDR
+	delete(env, "HEALTH_ADDR") // everything listens on HTTP_ADDR
 	own := struct{ postgres, nats, redis, webhook bool }{
 		postgres: env["DATABASE_URL"] == "" && env["DB_HOST"] == "",
 		nats:     env["NATS_URL"] == "",
@@ -68,8 +70,8 @@ func Parse(environment settings.Environment, dir string) (Config, error) {
 			delete(env, name)
 		}
 	}
-	if own.nats { // which nobody has to be let into
-		leaveOut("NATS_URL is not set: up starts a NATS server of its own",
+	if own.nats { // it needs no credentials
+		leaveOut("NATS_URL is not set: up starts its own NATS server",
 			"NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_DOMAIN")
 	}
 	if own.redis {
@@ -77,7 +79,7 @@ func Parse(environment settings.Environment, dir string) (Config, error) {
 			"REDIS_CLUSTER", "REDIS_SENTINEL", "REDIS_SENTINEL_USER", "REDIS_SENTINEL_PASSWORD", "REDIS_CA", "REDIS_CERT", "REDIS_KEY")
 	}
 	if own.postgres {
-		leaveOut("neither DB_HOST nor DATABASE_URL is set: up starts a PostgreSQL of its own",
+		leaveOut("neither DB_HOST nor DATABASE_URL is set: up starts its own PostgreSQL",
 			"DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
 		env["DATABASE_URL"] = "postgres://" + placeholder + "/dispatch"
 	}
@@ -87,12 +89,12 @@ func Parse(environment settings.Environment, dir string) (Config, error) {
 	cfg, err := settings.Parse[Config](env)
 	cfg.Dir, cfg.own, cfg.healthAddr, cfg.unused = dir, own, environment["HEALTH_ADDR"], unused
 	found := &settings.ValidationErrors{}
-	_ = errors.As(err, &found) // what else is wrong
+	_ = errors.As(err, &found) // add to the errors of Parse
 	if own.nats && settings.Clash(cfg.NATSListen, cfg.Ingest.HTTPAddr) {
 		found.All = append(found.All, settings.ValidationError{Variable: "NATS_LISTEN", Value: cfg.NATSListen, Problem: "must not be where HTTP_ADDR listens"})
 	}
 	if n := cfg.Provision.NATS.Replicas; own.nats && (n == 3 || n == 5) {
-		found.All = append(found.All, settings.ValidationError{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: the server that is started here is alone"})
+		found.All = append(found.All, settings.ValidationError{Variable: "NATS_REPLICAS", Value: fmt.Sprint(n), Problem: "must be 1 without NATS_URL: up starts a single server"})
 	}
 	if len(found.All) > 0 {
 		return cfg, found
@@ -100,12 +102,12 @@ func Parse(environment settings.Environment, dir string) (Config, error) {
 	return cfg, err
 }
 
-// Validate reports a mistake in the embedded server's address.
+// Validate validates the address of the embedded NATS server.
 func (c Config) Validate() error {
 	return settings.ValidAddr("NATS_LISTEN", c.NATSListen)
 }
 
-// Warnings says what is set to no effect.
+// Warnings returns the settings without effect.
 func (c Config) Warnings() []string {
 	var warnings []string
 	if !c.own.nats && c.NATSListen != defaultNATSListen {
@@ -118,22 +120,21 @@ func (c Config) Warnings() []string {
 	return warnings
 }
 
-// Addresses tell where everything is.
+// Addresses are those of all parts.
 type Addresses struct {
 	API, NATS            string
-	Postgres, Redis      string // without password; empty when it is not used
+	Postgres, Redis      string // without password; empty if it is not used
 	Webhook              string
 	OwnPostgres, OwnNATS bool
 	OwnRedis, OwnWebhook bool
 }
 
-// Run runs everything in this process until ctx ends, then drains it. The
-// embedded servers are started for what no address is given for. received
-// takes a line for each message that reaches the built-in webhook receiver.
-// ready is called once everything answers.
+// Run runs everything in this process until ctx ends, and then drains it. It starts
+// the servers that no address is given for. The built-in webhook receiver writes a
+// line for each message to received. ready is called once, when everything is ready.
 func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, ready func(Addresses)) error {
-	// Each service drains under its own timeout; together they may take that
-	// of one after the other.
+	// Each service drains under its own timeout. The intake stops before the others,
+	// so all together may take two of them.
 	group := service.NewGroup(log, 2*cfg.Ingest.Lifecycle.ShutdownTimeout, nil)
 	defer group.Stop()
 
@@ -155,7 +156,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, r
 		return err
 	}
 	if cfg.own.webhook {
-		if cfg.Sender.Destination.URL, err = startSink(ctx, group, received); err != nil {
+		if cfg.Sender.Destination.URL, err = startReceiver(ctx, group, received); err != nil {
 			return err
 		}
 	}
@@ -163,7 +164,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger, received io.Writer, r
 	runServices(group, cfg, stack, log)
 	group.Go("welcome", func(ctx context.Context) error {
 		api := "http://" + cfg.Ingest.HTTPAddr
-		if !answers(ctx, api) {
+		if !awaitReady(ctx, api) {
 			return nil // stopped before it was ready
 		}
 		ready(Addresses{
@@ -191,8 +192,8 @@ func startServers(ctx context.Context, cfg Config, log *zap.Logger) (*embedded.S
 	return embedded.Start(ctx, given)
 }
 
-// runServices starts the three services. The intake stops first and the
-// dispatcher last, so that the recorder writes what the sender still finishes.
+// runServices starts the three services. The intake stops first and the dispatcher
+// last, so that the recorder stores what the sender still finishes.
 func runServices(group *service.Group, cfg Config, stack *embedded.Stack, log *zap.Logger) {
 	cfg.Dispatcher.Postgres.DatabaseURL, cfg.Dispatcher.NATS.URL = stack.DatabaseURL, stack.NATSURL
 	cfg.Dispatcher.Redis.RedisURL, cfg.Ingest.Redis.RedisURL = stack.RedisURL, stack.RedisURL
@@ -210,8 +211,8 @@ func runServices(group *service.Group, cfg Config, stack *embedded.Stack, log *z
 	})
 }
 
-// observe has ingest, which alone listens, show the health and the metrics of
-// all three.
+// observe makes ingest serve the health and the metrics of all three services: only
+// ingest listens.
 func observe(cfg *Config) {
 	metrics, health := service.NewMetrics(), service.NewHealth()
 	cfg.Ingest.Lifecycle.Metrics, cfg.Ingest.Lifecycle.Health = metrics, health
@@ -224,8 +225,8 @@ func observe(cfg *Config) {
 	}
 }
 
-// startSink starts the built-in webhook receiver and returns its URL.
-func startSink(ctx context.Context, group *service.Group, received io.Writer) (string, error) {
+// startReceiver starts the built-in webhook receiver and returns its URL.
+func startReceiver(ctx context.Context, group *service.Group, received io.Writer) (string, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("start built-in webhook receiver: %w", err)
@@ -241,8 +242,8 @@ func startSink(ctx context.Context, group *service.Group, received io.Writer) (s
 	return "http://" + listener.Addr().String(), nil
 }
 
-// answers waits until everything is ready; false when ctx ends first.
-func answers(ctx context.Context, api string) bool {
+// awaitReady waits until everything is ready. It returns false if ctx ends first.
+func awaitReady(ctx context.Context, api string) bool {
 	client := &http.Client{Timeout: 5 * time.Second}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

@@ -18,7 +18,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// Client talks to an ingest over HTTP.
+// Client calls the API of an ingest service. It is safe for concurrent use.
 type Client struct {
 	Base string
 	key  string
@@ -29,7 +29,7 @@ func New(base, key string) *Client {
 	return &Client{Base: strings.TrimRight(base, "/"), key: key, http: http.Client{Timeout: 30 * time.Second}}
 }
 
-// Problem is an RFC 9457 answer.
+// Problem is an error response of the API (RFC 9457).
 type Problem struct {
 	Title  string               `json:"title,omitempty"`
 	Status int                  `json:"status,omitempty"`
@@ -41,14 +41,14 @@ type Problem struct {
 func (p *Problem) Error() string {
 	text := p.Title
 	switch {
-	case len(p.Errors) == 1: // the detail would repeat what follows
-		text = "1 mistake"
+	case len(p.Errors) == 1: // the detail would repeat it
+		text = "1 error"
 	case len(p.Errors) > 1:
-		text = fmt.Sprintf("%d mistakes", len(p.Errors))
+		text = fmt.Sprintf("%d errors", len(p.Errors))
 	case p.Detail != "":
 		text = p.Detail
 	case text == "":
-		text = fmt.Sprintf("the API answered %d", p.Status)
+		text = fmt.Sprintf("the API returned status %d", p.Status)
 	}
 	if p.Code != "" {
 		text += " (" + p.Code + ")"
@@ -57,26 +57,26 @@ func (p *Problem) Error() string {
 		text += fmt.Sprintf("\n  %s: %s", e.Field, e.Message)
 	}
 	if p.Status == http.StatusUnauthorized {
-		text += "\n  " + settings.EnvAPIKey + " holds the key that is sent"
+		text += "\n  " + settings.EnvAPIKey + " is the key that was sent"
 	}
 	return text
 }
 
-// Request is what is asked of the API.
+// Request is a request to the API.
 type Request struct {
 	Method, Path string
-	Body         any    // []byte is sent as it is, anything else as its JSON; nil for none
+	Body         any    // []byte is sent as it is, anything else as JSON; nil for none
 	Key          string // the idempotency key; empty for none
 }
 
-// Get asks for something without a body; otherwise it is call.
+// Get calls the API with GET and without a body.
 func (c *Client) Get(ctx context.Context, path string, answer any) error {
 	return c.Call(ctx, Request{Method: http.MethodGet, Path: path}, answer)
 }
 
-// Call sends a request and decodes the answer into answer. A refusal is a
-// *problem; nobody who answers, or one who can't work now, is an Error
-// with CodeUnreachable.
+// Call sends a request and decodes the response. An error response is a *Problem.
+// If the API can't be reached or is unavailable, the error has
+// exit.CodeUnreachable.
 func (c *Client) Call(ctx context.Context, r Request, answer any) error {
 	request, err := c.httpRequest(ctx, r)
 	if err != nil {
@@ -95,7 +95,7 @@ func (c *Client) Call(ctx context.Context, r Request, answer any) error {
 		return refused(response.StatusCode, data)
 	}
 	if err := json.Unmarshal(data, answer); err != nil {
-		return fmt.Errorf("read answer of %s: %w", c.Base, err)
+		return fmt.Errorf("read response of %s: %w", c.Base, err)
 	}
 	return nil
 }
@@ -131,26 +131,26 @@ func (c *Client) httpRequest(ctx context.Context, r Request) (*http.Request, err
 	return request, nil
 }
 
-// sendable says whether a key is one that a server can have.
+// sendable reports whether a key can be one of API_KEYS.
 func sendable(key string) bool {
 	quoted := len(key) > 1 && key[0] == key[len(key)-1] && (key[0] == '"' || key[0] == '\'')
 	return !quoted && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// Unreachable is the error of a request that was not answered.
+// away is the error of a request without a response.
 func (c *Client) away(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", ctx.Err())
 	}
 	if inner := errors.Unwrap(err); inner != nil {
-		err = inner // without the method and the path, which tell nothing here
+		err = inner // without the method and the path, which do not matter here
 	}
-	return exit.Unreachable(fmt.Errorf("no answer from %s: %w\n  \"dispatch up\" starts everything; --url or %s says where it is", c.Base, err, settings.EnvAPIURL))
+	return exit.Unreachable(fmt.Errorf("no answer from %s: %w\n  \"dispatch up\" starts everything; --url or %s names its address", c.Base, err, settings.EnvAPIURL))
 }
 
 func refused(status int, data []byte) error {
 	refusal := &Problem{}
-	_ = json.Unmarshal(data, refusal) // an answer from elsewhere is told by its status alone
+	_ = json.Unmarshal(data, refusal) // a response of something else has a status alone
 	refusal.Status = status
 	switch status {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -159,7 +159,7 @@ func refused(status int, data []byte) error {
 	return refusal
 }
 
-// RefusesNumber says whether a problem is that the recipient is no phone number.
+// RefusesNumber reports whether the API says that the recipient is not a phone number.
 func RefusesNumber(p *Problem) bool {
 	for _, e := range p.Errors {
 		if e.Code == message.CodeInvalidPhoneNumber {

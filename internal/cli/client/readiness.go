@@ -13,8 +13,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// OnLoopback is where a service on this machine is asked that listens on addr;
-// with none, on the default.
+// OnLoopback returns the address at which this machine reaches a service that
+// listens on addr. An addr without a port means the default.
 func OnLoopback(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -26,7 +26,8 @@ func OnLoopback(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// Readiness asks a service how it is.
+// Readiness requests /health/ready of a service. A response that is not a report
+// is an error.
 func Readiness(ctx context.Context, base string) (report service.Report, status int, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/health/ready", nil)
 	if err != nil {
@@ -39,7 +40,7 @@ func Readiness(ctx context.Context, base string) (report service.Report, status 
 	}
 	defer response.Body.Close()
 	if err := json.NewDecoder(response.Body).Decode(&report); err != nil || report.State == "" {
-		return report, 0, exit.Failed(fmt.Errorf("%s answers %s, and is no service of this system", base, response.Status))
+		return report, 0, exit.Failed(fmt.Errorf("%s answers %s, but is not a service of Message Dispatcher", base, response.Status))
 	}
 	return report, response.StatusCode, nil
 }

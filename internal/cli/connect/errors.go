@@ -4,5 +4,5 @@ import (
 	"errors"
 )
 
-// ErrRefused is what a server answers that does not let us in.
-var ErrRefused = errors.New("refuses us")
+// ErrRefused means that a server was reached and refuses the connection.
+var ErrRefused = errors.New("refuses the connection")

@@ -15,10 +15,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/db"
 )
 
-// Patience bounds how long a server may take to answer at all.
+// Patience is the time that a server has to respond.
 const Patience = 5 * time.Second
 
-// Postgres connects, since a pool by itself would not tell.
+// Postgres opens a pool and connects once, since a pool alone would not. A server
+// that refuses the connection is ErrRefused.
 func Postgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	pool, err := db.Open(ctx, url, db.Options{Name: "dispatch-cli", MaxConns: 4})
 	if err != nil {
@@ -36,14 +37,14 @@ func Postgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// Denied says whether Postgres answered, and does not let us: a password, a
-// database that there is not, a right that is missing.
+// Denied reports whether Postgres refuses us: a wrong password, no such database,
+// or a missing privilege.
 func Denied(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && slices.Contains([]string{"28", "3D", "42"}, refused.Code[:2])
 }
 
-// shortError says an error in fewer words.
+// shortError is an error with a shorter text.
 type shortError struct {
 	text string
 	err  error
@@ -53,7 +54,7 @@ func (e shortError) Error() string { return e.text }
 
 func (e shortError) Unwrap() error { return e.err }
 
-// LastLine is the last of the tries that the driver lists.
+// LastLine returns the last attempt that the driver lists in an error.
 func LastLine(err error) string {
 	text := strings.TrimSpace(err.Error())
 	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// columns are those that a CSV file may have, besides metadata.NAME.
+// columns are the columns that a CSV file may have, besides metadata.NAME.
 var columns = []string{
 	"to", "phoneNumber", "content", "payload", "destination", "type",
 	"priority", "deliverAt", "expiresAt", "idempotencyKey",
@@ -21,26 +21,26 @@ var columns = []string{
 
 const metadataColumn = "metadata."
 
-// ColumnNames lists them for people.
+// ColumnNames lists the columns for people.
 var ColumnNames = strings.Join(columns, ", ") + " and " + metadataColumn + "NAME"
 
-// separators are what spreadsheets put between cells: a semicolon where the
-// comma is in the numbers.
+// separators are those of spreadsheets. They use a semicolon where numbers have a
+// decimal comma.
 var separators = []rune{',', ';', '\t', '|'}
 
-// csvFile is a file of CSV behind its titles.
+// csvFile reads the lines below the titles.
 type csvFile struct {
 	text    *decoder
 	limit   *recordLimit
 	reader  *csv.Reader
-	titles  []string // empty: a column without a name
-	skipped int      // lines before the first that reader sees
-	last    int      // the line at which the last record begins
+	titles  []string // an empty title is a column without a name
+	skipped int      // lines that reader does not see
+	last    int      // first line of the last record
 	numbers *PhoneNumbers
 }
 
-// csvLines reads the line of titles and returns the others as messages. An
-// empty cell is a field that is not given; a line of empty cells is none.
+// csvLines reads the titles and returns the other lines as messages. An empty cell
+// is a field that is not set. A line of empty cells is skipped.
 func csvLines(text *decoder, separator string, numbers *PhoneNumbers) (Lines, error) {
 	f := &csvFile{text: text, limit: &recordLimit{in: text, left: longestLine}, last: 1, numbers: numbers}
 	comma, err := f.separator(separator)
@@ -49,7 +49,7 @@ func csvLines(text *decoder, separator string, numbers *PhoneNumbers) (Lines, er
 	}
 	f.reader = csv.NewReader(f.limit)
 	f.reader.Comma = comma
-	f.reader.FieldsPerRecord = -1 // a line of another length is that line's mistake
+	f.reader.FieldsPerRecord = -1 // a line of another length is an error of that line alone
 	titles, err := f.reader.Read()
 	if err != nil {
 		return nil, fmt.Errorf("read the titles of the columns: %w", err)
@@ -63,9 +63,9 @@ func csvLines(text *decoder, separator string, numbers *PhoneNumbers) (Lines, er
 	return f.next, nil
 }
 
-// Separator returns the given Separator, that of a line such as sep=; which
-// Excel reads and some programs write, or the one that makes most of the titles
-// columns.
+// separator returns the given separator; or that of a first line such as sep=;
+// which Excel reads and some programs write; or the one with which most titles
+// are known columns.
 func (f *csvFile) separator(given string) (rune, error) {
 	begin, _ := f.text.Peek(beginning)
 	first, _, _ := bytes.Cut(begin, []byte("\n"))
@@ -78,8 +78,8 @@ func (f *csvFile) separator(given string) (rune, error) {
 		if chosen != 0 && chosen != named {
 			return 0, fmt.Errorf("--separator: the file says on its first line that it is %q", named)
 		}
-		_, _ = f.text.Discard(len(first)) // what was peeked at is there
-		_, _ = f.text.ReadByte()          // the line break, if there is one
+		_, _ = f.text.Discard(len(first)) // Peek has read it
+		_, _ = f.text.ReadByte()          // the line break, if any
 		f.skipped = 1
 		return named, nil
 	}
@@ -111,11 +111,11 @@ func parseSeparator(text string) (rune, error) {
 	return separator, nil
 }
 
-// knownTitles counts the columns that there are if a line has that separator.
+// knownTitles counts the known columns in a line with a separator.
 func knownTitles(first []byte, separator rune) int {
 	reader := csv.NewReader(bytes.NewReader(first))
 	reader.Comma = separator
-	titles, _ := reader.Read() // what can't be read has none
+	titles, _ := reader.Read() // an error means no titles
 	known := 0
 	for _, title := range titles {
 		if columnOf(title) != "" {
@@ -125,8 +125,8 @@ func knownTitles(first []byte, separator rune) int {
 	return known
 }
 
-// columnOf is the column that a title is meant for; empty for none. A
-// spreadsheet makes capitals of first letters.
+// columnOf returns the column of a title, or "". Case does not matter: spreadsheets
+// capitalize first letters.
 func columnOf(title string) string {
 	title = strings.TrimSpace(title)
 	for _, column := range columns {
@@ -144,7 +144,7 @@ func readTitles(titles []string) ([]string, error) {
 	read := make([]string, len(titles))
 	for i, title := range titles {
 		if strings.TrimSpace(title) == "" {
-			continue // no column, as long as its cells are empty
+			continue // allowed as long as its cells are empty
 		}
 		read[i] = columnOf(title)
 		if read[i] == "" {
@@ -157,7 +157,7 @@ func readTitles(titles []string) ([]string, error) {
 	return read, nil
 }
 
-// End is the line at which a record ends that was read just now.
+// end returns the last line of the record that was just read.
 func (f *csvFile) end(cells []string) int {
 	if len(cells) == 0 {
 		return f.last
@@ -179,7 +179,7 @@ func (f *csvFile) next() (Line, error) {
 			broken.Line += f.skipped
 			f.last = broken.Line
 			f.text.check.within(f.last, f.last)
-			return unreadable(broken.StartLine, "is not CSV: %s", csvMistake(broken)), nil
+			return unreadable(broken.StartLine, "is not CSV: %s", syntaxError(broken)), nil
 		case err == io.EOF:
 			return Line{}, io.EOF
 		case err != nil:
@@ -197,9 +197,9 @@ func (f *csvFile) next() (Line, error) {
 	}
 }
 
-// csvMistake says what is wrong, and what was lost by it: a quote that is not
-// closed takes the lines up to the next one with it.
-func csvMistake(broken *csv.ParseError) string {
+// syntaxError explains an error and its consequence: a quote that is not closed
+// swallows the lines up to the next quote.
+func syntaxError(broken *csv.ParseError) string {
 	text := fmt.Sprintf("%v, at column %d", broken.Err, broken.Column)
 	if broken.Line > broken.StartLine {
 		text = fmt.Sprintf("%v, at line %d, column %d; lines %d to %d are one quoted field, and none of them is sent",
@@ -208,13 +208,13 @@ func csvMistake(broken *csv.ParseError) string {
 	return text
 }
 
-// errLongRecord is a line that would fill the memory.
+// errLongRecord stops a record that would fill the memory.
 var errLongRecord = fmt.Errorf("a line is longer than %d bytes; perhaps a quote is not closed", longestLine)
 
-// recordLimit ends a file in which a single record does not end.
+// recordLimit limits the length of a single record.
 type recordLimit struct {
 	in   io.Reader
-	left int // until left is set anew
+	left int // bytes, until it is reset
 }
 
 func (r *recordLimit) Read(p []byte) (int, error) {
@@ -228,7 +228,7 @@ func (r *recordLimit) Read(p []byte) (int, error) {
 
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
 
-// message is a line as a message.
+// message converts the cells of a line.
 func (f *csvFile) message(number int, cells []string) Line {
 	for i := len(cells); i < len(f.titles); i++ {
 		if f.titles[i] != "" {
@@ -258,14 +258,14 @@ func (f *csvFile) message(number int, cells []string) Line {
 			}
 			bare = WithoutPlus(to)
 			body.Text(title, to)
-		case title == "idempotencyKey" && scientific.MatchString(value): // it would be that of other lines too
+		case title == "idempotencyKey" && scientific.MatchString(value): // rounded, it would be the key of other lines too
 			return unreadable(number, "idempotencyKey: %q %s", value, RoundedAdvice)
 		case title == "payload" && !json.Valid([]byte(value)):
 			return unreadable(number, "payload is not JSON")
 		case title == "payload", title == "priority" && wholeNumber.MatchString(value):
 			body.Raw(title, []byte(value))
 		default:
-			body.Text(title, value) // a wrong priority too: the API says what is allowed
+			body.Text(title, value) // an invalid priority too: the API reports it
 		}
 	}
 	if metadata.body.Len() > 0 {

@@ -20,21 +20,21 @@ import (
 
 const encodingAdvice = "--encoding says what it is, such as windows-1252 (Western Europe) or windows-1254 (Turkish); a spreadsheet can also save it as CSV UTF-8"
 
-// beginning is how much of a file says what it is.
+// beginning is the number of bytes by which encoding, format and separator are guessed.
 const beginning = 4096
 
-// decoder reads one file as UTF-8.
+// decoder reads a file as UTF-8.
 type decoder struct {
 	*bufio.Reader
 	check *textCheck
 }
 
-// openText finds out which encoding a file is in: the one of its byte order mark,
-// the given one, or UTF-8. Text that is not in it is not replaced: check knows
-// where it is.
+// openText decodes a file. Its encoding is that of its byte order mark, else the
+// given one, else UTF-8. Text that is not in this encoding is passed on, and check
+// knows its place.
 func openText(in io.Reader, given string) (*decoder, error) {
 	raw := bufio.NewReaderSize(in, 64<<10)
-	begin, _ := raw.Peek(beginning) // a short file is all there is
+	begin, _ := raw.Peek(beginning) // an error means that the file is short
 	marked, length := byteOrderMark(begin)
 	name := given
 	if marked != "" {
@@ -42,7 +42,7 @@ func openText(in io.Reader, given string) (*decoder, error) {
 			return nil, exit.Usage(fmt.Errorf("--encoding %s: its byte order mark says that the file is %s; leave --encoding out", given, marked))
 		}
 		name = marked
-		_, _ = raw.Discard(length) // what was peeked at is there
+		_, _ = raw.Discard(length) // Peek has read it
 	}
 	if name == "" && bytes.IndexByte(begin, 0) >= 0 {
 		return nil, exit.Usage(errors.New("the file is no text, or UTF-16 without a byte order mark: --encoding utf-16le reads that"))
@@ -73,10 +73,10 @@ func byteOrderMark(begin []byte) (name string, length int) {
 	return "", 0
 }
 
-// findEncoding is nil for UTF-8.
+// findEncoding returns nil for UTF-8.
 func findEncoding(name string) (encoding.Encoding, error) {
 	found, err := htmlindex.Get(name)
-	if err != nil { // the browsers' list lacks DOS' code pages
+	if err != nil { // the list of the browsers lacks the code pages of DOS
 		found, err = ianaindex.IANA.Encoding(name)
 	}
 	switch {
@@ -94,9 +94,9 @@ func sameEncoding(a, b string) bool {
 	return err == nil && otherErr == nil && first == second
 }
 
-// badText is a place that can't be read.
+// badText is a place that is not in the encoding of the file.
 type badText struct {
-	line, at int // bytes of the file, or characters of what was decoded, from 1
+	line, at int // at counts bytes of UTF-8, or decoded characters; both start at 1
 	value    byte
 	decoded  string // the encoding; empty for UTF-8
 }
@@ -108,15 +108,15 @@ func (f badText) String() string {
 	return fmt.Sprintf("byte %d is 0x%02X", f.at, f.value)
 }
 
-// textCheck passes text on and remembers the first fault of each line.
+// textCheck passes text on and remembers the first bad place of each line.
 type textCheck struct {
 	in       io.Reader
-	decoded  string // the encoding that in decodes; a U+FFFD is a fault then
-	line, at int    // where the next character is; at counts what is before it
-	cut      []byte // the beginning of a character
-	bad      int    // the last line with a fault
+	decoded  string // the encoding that in decodes; U+FFFD is bad then
+	line, at int    // place of the next character; at counts what precedes it
+	cut      []byte // beginning of a character that continues in the next read
+	bad      int    // last line with a bad place
 	report   func(badText)
-	faults   []badText // by default, what is reported
+	faults   []badText // what the default report collects
 }
 
 // Read implements io.Reader.
@@ -160,7 +160,8 @@ func (c *textCheck) found(f badText) {
 	}
 }
 
-// within returns the first fault in a range of lines, and forgets it and all before.
+// within returns the first bad place in a range of lines, and drops it and all
+// before it.
 func (c *textCheck) within(first, last int) (found badText, ok bool) {
 	for len(c.faults) > 0 && c.faults[0].line <= last {
 		if !ok && c.faults[0].line >= first {
@@ -171,12 +172,12 @@ func (c *textCheck) within(first, last int) (found badText, ok bool) {
 	return found, ok
 }
 
-// lineEnds makes the line ends of old Macs, where Excel still writes them, those
-// of everybody else.
+// lineEnds converts the carriage returns of old Macs, which Excel still writes, to
+// newlines.
 type lineEnds struct {
 	in      *bufio.Reader
 	decided bool
-	mac     bool // a line ends with a carriage return alone
+	mac     bool // lines end with a carriage return alone
 }
 
 // Read implements io.Reader.
@@ -197,11 +198,11 @@ func (l *lineEnds) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// shownFaults is how many bad lines of a file are named.
+// shownFaults limits the bad lines in an error.
 const shownFaults = 20
 
-// Check refuses a file of which a part can't be read, before anything of it
-// is sent: who sends it again in the right encoding would send the rest twice.
+// Check refuses a file with a part that can't be read, before anything is sent.
+// Otherwise a repeat with the right encoding would send the rest twice.
 func Check(path, given string) error {
 	file, err := os.Open(path)
 	if err != nil {

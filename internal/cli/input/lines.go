@@ -1,3 +1,5 @@
+// Package input reads files of messages: CSV as spreadsheets save it, and NDJSON.
+// Each line becomes the JSON body of POST /api/v1/messages.
 package input
 
 import (
@@ -20,22 +22,22 @@ const (
 	FormatCSV    = "csv"
 )
 
-// longestLine is what the API takes at most.
+// longestLine is the limit of the API, in bytes.
 const longestLine = 16 << 20
 
 // Line is one message of a file.
 type Line struct {
 	Number int
 	Body   []byte // JSON; nil when the line can't be read
-	Wrong  string // why it can't; empty if it can
-	Bare   bool   // the recipient may be a number that lacks its +
+	Wrong  string // why it can't be read; empty if it can
+	Bare   bool   // the recipient may be a number without its +
 }
 
-// Lines returns the next line of a file, io.EOF after the last. Any other
-// error ends the file.
+// Lines returns the next line of a file, and io.EOF after the last. Any other error
+// ends the file too.
 type Lines func() (Line, error)
 
-// notText is a line that is not in the encoding of its file.
+// notText is a line with text that is not in the encoding of the file.
 func notText(number int, f badText) Line {
 	if f.decoded != "" {
 		return unreadable(number, "is not %s: %s", f.decoded, f)
@@ -48,16 +50,16 @@ func unreadable(number int, format string, args ...any) Line {
 	return Line{Number: number, Wrong: fmt.Sprintf(format, args...)}
 }
 
-// Options say how a file of messages is read.
+// Options say how a file is read. The zero value of a field means: find out.
 type Options struct {
 	Name, Format, KeyPrefix string
 	Encoding, Separator     string
 	Numbers                 PhoneNumbers
 }
 
-// Open reads a file in a format: the given one, else what its name or
-// its first character says. The key prefix gives lines without an idempotency
-// key one.
+// Open returns the lines of a file. Its format is the given one, else it follows
+// from its name or its first character. With a key prefix, lines without an
+// idempotency key get one.
 func Open(in io.Reader, o Options) (Lines, error) {
 	text, err := openText(in, o.Encoding)
 	if err != nil {
@@ -73,7 +75,7 @@ func Open(in io.Reader, o Options) (Lines, error) {
 	case format == FormatCSV:
 		next, err = csvLines(text, o.Separator, &o.Numbers)
 	case format == "[":
-		err = errors.New("a JSON array is no NDJSON; make one of it with: jq -c '.[]'")
+		err = errors.New("a JSON array is not NDJSON; convert it with: jq -c '.[]'")
 	default:
 		err = fmt.Errorf("--format %q: there are %s and %s", o.Format, FormatNDJSON, FormatCSV)
 	}
@@ -84,7 +86,7 @@ func Open(in io.Reader, o Options) (Lines, error) {
 }
 
 func guessFormat(text *bufio.Reader, name, format string) string {
-	begin, _ := text.Peek(beginning) // a short file is all there is
+	begin, _ := text.Peek(beginning) // an error means that the file is short
 	begin = bytes.TrimLeft(begin, " \t\r\n")
 	extension := strings.ToLower(filepath.Ext(name))
 	switch {
@@ -100,7 +102,7 @@ func guessFormat(text *bufio.Reader, name, format string) string {
 	return FormatCSV
 }
 
-// withKeys gives each line a key that is the same whenever the file is sent.
+// withKeys gives each line a key, which is the same each time the file is sent.
 func withKeys(next Lines, prefix string) Lines {
 	if prefix == "" {
 		return next
@@ -111,7 +113,7 @@ func withKeys(next Lines, prefix string) Lines {
 			return l, err
 		}
 		var members map[string]json.RawMessage
-		_ = json.Unmarshal(l.Body, &members) // not an object: the API says so
+		_ = json.Unmarshal(l.Body, &members) // the API reports what is not an object
 		if members == nil {
 			return l, nil
 		}
@@ -145,7 +147,7 @@ func ndjsonLines(in *decoder, numbers *PhoneNumbers) Lines {
 				continue
 			}
 			if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
-				return unreadable(number, "is not JSON: %s", jsonMistake(err)), nil
+				return unreadable(number, "is not JSON: %s", syntaxErrorOfJSON(err)), nil
 			}
 			body, err := numbers.readJSON(bytes.Clone(text))
 			if err != nil {
@@ -163,8 +165,8 @@ func ndjsonLines(in *decoder, numbers *PhoneNumbers) Lines {
 	}
 }
 
-// jsonMistake words what is wrong with JSON as the API does.
-func jsonMistake(err error) string {
+// syntaxErrorOfJSON describes an error in JSON as the API does.
+func syntaxErrorOfJSON(err error) string {
 	var syntax *json.SyntaxError
 	if !errors.As(err, &syntax) {
 		return err.Error()

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// Object builds a JSON Object. Values that are JSON already go in byte for
-// byte: a payload is sent on as it is, white space and all.
+// Object builds a JSON object. Values that are JSON already are copied byte for
+// byte, because a payload must be sent exactly as it is.
 type Object struct{ body bytes.Buffer }
 
 // Raw adds a member whose value is JSON.
@@ -32,6 +32,6 @@ func (o *Object) Bytes() []byte {
 }
 
 func Quoted(text string) []byte {
-	data, _ := json.Marshal(text) // a string always has a JSON form
+	data, _ := json.Marshal(text) // a string never fails
 	return data
 }

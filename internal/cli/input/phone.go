@@ -14,11 +14,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Numbers says how phone Numbers are read that have no + before them.
+// PhoneNumbers says how phone numbers without a + are read.
 type PhoneNumbers struct {
 	Country string
 	plus    bool
-	of      message.Country // of country, once it is checked
+	of      message.Country // set by Check
 }
 
 func (n *PhoneNumbers) Add(f *pflag.FlagSet) {
@@ -26,7 +26,7 @@ func (n *PhoneNumbers) Add(f *pflag.FlagSet) {
 	f.BoolVar(&n.plus, "plus", false, "put a + before numbers that have lost theirs; they begin with a calling code")
 }
 
-// Check reads the flags.
+// Check validates the flags. Call it before Read.
 func (n *PhoneNumbers) Check() (err error) {
 	switch {
 	case n.Country == "":
@@ -40,16 +40,15 @@ func (n *PhoneNumbers) Check() (err error) {
 	return nil
 }
 
-// scientific is a number as a spreadsheet shows it if it does not take it for text.
-// The digits that it leaves out are lost when the sheet is saved.
+// scientific matches a number that a spreadsheet did not take for text. It loses
+// the digits that it does not show when it saves the sheet.
 var scientific = regexp.MustCompile(`^\s*[+-]?[0-9]+([.,][0-9]+)?[eE]\+[0-9]+\s*$`)
 
 const RoundedAdvice = "is a number that a spreadsheet has rounded: its last digits are lost. Give the column the format Text, put the numbers in again, and save it"
 
-// Read brings a recipient into international form, as far as the flags say how.
-// What is wrong with the result is left to the API, which knows whether
-// recipients are phone numbers at all. The error is the end of a sentence that
-// begins with the recipient.
+// Read converts a recipient to international form, if the flags say how. The API
+// validates the result: only it knows whether recipients are phone numbers at all.
+// The text of an error continues a sentence that begins with the recipient.
 func (n *PhoneNumbers) Read(to string) (string, error) {
 	if scientific.MatchString(to) {
 		return "", errors.New(RoundedAdvice)
@@ -68,15 +67,15 @@ func (n *PhoneNumbers) Read(to string) (string, error) {
 	return to, nil
 }
 
-// readJSON is read for the recipient in a JSON object; every other byte of it
-// stays as it is. What is no object is left to the API.
+// readJSON converts the recipient in a JSON object and keeps every other byte. The
+// API reports what is not an object.
 func (n *PhoneNumbers) readJSON(body []byte) ([]byte, error) {
 	if n.Country == "" && !n.plus {
 		return body, nil
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return body, nil //nolint:nilerr // the API says what is wrong
+		return body, nil //nolint:nilerr // the API reports the error
 	}
 	result, done := []byte(nil), int64(0)
 	for decoder.More() {
@@ -105,7 +104,7 @@ func (n *PhoneNumbers) readJSON(body []byte) ([]byte, error) {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// WithoutPlus says whether a recipient may be a number that lacks its +.
+// WithoutPlus reports whether a recipient looks like a number without its +.
 func WithoutPlus(to string) bool {
 	bare := strings.TrimSpace(to)
 	return len(bare) > 6 && (isDigit(bare[0]) || bare[0] == '(')

@@ -4,7 +4,7 @@ import (
 	"unicode/utf8"
 )
 
-// InvalidUTF8 is where a text stops being UTF-8; -1 if it is.
+// InvalidUTF8 returns the offset of the first byte that is not UTF-8, or -1.
 func InvalidUTF8(text string) int {
 	for at := 0; at < len(text); {
 		r, size := utf8.DecodeRuneInString(text[at:])

@@ -12,7 +12,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Line is what became of a line of a file.
+// Line is the result of one line of a file.
 type Line struct {
 	Line     int             `json:"line"`
 	ID       *message.ID     `json:"id,omitempty"`
@@ -20,14 +20,14 @@ type Line struct {
 	Error    *client.Problem `json:"error,omitempty"`
 }
 
-// Sums is what became of a file.
+// Sums are the counts of a file.
 type Sums struct {
-	Accepted int `json:"accepted"` // the repeated ones among them
+	Accepted int `json:"accepted"` // with the repeated ones
 	Repeated int `json:"repeated"`
 	Rejected int `json:"rejected"`
 }
 
-// String is one line for people.
+// String formats the counts for people.
 func (s Sums) String() string {
 	text := fmt.Sprintf("%d accepted", s.Accepted)
 	if s.Repeated > 0 {
@@ -36,17 +36,17 @@ func (s Sums) String() string {
 	return text + fmt.Sprintf(", %d rejected", s.Rejected)
 }
 
-// fileReport tells what becomes of a file: rejected lines and the progress on
-// standard error, the sums, and as JSON every line, on standard output.
+// fileReport prints the results of a file. Rejected lines and the progress go to
+// standard error. The sums go to standard output, and with JSON every line.
 type fileReport struct {
 	out, errOut io.Writer
 	json        bool
 	bar         *output.Bar
 	sums        Sums
-	bare        int // lines that were refused for a number without a +
+	bare        int // lines that were rejected for a number without a +
 }
 
-// shownRejects is how many rejected lines are told one by one, for people.
+// shownRejects limits the rejected lines that are printed for people.
 const shownRejects = 200
 
 func newFileReport(cmd *cobra.Command, asJSON bool, size int64) *fileReport {
@@ -55,7 +55,7 @@ func newFileReport(cmd *cobra.Command, asJSON bool, size int64) *fileReport {
 	return r
 }
 
-// Line tells of one Line. The lines come in order.
+// line prints the result of one line. The lines come in order.
 func (r *fileReport) line(l Line) error {
 	switch {
 	case l.Error != nil:
@@ -73,7 +73,7 @@ func (r *fileReport) line(l Line) error {
 	case l.Error == nil, r.sums.Rejected > shownRejects+1:
 		return nil
 	case r.sums.Rejected > shownRejects:
-		_, err := fmt.Fprintln(r.errOut, "more lines are rejected; --json tells all of them")
+		_, err := fmt.Fprintln(r.errOut, "more lines are rejected; --json prints all of them")
 		return err
 	}
 	r.bar.Clear()
@@ -82,7 +82,7 @@ func (r *fileReport) line(l Line) error {
 	return err
 }
 
-// progress tells how much of the file has been read.
+// progress shows how many bytes of the file have been read.
 func (r *fileReport) progress(read int64) {
 	if r.bar == nil {
 		fmt.Fprintln(r.errOut, r.sums)
@@ -91,7 +91,7 @@ func (r *fileReport) progress(read int64) {
 	r.bar.Set(r.sums.String(), read)
 }
 
-// finish tells the sums.
+// finish prints the sums.
 func (r *fileReport) finish() error {
 	r.bar.Finish()
 	if r.json {

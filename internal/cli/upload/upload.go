@@ -1,3 +1,4 @@
+// Package upload sends the lines of a file to the API, in batches and in order.
 package upload
 
 import (
@@ -19,15 +20,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// How much goes into one request: as many messages as the API takes, or fewer
-// if they are large.
+// Limits of a request: the API's number of messages, or fewer if they are large.
 const (
 	batchLines = 1000
 	batchBytes = 8 << 20
 )
 
-// A line that is refused because too many messages wait to be stored is sent
-// again after a pause, up to so often.
+// A line that the API refuses because it is overloaded is sent again after a
+// pause, up to this number of times.
 const (
 	overloadPause = time.Second
 	overloadTries = 60
@@ -41,7 +41,7 @@ func Run(cmd *cobra.Command, api *client.Client, file input.Options, asJSON bool
 		return err
 	}
 	defer in.Close()
-	if size >= 0 { // it can be read twice
+	if size >= 0 { // a regular file can be read twice
 		if err := input.Check(file.Name, file.Encoding); err != nil {
 			return err
 		}
@@ -60,8 +60,8 @@ func Run(cmd *cobra.Command, api *client.Client, file input.Options, asJSON bool
 	return err
 }
 
-// openFile opens a file, - being standard input. The size of what is no plain
-// file is -1.
+// openFile opens a file; - is standard input. The size is -1 if it is not a regular
+// file.
 func openFile(stdin io.Reader, name string) (io.ReadCloser, int64, error) {
 	if name == "-" {
 		return io.NopCloser(stdin), -1, nil
@@ -88,12 +88,12 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// upload sends lines.
+// upload sends the lines of a file.
 type upload struct {
 	api    *client.Client
-	keyed  bool // a repeat stores nothing twice
+	keyed  bool // every line has a key, so a repeat stores nothing twice
 	report *fileReport
-	done   int // the last line of which all before it and itself are done
+	done   int // this line and all before it are done
 }
 
 func (u *upload) run(ctx context.Context, next input.Lines, progress func()) error {
@@ -115,7 +115,7 @@ func (u *upload) run(ctx context.Context, next input.Lines, progress func()) err
 	return nil
 }
 
-// gather returns a batch, and the error that ended it early.
+// gather returns a batch, and the error that ended the file.
 func gather(next input.Lines) ([]input.Line, error) {
 	var batch []input.Line
 	size := 0
@@ -130,8 +130,8 @@ func gather(next input.Lines) ([]input.Line, error) {
 	return batch, nil
 }
 
-// batchAnswer is what the API tells of a batch.
-type batchAnswer struct {
+// batchResponse is the response to a batch.
+type batchResponse struct {
 	Results []struct {
 		Index    int             `json:"index"`
 		ID       *message.ID     `json:"id"`
@@ -140,15 +140,15 @@ type batchAnswer struct {
 	} `json:"results"`
 }
 
-// send sends a batch until every line of it is stored or rejected, and tells
-// of them in order.
+// send sends a batch until every line of it is stored or rejected, and reports
+// the lines in order.
 func (u *upload) send(ctx context.Context, batch []input.Line) error {
-	told := make([]Line, len(batch))
-	var open []int // the places of lines without an answer
+	results := make([]Line, len(batch))
+	var open []int // indexes of the lines without a result
 	for i, l := range batch {
-		told[i] = Line{Line: l.Number}
+		results[i] = Line{Line: l.Number}
 		if l.Wrong != "" {
-			told[i].Error = &client.Problem{Code: "unreadable", Detail: l.Wrong}
+			results[i].Error = &client.Problem{Code: "unreadable", Detail: l.Wrong}
 			continue
 		}
 		open = append(open, i)
@@ -159,12 +159,12 @@ func (u *upload) send(ctx context.Context, batch []input.Line) error {
 			lost = u.pause(ctx, try)
 		}
 		if lost == nil {
-			open, lost = u.request(ctx, batch, told, open)
+			open, lost = u.request(ctx, batch, results, open)
 		}
 	}
-	for i, l := range told {
+	for i, l := range results {
 		if l.Error == nil && l.ID == nil {
-			break // and what follows it is told by the error
+			break // lost explains this line and the following ones
 		}
 		u.done = batch[i].Number
 		if l.Error != nil && batch[i].Bare && client.RefusesNumber(l.Error) {
@@ -189,9 +189,9 @@ func (u *upload) pause(ctx context.Context, try int) error {
 	}
 }
 
-// Request sends the open lines of a batch and returns those that are to be
-// sent again. An outage is an error, also one in the middle.
-func (u *upload) request(ctx context.Context, batch []input.Line, told []Line, open []int) (again []int, lost error) {
+// request sends the open lines of a batch, and returns those to send again. An
+// outage is an error, even if it affects only some lines.
+func (u *upload) request(ctx context.Context, batch []input.Line, results []Line, open []int) (again []int, lost error) {
 	body := []byte{'['}
 	for n, i := range open {
 		if n > 0 {
@@ -200,25 +200,25 @@ func (u *upload) request(ctx context.Context, batch []input.Line, told []Line, o
 		body = append(body, batch[i].Body...)
 	}
 	body = append(body, ']')
-	var answer batchAnswer
-	err := u.api.Call(ctx, client.Request{Method: http.MethodPost, Path: "/api/v1/messages/batch", Body: body}, &answer)
+	var response batchResponse
+	err := u.api.Call(ctx, client.Request{Method: http.MethodPost, Path: "/api/v1/messages/batch", Body: body}, &response)
 	var refusal *client.Problem
 	switch {
 	case errors.As(err, &refusal) && refusal.Status == http.StatusTooManyRequests:
 		return open, nil
 	case errors.As(err, &refusal) && refusal.Status == http.StatusRequestEntityTooLarge && len(open) == 1:
-		told[open[0]].Error = refusal
+		results[open[0]].Error = refusal
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case len(answer.Results) != len(open):
-		return nil, fmt.Errorf("%s answered for %d messages of %d", u.api.Base, len(answer.Results), len(open))
+	case len(response.Results) != len(open):
+		return nil, fmt.Errorf("%s answered for %d messages of %d", u.api.Base, len(response.Results), len(open))
 	}
 	for n, i := range open {
-		result := answer.Results[n]
+		result := response.Results[n]
 		switch {
 		case result.Error == nil:
-			told[i].ID, told[i].Repeated = result.ID, result.Repeated
+			results[i].ID, results[i].Repeated = result.ID, result.Repeated
 		case result.Error.Status == http.StatusTooManyRequests:
 			again = append(again, i)
 		case result.Error.Status >= http.StatusInternalServerError:
@@ -226,14 +226,14 @@ func (u *upload) request(ctx context.Context, batch []input.Line, told []Line, o
 				lost = exit.Unreachable(result.Error)
 			}
 		default:
-			told[i].Error = ofLine(result.Error, n+1)
+			results[i].Error = ofLine(result.Error, n+1)
 		}
 	}
 	return again, lost
 }
 
-// ofLine words the refusal of a batch's item as that of a line, which is named
-// beside it.
+// ofLine removes the number of the item from an error of a batch. The report names
+// the line instead.
 func ofLine(refusal *client.Problem, item int) *client.Problem {
 	place := fmt.Sprintf("item %d", item)
 	if reason, found := strings.CutPrefix(refusal.Detail, place+": "); found {
@@ -244,11 +244,11 @@ func ofLine(refusal *client.Problem, item int) *client.Problem {
 	return refusal
 }
 
-// broken says how far it came, and how to go on.
+// broken adds how far the upload came, and how to continue it.
 func (u *upload) broken(err error) error {
-	advice := "what follows is stored in part at most; --key-prefix makes a repeat harmless"
+	advice := "the rest may be stored in part; with --key-prefix a repeat is harmless"
 	if u.keyed {
-		advice = "repeat the same command to go on: what is stored is not stored again"
+		advice = "repeat the same command to continue: no line is stored twice"
 	}
 	return exit.WithCode(err, fmt.Errorf("%w\n  %s\n  %s", err, u.soFar(), advice))
 }

@@ -45,7 +45,7 @@ func TestSendAFileOfCSV(t *testing.T) {
 	done := i.Dispatch(t, "send", "--file", file)
 	require.Equal(t, "3 accepted, 3 rejected\n", done.Out)
 	done.Fails(t, 1,
-		"line 5: 3 mistakes (invalid)\n  to: ", "\n  content: ", "\n  priority: must be ",
+		"line 5: 3 errors (invalid)\n  to: ", "\n  content: ", "\n  priority: must be ",
 		"line 6: has 2 columns, the first line 5",
 		"line 8: payload is not JSON")
 	require.NotContains(t, done.ErrOut, "line 7")
@@ -218,7 +218,7 @@ func TestRejectedLinesAreToldUpToABound(t *testing.T) {
 	text := "to,content\n" + strings.Repeat("9.05E+11,a\n", 300)
 	done := dispatch(t, "send", "--file", fileOf(t, "a.csv", text), "--url", unused)
 	require.Equal(t, "0 accepted, 300 rejected\n", done.Out)
-	done.Fails(t, 1, "line 201: ", "more lines are rejected; --json tells all of them")
+	done.Fails(t, 1, "line 201: ", "more lines are rejected; --json prints all of them")
 	require.NotContains(t, done.ErrOut, "line 202: ")
 	require.Equal(t, 1, strings.Count(done.ErrOut, "more lines"))
 }

@@ -1,4 +1,4 @@
-package cli
+package command
 
 import (
 	"context"
@@ -11,26 +11,26 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// endWait is how long a command may take to end after a signal, before the
-// process ends without it.
+// endWait is the time that a command has to end after a signal. Then the process
+// ends without it.
 const endWait = 10 * time.Second
 
-// drains marks a command that has work in flight and bounds its own end.
+// drains marks a command that drains its work after a signal, under a limit of its own.
 const drains = "drains"
 
-// draining marks cmd with drains.
-func draining(cmd *cobra.Command) *cobra.Command {
+// Draining marks a command that drains its work after a signal. Run waits for it.
+func Draining(cmd *cobra.Command) *cobra.Command {
 	cmd.Annotations = map[string]string{drains: "true"}
 	return cmd
 }
 
-// errStuck is the end of a command that a signal did not end: it waits for a
+// errStuck means that a command did not end after a signal. It waits for the
 // reader of its output, for example.
-var errStuck = errors.New("interrupted; it did not end by itself")
+var errStuck = errors.New("interrupted; the command did not end by itself")
 
-// run executes a command. It returns soon after ctx ends, whatever the command
-// waits for.
-func run(ctx context.Context, root *cobra.Command, args []string) error {
+// Run executes a command line. It returns soon after ctx ends, whatever the
+// command waits for.
+func Run(ctx context.Context, root *cobra.Command, args []string) error {
 	if err := checkArguments(args); err != nil {
 		return err
 	}
@@ -52,9 +52,9 @@ func run(ctx context.Context, root *cobra.Command, args []string) error {
 	}
 }
 
-// interruptible is a reader whose reads end with ctx. A terminal or a pipe that
-// nobody writes to would otherwise hold up the end of the process.
-func interruptible(ctx context.Context, in io.Reader) io.Reader {
+// Interruptible returns a reader whose reads end with ctx. A read from a terminal
+// or an idle pipe would otherwise keep the process from ending.
+func Interruptible(ctx context.Context, in io.Reader) io.Reader {
 	reader, writer := io.Pipe()
 	return &interruptibleReader{PipeReader: reader, start: sync.OnceFunc(func() {
 		context.AfterFunc(ctx, func() { _ = writer.CloseWithError(fmt.Errorf("interrupted: %w", ctx.Err())) })

@@ -15,7 +15,7 @@ import (
 
 func newRetry() *cobra.Command {
 	var expiresAt string
-	cmd, api := moveCommand("retry", "Send messages again that are FAILED, CANCELLED or EXPIRED", func() any {
+	cmd, api := perMessage("retry", "Send messages again that are FAILED, CANCELLED or EXPIRED", func() any {
 		if expiresAt == "" {
 			return nil
 		}
@@ -30,31 +30,32 @@ func newRetry() *cobra.Command {
 }
 
 func newCancel() *cobra.Command {
-	cmd, _ := moveCommand("cancel", "Call messages back that are PENDING, or RETRYING with time left", func() any { return nil })
+	cmd, _ := perMessage("cancel", "Cancel messages that are PENDING, or RETRYING with time left", func() any { return nil })
 	cmd.Example = `  dispatch cancel 01932a5c-6a00-7f3e-9b1d-0242ac120002`
 	return cmd
 }
 
-// moved is what became of one id.
-type moved struct {
+// result is what the API did with one message.
+type result struct {
 	ID      message.ID       `json:"id"`
 	Message *message.Message `json:"message,omitempty"`
 	Error   *client.Problem  `json:"error,omitempty"`
 }
 
-// moveCommand moves the messages whose ids are given, one after the other. A
-// refusal does not keep the others from being moved; an API that is away does.
-func moveCommand(verb, short string, body func() any) (cmd *cobra.Command, api func() *client.Client) {
+// perMessage returns a command that sends a request for each id, one after the
+// other. If the API refuses one, the command goes on with the next. If it can't
+// be reached, the command stops.
+func perMessage(verb, short string, body func() any) (cmd *cobra.Command, api func() *client.Client) {
 	var asJSON bool
 	cmd = &cobra.Command{
 		Use: verb + " ID…", Short: short, GroupID: "messages",
-		Long: short + ".\nWhat is refused is told for each; then the exit code is 1.",
+		Long: short + ".\nEach refusal is reported on standard error; the exit code is 1 then.",
 		Args: cobra.MinimumNArgs(1),
 	}
 	api = apiFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		results := make([]moved, len(args))
+		results := make([]result, len(args))
 		for i, arg := range args {
 			id, err := parseID(arg)
 			if err != nil {
@@ -62,30 +63,32 @@ func moveCommand(verb, short string, body func() any) (cmd *cobra.Command, api f
 			}
 			results[i].ID = id
 		}
-		var failed error
-		done := 0
-		for i := range results {
-			refusal, err := move(cmd, api(), verb, body(), &results[i])
-			if err != nil {
-				failed = err
-				break
-			}
-			done++
-			if refusal != nil {
-				failed = exit.Silent(exit.CodeFailed)
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", results[i].ID, refusal)
-			}
+		done, err := changeAll(cmd, api(), verb, body(), results)
+		if done == 0 {
+			return err
 		}
 		results = results[:done]
-		if done == 0 {
-			return failed
-		}
-		return errors.Join(failed, output.Show(cmd.OutOrStdout(), asJSON, results, func(t *output.Table) { fillMoved(t, results) }))
+		return errors.Join(err, output.Show(cmd.OutOrStdout(), asJSON, results, func(t *output.Table) { fillResults(t, results) }))
 	}
 	return cmd, api
 }
 
-func move(cmd *cobra.Command, api *client.Client, verb string, body any, result *moved) (refusal *client.Problem, err error) {
+// changeAll fills in the results in order, and returns how many are done.
+func changeAll(cmd *cobra.Command, api *client.Client, verb string, body any, results []result) (done int, failed error) {
+	for i := range results {
+		refusal, err := change(cmd, api, verb, body, &results[i])
+		if err != nil {
+			return i, err
+		}
+		if refusal != nil {
+			failed = exit.Silent(exit.CodeFailed)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", results[i].ID, refusal)
+		}
+	}
+	return len(results), failed
+}
+
+func change(cmd *cobra.Command, api *client.Client, verb string, body any, result *result) (refusal *client.Problem, err error) {
 	var m message.Message
 	err = api.Call(cmd.Context(), client.Request{
 		Method: http.MethodPost, Path: "/api/v1/messages/" + result.ID.String() + "/" + verb, Body: body,
@@ -102,7 +105,7 @@ func move(cmd *cobra.Command, api *client.Client, verb string, body any, result 
 	return refusal, nil
 }
 
-func fillMoved(t *output.Table, results []moved) {
+func fillResults(t *output.Table, results []result) {
 	for _, r := range results {
 		if r.Message != nil {
 			t.Row(r.ID, r.Message.Status, r.Message.To)

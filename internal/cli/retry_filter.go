@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/client"
+	"github.com/message-dispatcher/dispatch/internal/cli/command"
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// retryFilter says which messages a retry is about that names no ids.
+// retryFilter selects the messages of a retry without ids.
 type retryFilter struct {
 	all, dryRun   bool
 	statuses      []string
@@ -25,16 +26,16 @@ type retryFilter struct {
 
 func (f *retryFilter) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.BoolVar(&f.all, "all", false, "instead of ids: every message that is FAILED, or that the filters match")
+	flags.BoolVar(&f.all, "all", false, "instead of ids: all messages that are FAILED, or that match the filters")
 	flags.StringSliceVar(&f.statuses, "status", nil, "instead of ids: those that are FAILED, CANCELLED or EXPIRED; repeatable")
 	flags.StringVar(&f.destination, "destination", "", "instead of ids: only this destination")
 	flags.StringVar(&f.after, "created-after", "", "instead of ids: not older, RFC 3339 or a duration ago such as 24h")
 	flags.StringVar(&f.before, "created-before", "", "instead of ids: only older, RFC 3339 or a duration ago")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "with a filter: count, and retry nothing")
-	completeWith(cmd, "status", names(message.Redrive.From)...)
+	command.Complete(cmd, "status", names(message.Redrive.From)...)
 }
 
-// given names the first of the filter's flags that is set; empty for none.
+// given returns the first flag of the filter that is set; empty if there is none.
 func (f *retryFilter) given(cmd *cobra.Command) string {
 	for _, name := range []string{"all", "status", "destination", "created-after", "created-before", "dry-run"} {
 		if cmd.Flags().Changed(name) {
@@ -44,7 +45,7 @@ func (f *retryFilter) given(cmd *cobra.Command) string {
 	return ""
 }
 
-// Request is the body of POST /api/v1/messages/retry.
+// request returns the body of POST /api/v1/messages/retry.
 func (f *retryFilter) request() (map[string]any, error) {
 	body := map[string]any{"dryRun": f.dryRun}
 	for _, name := range f.statuses {
@@ -64,16 +65,15 @@ func (f *retryFilter) request() (map[string]any, error) {
 	return body, nil
 }
 
-// retried is what became of a retry by a filter, over as many requests as it
-// took.
+// retried counts what a retry by a filter did in all of its requests.
 type retried struct {
-	Matched int64 `json:"matched"` // when it began
+	Matched int64 `json:"matched"` // by the first request
 	Retried int64 `json:"retried"`
 	DryRun  bool  `json:"dryRun"`
 	More    bool  `json:"more,omitempty"`
 }
 
-// retryAll retries what a filter matches.
+// retryAll retries all messages that match a filter.
 func retryAll(ctx context.Context, api *client.Client, f *retryFilter) (retried, error) {
 	body, err := f.request()
 	if err != nil {
@@ -84,7 +84,7 @@ func retryAll(ctx context.Context, api *client.Client, f *retryFilter) (retried,
 		var next retried
 		if err := api.Call(ctx, client.Request{Method: http.MethodPost, Path: "/api/v1/messages/retry", Body: body}, &next); err != nil {
 			if total.Retried > 0 {
-				err = fmt.Errorf("%w\n  %d messages were retried before that; the same command goes on", err, total.Retried)
+				err = fmt.Errorf("%w\n  %d messages were retried before that; repeat the command to go on", err, total.Retried)
 			}
 			return total, err
 		}
@@ -98,7 +98,7 @@ func retryAll(ctx context.Context, api *client.Client, f *retryFilter) (retried,
 	}
 }
 
-// byFilter has a command that takes ids take a filter instead.
+// byFilter lets a command that takes ids take a filter instead.
 func byFilter(cmd *cobra.Command, api func() *client.Client) {
 	filter := &retryFilter{}
 	filter.flags(cmd)
@@ -114,13 +114,13 @@ func byFilter(cmd *cobra.Command, api func() *client.Client) {
 		case flag == "":
 			return exit.Usage(errors.New("ID is missing, or --all, or a filter such as --status failed\nSee \"dispatch retry --help\""))
 		case cmd.Flags().Changed("expires-at"):
-			return exit.Usage(errors.New("--expires-at goes with ids alone: what a filter matches is retried without an expiry"))
+			return exit.Usage(errors.New("--expires-at goes with ids alone: messages of a filter are retried without an expiry"))
 		}
 		done, err := retryAll(cmd.Context(), api(), filter)
 		if err != nil {
 			return err
 		}
-		asJSON, _ := cmd.Flags().GetBool("json") // every such command has it
+		asJSON, _ := cmd.Flags().GetBool("json") // perMessage has added it
 		return output.Show(cmd.OutOrStdout(), asJSON, done, func(t *output.Table) {
 			t.Row("matched", done.Matched)
 			t.Row("retried", done.Retried)

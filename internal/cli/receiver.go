@@ -8,32 +8,33 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/message-dispatcher/dispatch/internal/receiver"
+
 	"github.com/spf13/cobra"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
-	"github.com/message-dispatcher/dispatch/internal/receiver"
 )
 
-func newSink() *cobra.Command {
+func newReceiver() *cobra.Command {
 	var addr string
 	var quiet bool
 	var options receiver.Options
 	cmd := &cobra.Command{
-		Use: "sink", Short: "Receive webhooks and show them; can be told to fail or be slow", GroupID: "run",
-		Example: `  dispatch sink                                   accept everything
-  dispatch sink --fail-first 2 --status 500       every message fails twice
-  dispatch sink --fail-rate 0.1 --delay 200ms     one in ten fails, all are slow`,
+		Use: "receiver", Short: "Receive webhooks and show them; it can fail or be slow on demand", GroupID: "run",
+		Example: `  dispatch receiver                                 accept everything
+  dispatch receiver --fail-first 2 --status 500     every message fails twice
+  dispatch receiver --fail-rate 0.1 --delay 200ms   one in ten fails, all are slow`,
 	}
 	f := cmd.Flags()
-	f.StringVar(&addr, "addr", "127.0.0.1:9900", "where to listen")
-	f.IntVar(&options.FailFirst, "fail-first", 0, "so many first requests of each message fail")
+	f.StringVar(&addr, "addr", "127.0.0.1:9900", "address to listen on")
+	f.IntVar(&options.FailFirst, "fail-first", 0, "number of requests of each message that fail first")
 	f.Float64Var(&options.FailRate, "fail-rate", 0, "share of requests that fail, 0 to 1")
-	f.IntVar(&options.Status, "status", http.StatusServiceUnavailable, "what a failing request is answered with")
-	f.DurationVar(&options.Delay, "delay", 0, "wait before each answer")
-	f.DurationVar(&options.RetryAfter, "retry-after", 0, "sent with failing answers")
+	f.IntVar(&options.Status, "status", http.StatusServiceUnavailable, "status of the responses that fail")
+	f.DurationVar(&options.Delay, "delay", 0, "delay before each response")
+	f.DurationVar(&options.RetryAfter, "retry-after", 0, "Retry-After of the responses that fail")
 	f.BoolVar(&quiet, "quiet", false, "show nothing")
-	f.BoolVar(&options.JSON, "json", false, "print JSON lines: where it listens, then each request")
+	f.BoolVar(&options.JSON, "json", false, "print JSON lines: its address, then each request")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if options.FailRate < 0 || options.FailRate > 1 {
 			return exit.Usage(errors.New("--fail-rate must be from 0 to 1"))
@@ -44,12 +45,12 @@ func newSink() *cobra.Command {
 		if !quiet {
 			options.Out = cmd.OutOrStdout()
 		}
-		return serveSink(cmd, addr, options)
+		return serveReceiver(cmd, addr, options)
 	}
 	return cmd
 }
 
-func serveSink(cmd *cobra.Command, addr string, options receiver.Options) error {
+func serveReceiver(cmd *cobra.Command, addr string, options receiver.Options) error {
 	ctx := cmd.Context()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
