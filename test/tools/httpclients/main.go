@@ -3,7 +3,7 @@
 // of the client, and how many a second are made. The receiver is a process of its
 // own. The clients take turns; the figures are medians.
 //
-//	go run ./tools/httpclients -scheme https -concurrency 64
+//	go run ./test/tools/httpclients -scheme https -concurrency 64
 package main
 
 import (
@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -51,18 +50,24 @@ func main() {
 	flag.StringVar(&o.receiver, "receiver", "", "URL of the receiver")
 	flag.StringVar(&o.certificate, "certificate", "", "PEM file with the certificate of the receiver")
 	flag.Parse()
-	var err error
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "httpclients:", err)
+		os.Exit(1) //nolint:forbidigo // this is main
+	}
+}
+
+func run(o options) error {
 	switch o.role {
 	case "receive":
-		err = receive(o)
+		return receive(o)
 	case "measure":
-		err = json.NewEncoder(os.Stdout).Encode(measure(o))
-	default:
-		err = compare(o)
+		r, err := measure(o)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(r)
 	}
-	if err != nil {
-		log.Fatal(err)
-	}
+	return compare(o)
 }
 
 // result is one measurement, or the median of several.
@@ -93,7 +98,7 @@ func compare(o options) error {
 			slices.Sort(values)
 			return values[len(values)/2]
 		}
-		fmt.Printf("%-10s %6.1f µs %8.0f/s, at most %.0f failed\n", name,
+		fmt.Fprintf(os.Stdout, "%-10s %6.1f µs %8.0f/s, at most %.0f failed\n", name,
 			of(func(r result) float64 { return r.CPU }), of(func(r result) float64 { return r.PerSecond }),
 			of(func(r result) float64 { return float64(r.Failed) }))
 	}
@@ -131,12 +136,13 @@ func once(o options) (r result, err error) {
 		return r, err
 	}
 	defer func() { _ = os.Remove(file) }()
-	text, err := exec.CommandContext(ctx, os.Args[0], "-role=measure", "-client="+o.client, "-receiver="+at.URL+"/hook", //nolint:gosec // itself
+	text, err := exec.CommandContext(ctx, os.Args[0], "-role=measure", "-client="+o.client, "-receiver="+at.URL+"/hook",
 		"-certificate="+file, fmt.Sprintf("-concurrency=%d", o.concurrency), "-duration="+o.duration.String()).Output()
 	if err != nil {
 		return r, err
 	}
-	return r, json.Unmarshal(text, &r)
+	err = json.Unmarshal(text, &r)
+	return r, err
 }
 
 // receive runs a receiver until stdin ends.
@@ -147,7 +153,6 @@ func receive(o options) error {
 		_, _ = io.WriteString(w, `{"message":"Accepted","messageId":"67f2f8a8-ea58-4ed0-a6f9-ff217df4d849"}`)
 	}))
 	s.EnableHTTP2 = o.http2
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	var at address
 	if o.scheme == "https" {
 		s.StartTLS()
@@ -164,10 +169,10 @@ func receive(o options) error {
 }
 
 // measure sends requests for a while, after a warm-up.
-func measure(o options) result {
+func measure(o options) (r result, err error) {
 	c, err := newClient(o)
 	if err != nil {
-		log.Fatal(err)
+		return r, err
 	}
 	body := []byte(`{"to":"+905551111111","content":"` + strings.Repeat("x", 180) + `"}`)
 	run := func(d time.Duration) (sent, failed int64) {
@@ -188,15 +193,18 @@ func measure(o options) result {
 		return all.Load(), bad.Load()
 	}
 	run(o.duration / 2)
-	began, cpu := time.Now(), processorTime()
+	began := time.Now()
+	cpu, err := processorTime()
+	if err != nil {
+		return r, err
+	}
 	sent, failed := run(o.duration)
-	return result{float64(sent) / time.Since(began).Seconds(), float64((processorTime() - cpu).Microseconds()) / float64(sent), failed}
+	after, err := processorTime()
+	return result{float64(sent) / time.Since(began).Seconds(), float64((after - cpu).Microseconds()) / float64(sent), failed}, err
 }
 
-func processorTime() time.Duration {
+func processorTime() (time.Duration, error) {
 	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		log.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), err
 }

@@ -56,7 +56,7 @@ type headerBlock []byte
 
 func (b *headerBlock) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
 
-// listenHTTP2 serves connections with HTTP/2 one frame at a time. serve is told
+// listenHTTP2 serves connections with HTTP/2 one frame at a time. serve learns
 // how many connections there were before.
 func listenHTTP2(t *testing.T, serve func(c http2Conn, before int32)) *target {
 	t.Helper()
