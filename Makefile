@@ -74,7 +74,7 @@ build: ## Build bin/dispatch, one static binary
 # kept knows nothing of the programs that it has built. make lint does what
 # -vet=off leaves out, -trimpath shares what is built with what the tests build,
 # and -timeout is for each package by itself.
-DRIVERS    := test/(chaos|crash|overload|testenv)$$$$
+DRIVERS    := test/(chaos|crash|overload|testenv)$$
 RACED       = CGO_ENABLED=1 go test -race -short -count=1 -vet=off -timeout 18m $(TESTFLAGS)
 DRIVEN      = CGO_ENABLED=0 go test -short -count=1 -vet=off -timeout 18m $(TESTFLAGS)
 test test-integration: GOFLAGS += -trimpath

@@ -54,7 +54,7 @@ func numbered(name string, count int) []string {
 	return list
 }
 
-// ways lists every link, from and to.
+// proxied lists the two ends of every proxy.
 func proxied() [][2]string {
 	list := [][2]string{{"client", "ingest-1"}, {"client", "ingest-2"}, {"client", "nats"}}
 	services, _ := names()

@@ -55,7 +55,7 @@ func table(seed uint64, duration, settled time.Duration, record checker.Evidence
 	return text.String()
 }
 
-// wishes counts what users asked for by its answer.
+// userRequestCounts counts what users asked for by its answer.
 func userRequestCounts(asked []checker.UserRequest) map[string]int {
 	counts := map[string]int{}
 	for _, a := range asked {

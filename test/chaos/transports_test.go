@@ -26,7 +26,7 @@ type receipt struct {
 	id     string // empty where none is told
 }
 
-// road hands in drafts once and says what was answered to each. Another try
+// transport submits drafts once and returns a receipt for each. Another try
 // goes to another ingest.
 type transport func(drafts []draft, try int) []receipt
 

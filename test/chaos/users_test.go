@@ -28,7 +28,7 @@ func (c *clients) cancel(id string, random *rand.Rand) {
 	}
 }
 
-// move asks for a move by HTTP or over NATS. The status is 0 without an answer.
+// transition asks for a transition by HTTP or over NATS. The status is 0 without an answer.
 func (c *clients) transition(id, verb string, expiresAt *time.Time, random *rand.Rand) (status int, data []byte) {
 	if random.IntN(2) == 0 {
 		return c.ask(verb, transitionBody(id, expiresAt))
@@ -65,7 +65,7 @@ func (c *clients) call(path string, body []byte, random *rand.Rand) (status int,
 // whose answer was lost.
 func certain(status int) bool { return status >= 200 && status < 500 }
 
-// retryOne looks for a message that has ended, and brings it back.
+// redriveOne looks for a message that has ended, and redrives it.
 func (c *clients) redriveOne(random *rand.Rand) {
 	ended := []string{"FAILED", "CANCELLED", "EXPIRED"}[random.IntN(3)]
 	response, err := c.http.Get(c.api(random.IntN(len(c.apis))) + "/api/v1/messages?limit=20&status=" + ended)
@@ -89,7 +89,7 @@ func (c *clients) redriveOne(random *rand.Rand) {
 	}
 }
 
-// retryMany brings back whatever has ended in some way.
+// redriveMany redrives all messages that have ended in some ways.
 func (c *clients) redriveMany(random *rand.Rand) {
 	statuses := []string{"FAILED", "CANCELLED", "EXPIRED"}[random.IntN(3):]
 	answered := c.history.BeginUserRequest(checker.UserRequest{Action: checker.Redrive, Statuses: statuses})

@@ -47,7 +47,7 @@ func misbehave(seed uint64) testenv.Responder {
 	}
 }
 
-// lie answers with a 2xx and rubbish.
+// misleadingResponse responds with a 2xx and rubbish.
 func misleadingResponse(random *rand.Rand, w http.ResponseWriter) {
 	switch random.IntN(4) {
 	case 0:

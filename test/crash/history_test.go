@@ -85,7 +85,7 @@ func (i *installation) checkHistory(repeats doubles) {
 	}
 }
 
-// soonMended says whether a finding may be one of the moment: Redis follows.
+// isTransient says whether a finding may go away by itself: Redis follows later.
 func isTransient(f checker.Finding) bool {
 	return f.Kind == checker.RedisDiffers || f.Kind == checker.Miscounted
 }

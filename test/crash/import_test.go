@@ -64,7 +64,7 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 	}
 }
 
-// plain is an address without the parameter that pgxpool alone knows.
+// withoutPoolSize is an address without the parameter that pgxpool alone knows.
 func withoutPoolSize(address string) string {
 	return strings.Replace(address, "&pool_max_conns=10", "", 1)
 }

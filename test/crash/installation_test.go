@@ -111,7 +111,7 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 	return i
 }
 
-// patient is the address for a test's own connections: one may take long while
+// withConnectTimeout is the address for a test's own connections: one may take long while
 // so many processes start.
 func withConnectTimeout(address string) string { return address + "&connect_timeout=60" }
 
@@ -138,7 +138,7 @@ func (i *installation) unprovision() {
 	}
 }
 
-// mortal is a service that dies where its plan says, and is started again.
+// victim is a service that dies where its plan says, and is started again.
 type victim struct {
 	*testenv.Process
 	t    *testing.T
@@ -160,7 +160,7 @@ func newVictim(t *testing.T, env settings.Environment, name string, unit func(ma
 	return &victim{Process: unit(env), t: t, plan: env["FAILPOINT_PLAN"]}
 }
 
-// attend plans deaths, and sees to each: the process must have been killed,
+// superviseDeaths plans deaths and checks each: the process must have been killed,
 // where it was planned, and is started again. between is called while it is
 // down. The returned channel is closed when all deaths are died, or the test
 // has failed.

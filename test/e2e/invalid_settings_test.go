@@ -18,7 +18,7 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-// mistakes are settings that can't be meant, each with the variables that
+// invalidSettings are settings that can't be meant, each with the variables that
 // are to be named. A variable that is named is one that was set, so that all
 // mistakes that speak of different ones can be made together.
 var invalidSettings = map[string]struct {

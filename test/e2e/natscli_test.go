@@ -39,7 +39,7 @@ var natsBinary = sync.OnceValues(func() (string, error) {
 	return filepath.Join(dir, "nats"), nil
 })
 
-// nats runs the stock tool and returns what it prints.
+// natsCLI runs the stock tool and returns what it prints.
 func (w *pipeline) natsCLI(args ...string) string {
 	w.t.Helper()
 	binary, err := natsBinary()

@@ -115,7 +115,7 @@ func TestVersionsOfNATSAreCompared(t *testing.T) {
 	}
 }
 
-// passesOver answers JetStream's API as a server does that does not know some
+// startWithOlderNATS answers JetStream's API as a server does that does not know some
 // settings: it passes over them and reports success.
 func startWithOlderNATS(t *testing.T, w *pipeline, given ...string) *jetstream.Client {
 	t.Helper()

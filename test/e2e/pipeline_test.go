@@ -34,11 +34,10 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m, 8) }
 
-// patience bounds every wait of a test: far above what a loaded machine
-// takes, so that it is reached only when something is broken.
+// waitTimeout bounds every wait of a test.
 const waitTimeout = testenv.WaitTimeout
 
-// world is one installation: a database, a NATS server and a webhook of its
+// pipeline is one installation: a database, a NATS server and a webhook of its
 // own, provisioned, with no service running yet.
 type pipeline struct {
 	t        testing.TB
@@ -52,7 +51,7 @@ type pipeline struct {
 	wire     *wireCheck
 }
 
-// newWorld makes an installation with the given settings on top of fast
+// newPipeline makes an installation with the given settings on top of fast
 // ones: continuous mode and short retries.
 func newPipeline(t testing.TB, given ...string) *pipeline {
 	t.Helper()
@@ -61,7 +60,7 @@ func newPipeline(t testing.TB, given ...string) *pipeline {
 	return w
 }
 
-// newBareWorld is newWorld before it is provisioned.
+// newUnprovisioned is newPipeline before it is provisioned.
 func newUnprovisioned(t testing.TB, given ...string) *pipeline {
 	t.Helper()
 	w := &pipeline{t: t, natsDir: t.TempDir(), webhook: &webhook{testenv.NewWebhook(t)}}
@@ -146,7 +145,7 @@ func (w *pipeline) provisionOnly() {
 	require.NoError(w.t, provision.Run(w.t.Context(), cfg, w.log()))
 }
 
-// running is a service that runs in the test's process.
+// runningService is a service that runs in the test's process.
 type runningService struct {
 	url  string // of ingest
 	stop func() // drains it and waits; the test fails if that fails. Idempotent
@@ -252,7 +251,7 @@ func (r *runningService) get(t testing.TB, id message.ID) message.Message {
 	return m
 }
 
-// await waits until a message is in one of the states and returns it.
+// awaitStatus waits until a message is in one of the states and returns it.
 func (w *pipeline) awaitStatus(id message.ID, statuses ...message.Status) message.Message {
 	w.t.Helper()
 	var m message.Message
@@ -298,7 +297,7 @@ type call = testenv.Call
 // webhook is the far end.
 type webhook struct{ *testenv.Webhook }
 
-// answers sets what the webhook does from now on; nil accepts everything. n
+// respondWith sets what the webhook does from now on; nil accepts everything. n
 // counts the calls for the id, from 1.
 func (h *webhook) respondWith(answer func(n int, c call, w http.ResponseWriter, r *http.Request)) {
 	if answer == nil {
@@ -311,7 +310,7 @@ func (h *webhook) respondWith(answer func(n int, c call, w http.ResponseWriter, 
 // received returns the calls so far, of one message or of all ("").
 func (h *webhook) received(id string) []call { return h.Received(id) }
 
-// spawn starts one service as a process, with w's settings and the given
+// startService starts one service as a process, with w's settings and the given
 // ones on top. It ends with the test, or with the test process.
 func (w *pipeline) startService(name string, given ...string) *testenv.Process {
 	w.t.Helper()

@@ -121,7 +121,7 @@ func TestAConsumerThatIsAheadOfItsStreamBeginsOnceMore(t *testing.T) {
 	w.requireNothingLeft()
 }
 
-// file returns a file of a stream's store; of several that a pattern means,
+// storeFile returns a file of a stream's store; of several that a pattern means,
 // the last.
 func storeFile(t *testing.T, dir, stream, name string) string {
 	t.Helper()

@@ -61,7 +61,7 @@ func (w *pipeline) publish(entries ...events.Entry) {
 	require.NoError(w.t, jetstream.NewPublisher(w.js).Publish(w.t.Context(), entries))
 }
 
-// tellSomething puts an event into EVENTS that the recorder has yet to pass:
+// publishOutcome puts an event into EVENTS that the recorder has yet to pass:
 // it is of a kind that may tell of an outcome.
 func (w *pipeline) publishOutcome(m message.Message) {
 	w.t.Helper()
@@ -157,7 +157,7 @@ func numbers(calls []call) []string {
 	return list
 }
 
-// behind puts a link before the server of a setting.
+// viaProxy puts a proxy in front of the server of a setting.
 func (w *pipeline) viaProxy(setting string) *testenv.Proxy {
 	w.t.Helper()
 	return testenv.NewProxy(w.t, setting, w.env[setting])

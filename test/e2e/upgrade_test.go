@@ -14,7 +14,7 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-// tally counts what a webhook accepted of each message. It refuses the first
+// acceptedCount counts what a webhook accepted of each message. It refuses the first
 // attempt of some, so that retries pass from one version to the other.
 type acceptedCount struct {
 	mu       sync.Mutex

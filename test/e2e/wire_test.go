@@ -17,12 +17,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
-// thoroughly is how many messages of a channel are checked: a test with a
+// maxChecked is how many messages of a channel are checked: a test with a
 // hundred thousand is about something else, and listening costs.
 const maxChecked = 1000
 
-// wire listens to what goes over a NATS server and holds it against the
-// description. What the system itself publishes must be as described;
+// wireCheck compares what goes over a NATS server with the description. What the system itself publishes must be as described;
 // what others publish may be anything, but what is accepted must be too.
 type wireCheck struct {
 	t    testing.TB
@@ -34,7 +33,7 @@ type wireCheck struct {
 	problems []string
 }
 
-// question is a request that waits for its answer.
+// pendingRequest is a request without a response yet.
 type pendingRequest struct {
 	channel *channel
 	wrong   error // the request is not as described
@@ -44,7 +43,7 @@ type pendingRequest struct {
 // sharedSpec is the description for all tests that don't ask what was seen.
 var sharedSpec = sync.OnceValues(readAsyncAPI)
 
-// told lists the subjects on which the system, or an intake, tells something.
+// publishedSubjects lists the subjects on which the system, or an intake, publishes.
 // Requests are not among them: to the server, who listens to them is one who
 // answers, and nobody would learn any more that there is none.
 func (a *asyncAPI) publishedSubjects() []string {
@@ -61,7 +60,7 @@ func (a *asyncAPI) publishedSubjects() []string {
 	return subjects
 }
 
-// watch listens to subjects until the test's end, and fails the test then if
+// checkWire listens to subjects until the test's end, and fails the test then if
 // something was not as described. NATS may stop and start meanwhile.
 func checkWire(t testing.TB, js *jetstream.Client, spec *asyncAPI, subjects ...string) *wireCheck {
 	t.Helper()

@@ -73,7 +73,7 @@ func (a *responses) refused() int {
 	return sum
 }
 
-// decent fails the test unless every request had an answer, one of those
+// requireOnly fails the test unless every request had an answer, one of those
 // given, and every 429 and 503 a Retry-After.
 func (i *installation) requireOnly(a *responses, statuses ...int) {
 	i.t.Helper()

@@ -41,7 +41,7 @@ func TestPostgresHasNoConnectionLeft(t *testing.T) {
 	i.requireMemory(maxMemory, i.Services()...)
 }
 
-// hog takes every connection, also those that the services have now, until
+// takeConnections takes every connection, also those that the services have now, until
 // the returned function is called.
 func (i *installation) takeConnections() (leave func()) {
 	i.t.Helper()
@@ -108,7 +108,7 @@ func TestNATSHasNoConnectionLeft(t *testing.T) {
 	i.settle()
 }
 
-// greedy connects to NATS again and again, as soon as it is let in, and stays.
+// takeNATSConnections connects to NATS again and again, as soon as it is let in, and stays.
 func (i *installation) takeNATSConnections() (leave func()) {
 	ctx, cancel := context.WithCancel(i.t.Context())
 	ended := make(chan struct{})

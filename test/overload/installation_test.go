@@ -97,7 +97,7 @@ func ask(u *testenv.Process, path string) (int, []byte, error) {
 	return response.StatusCode, body, err
 }
 
-// says waits until a service answers to /health/ready with a code, and an
+// awaitHealth waits until a service answers to /health/ready with a code, and an
 // entry of it is in a state; metrics must say the same.
 func (i *installation) awaitHealth(u *testenv.Process, code int, entry, state string) {
 	i.t.Helper()
@@ -164,7 +164,7 @@ func (i *installation) peak(u *testenv.Process) int {
 	return kibibytes >> 10
 }
 
-// holds fails the test when a service has ever needed more memory than so many MiB.
+// requireMemory fails the test when a service has ever needed more memory than so many MiB.
 func (i *installation) requireMemory(mebibytes int, units ...*testenv.Process) {
 	i.t.Helper()
 	for _, u := range units {

@@ -33,9 +33,9 @@ func NewService(t testing.TB, name, path string, env map[string]string, service 
 	if env[key] == "" {
 		env = with(env, key, embeddedtest.FreeAddr(t))
 	}
-	u := NewProcess(t, name, path, env, service)
-	u.URL = "http://" + env[key]
-	return u
+	p := NewProcess(t, name, path, env, service)
+	p.URL = "http://" + env[key]
+	return p
 }
 
 // NewProcess is a program that is not yet started.

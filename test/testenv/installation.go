@@ -31,10 +31,10 @@ type Options struct {
 	Tags []string
 }
 
-// Installation is one installation.
+// Installation is a set of servers and services that work together.
 type Installation struct {
-	// Env is what every service is started with; those behind links have
-	// their own addresses on top.
+	// Env is what every service is started with; those behind
+	// proxies have other addresses.
 	Env      map[string]string
 	Program  string
 	Postgres *Postgres
@@ -52,18 +52,18 @@ type Installation struct {
 // which runs yet: see Start.
 func New(t testing.TB, o Options) *Installation {
 	t.Helper()
-	r := &Installation{t: t, Program: Build(t, o.Tags...), Webhook: NewWebhook(t), proxies: map[string]*Proxy{}}
-	r.Postgres = StartPostgres(t, o.Postgres)
-	r.NATS = startNATS(t, max(o.NATSNodes, 1), o.NATSConfig, func(from, to, address string) string {
+	inst := &Installation{t: t, Program: Build(t, o.Tags...), Webhook: NewWebhook(t), proxies: map[string]*Proxy{}}
+	inst.Postgres = StartPostgres(t, o.Postgres)
+	inst.NATS = startNATS(t, max(o.NATSNodes, 1), o.NATSConfig, func(from, to, address string) string {
 		if !o.Proxies {
 			return address
 		}
-		return r.addProxy(from, to, address).URL
+		return inst.addProxy(from, to, address).URL
 	})
 	if o.Redis {
-		r.Redis = StartRedis(t)
+		inst.Redis = StartRedis(t)
 	}
-	r.Env = map[string]string{
+	inst.Env = map[string]string{
 		"WEBHOOK_TIMEOUT":     "5s",
 		"SHUTDOWN_TIMEOUT":    "20s",
 		"PROCESSING_INTERVAL": "0",
@@ -71,43 +71,43 @@ func New(t testing.TB, o Options) *Installation {
 		"RETRY_FACTOR":        "2",
 		"LOG_LEVEL":           "warn",
 	}
-	maps.Copy(r.Env, o.Settings)
-	for setting, addresses := range r.addresses() {
-		r.Env[setting] = strings.Join(addresses, ",")
+	maps.Copy(inst.Env, o.Settings)
+	for setting, addresses := range inst.addresses() {
+		inst.Env[setting] = strings.Join(addresses, ",")
 	}
-	r.Provision()
-	r.Ingests = r.services("ingest", o.Ingests, o.Proxies)
-	r.Dispatchers = r.services("dispatcher", o.Dispatchers, o.Proxies)
-	r.Senders = r.services("sender", o.Senders, o.Proxies)
+	inst.Provision()
+	inst.Ingests = inst.services("ingest", o.Ingests, o.Proxies)
+	inst.Dispatchers = inst.services("dispatcher", o.Dispatchers, o.Proxies)
+	inst.Senders = inst.services("sender", o.Senders, o.Proxies)
 	if o.Proxies {
-		for _, ingest := range r.Ingests {
-			r.addProxy("client", ingest.Name, ingest.URL)
+		for _, ingest := range inst.Ingests {
+			inst.addProxy("client", ingest.Name, ingest.URL)
 		}
-		for _, nats := range r.NATS {
-			r.addProxy("client", nats.Name, nats.URL)
+		for _, nats := range inst.NATS {
+			inst.addProxy("client", nats.Name, nats.URL)
 		}
 	}
 	t.Cleanup(func() {
-		for _, u := range r.Processes() {
-			if err := u.Err(); err != nil {
+		for _, p := range inst.Processes() {
+			if err := p.Err(); err != nil {
 				t.Error(err)
 			}
 		}
 	})
-	return r
+	return inst
 }
 
 // addresses lists where the servers are, by the setting that says so.
-func (r *Installation) addresses() map[string][]string {
+func (inst *Installation) addresses() map[string][]string {
 	list := map[string][]string{
-		"DATABASE_URL": {r.Postgres.URL},
-		"WEBHOOK_URL":  {r.Webhook.URL},
+		"DATABASE_URL": {inst.Postgres.URL},
+		"WEBHOOK_URL":  {inst.Webhook.URL},
 	}
-	for _, nats := range r.NATS {
+	for _, nats := range inst.NATS {
 		list["NATS_URL"] = append(list["NATS_URL"], nats.URL)
 	}
-	if r.Redis != nil {
-		list["REDIS_URL"] = []string{r.Redis.URL}
+	if inst.Redis != nil {
+		list["REDIS_URL"] = []string{inst.Redis.URL}
 	}
 	return list
 }
@@ -119,25 +119,25 @@ var serverSettings = map[string][]string{
 	"sender":     {"DATABASE_URL", "NATS_URL", "WEBHOOK_URL"},
 }
 
-func (r *Installation) services(service string, count int, linked bool) []*Process {
+func (inst *Installation) services(service string, count int, proxied bool) []*Process {
 	list := make([]*Process, count)
 	for i := range list {
 		name := fmt.Sprintf("%s-%d", service, i+1)
-		env := with(r.Env)
-		if linked {
+		env := with(inst.Env)
+		if proxied {
 			for _, setting := range serverSettings[service] {
-				r.viaProxies(env, name, setting)
+				inst.viaProxies(env, name, setting)
 			}
 		}
-		env["WEBHOOK_URL"] += "/" + name // tells the webhook who it is
-		list[i] = NewService(r.t, name, r.Program, env, service)
+		env["WEBHOOK_URL"] += "/" + name // names the service to the webhook
+		list[i] = NewService(inst.t, name, inst.Program, env, service)
 	}
 	return list
 }
 
-// viaProxies sends a service by links to the servers of a setting.
-func (r *Installation) viaProxies(env map[string]string, from, setting string) {
-	addresses := r.addresses()[setting]
+// viaProxies has a service reach the servers of a setting through proxies.
+func (inst *Installation) viaProxies(env map[string]string, from, setting string) {
+	addresses := inst.addresses()[setting]
 	if len(addresses) == 0 {
 		return
 	}
@@ -145,112 +145,111 @@ func (r *Installation) viaProxies(env map[string]string, from, setting string) {
 	for i, address := range addresses {
 		to := map[string]string{"DATABASE_URL": "postgres", "REDIS_URL": "redis", "WEBHOOK_URL": "webhook"}[setting]
 		if setting == "NATS_URL" {
-			to = r.NATS[i].Name
+			to = inst.NATS[i].Name
 		}
-		through[i] = r.addProxy(from, to, address).URL
+		through[i] = inst.addProxy(from, to, address).URL
 	}
 	env[setting] = strings.Join(through, ",")
 }
 
-func (r *Installation) addProxy(from, to, address string) *Proxy {
-	l := NewProxy(r.t, from+" → "+to, address)
-	r.proxies[l.Name] = l
-	return l
+func (inst *Installation) addProxy(from, to, address string) *Proxy {
+	proxy := NewProxy(inst.t, from+" → "+to, address)
+	inst.proxies[proxy.Name] = proxy
+	return proxy
 }
 
-// Proxy returns the way from one to another, by their names: client, ingest-1,
-// dispatcher-2, sender-3, postgres, nats (nats-1 in a cluster), redis,
-// webhook. Two servers of a cluster have one each way, and use either. There
-// is none without Options.Links.
-func (r *Installation) Proxy(from, to string) *Proxy {
-	r.t.Helper()
-	l := r.proxies[from+" → "+to]
-	if l == nil {
-		r.t.Fatalf("there is no link from %s to %s", from, to)
+// Proxy returns the proxy from one process to another, by their names: client,
+// ingest-1, dispatcher-2, sender-3, postgres, nats (nats-1 in a cluster), redis,
+// webhook. Two servers of a cluster have one in each direction and use either.
+// There is none without Options.Proxies.
+func (inst *Installation) Proxy(from, to string) *Proxy {
+	inst.t.Helper()
+	proxy := inst.proxies[from+" → "+to]
+	if proxy == nil {
+		inst.t.Fatalf("there is no proxy from %s to %s", from, to)
 	}
-	return l
+	return proxy
 }
 
 // Partition cuts a NATS server off from some others of its cluster, or from all
-// when none are named, and from nobody else, until the returned function is
-// called.
-func (r *Installation) Partition(server *NATS, from ...*NATS) (join func()) {
-	r.t.Helper()
-	r.requireProxies()
+// if none are named, until heal is called. Clients still reach it.
+func (inst *Installation) Partition(server *NATS, from ...*NATS) (heal func()) {
+	inst.t.Helper()
+	inst.requireProxies()
 	if len(from) == 0 {
-		from = r.NATS
+		from = inst.NATS
 	}
 	var cut []*Proxy
 	for _, other := range from {
 		if other != server {
-			cut = append(cut, r.Proxy(server.Name, other.Name), r.Proxy(other.Name, server.Name))
+			cut = append(cut, inst.Proxy(server.Name, other.Name), inst.Proxy(other.Name, server.Name))
 		}
 	}
-	for _, link := range cut {
-		link.Cut()
+	for _, proxy := range cut {
+		proxy.Cut()
 	}
 	return func() {
-		for _, link := range cut {
-			link.Heal()
+		for _, proxy := range cut {
+			proxy.Heal()
 		}
 	}
 }
 
-// Proxies returns every link by its name.
-func (r *Installation) Proxies() map[string]*Proxy { return maps.Clone(r.proxies) }
+// Proxies returns every proxy by its name.
+func (inst *Installation) Proxies() map[string]*Proxy { return maps.Clone(inst.proxies) }
 
 // Provision runs dispatch provision, and shortens the senders' ack wait.
-func (r *Installation) Provision() {
-	r.t.Helper()
-	p := NewProcess(r.t, "provision", r.Program, r.Env, "provision").Start()
+func (inst *Installation) Provision() {
+	inst.t.Helper()
+	p := NewProcess(inst.t, "provision", inst.Program, inst.Env, "provision").Start()
 	if code := p.Wait(); code != 0 {
-		r.t.Fatalf("provision: exit code %d\n%s", code, p.Output)
+		inst.t.Fatalf("provision: exit code %d\n%s", code, p.Output)
 	}
-	timeout, err := time.ParseDuration(r.Env["WEBHOOK_TIMEOUT"])
+	timeout, err := time.ParseDuration(inst.Env["WEBHOOK_TIMEOUT"])
 	if err != nil {
-		r.t.Fatal(err)
+		inst.t.Fatal(err)
 	}
-	ShortenAckWait(r.t, r.Env["NATS_URL"], r.Env["PREFIX"], AckWait(timeout))
+	ShortenAckWait(inst.t, inst.Env["NATS_URL"], inst.Env["PREFIX"], AckWait(timeout))
 }
 
 // Services returns every service.
-func (r *Installation) Services() []*Process {
-	return append(append(append([]*Process(nil), r.Ingests...), r.Dispatchers...), r.Senders...)
+func (inst *Installation) Services() []*Process {
+	return append(append(append([]*Process(nil), inst.Ingests...), inst.Dispatchers...), inst.Senders...)
 }
 
 // Servers returns Postgres, NATS and, if there is one, Redis.
-func (r *Installation) Servers() []*Process {
-	list := []*Process{r.Postgres.Process}
-	for _, nats := range r.NATS {
+func (inst *Installation) Servers() []*Process {
+	list := []*Process{inst.Postgres.Process}
+	for _, nats := range inst.NATS {
 		list = append(list, nats.Process)
 	}
-	if r.Redis != nil {
-		list = append(list, r.Redis.Process)
+	if inst.Redis != nil {
+		list = append(list, inst.Redis.Process)
 	}
 	return list
 }
 
 // Processes returns everything that can be killed.
-func (r *Installation) Processes() []*Process { return append(r.Servers(), r.Services()...) }
+func (inst *Installation) Processes() []*Process { return append(inst.Servers(), inst.Services()...) }
 
-// Start starts all that does not run and waits until it is ready.
-func (r *Installation) Start() *Installation {
-	r.t.Helper()
-	for _, u := range r.Processes() {
-		u.Start()
+// Start starts everything that does not run and waits until it is ready.
+func (inst *Installation) Start() *Installation {
+	inst.t.Helper()
+	for _, p := range inst.Processes() {
+		p.Start()
 	}
-	for _, u := range r.Services() {
-		u.WaitReady()
+	for _, p := range inst.Services() {
+		p.WaitReady()
 	}
-	return r
+	return inst
 }
 
-// Terminate ends every service in good order, all at once.
-func (r *Installation) Terminate() error {
-	services := r.Services()
+// Terminate ends all services at once, each after its work in flight.
+func (inst *Installation) Terminate() error {
+	services := inst.Services()
 	ended := make(chan error, len(services))
-	for _, u := range services {
-		go func() { ended <- u.Terminate() }()
+	for _, p := range services {
+		go func() { ended <- p.Terminate() }()
 	}
 	var errs []error
 	for range services {
@@ -260,11 +259,11 @@ func (r *Installation) Terminate() error {
 }
 
 // KillServices is kill -9 of every service at once.
-func (r *Installation) KillServices() {
-	services := r.Services()
+func (inst *Installation) KillServices() {
+	services := inst.Services()
 	done := make(chan struct{})
-	for _, u := range services {
-		go func() { u.Kill(); done <- struct{}{} }()
+	for _, p := range services {
+		go func() { p.Kill(); done <- struct{}{} }()
 	}
 	for range services {
 		<-done

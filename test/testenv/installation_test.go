@@ -83,7 +83,7 @@ func TestAClusterOfThree(t *testing.T) {
 }
 
 // Servers of a cluster dial each other's own addresses when they hear of them.
-func TestServersOfAClusterHaveNoWayButTheirLinks(t *testing.T) {
+func TestServersOfAClusterReachEachOtherOnlyThroughProxies(t *testing.T) {
 	t.Parallel()
 	r := testenv.New(t, testenv.Options{NATSNodes: 3, Proxies: true})
 	r.Partition(r.NATS[0])()

@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/shirou/gopsutil/v4/process"
+
+	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 )
 
-// server is what runs: a child process, or one that pkg/embedded looks after.
+// server is a running process: a child, or one that pkg/embedded supervises.
 type server interface {
 	Pid() int
 	Done() <-chan struct{}
@@ -36,84 +37,84 @@ type Process struct {
 	mu        sync.Mutex
 	running   server // nil before the first start and after an end
 	frozen    bool
-	shouldRun bool // an end of its own would be a surprise
+	shouldRun bool // its end would be an error
 	exitErr   error
 }
 
 func newProcess(t testing.TB, name string, output *embeddedtest.Output, launch func(context.Context) (server, error)) *Process {
-	u := &Process{Name: name, Output: output, t: t, launch: launch}
+	p := &Process{Name: name, Output: output, t: t, launch: launch}
 	t.Cleanup(func() {
-		u.Kill()
+		p.Kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, u.Output.Tail(60))
+			t.Logf("%s said:\n%s", name, p.Output.Tail(60))
 		}
 	})
-	return u
+	return p
 }
 
-// Start starts it, unless it runs. Servers answer when Start returns; for a
-// service that is what Ready waits for.
-func (u *Process) Start() *Process {
-	u.t.Helper()
-	if err := u.TryStart(); err != nil {
-		u.t.Fatalf("start %s: %v\n%s", u.Name, err, u.Output.Tail(60))
+// Start starts it, unless it runs. When Start returns, a server answers. For a
+// service, call WaitReady too.
+func (p *Process) Start() *Process {
+	p.t.Helper()
+	if err := p.TryStart(); err != nil {
+		p.t.Fatalf("start %s: %v\n%s", p.Name, err, p.Output.Tail(60))
 	}
-	return u
+	return p
 }
 
-// TryStart is Start for those who can't end the test.
-func (u *Process) TryStart() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running != nil {
+// TryStart is Start for a goroutine that may not end the test.
+func (p *Process) TryStart() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*WaitTimeout)
 	defer cancel()
-	running, err := u.launch(ctx)
+	running, err := p.launch(ctx)
 	if err != nil {
 		return err
 	}
-	u.running, u.frozen, u.shouldRun = running, false, true
-	go u.watch(running)
+	p.running, p.frozen, p.shouldRun = running, false, true
+	go p.watch(running)
 	return nil
 }
 
-// watch notes an end that nobody asked for.
-func (u *Process) watch(running server) {
+// watch notes an end that no test asked for.
+func (p *Process) watch(running server) {
 	<-running.Done()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running == running && u.shouldRun {
-		u.exitErr = fmt.Errorf("%s ended by itself:\n%s", u.Name, u.Output.Tail(30))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == running && p.shouldRun {
+		p.exitErr = fmt.Errorf("%s ended by itself:\n%s", p.Name, p.Output.Tail(30))
 	}
 }
 
-// Err tells of an end that nobody asked for; nil if there was none.
-func (u *Process) Err() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.exitErr
+// Err returns an end that no test asked for; nil if there was none.
+func (p *Process) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.exitErr
 }
 
 // WaitReady waits until the service answers that it is ready.
-func (u *Process) WaitReady() *Process {
-	u.t.Helper()
+func (p *Process) WaitReady() *Process {
+	p.t.Helper()
 	deadline := time.Now().Add(WaitTimeout)
-	for !u.IsReady() {
+	for !p.IsReady() {
 		if time.Now().After(deadline) {
-			u.t.Fatalf("%s is not ready:\n%s", u.Name, u.Output.Tail(60))
+			p.t.Fatalf("%s is not ready:\n%s", p.Name, p.Output.Tail(60))
 		}
 		<-time.After(10 * time.Millisecond)
 	}
-	return u
+	return p
 }
 
 var healthClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // IsReady asks the service once.
-func (u *Process) IsReady() bool {
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, u.URL+"/health/ready", http.NoBody)
+func (p *Process) IsReady() bool {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.URL+"/health/ready", http.NoBody)
 	if err != nil {
 		return false
 	}
@@ -126,97 +127,96 @@ func (u *Process) IsReady() bool {
 }
 
 // Addr is the host:port of its URL.
-func (u *Process) Addr() string { return strings.TrimPrefix(u.URL, "http://") }
+func (p *Process) Addr() string { return strings.TrimPrefix(p.URL, "http://") }
 
 // Pid returns the process number, 0 when it does not run.
-func (u *Process) Pid() int {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running == nil {
+func (p *Process) Pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
 		return 0
 	}
-	return u.running.Pid()
+	return p.running.Pid()
 }
 
-// Running says whether it was started and not ended since; a frozen one runs.
-func (u *Process) Running() bool { return u.Pid() != 0 }
+// Running reports whether it was started and not ended since. A frozen one runs.
+func (p *Process) Running() bool { return p.Pid() != 0 }
 
-// Kill is kill -9, and waits for the end. Also what is frozen ends.
-func (u *Process) Kill() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running == nil {
+// Kill is kill -9, and waits for the end. A frozen process ends too.
+func (p *Process) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
 		return
 	}
-	u.shouldRun = false
-	signalTree(u.running.Pid(), syscall.SIGKILL)
-	<-u.running.Done()
-	_ = u.running.Stop(context.Background()) // gives its directory free
-	u.running = nil
+	p.shouldRun = false
+	signalTree(p.running.Pid(), syscall.SIGKILL)
+	<-p.running.Done()
+	_ = p.running.Stop(context.Background()) // gives its directory free
+	p.running = nil
 }
 
-// Terminate asks it to end and waits. The error tells of an end that was not
-// clean: one that took longer than Patience, or an exit code other than 0.
-func (u *Process) Terminate() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running == nil {
+// Terminate asks it to end and waits. The error describes an end that was not
+// clean: one that took longer than WaitTimeout, or an exit code other than 0.
+func (p *Process) Terminate() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
 		return nil
 	}
-	u.shouldRun = false
-	if u.frozen {
-		signalTree(u.running.Pid(), syscall.SIGCONT)
-		u.frozen = false
+	p.shouldRun = false
+	if p.frozen {
+		signalTree(p.running.Pid(), syscall.SIGCONT)
+		p.frozen = false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), WaitTimeout)
 	defer cancel()
-	err := u.running.Stop(ctx)
-	<-u.running.Done()
-	if coded, ok := u.running.(interface{ ExitCode() int }); ok && coded.ExitCode() != 0 {
+	err := p.running.Stop(ctx)
+	<-p.running.Done()
+	if coded, ok := p.running.(interface{ ExitCode() int }); ok && coded.ExitCode() != 0 {
 		err = errors.Join(err, fmt.Errorf("exit code %d", coded.ExitCode()))
 	}
-	u.running = nil
+	p.running = nil
 	if err != nil {
-		return fmt.Errorf("%s: %w\n%s", u.Name, err, u.Output.Tail(30))
+		return fmt.Errorf("%s: %w\n%s", p.Name, err, p.Output.Tail(30))
 	}
 	return nil
 }
 
-// Freeze stops it where it is, its own children too, as if the machine had
-// lost interest in it.
-func (u *Process) Freeze() { u.freeze(true, syscall.SIGSTOP) }
+// Freeze suspends it and its children (SIGSTOP), as a machine that hangs does.
+func (p *Process) Freeze() { p.freeze(true, syscall.SIGSTOP) }
 
-// Thaw lets it go on.
-func (u *Process) Thaw() { u.freeze(false, syscall.SIGCONT) }
+// Thaw resumes it.
+func (p *Process) Thaw() { p.freeze(false, syscall.SIGCONT) }
 
-func (u *Process) freeze(frozen bool, signal syscall.Signal) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running == nil || u.frozen == frozen {
+func (p *Process) freeze(frozen bool, signal syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil || p.frozen == frozen {
 		return
 	}
-	signalTree(u.running.Pid(), signal)
-	u.frozen = frozen
+	signalTree(p.running.Pid(), signal)
+	p.frozen = frozen
 }
 
 // Signal sends any signal to the process alone.
-func (u *Process) Signal(signal syscall.Signal) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running == nil {
-		return fmt.Errorf("%s does not run", u.Name)
+func (p *Process) Signal(signal syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
+		return fmt.Errorf("%s does not run", p.Name)
 	}
-	u.shouldRun = false
-	return syscall.Kill(u.running.Pid(), signal)
+	p.shouldRun = false
+	return syscall.Kill(p.running.Pid(), signal)
 }
 
 // Wait waits for an end that it comes to by itself or by a signal, and
 // returns the exit code, -1 after a signal that killed it.
-func (u *Process) Wait() int {
-	u.mu.Lock()
-	running := u.running
-	u.shouldRun = false
-	u.mu.Unlock()
+func (p *Process) Wait() int {
+	p.mu.Lock()
+	running := p.running
+	p.shouldRun = false
+	p.mu.Unlock()
 	<-running.Done()
 	if coded, ok := running.(interface{ ExitCode() int }); ok {
 		return coded.ExitCode()
@@ -225,14 +225,14 @@ func (u *Process) Wait() int {
 }
 
 // Exited says whether the process is gone, for whatever reason.
-func (u *Process) Exited() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.running == nil {
+func (p *Process) Exited() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
 		return true
 	}
 	select {
-	case <-u.running.Done():
+	case <-p.running.Done():
 		return true
 	default:
 		return false

@@ -13,23 +13,23 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 )
 
-// Proxy is the way to a server, on which everything can happen that happens on
-// a network. Without a fault it passes all on, a half-close too. It is safe
-// for concurrent use.
+// Proxy forwards connections to a server and can do to them what a network does.
+// Without a fault it forwards everything, half-closes included. It is safe for
+// concurrent use.
 type Proxy struct {
 	Name string
-	URL  string // the server's, by way of the link
+	URL  string // leads to the server through the proxy
 
 	target   string
 	listener net.Listener
 
 	mu      sync.Mutex
 	fault   Fault
-	changed chan struct{} // closed when the fault is another
+	changed chan struct{} // closed when the fault changes
 	pairs   map[*pair]struct{}
 }
 
-// Fault is what is wrong with a link. The zero value is a link that works.
+// Fault is what is wrong with a proxy. The zero value is a proxy that works.
 type Fault struct {
 	Refuse bool // new connections are reset at once
 	Up     Flow // from the client to the server
@@ -38,98 +38,98 @@ type Fault struct {
 
 // Flow is what is wrong in one direction.
 type Flow struct {
-	Stall bool          // nothing passes; what waits passes later
+	Stall bool          // nothing passes; what has arrived passes later
 	Delay time.Duration // before each piece
-	Slice int           // pieces are so many bytes at most; 0: 64 KiB
-	Rate  int           // bytes a second; 0: as fast as it goes
-	Limit int           // the connection breaks after so many bytes; 0: never
+	Slice int           // the most bytes of a piece; 0: 64 KiB
+	Rate  int           // bytes per second; 0: unlimited
+	Limit int           // the connection breaks after this many bytes; 0: never
 }
 
-// NewProxy puts a link before the server of a URL.
+// NewProxy puts a proxy in front of the server of a URL.
 func NewProxy(t testing.TB, name, target string) *Proxy {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
-		t.Fatalf("link to %s: %v", target, err)
+		t.Fatalf("proxy to %s: %v", target, err)
 	}
-	l := &Proxy{Name: name, target: u.Host, listener: embeddedtest.Listen(t), changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
-	l.URL = strings.Replace(target, u.Host, l.listener.Addr().String(), 1)
+	proxy := &Proxy{Name: name, target: u.Host, listener: embeddedtest.Listen(t), changed: make(chan struct{}), pairs: map[*pair]struct{}{}}
+	proxy.URL = strings.Replace(target, u.Host, proxy.listener.Addr().String(), 1)
 	t.Cleanup(func() {
-		_ = l.listener.Close()
-		l.Heal()
-		l.Reset()
+		_ = proxy.listener.Close()
+		proxy.Heal()
+		proxy.Reset()
 	})
-	go l.serve()
-	return l
+	go proxy.serve()
+	return proxy
 }
 
-func (l *Proxy) serve() {
+func (proxy *Proxy) serve() {
 	for {
-		client, err := l.listener.Accept()
+		client, err := proxy.listener.Accept()
 		if err != nil {
 			return
 		}
-		go l.forward(client)
+		go proxy.forward(client)
 	}
 }
 
-func (l *Proxy) forward(client net.Conn) {
-	if fault, _ := l.now(); fault.Refuse {
+func (proxy *Proxy) forward(client net.Conn) {
+	if fault, _ := proxy.now(); fault.Refuse {
 		reset(client)
 		return
 	}
-	server, err := net.DialTimeout("tcp", l.target, WaitTimeout)
+	server, err := net.DialTimeout("tcp", proxy.target, WaitTimeout)
 	if err != nil {
 		reset(client)
 		return
 	}
-	p := &pair{proxy: l, client: client, server: server}
-	l.mu.Lock()
-	l.pairs[p] = struct{}{}
-	l.mu.Unlock()
+	p := &pair{proxy: proxy, client: client, server: server}
+	proxy.mu.Lock()
+	proxy.pairs[p] = struct{}{}
+	proxy.mu.Unlock()
 	var both sync.WaitGroup
 	both.Go(func() { p.pass(client, server, func(f Fault) Flow { return f.Up }) })
 	both.Go(func() { p.pass(server, client, func(f Fault) Flow { return f.Down }) })
 	both.Wait()
 	_ = client.Close()
 	_ = server.Close()
-	l.mu.Lock()
-	delete(l.pairs, p)
-	l.mu.Unlock()
+	proxy.mu.Lock()
+	delete(proxy.pairs, p)
+	proxy.mu.Unlock()
 }
 
-func (l *Proxy) now() (Fault, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fault, l.changed
+func (proxy *Proxy) now() (Fault, <-chan struct{}) {
+	proxy.mu.Lock()
+	defer proxy.mu.Unlock()
+	return proxy.fault, proxy.changed
 }
 
-// Set makes a fault the present one, for open connections too.
-func (l *Proxy) Set(fault Fault) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.fault = fault
-	close(l.changed)
-	l.changed = make(chan struct{})
+// Set sets the fault, for open connections too.
+func (proxy *Proxy) Set(fault Fault) {
+	proxy.mu.Lock()
+	defer proxy.mu.Unlock()
+	proxy.fault = fault
+	close(proxy.changed)
+	proxy.changed = make(chan struct{})
 }
 
-// Heal takes any fault away.
-func (l *Proxy) Heal() { l.Set(Fault{}) }
+// Heal removes the fault.
+func (proxy *Proxy) Heal() { proxy.Set(Fault{}) }
 
-// Cut lets nothing pass any more, without a word to either side.
-func (l *Proxy) Cut() { l.Set(Fault{Up: Flow{Stall: true}, Down: Flow{Stall: true}}) }
+// Cut lets nothing pass any more. Neither side is told.
+func (proxy *Proxy) Cut() { proxy.Set(Fault{Up: Flow{Stall: true}, Down: Flow{Stall: true}}) }
 
-// Reset breaks every open connection off, so that both sides notice.
-func (l *Proxy) Reset() {
-	for _, p := range l.open() {
+// Reset resets every open connection, so that both sides notice.
+func (proxy *Proxy) Reset() {
+	for _, p := range proxy.open() {
 		p.reset()
 	}
 }
 
 // HalfClose ends every open connection in one direction: the reader finds its
 // end, and can still write.
-func (l *Proxy) HalfClose(up bool) {
-	for _, p := range l.open() {
+func (proxy *Proxy) HalfClose(up bool) {
+	for _, p := range proxy.open() {
 		to := p.client
 		if up {
 			to = p.server
@@ -138,17 +138,17 @@ func (l *Proxy) HalfClose(up bool) {
 	}
 }
 
-func (l *Proxy) open() []*pair {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	list := make([]*pair, 0, len(l.pairs))
-	for p := range l.pairs {
+func (proxy *Proxy) open() []*pair {
+	proxy.mu.Lock()
+	defer proxy.mu.Unlock()
+	list := make([]*pair, 0, len(proxy.pairs))
+	for p := range proxy.pairs {
 		list = append(list, p)
 	}
 	return list
 }
 
-// pair is a connection through the link: the client's, and the one to the
+// pair is a connection through the proxy: the client's, and the one to the
 // server.
 type pair struct {
 	proxy          *Proxy
@@ -166,7 +166,7 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// pass copies one direction, as badly as the fault wants it.
+// pass copies one direction and applies the fault.
 func (p *pair) pass(from, to net.Conn, side func(Fault) Flow) {
 	const piece = 64 << 10
 	buffer := make([]byte, piece)

@@ -8,32 +8,32 @@ import (
 )
 
 // requireProxies fails the test if a NATS server has a connection to another
-// that no link is in the way of: nothing could cut it.
-func (r *Installation) requireProxies() {
-	r.t.Helper()
+// without a proxy: nothing could cut it.
+func (inst *Installation) requireProxies() {
+	inst.t.Helper()
 	direct := map[string]string{}
-	for _, server := range r.NATS {
+	for _, server := range inst.NATS {
 		direct[server.Node.Cluster] = server.Name
 	}
-	for _, server := range r.NATS {
-		for _, dialled := range r.routes(server) {
+	for _, server := range inst.NATS {
+		for _, dialled := range inst.routes(server) {
 			if to := direct[dialled]; to != "" {
-				r.t.Fatalf("%s reaches %s without a link", server.Name, to)
+				inst.t.Fatalf("%s reaches %s without a proxy", server.Name, to)
 			}
 		}
 	}
 }
 
 // routes lists what a server says its connections to the others lead to.
-func (r *Installation) routes(server *NATS) []string {
-	r.t.Helper()
-	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+server.Node.Monitor+"/routez", nil)
+func (inst *Installation) routes(server *NATS) []string {
+	inst.t.Helper()
+	request, err := http.NewRequestWithContext(inst.t.Context(), http.MethodGet, "http://"+server.Node.Monitor+"/routez", nil)
 	if err != nil {
-		r.t.Fatal(err)
+		inst.t.Fatal(err)
 	}
 	response, err := healthClient.Do(request)
 	if err != nil {
-		r.t.Fatalf("routes of %s: %v", server.Name, err)
+		inst.t.Fatalf("routes of %s: %v", server.Name, err)
 	}
 	defer response.Body.Close()
 	var answer struct {
@@ -43,10 +43,10 @@ func (r *Installation) routes(server *NATS) []string {
 		}
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		r.t.Fatalf("routes of %s: %v", server.Name, err)
+		inst.t.Fatalf("routes of %s: %v", server.Name, err)
 	}
 	if len(answer.Routes) == 0 {
-		r.t.Fatalf("%s knows no other server", server.Name)
+		inst.t.Fatalf("%s knows no other server", server.Name)
 	}
 	var list []string
 	for _, route := range answer.Routes {
