@@ -25,16 +25,6 @@ const Kept = 24 * time.Hour
 // copier has begun anew: nothing of the call counts.
 var ErrIncomplete = errors.New("Redis does not hold the copy that was begun")
 
-// State is what Redis holds of a message.
-type State struct {
-	ID         message.ID
-	Status     message.Status
-	ExternalID string
-	SentAt     *time.Time
-	UpdatedAt  time.Time // of a final state: since when
-	Version    int64
-}
-
 // Position is how far the copy is.
 type Position struct {
 	Epoch    string // a new one with each beginning; empty when there is no copy
@@ -109,7 +99,7 @@ return 1
 // Put copies states, and keeps that all changes up to a position are copied
 // with them. A state that is not newer than the one in Redis changes nothing.
 // It returns ErrIncomplete when the epoch is not, or no longer, Redis'.
-func (c *Cache) Put(ctx context.Context, states []State, upTo Position) error {
+func (c *Cache) Put(ctx context.Context, states []message.Snapshot, upTo Position) error {
 	err := c.withScripts(ctx, func() error { return c.put(ctx, states, upTo) })
 	if err != nil {
 		return fmt.Errorf("copy %d states: %w", len(states), err)
@@ -131,7 +121,7 @@ func (c *Cache) withScripts(ctx context.Context, run func() error) error {
 	return run()
 }
 
-func (c *Cache) put(ctx context.Context, states []State, upTo Position) error {
+func (c *Cache) put(ctx context.Context, states []message.Snapshot, upTo Position) error {
 	keys, err := c.positionKeys(ctx)
 	if err != nil {
 		return err
@@ -165,7 +155,7 @@ const putAtOnce = 100
 
 // putAll adds the calls for states to a pipeline; with unheld, also messages
 // get one that have none.
-func (c *Cache) putAll(ctx context.Context, pipe redis.Pipeliner, states []State, unheld bool) {
+func (c *Cache) putAll(ctx context.Context, pipe redis.Pipeliner, states []message.Snapshot, unheld bool) {
 	for some := range slices.Chunk(states, c.statesPerCall()) {
 		keys := make([]string, len(some))
 		args := make([]any, 1, 1+5*len(some))
@@ -189,7 +179,7 @@ func (c *Cache) putAll(ctx context.Context, pipe redis.Pipeliner, states []State
 // Refresh is Put beside the copier: only messages that are held get their
 // newer state, and the position stays. So it brings back nothing that was
 // erased meanwhile.
-func (c *Cache) Refresh(ctx context.Context, states []State) error {
+func (c *Cache) Refresh(ctx context.Context, states []message.Snapshot) error {
 	err := c.withScripts(ctx, func() error {
 		pipe := c.client.Pipeline()
 		c.putAll(ctx, pipe, states, false)

@@ -31,8 +31,8 @@ func open(t *testing.T) (*cache.Cache, *redis.Client) {
 	return c, client
 }
 
-func state(version int64, status message.Status) cache.State {
-	return cache.State{ID: message.NewID(time.Now()), Status: status, UpdatedAt: time.Now(), Version: version}
+func state(version int64, status message.Status) message.Snapshot {
+	return message.Snapshot{ID: message.NewID(time.Now()), Status: status, UpdatedAt: time.Now(), Version: version}
 }
 
 func at(sequence uint64) cache.Position { return cache.Position{Epoch: "first", Sequence: sequence} }
@@ -43,17 +43,17 @@ func TestOnlyANewerStateReplacesAnOlder(t *testing.T) {
 	c, client := open(t)
 	s := state(5, message.Queued)
 	key := "test:message:" + s.ID.String()
-	require.NoError(t, c.Put(ctx, []cache.State{s}, at(1)))
+	require.NoError(t, c.Put(ctx, []message.Snapshot{s}, at(1)))
 
 	older := s
 	older.Version, older.Status = 4, message.Pending
-	require.NoError(t, c.Put(ctx, []cache.State{older}, at(2)))
+	require.NoError(t, c.Put(ctx, []message.Snapshot{older}, at(2)))
 	require.Equal(t, map[string]string{"status": "QUEUED", "version": "5"}, client.HGetAll(ctx, key).Val())
 	require.Negative(t, client.TTL(ctx, key).Val())
 
 	sent := time.Date(2026, 11, 24, 15, 0, 0, 123_000_000, time.UTC)
 	s.Version, s.Status, s.ExternalID, s.SentAt = 6, message.Sent, "x-1", &sent
-	require.NoError(t, c.Put(ctx, []cache.State{s}, at(3)))
+	require.NoError(t, c.Put(ctx, []message.Snapshot{s}, at(3)))
 	require.Equal(t, map[string]string{
 		"status": "SENT", "version": "6", "externalId": "x-1", "sentAt": "2026-11-24T15:00:00.123Z",
 	}, client.HGetAll(ctx, key).Val())
@@ -67,12 +67,12 @@ func TestAFinalStateGoesADayLaterUnlessItIsTakenBack(t *testing.T) {
 	long := state(2, message.Failed)
 	long.UpdatedAt = time.Now().Add(-cache.Kept - time.Second)
 	failed := state(2, message.Failed)
-	require.NoError(t, c.Put(ctx, []cache.State{long, failed}, at(1)))
+	require.NoError(t, c.Put(ctx, []message.Snapshot{long, failed}, at(1)))
 	require.Zero(t, client.Exists(ctx, "test:message:"+long.ID.String()).Val(), "it was final for longer than that")
 	require.Positive(t, client.TTL(ctx, "test:message:"+failed.ID.String()).Val())
 
 	failed.Version, failed.Status = 3, message.Pending
-	require.NoError(t, c.Put(ctx, []cache.State{failed}, at(2)))
+	require.NoError(t, c.Put(ctx, []message.Snapshot{failed}, at(2)))
 	require.Negative(t, client.TTL(ctx, "test:message:"+failed.ID.String()).Val())
 }
 
@@ -80,18 +80,18 @@ func TestACopyThatIsNotWholeIsKnown(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	c, client := open(t)
-	require.NoError(t, c.Put(ctx, []cache.State{state(1, message.Pending)}, at(7)))
+	require.NoError(t, c.Put(ctx, []message.Snapshot{state(1, message.Pending)}, at(7)))
 	require.NoError(t, c.Put(ctx, nil, at(3)))
 	position, err := c.Position(ctx)
 	require.NoError(t, err)
 	require.Equal(t, at(7), position, "it only rises")
 
 	require.NoError(t, c.Begin(ctx, "second", 0))
-	require.ErrorIs(t, c.Put(ctx, []cache.State{state(1, message.Pending)}, at(8)), cache.ErrIncomplete)
+	require.ErrorIs(t, c.Put(ctx, []message.Snapshot{state(1, message.Pending)}, at(8)), cache.ErrIncomplete)
 
 	require.NoError(t, client.FlushAll(ctx).Err())
 	require.NoError(t, client.ScriptFlush(ctx).Err()) // as a restart does
-	require.ErrorIs(t, c.Put(ctx, []cache.State{state(1, message.Pending)}, at(9)), cache.ErrIncomplete)
+	require.ErrorIs(t, c.Put(ctx, []message.Snapshot{state(1, message.Pending)}, at(9)), cache.ErrIncomplete)
 	position, err = c.Position(ctx)
 	require.NoError(t, err)
 	require.Empty(t, position.Epoch)

@@ -60,7 +60,7 @@ func TestAClusterHoldsTheCopy(t *testing.T) {
 	url, nodes := newCluster(t)
 	c := openWith(t, url, cache.Options{Cluster: true})
 	require.NoError(t, c.Begin(ctx, "first", 0))
-	states := make([]cache.State, 250)
+	states := make([]message.Snapshot, 250)
 	ids := make([]message.ID, len(states))
 	for i := range states {
 		states[i] = state(5, message.Queued)
@@ -121,7 +121,7 @@ func TestAFailoverBySentinelIsFollowed(t *testing.T) {
 	c := openWith(t, "redis://:pw@127.0.0.1:"+sentinel, cache.Options{Sentinel: "main", SentinelPassword: "s"})
 	require.NoError(t, c.Begin(ctx, "first", 0))
 	s := state(1, message.Queued)
-	require.NoError(t, c.Put(ctx, []cache.State{s}, at(1)))
+	require.NoError(t, c.Put(ctx, []message.Snapshot{s}, at(1)))
 	there := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + replica, Password: "pw"})
 	t.Cleanup(func() { _ = there.Close() })
 	version := func() string { return there.HGet(ctx, "test:message:"+s.ID.String(), "version").Val() }
@@ -136,7 +136,7 @@ func TestAFailoverBySentinelIsFollowed(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	s.Version = 2
 	require.Eventually(t, func() bool { // what the old primary took meanwhile is lost
-		return c.Put(ctx, []cache.State{s}, at(2)) == nil && version() == "2"
+		return c.Put(ctx, []message.Snapshot{s}, at(2)) == nil && version() == "2"
 	}, patience, 10*time.Millisecond)
 
 	err := openWith(t, "redis://:s@127.0.0.1:"+sentinel, cache.Options{}).Ping(ctx)
@@ -153,7 +153,7 @@ func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 	access := cache.Options{CA: files.CA, Cert: files.ClientCert, Key: files.ClientKey}
 	c := openWith(t, "rediss://shop:pw@127.0.0.1:"+port, access)
 	require.NoError(t, c.Begin(t.Context(), "first", 0))
-	require.NoError(t, c.Put(t.Context(), []cache.State{state(1, message.Queued)}, at(1)))
+	require.NoError(t, c.Put(t.Context(), []message.Snapshot{state(1, message.Queued)}, at(1)))
 	_, err := c.Condition(t.Context())
 	require.NoError(t, err)
 

@@ -51,25 +51,15 @@ func (s *Store) Attempts(ctx context.Context, id message.ID) ([]message.Attempt,
 	return attempts, nil
 }
 
-// MessageState is what Redis holds of a message.
-type MessageState struct {
-	ID         message.ID
-	Status     message.Status
-	ExternalID string
-	SentAt     *time.Time
-	UpdatedAt  time.Time // of a final state: since when
-	Version    int64
-}
-
 // States returns the state of those of the ids that exist.
-func (s *Store) States(ctx context.Context, ids []message.ID) ([]MessageState, error) {
+func (s *Store) States(ctx context.Context, ids []message.ID) ([]message.Snapshot, error) {
 	rows, err := s.queries.ListStates(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read %d states: %w", len(ids), err)
 	}
-	states := make([]MessageState, len(rows))
+	states := make([]message.Snapshot, len(rows))
 	for i, row := range rows {
-		states[i] = MessageState{ID: row.ID, Status: row.Status, ExternalID: value(row.ExternalID), SentAt: row.SentAt, UpdatedAt: row.UpdatedAt, Version: row.Version}
+		states[i] = message.Snapshot{ID: row.ID, Status: row.Status, ExternalID: value(row.ExternalID), SentAt: row.SentAt, UpdatedAt: row.UpdatedAt, Version: row.Version}
 	}
 	return states, nil
 }

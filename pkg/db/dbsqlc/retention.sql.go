@@ -8,8 +8,9 @@ package dbsqlc
 import (
 	"context"
 
-	"github.com/message-dispatcher/dispatch/pkg/message"
 	"time"
+
+	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
 const deleteOrphanedAttempts = `-- name: DeleteOrphanedAttempts :one

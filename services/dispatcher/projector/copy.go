@@ -83,7 +83,7 @@ func (p *Projector) parse(batch []natsjs.Msg) (last uint64, ids []message.ID, er
 func (p *Projector) write(ctx context.Context, ids []message.ID, upTo cache.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout)
 	defer cancel()
-	rows, err := p.Store.States(ctx, ids)
+	states, err := p.Store.States(ctx, ids)
 	if err != nil {
 		return err
 	}
@@ -91,10 +91,8 @@ func (p *Projector) write(ctx context.Context, ids []message.ID, upTo cache.Posi
 	for _, id := range ids {
 		gone[id] = true
 	}
-	states := make([]cache.State, len(rows))
-	for i, row := range rows {
-		states[i] = cache.State(row)
-		delete(gone, row.ID)
+	for _, state := range states {
+		delete(gone, state.ID)
 	}
 	if _, err := p.cache.Forget(ctx, slices.Collect(maps.Keys(gone))); err != nil {
 		return err

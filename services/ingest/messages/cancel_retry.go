@@ -6,7 +6,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -86,11 +85,7 @@ func (s *Service) refreshCache(ids []message.ID) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
 		defer cancel()
-		rows, err := s.store.States(ctx, ids)
-		states := make([]cache.State, len(rows))
-		for i, row := range rows {
-			states[i] = cache.State(row)
-		}
+		states, err := s.store.States(ctx, ids)
 		if err == nil {
 			err = s.cache.Refresh(ctx, states)
 		}
