@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
 
@@ -145,11 +145,11 @@ func (b *Bench) store(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pool, err := db.Open(ctx, at, db.Options{Name: "dispatch-bench", MaxConns: int32(storing())})
+	pool, err := dbpool.Open(ctx, at, dbpool.Options{Name: "dispatch-bench", MaxConns: int32(storing())})
 	if err != nil {
 		return err
 	}
-	defer db.Close(pool) // a database that somebody is connected to can't be copied
+	defer dbpool.Close(pool) // a database that somebody is connected to can't be copied
 	if err := migrate.Up(ctx, pool); err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/embedded"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 	"github.com/message-dispatcher/dispatch/pkg/redact"
@@ -39,7 +39,7 @@ type addresses struct {
 
 // Validate reports what only the drivers find wrong.
 func (a addresses) Validate() error {
-	return errors.Join(a.Postgres.ValidateWith(db.CheckURL), a.Redis.ValidateWith(cache.CheckURL))
+	return errors.Join(a.Postgres.ValidateWith(dbpool.CheckURL), a.Redis.ValidateWith(cache.CheckURL))
 }
 
 // Open starts the servers that are not given, and stores what is to be there

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 )
 
 // rawPath answers at once and counts nothing.
@@ -55,11 +55,11 @@ func (o Options) insertConnections() int { return min(o.Connections, maxInsertCo
 // rawInserts returns how many rows a second Postgres takes, one row a
 // transaction, as safe as it is set up to keep them.
 func rawInserts(ctx context.Context, database string, options Options) (rate float64, err error) {
-	pool, err := db.Open(ctx, database, db.Options{Name: "dispatch-bench", MaxConns: int32(options.insertConnections())})
+	pool, err := dbpool.Open(ctx, database, dbpool.Options{Name: "dispatch-bench", MaxConns: int32(options.insertConnections())})
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close(pool)
+	defer dbpool.Close(pool)
 	if _, err := pool.Exec(ctx, "CREATE TABLE bench_inserts (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, content text NOT NULL)"); err != nil {
 		return 0, fmt.Errorf("measure inserts: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/output"
 	"github.com/message-dispatcher/dispatch/internal/doctor"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
@@ -89,7 +89,7 @@ func migration(cmd *cobra.Command, work func(context.Context, *pgxpool.Pool) err
 		if err != nil {
 			return err
 		}
-		defer db.Close(pool)
+		defer dbpool.Close(pool)
 		if err := work(ctx, pool); err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
 	"github.com/message-dispatcher/dispatch/internal/doctor"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/redis"
@@ -172,7 +173,7 @@ func (s *sickroom) provisioned(t *testing.T, change func(js *jetstream.Client, t
 func database(t *testing.T, statements ...string) string {
 	t.Helper()
 	at := dbtest.URL(t)
-	pool, err := db.Open(t.Context(), at, db.Options{Name: "test"})
+	pool, err := dbpool.Open(t.Context(), at, dbpool.Options{Name: "test"})
 	require.NoError(t, err)
 	defer pool.Close()
 	require.NoError(t, db.NewStore(pool).ProvisionSchedule(t.Context(), time.Minute, 2))

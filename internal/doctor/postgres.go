@@ -12,6 +12,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/cli/connect"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
 
@@ -26,7 +27,7 @@ func (d *doctor) postgres(ctx context.Context) {
 		d.away(check, err, postgresRemedy(err))
 		return
 	}
-	defer db.Close(pool)
+	defer dbpool.Close(pool)
 	ctx, cancel := context.WithTimeout(ctx, connect.Patience)
 	defer cancel()
 
@@ -53,13 +54,13 @@ func (d *doctor) postgres(ctx context.Context) {
 // postgresRemedy says what to do about a connection that failed.
 func postgresRemedy(err error) string {
 	switch {
-	case errors.Is(err, db.ErrTooOld):
-		return fmt.Sprintf("upgrade it to version %d or later", db.OldestPostgres)
-	case errors.Is(err, db.ErrInRecovery):
+	case errors.Is(err, dbpool.ErrTooOld):
+		return fmt.Sprintf("upgrade it to version %d or later", dbpool.OldestPostgres)
+	case errors.Is(err, dbpool.ErrInRecovery):
 		return "name the primary in DATABASE_URL, or all hosts (host1,host2): the primary among them is used"
-	case errors.Is(err, db.ErrStatementPooling):
+	case errors.Is(err, dbpool.ErrStatementPooling):
 		return "set pool_mode = transaction or session in PgBouncer, or connect directly to Postgres in DATABASE_URL"
-	case db.Final(err):
+	case dbpool.Final(err):
 		return "leave the parameter out of DATABASE_URL and set it on the role (ALTER ROLE … SET …), or add it to ignore_startup_parameters of the pooler if it has no effect that is needed"
 	}
 	var refused *pgconn.PgError
@@ -82,7 +83,7 @@ func postgresRemedy(err error) string {
 
 // trouble reports the error of a statement.
 func (d *doctor) trouble(check string, err error) {
-	if !connect.Denied(err) && db.Unavailable(err) {
+	if !connect.Denied(err) && dbpool.Unavailable(err) {
 		d.away(check, err, "see the log of Postgres")
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
 	"github.com/message-dispatcher/dispatch/internal/cli/input"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
@@ -82,7 +83,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	if err != nil {
 		return about("DATABASE_URL", err)
 	}
-	defer db.Close(target)
+	defer dbpool.Close(target)
 	if err := migrate.Check(ctx, target); err != nil {
 		return about("DATABASE_URL", fmt.Errorf(`%w: run: dispatch provision`, err))
 	}
@@ -90,7 +91,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	if err != nil {
 		return about("--from", err)
 	}
-	defer db.Close(pool)
+	defer dbpool.Close(pool)
 	from, err := openTable(ctx, pool, flags.table, flags.renamed)
 	if err != nil {
 		return err

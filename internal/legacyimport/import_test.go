@@ -19,6 +19,7 @@ import (
 	"github.com/message-dispatcher/dispatch/internal/cli/clitest"
 	"github.com/message-dispatcher/dispatch/internal/legacyimport"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -115,7 +116,7 @@ func TestImportWhileThePipelineWorks(t *testing.T) {
 // stored lists everything in a database, newest first.
 func stored(t *testing.T, database string) []message.Message {
 	t.Helper()
-	pool, err := db.Open(t.Context(), database, db.Options{Name: "test"})
+	pool, err := dbpool.Open(t.Context(), database, dbpool.Options{Name: "test"})
 	require.NoError(t, err)
 	defer pool.Close()
 	list, err := db.NewStore(pool).List(t.Context(), db.Filter{Limit: 100})

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
@@ -89,7 +90,7 @@ func (c Config) Topology() events.Topology {
 
 // Validate returns all errors of the pace and the payload.
 func (c Config) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), settings.ValidPayloadBytes(c.MaxPayloadBytes), settings.ValidEventContent(c.EventContent)}
+	errs := []error{c.Postgres.ValidateWith(dbpool.CheckURL), settings.ValidPayloadBytes(c.MaxPayloadBytes), settings.ValidEventContent(c.EventContent)}
 	if d := c.ProcessingInterval; d < 0 || d > message.MaxInterval || (d > 0 && d < time.Millisecond) {
 		errs = append(errs, settings.Invalid("PROCESSING_INTERVAL", d, fmt.Sprintf("must be 0 or from 1ms to %s", message.MaxInterval)))
 	}
@@ -148,14 +149,14 @@ func provisionStreams(ctx context.Context, cfg Config, js *jetstream.Client, log
 }
 
 func provisionPostgres(ctx context.Context, cfg Config, log *zap.Logger) error {
-	pool, err := db.Open(ctx, cfg.Postgres.URL(), db.Options{Name: "dispatch-provision"})
+	pool, err := dbpool.Open(ctx, cfg.Postgres.URL(), dbpool.Options{Name: "dispatch-provision"})
 	if err != nil {
 		return err
 	}
-	defer db.Close(pool)
+	defer dbpool.Close(pool)
 	err = service.WaitFor(ctx, log, "postgres", func(ctx context.Context) error {
 		err := pool.Ping(ctx)
-		if db.Final(err) {
+		if dbpool.Final(err) {
 			return backoff.Permanent(err)
 		}
 		return err
@@ -165,7 +166,7 @@ func provisionPostgres(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	return service.WaitFor(ctx, log, "schema", func(context.Context) error {
 		err := provisionSchema(ctx, cfg, pool) // it may take longer than the limit of one try
-		if err != nil && !db.Interrupted(err) {
+		if err != nil && !dbpool.Interrupted(err) {
 			return backoff.Permanent(err)
 		}
 		return err

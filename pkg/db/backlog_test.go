@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 )
 
 // Rows that were published while somebody holds an old snapshot stay in the
@@ -17,7 +18,7 @@ func TestARelayDoesNotReadPublishedRowsUnderALongHeldSnapshot(t *testing.T) {
 	ctx := t.Context()
 	_, others := provisioned(t, 0)
 	holdSnapshot(t, others)
-	pool := open(t, others.Config().ConnString(), db.Options{MaxConns: 1}) // one session, so that its statistics are known
+	pool := open(t, others.Config().ConnString(), dbpool.Options{MaxConns: 1}) // one session, so that its statistics are known
 	store := db.NewStore(pool)
 	exec(t, pool, `INSERT INTO outbox (batch, is_claim, fast_path) SELECT '\x01', n % 2 = 0, n % 2 = 0 FROM generate_series(1, 20000) AS n`)
 	exec(t, pool, "DELETE FROM outbox")

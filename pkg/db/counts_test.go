@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -41,7 +42,7 @@ func TestCountsAreExactAfterAStorm(t *testing.T) {
 	}
 	wg.Go(func() {
 		for range 40 {
-			if err := store.FoldCounts(ctx); err != nil && !db.Unavailable(err) {
+			if err := store.FoldCounts(ctx); err != nil && !dbpool.Unavailable(err) {
 				t.Error(err)
 			}
 		}
@@ -73,7 +74,7 @@ func TestStatusDoesNotReadFoldedCountsUnderALongHeldSnapshot(t *testing.T) {
 	defer writer.Rollback(ctx) //nolint:errcheck // it is only there
 	_, err = writer.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_current_xact_id()")
 	require.NoError(t, err)
-	pool := open(t, others.Config().ConnString(), db.Options{MaxConns: 1}) // one session, so that its statistics are known
+	pool := open(t, others.Config().ConnString(), dbpool.Options{MaxConns: 1}) // one session, so that its statistics are known
 	store := db.NewStore(pool)
 	for range 3 {
 		exec(t, pool, "INSERT INTO status_counts SELECT 'default', 'PENDING', 1 FROM generate_series(1, 50000)")

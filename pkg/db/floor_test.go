@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -68,7 +69,7 @@ func TestAFloorHidesNothingForLong(t *testing.T) {
 func TestAClaimPassesOverWhatWasClaimedBefore(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
-	pool := open(t, url, db.Options{MaxConns: 1}) // the statistics are a connection's
+	pool := open(t, url, dbpool.Options{MaxConns: 1}) // the statistics are a connection's
 	store := db.NewStore(pool)
 	require.NoError(t, store.ProvisionSchedule(t.Context(), 0, 0))
 	const rounds, batch = 10, 500
@@ -78,7 +79,7 @@ func TestAClaimPassesOverWhatWasClaimedBefore(t *testing.T) {
 	}
 	// However fast this goes, no claim but the last few is within the margin.
 	exec(t, pool, `UPDATE messages SET deliver_at = deliver_at - interval '1 minute'`)
-	held, err := open(t, url, db.Options{}).BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	held, err := open(t, url, dbpool.Options{}).BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	require.NoError(t, err)
 	defer func() { _ = held.Rollback(t.Context()) }()
 	_, err = held.Exec(t.Context(), "SET LOCAL idle_in_transaction_session_timeout = 0; SELECT count(*) FROM messages")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -54,9 +55,9 @@ func (s *Store) InsertFastPath(ctx context.Context, at time.Time, group []messag
 		switch {
 		case err == nil:
 			return allNew(arrived), outboxID, nil
-		case errors.Is(err, errNotOpen):
+		case errors.Is(err, errFastPathClosed):
 			s.open.Store(false)
-		case Unavailable(err):
+		case dbpool.Unavailable(err):
 			return nil, 0, err
 		} // else one of them may be there already
 	}
@@ -96,9 +97,6 @@ func allNew(messages []message.Message) []InsertResult {
 	return results
 }
 
-// errNotOpen means that nothing may be claimed as it arrives.
-var errNotOpen = errors.New("the pace does not allow it")
-
 func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, box EncodeOutbox) (outboxID int64, err error) {
 	given := insertParams(arrived)
 	params := dbsqlc.InsertFastPathParams{
@@ -107,12 +105,12 @@ func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, bo
 		Recipients: given.Recipients, Contents: given.Contents, Payloads: given.Payloads, Types: given.Types,
 		Metadatas: given.Metadatas, BodyHashes: given.BodyHashes, Traceparents: given.Traceparents, Tracestates: given.Tracestates,
 	}
-	err = s.inTxOpened(ctx, []string{tryArrivals}, func(_, last *dbsqlc.Queries) error {
+	err = dbpool.InTx(ctx, s.pool, []string{tryArrivals}, func(_, last *dbsqlc.Queries) error {
 		outboxID, err = last.InsertFastPath(ctx, params)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, errNotOpen
+		return 0, errFastPathClosed
 	}
 	if err != nil {
 		return 0, fmt.Errorf("insert %d messages: %w", len(arrived), err)
@@ -123,7 +121,7 @@ func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, bo
 func (s *Store) insert(ctx context.Context, opening []string, group []message.Message, box EncodeOutbox) ([]InsertResult, int64, error) {
 	var outboxID int64
 	results := make([]InsertResult, len(group))
-	err := s.inTxOpened(ctx, opening, func(q, last *dbsqlc.Queries) error {
+	err := dbpool.InTx(ctx, s.pool, opening, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.InsertMessages(ctx, insertParams(group))
 		if err != nil {
 			return fmt.Errorf("insert %d messages: %w", len(group), err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -65,7 +66,7 @@ func (s *Store) List(ctx context.Context, f Filter) ([]message.Message, error) {
 // list reads rows as they come, so that what is beyond the bytes is never held.
 func (s *Store) list(ctx context.Context, f Filter) (found []message.Message, cut bool, err error) {
 	sql, args := listStatement(f)
-	rows, err := statements{s.reads}.Query(ctx, sql, args...)
+	rows, err := dbpool.Statements(s.reads).Query(ctx, sql, args...)
 	if err != nil {
 		return nil, false, fmt.Errorf("list messages: %w", tooSlow(err))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -20,20 +21,20 @@ import (
 func loaded(t *testing.T, rows int) *pgxpool.Pool {
 	t.Helper()
 	url := dbtest.URL(t)
-	pool := open(t, url, db.Options{})
+	pool := open(t, url, dbpool.Options{})
 	exec(t, pool, fmt.Sprintf(dbtest.LoadSQL, rows))
 	for _, table := range []string{"messages", "message_filters"} {
 		exec(t, pool, `UPDATE `+table+` SET type = 'user.deleted' WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 500)`)
 		exec(t, pool, `UPDATE `+table+` SET recipient = '+905550000000' WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 5000)`)
 	}
 	exec(t, pool, `VACUUM ANALYZE messages, message_filters`)
-	return open(t, url, db.Options{Lists: true, StatementTimeout: time.Minute})
+	return open(t, url, dbpool.Options{Lists: true, StatementTimeout: time.Minute})
 }
 
-func open(t *testing.T, url string, options db.Options) *pgxpool.Pool {
+func open(t *testing.T, url string, options dbpool.Options) *pgxpool.Pool {
 	t.Helper()
 	options.Name = t.Name()
-	pool, err := db.Open(t.Context(), url, options)
+	pool, err := dbpool.Open(t.Context(), url, options)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool
@@ -224,8 +225,8 @@ func index(n node) string {
 func TestAListThatTakesTooLongIsEnded(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
-	pool := open(t, url, db.Options{})
-	store := db.NewStore(pool).WithReadPool(open(t, url, db.Options{Lists: true, StatementTimeout: 100 * time.Millisecond}))
+	pool := open(t, url, dbpool.Options{})
+	store := db.NewStore(pool).WithReadPool(open(t, url, dbpool.Options{Lists: true, StatementTimeout: 100 * time.Millisecond}))
 	_, err := store.List(t.Context(), db.Filter{Limit: 1})
 	require.NoError(t, err)
 
@@ -237,7 +238,7 @@ func TestAListThatTakesTooLongIsEnded(t *testing.T) {
 	for _, statuses := range [][]message.Status{nil, {message.Sent, message.Failed}} {
 		_, err = store.List(t.Context(), db.Filter{Statuses: statuses, Limit: 1})
 		require.ErrorIs(t, err, db.ErrTooSlow)
-		require.False(t, db.Unavailable(err))
+		require.False(t, dbpool.Unavailable(err))
 	}
 	require.NoError(t, tx.Rollback(t.Context()))
 	_, err = store.List(t.Context(), db.Filter{Limit: 1})

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
@@ -15,11 +16,11 @@ import (
 )
 
 // openPool opens a pool that closes with the test.
-func openPool(t *testing.T, url string, options db.Options) *pgxpool.Pool {
+func openPool(t *testing.T, url string, options dbpool.Options) *pgxpool.Pool {
 	t.Helper()
-	pool, err := db.Open(t.Context(), url, options)
+	pool, err := dbpool.Open(t.Context(), url, options)
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close(pool) })
+	t.Cleanup(func() { dbpool.Close(pool) })
 	return pool
 }
 
@@ -34,14 +35,14 @@ func TestEverythingWorksThroughAPooler(t *testing.T) {
 			direct := dbtest.EmptyURL(t)
 			connections := map[string]string{"transaction": "1", "session": "8"}[mode] // a session has one of its own
 			url := embeddedtest.PgBouncer(t, direct, mode, "default_pool_size = "+connections)
-			pool := openPool(t, url, db.Options{Name: "test", MaxConns: 4})
-			lists := openPool(t, url, db.Options{Name: "lists", MaxConns: 2, Lists: true})
+			pool := openPool(t, url, dbpool.Options{Name: "test", MaxConns: 4})
+			lists := openPool(t, url, dbpool.Options{Name: "lists", MaxConns: 2, Lists: true})
 			require.NoError(t, migrate.Up(t.Context(), pool))
 			store := db.NewStore(pool).WithReadPool(lists)
 			require.NoError(t, store.ProvisionSchedule(t.Context(), 0, 0))
 
 			// A second service uses the same statements on the same server.
-			other := db.NewStore(openPool(t, url, db.Options{Name: "other", MaxConns: 2}))
+			other := db.NewStore(openPool(t, url, dbpool.Options{Name: "other", MaxConns: 2}))
 			ids := make([]message.ID, 4)
 			for i := range ids {
 				m := draft()
@@ -72,11 +73,11 @@ func TestEverythingWorksThroughAPooler(t *testing.T) {
 func TestTransactionsThroughAPoolerHaveTheSettings(t *testing.T) {
 	t.Parallel()
 	url := embeddedtest.PgBouncer(t, dbtest.URL(t), "transaction", "default_pool_size = 1")
-	pool := openPool(t, url, db.Options{Name: "test", Lists: true, StatementTimeout: 7 * time.Second})
+	pool := openPool(t, url, dbpool.Options{Name: "test", Lists: true, StatementTimeout: 7 * time.Second})
 	const question = `SELECT current_setting('enable_seqscan') || ' ' || current_setting('jit') || ' ' || current_setting('enable_sort') || ' ' ||
 		current_setting('idle_in_transaction_session_timeout') || ' ' || current_setting('statement_timeout')`
 	var settings string
-	require.NoError(t, db.Statements(pool).QueryRow(t.Context(), question).Scan(&settings))
+	require.NoError(t, dbpool.Statements(pool).QueryRow(t.Context(), question).Scan(&settings))
 	require.Equal(t, "off off off 5s 7s", settings)
 	require.NoError(t, pool.QueryRow(t.Context(), question).Scan(&settings))
 	require.NotContains(t, settings, "7s", "the next one to get this server has none of it")
@@ -86,8 +87,8 @@ func TestTransactionsThroughAPoolerHaveTheSettings(t *testing.T) {
 func TestAFailedStatementLeavesAPoolersConnectionUsable(t *testing.T) {
 	t.Parallel()
 	url := embeddedtest.PgBouncer(t, dbtest.URL(t), "transaction", "default_pool_size = 1")
-	pool := openPool(t, url, db.Options{Name: "test", MaxConns: 1})
-	on := db.Statements(pool)
+	pool := openPool(t, url, dbpool.Options{Name: "test", MaxConns: 1})
+	on := dbpool.Statements(pool)
 	_, err := on.Exec(t.Context(), "SELECT 1/0")
 	require.ErrorContains(t, err, "division by zero")
 	var n int
@@ -104,17 +105,17 @@ func TestAFailedStatementLeavesAPoolersConnectionUsable(t *testing.T) {
 func TestAPoolerThatCanNotWorkIsRefusedWithTheReason(t *testing.T) {
 	t.Parallel()
 	direct := dbtest.URL(t)
-	pool := openPool(t, embeddedtest.PgBouncer(t, direct, "statement"), db.Options{Name: "test"})
-	require.ErrorIs(t, pool.Ping(t.Context()), db.ErrStatementPooling)
+	pool := openPool(t, embeddedtest.PgBouncer(t, direct, "statement"), dbpool.Options{Name: "test"})
+	require.ErrorIs(t, pool.Ping(t.Context()), dbpool.ErrStatementPooling)
 
 	url := embeddedtest.PgBouncer(t, direct, "transaction")
-	pool = openPool(t, url+"&search_path=public", db.Options{Name: "test"})
+	pool = openPool(t, url+"&search_path=public", dbpool.Options{Name: "test"})
 	require.ErrorContains(t, pool.Ping(t.Context()), "search_path")
 
 	for _, mode := range []string{"exec", "simple_protocol", "describe_exec"} {
-		_, err := db.Open(t.Context(), url+"&default_query_exec_mode="+mode, db.Options{})
+		_, err := dbpool.Open(t.Context(), url+"&default_query_exec_mode="+mode, dbpool.Options{})
 		require.ErrorContains(t, err, "default_query_exec_mode")
-		require.ErrorContains(t, db.CheckURL(url+"&default_query_exec_mode="+mode), "default_query_exec_mode")
+		require.ErrorContains(t, dbpool.CheckURL(url+"&default_query_exec_mode="+mode), "default_query_exec_mode")
 	}
-	require.NoError(t, db.CheckURL(url+"&default_query_exec_mode=cache_describe"))
+	require.NoError(t, dbpool.CheckURL(url+"&default_query_exec_mode=cache_describe"))
 }

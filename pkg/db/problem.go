@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -25,8 +26,8 @@ func ProblemOf(err error) *message.Problem {
 		return message.NewProblem(http.StatusConflict, message.ProblemWrongState, stateDetail(state))
 	case errors.Is(err, ErrNotProvisioned), errors.Is(err, migrate.ErrNotMigrated):
 		return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, "the installation is not provisioned", message.RetryLater)
-	case Unavailable(err):
-		return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, Reason(err), message.RetryLater)
+	case dbpool.Unavailable(err):
+		return message.NewRetryableProblem(http.StatusServiceUnavailable, message.ProblemUnavailable, dbpool.Reason(err), message.RetryLater)
 	}
 	return message.ProblemOf(err)
 }

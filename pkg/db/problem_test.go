@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 )
 
 // TestAnAnswerSaysWhatIsWrongWithTheDatabase says that it is not available only
@@ -26,12 +27,12 @@ func TestAnAnswerSaysWhatIsWrongWithTheDatabase(t *testing.T) {
 		{context.DeadlineExceeded, http.StatusServiceUnavailable, "the database is not available"},
 		{refused("57P01"), http.StatusServiceUnavailable, "the database is not available"},
 		{refused("25006"), http.StatusServiceUnavailable, "the database takes no writes"},
-		{db.ErrInRecovery, http.StatusServiceUnavailable, "the database is in recovery: it takes no writes"},
+		{dbpool.ErrInRecovery, http.StatusServiceUnavailable, "the database is in recovery: it takes no writes"},
 		{refused("42P01"), http.StatusServiceUnavailable, "the database lacks a table, or its search_path leads elsewhere: run dispatch provision"},
 		{refused("42501"), http.StatusServiceUnavailable, "the database denies a right"},
 		{refused("26000"), http.StatusServiceUnavailable, "the pooler in front of the database keeps no prepared statements: leave default_query_exec_mode out of its URL"},
-		{db.ErrStatementPooling, http.StatusServiceUnavailable, "the pooler in front of the database pools statements: transactions are needed"},
-		{db.ErrTooOld, http.StatusServiceUnavailable, "the database is older than PostgreSQL 14"},
+		{dbpool.ErrStatementPooling, http.StatusServiceUnavailable, "the pooler in front of the database pools statements: transactions are needed"},
+		{dbpool.ErrTooOld, http.StatusServiceUnavailable, "the database is older than PostgreSQL 14"},
 		{errors.New("unable to encode []message.ID into text format"), http.StatusInternalServerError, "an unexpected error; its cause is in the service's log"},
 	} {
 		p := db.ProblemOf(fmt.Errorf("insert 1 messages: %w", c.err))

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -204,7 +205,7 @@ func TestRecordersSideBySideEndAlike(t *testing.T) {
 				if err == nil {
 					return
 				}
-				if !db.Unavailable(err) {
+				if !dbpool.Unavailable(err) {
 					t.Error(err)
 					return
 				}

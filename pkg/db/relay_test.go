@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -305,20 +306,20 @@ func TestUnavailableAndBadData(t *testing.T) {
 	t.Parallel()
 	_, pool := provisioned(t, 0)
 	_, err := pool.Exec(t.Context(), "SELECT 1/0")
-	require.True(t, db.BadData(err))
-	require.False(t, db.Unavailable(err))
+	require.True(t, dbpool.BadData(err))
+	require.False(t, dbpool.Unavailable(err))
 	_, err = pool.Exec(t.Context(), "SELECT * FROM nothing")
-	require.False(t, db.BadData(err))
-	require.True(t, db.Unavailable(err), "a schema that is gone may come back")
+	require.False(t, dbpool.BadData(err))
+	require.True(t, dbpool.Unavailable(err), "a schema that is gone may come back")
 	elsewhere := pool.Config().ConnConfig.Copy()
 	elsewhere.Database = "nowhere"
 	_, err = pgx.ConnectConfig(t.Context(), elsewhere)
-	require.True(t, db.Unavailable(err), "so may a database")
+	require.True(t, dbpool.Unavailable(err), "so may a database")
 	pool.Close()
 	err = pool.Ping(t.Context())
-	require.True(t, db.Unavailable(err))
-	require.False(t, db.BadData(err))
-	require.False(t, db.Unavailable(nil))
-	require.False(t, db.Unavailable(errors.Join(db.ErrNotFound)))
-	require.False(t, db.Unavailable(&db.StateError{Transition: message.Cancel, Status: message.Sent}))
+	require.True(t, dbpool.Unavailable(err))
+	require.False(t, dbpool.BadData(err))
+	require.False(t, dbpool.Unavailable(nil))
+	require.False(t, dbpool.Unavailable(errors.Join(db.ErrNotFound)))
+	require.False(t, dbpool.Unavailable(&db.StateError{Transition: message.Cancel, Status: message.Sent}))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -178,7 +179,7 @@ func TestALargeBacklogIsDeletedInSteps(t *testing.T) {
 // whole table.
 func TestDeletingIsAWalkAlongThePrimaryKey(t *testing.T) {
 	t.Parallel()
-	pool := open(t, loaded(t, 20_000).Config().ConnString(), db.Options{MaxConns: 1}) // the statistics are a connection's
+	pool := open(t, loaded(t, 20_000).Config().ConnString(), dbpool.Options{MaxConns: 1}) // the statistics are a connection's
 	scanned := func() (messages, attempts int64) {
 		exec(t, pool, `SELECT pg_stat_force_next_flush()`)
 		require.NoError(t, pool.QueryRow(t.Context(), `SELECT

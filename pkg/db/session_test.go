@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -26,9 +27,9 @@ var forOtherPrograms = map[string]string{
 func withDefaults(t *testing.T) (url string) {
 	t.Helper()
 	url = dbtest.URL(t)
-	pool, err := db.Open(t.Context(), url, db.Options{Name: "test"})
+	pool, err := dbpool.Open(t.Context(), url, dbpool.Options{Name: "test"})
 	require.NoError(t, err)
-	defer db.Close(pool)
+	defer dbpool.Close(pool)
 	require.NoError(t, db.NewStore(pool).ProvisionSchedule(t.Context(), 0, 0))
 	for name, value := range forOtherPrograms {
 		exec(t, pool, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET "+name+" = ''"+value+"''', current_database()); END $$")
@@ -38,7 +39,7 @@ func withDefaults(t *testing.T) (url string) {
 
 func TestDefaultsForOtherProgramsChangeNothing(t *testing.T) {
 	t.Parallel()
-	pool := openPool(t, withDefaults(t), db.Options{Name: "test"})
+	pool := openPool(t, withDefaults(t), dbpool.Options{Name: "test"})
 	for name, want := range map[string]string{
 		"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "lock_timeout": "0",
 		"statement_timeout": "0", "idle_session_timeout": "0", "idle_in_transaction_session_timeout": "5s",
@@ -59,7 +60,7 @@ func TestDefaultsForOtherProgramsChangeNothing(t *testing.T) {
 func TestAStopSeesWhatItHasWaitedFor(t *testing.T) {
 	t.Parallel()
 	url := withDefaults(t)
-	pool := openPool(t, url, db.Options{Name: "test"})
+	pool := openPool(t, url, dbpool.Options{Name: "test"})
 	store, ctx := db.NewStore(pool), t.Context()
 	arriving, err := pool.Begin(ctx)
 	require.NoError(t, err)
@@ -92,11 +93,11 @@ func TestAStopSeesWhatItHasWaitedFor(t *testing.T) {
 func TestASettingInTheURLHoldsOrIsRefused(t *testing.T) {
 	t.Parallel()
 	url := withDefaults(t)
-	pool := openPool(t, url+"&lock_timeout=123", db.Options{Name: "test"})
+	pool := openPool(t, url+"&lock_timeout=123", dbpool.Options{Name: "test"})
 	var is string
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_setting('lock_timeout')").Scan(&is))
 	require.Equal(t, "123ms", is)
 	for _, mistake := range []string{"default_transaction_isolation=serializable", "default_transaction_read_only=on"} {
-		require.ErrorContains(t, db.CheckURL(url+"&"+mistake), mistake)
+		require.ErrorContains(t, dbpool.CheckURL(url+"&"+mistake), mistake)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -25,7 +26,7 @@ type Store struct {
 
 // NewStore returns a Store over a pool.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(statements{pool}), counts: new(counts), outbox: new(backlog)}
+	return &Store{pool: pool, reads: pool, queries: dbsqlc.New(dbpool.Statements(pool)), counts: new(counts), outbox: new(backlog)}
 }
 
 // WithReadPool returns a Store that lists over a pool of its own, so that slow
@@ -37,6 +38,11 @@ func (s *Store) WithReadPool(pool *pgxpool.Pool) *Store {
 // EncodeOutbox makes of moved messages what the outbox is to hold about them. It is
 // called within the transaction, so it must not block.
 type EncodeOutbox func(moved []message.Message) []byte
+
+// inTx runs work in one transaction (see dbpool.InTx).
+func (s *Store) inTx(ctx context.Context, work func(q, last *dbsqlc.Queries) error) error {
+	return dbpool.InTx(ctx, s.pool, nil, work)
+}
 
 // put writes the outbox row of a move, if it moved anything.
 func put(ctx context.Context, q *dbsqlc.Queries, moved []message.Message, box EncodeOutbox) (int64, error) {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -272,5 +272,5 @@ func TestABadRowHoldsUpNobody(t *testing.T) {
 	require.Nil(t, get(t, store, list.ID).Metadata)
 
 	_, err := pool.Exec(t.Context(), "UPDATE messages SET expires_at = 'infinity'")
-	require.True(t, db.BadData(err), "what can't be read can't be stored: %v", err)
+	require.True(t, dbpool.BadData(err), "what can't be read can't be stored: %v", err)
 }

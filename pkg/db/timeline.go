@@ -18,10 +18,6 @@ import (
 // emits compares it with the server's own, so that nothing is emitted between a
 // failover and its repair, whoever notices it when.
 
-// ErrCommitsLost means that Postgres may have lost commits, and a dispatcher
-// has not yet brought back what other systems know of them.
-var ErrCommitsLost = errors.New("Postgres may have lost commits, and they are not yet brought back")
-
 // Timeline is which server this is.
 type Timeline struct {
 	Trusted bool   // no commits are lost, as far as the schedule knows

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 )
 
@@ -20,7 +21,7 @@ func TestATransactionThatFailsAtItsEndLeavesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pool := open(t, dbtest.URL(t), db.Options{MaxConns: 1})
+			pool := open(t, dbtest.URL(t), dbpool.Options{MaxConns: 1})
 			store := db.NewStore(pool)
 			require.NoError(t, store.ProvisionSchedule(t.Context(), 0, 0))
 			exec(t, pool, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$`)

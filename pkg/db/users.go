@@ -16,20 +16,6 @@ import (
 // for a cancel to be sure that no sender is about to make it.
 const CancelLead = 5 * time.Second
 
-// StateError says which state stood in the way. It is an ErrWrongState.
-type StateError struct {
-	Transition message.Transition
-	Status     message.Status
-}
-
-// Error names the move and the state.
-func (e *StateError) Error() string {
-	return fmt.Sprintf("can't %s a message that is %s", e.Transition.Name, e.Status)
-}
-
-// Unwrap makes errors.Is(err, ErrWrongState) true.
-func (e *StateError) Unwrap() error { return ErrWrongState }
-
 // Cancel calls back a message that is PENDING, or RETRYING with its next
 // attempt at least CancelLead away. It returns the message as it is now and
 // the outbox row to publish; ErrNotFound or a *StateError else. The schedule

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
@@ -35,7 +35,7 @@ type Config struct {
 
 // Validate returns all errors in the dispatcher's own settings.
 func (c Config) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL)}
+	errs := []error{c.Postgres.ValidateWith(dbpool.CheckURL), c.Redis.ValidateWith(cache.CheckURL)}
 	if c.Lease < minLease {
 		errs = append(errs, settings.Invalid("LEASE", c.Lease, "must be at least "+minLease.String()))
 	}

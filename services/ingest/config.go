@@ -6,7 +6,7 @@ import (
 	"net"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
@@ -37,7 +37,7 @@ type Config struct {
 
 // Validate reports every error in ingest's own settings.
 func (c Config) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Redis.ValidateWith(cache.CheckURL), c.validateAddrs(), c.validateKeys()}
+	errs := []error{c.Postgres.ValidateWith(dbpool.CheckURL), c.Redis.ValidateWith(cache.CheckURL), c.validateAddrs(), c.validateKeys()}
 	if c.MaxContentLength < 1 || c.MaxContentLength > maxContentLength {
 		errs = append(errs, settings.Invalid("MAX_CONTENT_LENGTH", c.MaxContentLength, fmt.Sprintf("must be from 1 to %d", maxContentLength)))
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
@@ -30,7 +31,7 @@ func connect(ctx context.Context, cfg Config, base *bootstrap.Service) (*db.Stor
 	store := db.NewStore(base.Pool)
 	base.Health.Add("provisioned", service.StateDown, checkProvisioned(base.CheckSchema, store.CheckSchedule))
 
-	lists, err := base.OpenPool(ctx, "lists", db.Options{MaxConns: maxListConns, Lists: true})
+	lists, err := base.OpenPool(ctx, "lists", dbpool.Options{MaxConns: maxListConns, Lists: true})
 	if err != nil {
 		return nil, nil, err
 	}

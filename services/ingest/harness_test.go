@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
@@ -57,9 +58,9 @@ func launch(t testing.TB, given ...string) *installation {
 	}
 	cfg, err := settings.Parse[ingest.Config](env)
 	require.NoError(t, err)
-	pool, err := db.Open(t.Context(), env["DATABASE_URL"], db.Options{Name: "test"})
+	pool, err := dbpool.Open(t.Context(), env["DATABASE_URL"], dbpool.Options{Name: "test"})
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close(pool) })
+	t.Cleanup(func() { dbpool.Close(pool) })
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

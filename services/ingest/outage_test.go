@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
@@ -46,9 +46,9 @@ func (s *server) stop() { require.NoError(s.t, s.Stop(context.WithoutCancel(s.t.
 
 func (s *server) migrate() {
 	s.t.Helper()
-	pool, err := db.Open(s.t.Context(), s.URL("dispatch"), db.Options{Name: "test"})
+	pool, err := dbpool.Open(s.t.Context(), s.URL("dispatch"), dbpool.Options{Name: "test"})
 	require.NoError(s.t, err)
-	defer db.Close(pool)
+	defer dbpool.Close(pool)
 	require.NoError(s.t, migrate.Up(s.t.Context(), pool))
 }
 

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
@@ -42,7 +42,7 @@ type Config struct {
 
 // Validate reports every mistake in the sender's own settings.
 func (c Config) Validate() error {
-	errs := []error{c.Postgres.ValidateWith(db.CheckURL), c.Destination.Validate()}
+	errs := []error{c.Postgres.ValidateWith(dbpool.CheckURL), c.Destination.Validate()}
 	if c.Lifecycle.ShutdownTimeout < c.Destination.Timeout+drainReserve {
 		errs = append(errs, settings.Invalid("SHUTDOWN_TIMEOUT", c.Lifecycle.ShutdownTimeout,
 			fmt.Sprintf("must exceed WEBHOOK_TIMEOUT by %s, so that requests in flight can finish: at least %s", drainReserve, c.Destination.Timeout+drainReserve)))

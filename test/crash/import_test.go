@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
@@ -49,7 +49,7 @@ func TestEveryCrashOfAnImportIsSurvived(t *testing.T) {
 			require.False(t, t.Failed(), "it did not die as planned")
 			require.Zero(t, importing.Wait(), "%s", importing.Output)
 
-			pool, err := db.Open(t.Context(), withConnectTimeout(env["DATABASE_URL"]), db.Options{Name: "test"})
+			pool, err := dbpool.Open(t.Context(), withConnectTimeout(env["DATABASE_URL"]), dbpool.Options{Name: "test"})
 			require.NoError(t, err)
 			t.Cleanup(pool.Close)
 			var all, waiting, announced int

@@ -22,6 +22,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -97,7 +98,7 @@ func install(t *testing.T, s servers, sc scenario) *installation {
 		i.env["NATS_URL"] = i.nats.URL
 	}
 	maps.Copy(i.env, sc.settings)
-	pool, err := db.Open(t.Context(), withConnectTimeout(i.env["DATABASE_URL"]), db.Options{Name: "test", MaxConns: 3})
+	pool, err := dbpool.Open(t.Context(), withConnectTimeout(i.env["DATABASE_URL"]), dbpool.Options{Name: "test", MaxConns: 3})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	i.pool, i.store = pool, db.NewStore(pool)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/events"
@@ -49,7 +50,7 @@ func TestEveryCrashOfAProvisionIsSurvived(t *testing.T) {
 				require.False(t, t.Failed(), "it did not die as planned")
 				require.Zero(t, provision.Wait(), "%s", provision.Output)
 
-				pool, err := db.Open(t.Context(), withConnectTimeout(env["DATABASE_URL"]), db.Options{Name: "test"})
+				pool, err := dbpool.Open(t.Context(), withConnectTimeout(env["DATABASE_URL"]), dbpool.Options{Name: "test"})
 				require.NoError(t, err)
 				t.Cleanup(pool.Close)
 				require.NoError(t, migrate.Check(t.Context(), pool))

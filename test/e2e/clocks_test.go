@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
@@ -19,7 +20,7 @@ import (
 // the functions of Postgres' own.
 func (w *pipeline) shift(by time.Duration) {
 	w.t.Helper()
-	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
+	pool, err := dbpool.Open(w.t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test"})
 	require.NoError(w.t, err)
 	defer pool.Close()
 	for _, statement := range []string{
@@ -31,7 +32,7 @@ func (w *pipeline) shift(by time.Duration) {
 		_, err := pool.Exec(w.t.Context(), statement)
 		require.NoError(w.t, err)
 	}
-	again, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
+	again, err := dbpool.Open(w.t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test"})
 	require.NoError(w.t, err)
 	w.t.Cleanup(again.Close)
 	w.store = db.NewStore(again)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/test/testenv"
@@ -208,7 +209,7 @@ func TestWhatExpiresIsToldEvenThoughNATSIsAway(t *testing.T) {
 // one is the number that a statement returns; -1 for no row.
 func (w *pipeline) one(statement string) int {
 	w.t.Helper()
-	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test sql", MaxConns: 1})
+	pool, err := dbpool.Open(w.t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test sql", MaxConns: 1})
 	require.NoError(w.t, err)
 	defer pool.Close()
 	n := -1
@@ -220,7 +221,7 @@ func (w *pipeline) one(statement string) int {
 
 func (w *pipeline) sql(statement string, args ...any) {
 	w.t.Helper()
-	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test sql", MaxConns: 1})
+	pool, err := dbpool.Open(w.t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test sql", MaxConns: 1})
 	require.NoError(w.t, err)
 	defer pool.Close()
 	_, err = pool.Exec(w.t.Context(), statement, args...)

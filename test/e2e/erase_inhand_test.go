@@ -12,7 +12,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 	"github.com/message-dispatcher/dispatch/test/testenv"
@@ -21,7 +21,7 @@ import (
 // begin opens a transaction of the test's own, which is rolled back at the end.
 func (w *pipeline) begin() pgx.Tx {
 	w.t.Helper()
-	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test transaction", MaxConns: 1})
+	pool, err := dbpool.Open(w.t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test transaction", MaxConns: 1})
 	require.NoError(w.t, err)
 	w.t.Cleanup(pool.Close)
 	tx, err := pool.Begin(w.t.Context())

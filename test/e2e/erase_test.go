@@ -11,7 +11,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -260,7 +260,7 @@ func (w *pipeline) eventsOf(kind message.EventType, ids ...message.ID) [][]byte 
 // query is sql that returns a row.
 func (w *pipeline) query(statement string, args ...any) pgx.Row {
 	w.t.Helper()
-	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test query", MaxConns: 1})
+	pool, err := dbpool.Open(w.t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test query", MaxConns: 1})
 	require.NoError(w.t, err)
 	w.t.Cleanup(pool.Close)
 	return pool.QueryRow(w.t.Context(), statement, args...)

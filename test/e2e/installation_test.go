@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -31,9 +32,9 @@ func newInstallation(t *testing.T, o testenv.Options) *installation {
 	t.Cleanup(js.Conn().Close)
 	testenv.Eventually(t, js.Conn().IsConnected)
 	i.js = js
-	pool, err := db.Open(t.Context(), i.Postgres.URL, db.Options{Name: "test", MaxConns: 4})
+	pool, err := dbpool.Open(t.Context(), i.Postgres.URL, dbpool.Options{Name: "test", MaxConns: 4})
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close(pool) })
+	t.Cleanup(func() { dbpool.Close(pool) })
 	i.store = db.NewStore(pool)
 	return i
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/message-dispatcher/dispatch/internal/provision"
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
@@ -92,7 +93,7 @@ func newUnprovisioned(t testing.TB, given ...string) *pipeline {
 // open connects the test to the database.
 func (w *pipeline) open() {
 	w.t.Helper()
-	pool, err := db.Open(w.t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
+	pool, err := dbpool.Open(w.t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test"})
 	require.NoError(w.t, err)
 	w.t.Cleanup(pool.Close)
 	w.store = db.NewStore(pool)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/internal/provision"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/settings"
@@ -23,7 +23,7 @@ func unmigrated(t *testing.T) (w *pipeline, provisionAgain func() error, pool *p
 	w = newUnprovisioned(t, "DATABASE_URL", dbtest.EmptyURL(t))
 	cfg, err := settings.Parse[provision.Config](w.env)
 	require.NoError(t, err)
-	pool, err = db.Open(t.Context(), w.env["DATABASE_URL"], db.Options{Name: "test"})
+	pool, err = dbpool.Open(t.Context(), w.env["DATABASE_URL"], dbpool.Options{Name: "test"})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return w, func() error {

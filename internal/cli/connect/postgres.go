@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/exit"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 )
 
 // Patience is the time that a server has to respond.
@@ -21,15 +21,15 @@ const Patience = 5 * time.Second
 // Postgres opens a pool and connects once, since a pool alone would not. A server
 // that refuses the connection is ErrRefused.
 func Postgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
-	pool, err := db.Open(ctx, url, db.Options{Name: "dispatch-cli", MaxConns: 4})
+	pool, err := dbpool.Open(ctx, url, dbpool.Options{Name: "dispatch-cli", MaxConns: 4})
 	if err != nil {
 		return nil, exit.Usage(err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	if err := pool.Ping(bounded); err != nil {
-		db.Close(pool)
-		if Denied(err) || db.Final(err) || errors.Is(err, db.ErrInRecovery) || !db.Unavailable(err) {
+		dbpool.Close(pool)
+		if Denied(err) || dbpool.Final(err) || errors.Is(err, dbpool.ErrInRecovery) || !dbpool.Unavailable(err) {
 			return nil, fmt.Errorf("Postgres %w: %w", ErrRefused, shortError{LastLine(err), err})
 		}
 		return nil, exit.Unreachable(fmt.Errorf("no answer from Postgres: %w", shortError{LastLine(err), err}))

@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
@@ -47,11 +47,11 @@ func start() (*postgres.Server, error) {
 	if err := pg.CreateDatabase(ctx, template); err != nil {
 		return nil, err
 	}
-	pool, err := db.Open(ctx, pg.URL(template), db.Options{Name: "dbtest"})
+	pool, err := dbpool.Open(ctx, pg.URL(template), dbpool.Options{Name: "dbtest"})
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close(pool)
+	defer dbpool.Close(pool)
 	var younger bool // than the choice, which 14 does not have: it copies files
 	if err := pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int >= 150000").Scan(&younger); err != nil {
 		return nil, err
@@ -78,9 +78,9 @@ func EmptyURL(t testing.TB) string {
 // Pool returns a pool on a fresh database with the schema in it.
 func Pool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	pool, err := db.Open(t.Context(), URL(t), db.Options{Name: t.Name()})
+	pool, err := dbpool.Open(t.Context(), URL(t), dbpool.Options{Name: t.Name()})
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close(pool) })
+	t.Cleanup(func() { dbpool.Close(pool) })
 	return pool
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
@@ -25,7 +26,7 @@ func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
 // empty returns a pool on a database without a schema.
 func empty(t *testing.T) *pgxpool.Pool {
 	t.Helper()
-	pool, err := db.Open(t.Context(), dbtest.EmptyURL(t), db.Options{Name: t.Name()})
+	pool, err := dbpool.Open(t.Context(), dbtest.EmptyURL(t), dbpool.Options{Name: t.Name()})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool
@@ -77,7 +78,7 @@ func TestASchemaThatWasLeftHalfDoneIsNotUpToDate(t *testing.T) {
 	require.ErrorIs(t, migrate.Check(t.Context(), pool), migrate.ErrNotMigrated)
 	err := migrate.Up(t.Context(), pool)
 	require.ErrorIs(t, err, migrate.ErrUnfinished)
-	require.False(t, db.Interrupted(err), "waiting does not finish it")
+	require.False(t, dbpool.Interrupted(err), "waiting does not finish it")
 }
 
 func TestDownTakesOneStepBack(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
@@ -18,12 +18,12 @@ import (
 // migrating is a pool for a migration, and another for everything else.
 func migrating(t *testing.T, address, parameter string) (pool, other *pgxpool.Pool) {
 	t.Helper()
-	pool, err := db.Open(t.Context(), address+parameter, db.Options{Name: t.Name()})
+	pool, err := dbpool.Open(t.Context(), address+parameter, dbpool.Options{Name: t.Name()})
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close(pool) })
-	other, err = db.Open(t.Context(), address, db.Options{Name: "other"})
+	t.Cleanup(func() { dbpool.Close(pool) })
+	other, err = dbpool.Open(t.Context(), address, dbpool.Options{Name: "other"})
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close(other) })
+	t.Cleanup(func() { dbpool.Close(other) })
 	return pool, other
 }
 
@@ -39,7 +39,7 @@ func TestAMigrationSaysWhichRightIsMissing(t *testing.T) {
 
 	err = migrate.Up(ctx, pool)
 	require.ErrorIs(t, err, migrate.ErrMissingRight)
-	require.False(t, db.Interrupted(err), "waiting does not help")
+	require.False(t, dbpool.Interrupted(err), "waiting does not help")
 	require.ErrorContains(t, err, "permission denied for schema public")
 	require.Zero(t, pool.Stat().AcquiredConns(), "a connection that is kept holds up the end of the process")
 
@@ -86,7 +86,7 @@ func TestAMigrationThatIsHeldUpSaysSo(t *testing.T) {
 
 	err = migrate.Up(ctx, pool)
 	require.ErrorIs(t, err, migrate.ErrLocked)
-	require.True(t, db.Interrupted(err), "later it works")
+	require.True(t, dbpool.Interrupted(err), "later it works")
 	require.NoError(t, obstacle.Rollback(ctx))
 	require.NoError(t, migrate.Up(ctx, pool))
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/migrations"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 )
@@ -37,7 +37,7 @@ func dumpSchema(t *testing.T, pool *pgxpool.Pool) string {
 func TestEveryMigrationLeadsBackToTheSchemaBeforeIt(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	pool, err := db.Open(ctx, dbtest.EmptyURL(t), db.Options{Name: t.Name()})
+	pool, err := dbpool.Open(ctx, dbtest.EmptyURL(t), dbpool.Options{Name: t.Name()})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -38,10 +39,10 @@ const (
 // that has begun; only timeout does. failures is told the result of each try.
 func Retry(ctx context.Context, timeout time.Duration, failures *service.FailureTracker, try func(context.Context) error) error {
 	retry := service.Retry{
-		First: firstBackoff, Longest: longestBackoff, Try: timeout, FinishTry: true, Final: db.BadData, Report: failures.Report,
+		First: firstBackoff, Longest: longestBackoff, Try: timeout, FinishTry: true, Final: dbpool.BadData, Report: failures.Report,
 	}
 	err := retry.Do(ctx, try)
-	if err == nil || db.BadData(err) {
+	if err == nil || dbpool.BadData(err) {
 		failures.Report(nil)
 	}
 	return err

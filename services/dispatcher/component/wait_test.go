@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
@@ -45,7 +45,7 @@ func TestRetryContinuesUntilItSucceedsOrIsStopped(t *testing.T) {
 				return try.Err()
 			})
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.True(t, db.Unavailable(err))
+			require.True(t, dbpool.Unavailable(err))
 		})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/services/dispatcher/component"
 )
 
@@ -33,7 +34,7 @@ func splitBadData[T any](values []T, do func([]T) error, refused func(T, error))
 	}
 	err := do(values)
 	switch {
-	case err == nil || !db.BadData(err):
+	case err == nil || !dbpool.BadData(err):
 		return err
 	case len(values) == 1:
 		refused(values[0], err)

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -238,7 +239,7 @@ func (c *Committer) commit(group []item) {
 		messages[i] = item.message()
 	}
 	results, err := c.insert(messages)
-	if !db.BadData(err) { // bad data is a failure of one message, not of the committer
+	if !dbpool.BadData(err) { // bad data is a failure of one message, not of the committer
 		c.failures.Report(err)
 	}
 	switch {
@@ -246,7 +247,7 @@ func (c *Committer) commit(group []item) {
 		for i, item := range group {
 			item.resolve(storeResult{inserted: results[i]})
 		}
-	case len(group) == 1 || db.Unavailable(err):
+	case len(group) == 1 || dbpool.Unavailable(err):
 		for _, item := range group {
 			item.resolve(storeResult{err: err})
 		}

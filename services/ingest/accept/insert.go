@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/failpoint"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
@@ -26,7 +27,7 @@ func (c *Committer) insert(messages []message.Message) ([]db.InsertResult, error
 	ctx, cancel := context.WithTimeout(context.Background(), insertTimeout)
 	defer cancel()
 	results, err := c.insertOnce(ctx, messages)
-	if err != nil && db.Unavailable(err) {
+	if err != nil && dbpool.Unavailable(err) {
 		select {
 		case <-time.After(retryPause):
 			results, err = c.insertOnce(ctx, messages)

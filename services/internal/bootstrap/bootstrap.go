@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/message-dispatcher/dispatch/pkg/cache"
-	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/events"
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 	"github.com/message-dispatcher/dispatch/pkg/service"
@@ -34,7 +34,7 @@ type Service struct {
 	Health  *service.Health
 	Metrics *service.Metrics
 
-	Pool     *db.Pool
+	Pool     *dbpool.Pool
 	JS       *jetstream.Client
 	postgres settings.Postgres
 }
@@ -54,28 +54,28 @@ func Start(ctx context.Context, cfg Config, log *zap.Logger) (*Service, error) {
 		return s, err
 	}
 	s.Group.Go("health and metrics", ops.Run)
-	if s.Pool, err = s.OpenPool(ctx, "", db.Options{MaxConns: cfg.MaxConns}); err != nil {
+	if s.Pool, err = s.OpenPool(ctx, "", dbpool.Options{MaxConns: cfg.MaxConns}); err != nil {
 		return s, err
 	}
-	health.Add("postgres", service.StateDown, service.Ping(db.Ping(s.Pool), db.Reason))
+	health.Add("postgres", service.StateDown, service.Ping(dbpool.Ping(s.Pool), dbpool.Reason))
 	err = s.connectNATS(cfg.NATS)
 	return s, err
 }
 
 // OpenPool opens a pool of connections to the service's Postgres. purpose is part
 // of the application name and may be empty.
-func (s *Service) OpenPool(ctx context.Context, purpose string, options db.Options) (*db.Pool, error) {
+func (s *Service) OpenPool(ctx context.Context, purpose string, options dbpool.Options) (*dbpool.Pool, error) {
 	options.Name = "dispatch-" + s.Name
 	closes := "postgres"
 	if purpose != "" {
 		options.Name += "-" + purpose
 		closes += " for " + purpose
 	}
-	pool, err := db.Open(ctx, s.postgres.URL(), options)
+	pool, err := dbpool.Open(ctx, s.postgres.URL(), options)
 	if err != nil {
 		return nil, err
 	}
-	s.Group.OnClose(closes, func() { db.Close(pool) })
+	s.Group.OnClose(closes, func() { dbpool.Close(pool) })
 	return pool, nil
 }
 

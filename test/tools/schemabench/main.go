@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/message-dispatcher/dispatch/pkg/db"
+	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/migrate"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
@@ -82,11 +83,11 @@ func run(ctx context.Context) (err error) {
 		*url = server.URL("bench")
 	}
 	b := &bench{rows: *rows, seconds: *seconds}
-	if b.pool, err = db.Open(ctx, *url, db.Options{Name: "schemabench", MaxConns: 8}); err != nil {
+	if b.pool, err = dbpool.Open(ctx, *url, dbpool.Options{Name: "schemabench", MaxConns: 8}); err != nil {
 		return err
 	}
 	defer b.pool.Close()
-	if b.reads, err = db.Open(ctx, *url, db.Options{Name: "schemabench-lists", MaxConns: 2, Lists: true}); err != nil {
+	if b.reads, err = dbpool.Open(ctx, *url, dbpool.Options{Name: "schemabench-lists", MaxConns: 2, Lists: true}); err != nil {
 		return err
 	}
 	defer b.reads.Close()

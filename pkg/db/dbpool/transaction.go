@@ -1,4 +1,4 @@
-package db
+package dbpool
 
 import (
 	"context"
@@ -7,34 +7,26 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 )
 
-// begin does not leave the isolation to a role's default. Under a stricter one a
-// transaction sees nothing of what was committed since its first statement: it
-// would emit after a stop that it has waited for.
+// begin sets the isolation level, because a role may have another default. A
+// stricter level hides what was committed after the first statement, and a
+// transaction that waited for a stop would still emit after it.
 const begin = "begin isolation level read committed, read write"
 
-// rollbackWait bounds the rollback of a transaction whose work failed.
+// rollbackWait is the longest time that a rollback may take.
 const rollbackWait = time.Second
 
-// errRolledBack means that Postgres answered a COMMIT with a ROLLBACK: a
-// statement had failed, and its error was passed over.
-var errRolledBack = errors.New("the transaction was rolled back")
-
-// inTx runs work in one transaction, which is rolled back when work fails.
-// With few messages it is the round trips that a transaction costs: BEGIN
-// travels with the first statement, and COMMIT with the one that work makes by
-// last.
-func (s *Store) inTx(ctx context.Context, work func(q, last *dbsqlc.Queries) error) error {
-	return s.inTxOpened(ctx, nil, work)
-}
-
-// inTxOpened is inTx with statements that travel with BEGIN, behind it; what
-// they answer is not read.
-func (s *Store) inTxOpened(ctx context.Context, opening []string, work func(q, last *dbsqlc.Queries) error) error {
-	pooled, err := s.pool.Acquire(ctx)
+// InTx runs work in one READ COMMITTED transaction and rolls it back if work
+// fails. Round trips are most of the cost of a small transaction, so BEGIN and
+// the opening statements are sent with the first statement, and COMMIT is sent
+// with the statement that work runs on last. The results of the opening
+// statements are not read. After a statement on last, work must run no other.
+func InTx(ctx context.Context, pool *pgxpool.Pool, opening []string, work func(q, last *dbsqlc.Queries) error) error {
+	pooled, err := pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,16 +46,16 @@ func (s *Store) inTxOpened(ctx context.Context, opening []string, work func(q, l
 	return tx.ended(tag)
 }
 
-// transaction is a connection whose first statement begins a transaction. It
-// is for one goroutine.
+// transaction is a connection whose first statement begins a transaction. It is
+// not safe for concurrent use.
 type transaction struct {
 	conn      *pgx.Conn
-	opening   []string // travel with BEGIN
+	opening   []string // sent with BEGIN
 	begun     bool
 	committed bool
 }
 
-// newTransaction returns a transaction that begins with its first statement.
+// newTransaction returns a transaction that its first statement begins.
 func newTransaction(conn *pgx.Conn, opening []string) *transaction {
 	if settings := settingsOf(conn); settings != "" {
 		opening = append([]string{settings}, opening...)
@@ -71,18 +63,18 @@ func newTransaction(conn *pgx.Conn, opening []string) *transaction {
 	return &transaction{conn: conn, opening: opening}
 }
 
-// abandon rolls a transaction back that has begun and is not committed.
+// abandon rolls back a transaction that has begun and is not committed.
 func (t *transaction) abandon(ctx context.Context) {
 	if t.begun && !t.committed {
 		t.rollback(ctx)
 	}
 }
 
-// lastOf is a transaction that ends with the next statement. Should that fail,
-// Postgres passes over the COMMIT behind it.
+// lastOf is a transaction that ends with the next statement. If that statement
+// fails, Postgres skips the COMMIT after it.
 type lastOf struct{ *transaction }
 
-// ended takes the answer to a COMMIT.
+// ended reads the result of a COMMIT.
 func (t *transaction) ended(answer pgconn.CommandTag) error {
 	if t.committed = answer.String() == "COMMIT"; !t.committed {
 		return errRolledBack
@@ -90,16 +82,17 @@ func (t *transaction) ended(answer pgconn.CommandTag) error {
 	return nil
 }
 
-// rollback ends what failed. A connection on which even that fails is not
-// idle, and the pool closes it.
+// rollback ends a failed transaction. If the rollback fails too, the connection
+// is not idle, and the pool closes it.
 func (t *transaction) rollback(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
 	defer cancel()
 	_, _ = t.conn.Exec(ctx, "rollback")
 }
 
-// send sends a statement, BEGIN before it if it is the first and COMMIT behind
-// it if it is the last, and reads the answer to what opens it.
+// send sends a statement, with BEGIN before it if it is the first and COMMIT
+// after it if it is the last, and reads the results of BEGIN and the opening
+// statements.
 func (t *transaction) send(ctx context.Context, sql string, args []any, last bool) (*answer, error) {
 	var batch pgx.Batch
 	first := !t.begun
@@ -127,15 +120,15 @@ func (t *transaction) send(ctx context.Context, sql string, args []any, last boo
 	return a, nil
 }
 
-// answer is what Postgres says to a statement and what travelled with it.
+// answer is the results of a statement and of those that were sent with it.
 type answer struct {
 	results pgx.BatchResults
 	tx      *transaction
 	last    bool
 }
 
-// end reads the rest, once the statement's own answer is read, and leaves the
-// connection free for the next.
+// end reads the remaining results after the statement's own, so that the
+// connection can be used again.
 func (a *answer) end() error {
 	var err error
 	if a.last {
@@ -214,13 +207,13 @@ func (l lastOf) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	return answerRow{rows, err}
 }
 
-// answerRows are the rows of a statement that did not travel alone. Reading
-// or closing them to the end ends the answer.
+// answerRows are the rows of a statement that was sent with others. Reading all
+// of them, or closing them, ends the answer.
 type answerRows struct {
 	pgx.Rows
 	answer *answer
 	closed bool
-	err    error // of what travelled with it
+	err    error // of the statements that were sent with it
 }
 
 func (r *answerRows) Next() bool {
@@ -251,7 +244,7 @@ func (r *answerRows) Err() error {
 	return r.err
 }
 
-// answerRow is the one row of a statement that did not travel alone.
+// answerRow is the only row of a statement that was sent with others.
 type answerRow struct {
 	rows pgx.Rows
 	err  error

@@ -1,4 +1,4 @@
-package db
+package dbpool
 
 import (
 	"cmp"
@@ -24,9 +24,6 @@ const OldestPostgres = 14
 // idleInTransaction ends the transaction of a process that stopped in the
 // middle of it, so that a frozen dispatcher holds no lock for long.
 const idleInTransaction = 5 * time.Second
-
-// readOnlyTransaction is the code of a write that a server does not take.
-const readOnlyTransaction = "25006"
 
 // localSettings is where a connection through a pooler keeps the statement that
 // makes the settings of a transaction.
@@ -206,10 +203,6 @@ func queryRow(ctx context.Context, conn *pgconn.PgConn, sql string) ([]string, e
 	}
 	return row, nil
 }
-
-// errPathChanged means that a pooler came between, or went. The next connection
-// knows.
-var errPathChanged = errors.New("the way to Postgres has changed")
 
 // settingsOf is the statement that begins each transaction of a connection;
 // empty if the session has the settings.

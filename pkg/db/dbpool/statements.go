@@ -1,4 +1,4 @@
-package db
+package dbpool
 
 import (
 	"context"
@@ -6,12 +6,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 )
 
-// statements runs each statement by itself, on any connection of a pool. Behind
-// a pooler a statement travels with a transaction of its own, which has the
-// settings of the pool; that is one round trip all the same.
+// statements runs each statement on any connection of a pool. Behind a pooler,
+// each one is a transaction with the settings of the pool, in one round trip.
 type statements struct{ pool *pgxpool.Pool }
+
+// Statements runs single statements, each on any connection of the pool. It is
+// safe for concurrent use.
+func Statements(pool *pgxpool.Pool) dbsqlc.DBTX { return statements{pool} }
 
 // Exec implements dbsqlc.DBTX.
 func (s statements) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
@@ -59,7 +64,7 @@ func (s statements) QueryRow(ctx context.Context, sql string, args ...any) pgx.R
 	return answerRow{rows, err}
 }
 
-// heldRows gives the connection back when they are read or closed.
+// heldRows return the connection to the pool when they are read or closed.
 type heldRows struct {
 	pgx.Rows
 	release func()
