@@ -16,7 +16,7 @@ import (
 )
 
 // directory is a home with a data directory of PostgreSQL's in it.
-type directory struct{ *datadir.Home }
+type directory struct{ *datadir.Dir }
 
 // version returns the major version that made the data, 0 when there is none yet.
 func (d directory) version() int {

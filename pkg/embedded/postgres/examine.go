@@ -19,7 +19,7 @@ func Examine(dir string) (programs string, err error) {
 	if err != nil {
 		return "", err
 	}
-	at := directory{&datadir.Home{Root: dir, Data: filepath.Join(dir, "data")}}
+	at := directory{&datadir.Dir{Root: dir, Data: filepath.Join(dir, "data")}}
 	as, err := osuser.Choose(at.Data, Users()...)
 	if err != nil {
 		return "", err

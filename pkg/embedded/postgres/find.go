@@ -34,7 +34,7 @@ var places = []string{
 
 // findBinaries returns the first of dirs whose programs the account may execute. A data directory can be opened only by the major version that made it,
 // so with major > 0 only that one counts.
-func findBinaries(as osuser.Account, major int, dirs []string) (string, error) {
+func findBinaries(as osuser.User, major int, dirs []string) (string, error) {
 	var seen []int
 	for _, dir := range dirs {
 		version, ok := majorVersion(as, dir)
@@ -101,7 +101,7 @@ func pathVersion(path string) int {
 }
 
 // majorVersion asks the program itself, as the account that is to run it.
-func majorVersion(as osuser.Account, dir string) (int, bool) {
+func majorVersion(as osuser.User, dir string) (int, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version")

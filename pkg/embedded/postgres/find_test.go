@@ -12,7 +12,7 @@ import (
 
 func TestFindsAnInstalledServer(t *testing.T) {
 	t.Parallel()
-	dir, err := findBinaries(osuser.Account{}, 0, candidates())
+	dir, err := findBinaries(osuser.User{}, 0, candidates())
 	require.NoError(t, err)
 	for _, program := range []string{"postgres", "initdb"} {
 		require.FileExists(t, filepath.Join(dir, program))
@@ -21,7 +21,7 @@ func TestFindsAnInstalledServer(t *testing.T) {
 
 func TestSaysWhatToTypeWhenThereIsNone(t *testing.T) {
 	t.Parallel()
-	_, err := findBinaries(osuser.Account{}, 0, []string{t.TempDir()})
+	_, err := findBinaries(osuser.User{}, 0, []string{t.TempDir()})
 	require.ErrorIs(t, err, ErrNotInstalled)
 	require.ErrorContains(t, err, "make deps")
 	require.ErrorContains(t, err, "DATABASE_URL")
@@ -31,15 +31,15 @@ func TestTakesOnlyTheVersionThatMadeTheData(t *testing.T) {
 	t.Parallel()
 	old, current, future := fake(t, "13.22"), fake(t, "17.6 (Debian 17.6-1)"), fake(t, "18beta1")
 
-	dir, err := findBinaries(osuser.Account{}, 0, []string{old, current, future})
+	dir, err := findBinaries(osuser.User{}, 0, []string{old, current, future})
 	require.NoError(t, err)
 	require.Equal(t, current, dir, "the first that is not too old")
-	dir, err = findBinaries(osuser.Account{}, 18, []string{old, current, future})
+	dir, err = findBinaries(osuser.User{}, 18, []string{old, current, future})
 	require.NoError(t, err)
 	require.Equal(t, future, dir)
-	_, err = findBinaries(osuser.Account{}, 16, []string{old, current})
+	_, err = findBinaries(osuser.User{}, 16, []string{old, current})
 	require.ErrorContains(t, err, "made by PostgreSQL 16, but only [13 17] is installed")
-	_, err = findBinaries(osuser.Account{}, 0, []string{old})
+	_, err = findBinaries(osuser.User{}, 0, []string{old})
 	require.ErrorIs(t, err, ErrNotInstalled)
 }
 

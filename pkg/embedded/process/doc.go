@@ -1,4 +1,4 @@
-// Package child runs a server as a child process that cannot outlive its parent.
+// Package process runs a server as a child process that cannot outlive its parent.
 //
 // Three processes take part:
 //

@@ -62,7 +62,7 @@ type Server struct {
 	port     int
 	password string
 	process  *process.Process
-	home     *datadir.Home
+	home     *datadir.Dir
 	stopOnce sync.Once
 	stopErr  error
 }
@@ -92,7 +92,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return server, nil
 }
 
-func start(ctx context.Context, cfg Config, program string, at *datadir.Home) (*Server, error) {
+func start(ctx context.Context, cfg Config, program string, at *datadir.Dir) (*Server, error) {
 	password, err := at.Password()
 	if err != nil {
 		return nil, err

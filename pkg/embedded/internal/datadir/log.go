@@ -43,7 +43,7 @@ func (l *Log) close() {
 	}
 }
 
-// Output is for child.Config.
+// Output is for process.Config.
 func (l *Log) Output() io.Writer {
 	if l.file != nil {
 		return l.file

@@ -29,7 +29,7 @@ const (
 // A file "running" is locked through a descriptor that the server and its children hold, so the
 // kernel says exactly when the last of them is gone; process numbers, which are given anew, could
 // not. The lock of the home itself is not passed on.
-func (h *Home) Run(ctx context.Context, cfg process.Config, prepare func() error) (*process.Process, error) {
+func (h *Dir) Run(ctx context.Context, cfg process.Config, prepare func() error) (*process.Process, error) {
 	path := filepath.Join(h.Root, "running")
 	number, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -67,7 +67,7 @@ func writeNumber(file *os.File, pid int) error {
 // takeOver locks mark. While a predecessor's server holds it, its parent is dead, for we hold the
 // home; it is shutting down, or was forgotten because its watcher was killed too. It is asked to end,
 // which does no harm twice, and killed when the grace is over.
-func (h *Home) takeOver(ctx context.Context, mark *os.File, cfg process.Config) error {
+func (h *Dir) takeOver(ctx context.Context, mark *os.File, cfg process.Config) error {
 	var asked, killed bool
 	began := time.Now()
 	for {
@@ -97,7 +97,7 @@ func (h *Home) takeOver(ctx context.Context, mark *os.File, cfg process.Config) 
 	}
 }
 
-func (h *Home) signalPredecessor(mark *os.File, signal syscall.Signal) {
+func (h *Dir) signalPredecessor(mark *os.File, signal syscall.Signal) {
 	buf := make([]byte, 32)
 	n, _ := mark.ReadAt(buf, 0)
 	if pid, err := strconv.Atoi(strings.TrimSpace(string(buf[:n]))); err == nil && pid > 1 {

@@ -31,13 +31,13 @@ func TestAServerThatKeepsDyingIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		started, gaveUp := 0, make(chan error, 1)
-		k := keep("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
+		k := supervise("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
 			started++
 			return newShort(time.Second), nil
 		}, func(err error) { gaveUp <- err })
 		require.ErrorContains(t, <-gaveUp, "out of memory")
 		require.NoError(t, k.stop(t.Context()))
-		require.Equal(t, mostRestarts, started)
+		require.Equal(t, maxRestarts, started)
 	})
 }
 
@@ -46,11 +46,11 @@ func TestAServerThatDiesNowAndThenIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		enough := make(chan struct{})
 		started := 0
-		k := keep("server", newShort(2*settled), zap.NewNop(), func(context.Context) (running, error) {
-			if started++; started == 3*mostRestarts {
+		k := supervise("server", newShort(2*stableAfter), zap.NewNop(), func(context.Context) (running, error) {
+			if started++; started == 3*maxRestarts {
 				close(enough)
 			}
-			return newShort(2 * settled), nil
+			return newShort(2 * stableAfter), nil
 		}, func(err error) { t.Error(err) })
 		<-enough
 		require.NoError(t, k.stop(t.Context()))
@@ -62,7 +62,7 @@ func TestAServerThatCannotStartAgainIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reason, gaveUp := errors.New("the disk is full"), make(chan error, 1)
-		k := keep("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
+		k := supervise("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
 			return nil, reason
 		}, func(err error) { gaveUp <- err })
 		require.ErrorIs(t, <-gaveUp, reason)

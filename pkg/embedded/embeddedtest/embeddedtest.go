@@ -1,4 +1,4 @@
-// Package localtest helps tests that run private servers.
+// Package embeddedtest helps tests that run private servers.
 package embeddedtest
 
 import (

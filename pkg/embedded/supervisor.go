@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// mostRestarts in a row are tried before a server is given up.
-	mostRestarts = 5
+	// maxRestarts in a row are tried before a server is given up.
+	maxRestarts = 5
 	// settled is how long a server must have run for its end not to count as in a row.
-	settled = time.Minute
+	stableAfter = time.Minute
 	// restartPause lets what killed the server pass by, and its port become free.
 	restartPause = 200 * time.Millisecond
 )
@@ -23,9 +23,9 @@ type running interface {
 	Stop(ctx context.Context) error
 }
 
-// keeper starts a server again that ends by itself, as an out-of-memory kill makes it. Clients just
+// supervisor starts a server again that ends by itself, as an out-of-memory kill makes it. Clients just
 // reconnect: address, password and data are the same.
-type keeper struct {
+type supervisor struct {
 	name   string
 	logger *zap.Logger
 	start  func(context.Context) (running, error)
@@ -35,11 +35,11 @@ type keeper struct {
 	server running // owned by run until ended is closed
 }
 
-func keep(name string, server running, logger *zap.Logger,
+func supervise(name string, server running, logger *zap.Logger,
 	start func(context.Context) (running, error), giveUp func(error),
-) *keeper {
+) *supervisor {
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &keeper{
+	k := &supervisor{
 		name: name, server: server, logger: logger, start: start, giveUp: giveUp,
 		cancel: cancel, ended: make(chan struct{}),
 	}
@@ -47,7 +47,7 @@ func keep(name string, server running, logger *zap.Logger,
 	return k
 }
 
-func (k *keeper) run(ctx context.Context) {
+func (k *supervisor) run(ctx context.Context) {
 	defer close(k.ended)
 	restarts, since := 0, time.Now()
 	for {
@@ -56,14 +56,14 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		case <-k.server.Done():
 		}
-		if time.Since(since) > settled {
+		if time.Since(since) > stableAfter {
 			restarts = 0
 		}
 		err := k.server.Err()
 		_ = k.server.Stop(ctx) // it has ended; this gives its directory free
 		k.logger.Error(k.name+" ended, starting it again", zap.Error(err))
 		for {
-			if restarts++; restarts > mostRestarts {
+			if restarts++; restarts > maxRestarts {
 				k.giveUp(err)
 				return
 			}
@@ -85,7 +85,7 @@ func (k *keeper) run(ctx context.Context) {
 }
 
 // stop ends the keeping first, then the server.
-func (k *keeper) stop(ctx context.Context) error {
+func (k *supervisor) stop(ctx context.Context) error {
 	k.cancel()
 	<-k.ended
 	return k.server.Stop(ctx)

@@ -1,4 +1,4 @@
-// Package home is the directory of a private server: made, checked, locked, and taken over from a
+// Package datadir is the directory of a private server: made, checked, locked, and taken over from a
 // predecessor that was killed.
 package datadir
 
@@ -30,21 +30,21 @@ type Config struct {
 	Output Output
 }
 
-// Home is locked for us until Close.
-type Home struct {
+// Dir is locked for us until Close.
+type Dir struct {
 	*Log
 	Name      string
 	Root      string // Config.Dir, or the temporary directory
 	Data      string // where the server keeps its data; not made here
 	Ephemeral bool
-	Account   osuser.Account
+	Account   osuser.User
 	lock      *lock.Lock
 	forget    func() // ephemeral: dismisses the one who removes it at our death
 }
 
 // Open makes, checks and locks a home. Everything that can be known to fail later is found out here.
-// Errors wrap lock.ErrInUse or account.ErrUnreachable where they apply.
-func Open(cfg Config) (*Home, error) {
+// Errors wrap lock.ErrInUse or osuser.ErrUnreachable where they apply.
+func Open(cfg Config) (*Dir, error) {
 	if cfg.Dir == "" {
 		if !cfg.Ephemeral {
 			return nil, errors.New("no directory given")
@@ -55,7 +55,7 @@ func Open(cfg Config) (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Home{Name: cfg.Name, Root: root, Ephemeral: cfg.Ephemeral}
+	h := &Dir{Name: cfg.Name, Root: root, Ephemeral: cfg.Ephemeral}
 	if cfg.Ephemeral {
 		h.Root = filepath.Join(root, "dispatch-"+cfg.Name+"-"+rand.Text())
 		if h.forget, err = process.RemoveAtDeath(h.Root); err != nil {
@@ -70,7 +70,7 @@ func Open(cfg Config) (*Home, error) {
 	return h, nil
 }
 
-func (h *Home) open(cfg Config) (err error) {
+func (h *Dir) open(cfg Config) (err error) {
 	if h.Account, err = osuser.Choose(h.Data, cfg.Users...); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (h *Home) open(cfg Config) (err error) {
 }
 
 // Close gives the directory free, and removes an ephemeral one.
-func (h *Home) Close() {
+func (h *Dir) Close() {
 	if h.Log != nil {
 		h.Log.close()
 	}
@@ -102,11 +102,11 @@ func (h *Home) Close() {
 }
 
 // PasswordFile is where Password keeps it.
-func (h *Home) PasswordFile() string { return filepath.Join(h.Root, "password") }
+func (h *Dir) PasswordFile() string { return filepath.Join(h.Root, "password") }
 
 // Password returns the server's password: a random one on first use, the same ever after. Its file
 // belongs to the server's user, mode 0600.
-func (h *Home) Password() (string, error) {
+func (h *Dir) Password() (string, error) {
 	path := h.PasswordFile()
 	if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
 		return strings.TrimSpace(string(text)), nil
@@ -116,7 +116,7 @@ func (h *Home) Password() (string, error) {
 }
 
 // WriteFile writes a file of the server's, mode 0600, at once in full.
-func (h *Home) WriteFile(path, text string) error {
+func (h *Dir) WriteFile(path, text string) error {
 	file, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (h *Home) WriteFile(path, text string) error {
 }
 
 // Sync makes the names in the directory survive a power cut.
-func (h *Home) Sync() error {
+func (h *Dir) Sync() error {
 	if h.Ephemeral {
 		return nil
 	}

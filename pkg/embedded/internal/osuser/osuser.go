@@ -1,4 +1,4 @@
-// Package account chooses the user that a private server runs as, and finds out beforehand whether
+// Package osuser chooses the user that a private server runs as, and finds out beforehand whether
 // that user can get at what it needs.
 package osuser
 
@@ -18,8 +18,8 @@ import (
 // ErrUnreachable tells that the chosen user cannot enter a directory.
 var ErrUnreachable = errors.New("directory out of reach")
 
-// Account is the user a server runs as.
-type Account struct {
+// User is the user a server runs as.
+type User struct {
 	Name     string
 	UID, GID int
 	// Switch tells whether that is another user than ours, which only root can become.
@@ -28,14 +28,14 @@ type Account struct {
 
 // Choose returns our own user, unless we are root. Root becomes the owner of existing if that is
 // there and not root's, else the first of names that the system knows.
-func Choose(existing string, names ...string) (Account, error) {
+func Choose(existing string, names ...string) (User, error) {
 	if os.Geteuid() != 0 {
-		return Account{Name: nameOf(os.Geteuid()), UID: os.Geteuid(), GID: os.Getegid()}, nil
+		return User{Name: nameOf(os.Geteuid()), UID: os.Geteuid(), GID: os.Getegid()}, nil
 	}
 	var stat syscall.Stat_t
 	if err := syscall.Stat(existing, &stat); err == nil && stat.Uid != 0 {
 		uid := int(stat.Uid)
-		return Account{Name: nameOf(uid), UID: uid, GID: int(stat.Gid), Switch: true}, nil
+		return User{Name: nameOf(uid), UID: uid, GID: int(stat.Gid), Switch: true}, nil
 	}
 	for _, name := range names {
 		found, err := user.Lookup(name)
@@ -45,10 +45,10 @@ func Choose(existing string, names ...string) (Account, error) {
 		uid, uidErr := strconv.Atoi(found.Uid)
 		gid, gidErr := strconv.Atoi(found.Gid)
 		if uidErr == nil && gidErr == nil && uid != 0 {
-			return Account{Name: name, UID: uid, GID: gid, Switch: true}, nil
+			return User{Name: name, UID: uid, GID: gid, Switch: true}, nil
 		}
 	}
-	return Account{}, fmt.Errorf("started by root, and none of the users %s exists to run the server as: "+
+	return User{}, fmt.Errorf("started by root, and none of the users %s exists to run the server as: "+
 		"create one or start as an ordinary user", strings.Join(names, ", "))
 }
 
@@ -61,7 +61,7 @@ func nameOf(uid int) string {
 
 // Credential is what to start a process with: nil for our own user; else no supplementary group
 // is left, so root's groups give the server nothing.
-func (a Account) Credential() *syscall.Credential {
+func (a User) Credential() *syscall.Credential {
 	if !a.Switch {
 		return nil
 	}
@@ -69,7 +69,7 @@ func (a Account) Credential() *syscall.Credential {
 }
 
 // Own gives path to the account.
-func (a Account) Own(path string) error {
+func (a User) Own(path string) error {
 	if !a.Switch {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (a Account) Own(path string) error {
 // entered by everyone (but not listed), whatever the umask: else that user could not get through.
 // An empty dir that is there already, as mktemp -d makes it, is opened in the same way; one that
 // holds something stays as it is, for that something may count on it.
-func (a Account) MakeDir(dir string) error {
+func (a User) MakeDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil {
 		return a.openEmpty(dir, info)
@@ -98,7 +98,7 @@ func (a Account) MakeDir(dir string) error {
 	return a.open(dir, 0o700)
 }
 
-func (a Account) openEmpty(dir string, info os.FileInfo) error {
+func (a User) openEmpty(dir string, info os.FileInfo) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) > 0 {
 		return nil //nolint:nilerr // a directory that can't be read is not known to be empty
@@ -106,7 +106,7 @@ func (a Account) openEmpty(dir string, info os.FileInfo) error {
 	return a.open(dir, info.Mode().Perm())
 }
 
-func (a Account) open(dir string, mode os.FileMode) error {
+func (a User) open(dir string, mode os.FileMode) error {
 	if !a.Switch || mode&0o001 != 0 {
 		return nil
 	}
@@ -121,7 +121,7 @@ done`
 // Reach tries, as that account, to enter dir from the root downwards. A directory that refuses it
 // gives an error that wraps ErrUnreachable, names that directory and says what to do. The attempt
 // is real: a calculation from mode bits knows nothing of access lists or of other systems' rules.
-func (a Account) Reach(dir string) error {
+func (a User) Reach(dir string) error {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err

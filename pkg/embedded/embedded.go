@@ -1,4 +1,4 @@
-// Package local is the embedded default: everything that the dispatcher needs, started by itself. A
+// Package embedded is the embedded default: everything that the dispatcher needs, started by itself. A
 // NATS server runs inside this process, a private PostgreSQL and a private Redis are its children,
 // and whatever is given by an address is used instead.
 //
@@ -8,7 +8,7 @@
 //	├── redis/     see package redis
 //	└── nats/      JetStream's files
 //
-// All of it outlives the process; none of the servers does, not even a kill -9 (see package child).
+// All of it outlives the process; none of the servers does, not even a kill -9 (see package process).
 package embedded
 
 import (
@@ -63,10 +63,10 @@ type Stack struct {
 
 	logger   *zap.Logger
 	lock     *lock.Lock
-	nats     *keeper
+	nats     *supervisor
 	server   atomic.Pointer[natsd.Server] // of nats
-	postgres *keeper
-	redis    *keeper
+	postgres *supervisor
+	redis    *supervisor
 	done     chan error
 	stop     sync.Once
 	stopErr  error
@@ -129,7 +129,7 @@ func (s *Stack) startPostgres(ctx context.Context, cfg Config) error {
 		return err
 	}
 	port := server.Port()
-	s.postgres = keep("PostgreSQL", server, s.logger, func(ctx context.Context) (running, error) {
+	s.postgres = supervise("PostgreSQL", server, s.logger, func(ctx context.Context) (running, error) {
 		return postgres.Start(ctx, postgres.Config{Dir: filepath.Join(cfg.Dir, "postgres"), Port: port})
 	}, s.fail)
 	s.DatabaseURL = server.URL(Database)
@@ -156,7 +156,7 @@ func (s *Stack) startNATS(cfg Config) error {
 	}
 	s.NATSURL = s.NATS().URL()
 	config.Listen = strings.TrimPrefix(s.NATSURL, "nats://")
-	s.nats = keep("NATS", server, s.logger, start, s.fail)
+	s.nats = supervise("NATS", server, s.logger, start, s.fail)
 	s.logger.Debug("NATS server runs", zap.String("url", s.NATSURL))
 	return nil
 }
@@ -175,7 +175,7 @@ func (s *Stack) startRedis(ctx context.Context, cfg Config) error {
 		return nil
 	}
 	port := server.Port()
-	s.redis = keep("Redis", server, s.logger, func(ctx context.Context) (running, error) {
+	s.redis = supervise("Redis", server, s.logger, func(ctx context.Context) (running, error) {
 		return redis.Start(ctx, redis.Config{Dir: filepath.Join(cfg.Dir, "redis"), Port: port})
 	}, func(err error) { s.logger.Error("Redis is gone, going on without", zap.Error(err)) })
 	s.RedisURL = server.URL()
