@@ -37,7 +37,7 @@ func TestBothDescriptionsSayTheSame(t *testing.T) {
 	t.Parallel()
 	over, err := readDocument("../../docs/" + asyncAPIFile)
 	require.NoError(t, err)
-	http, err := readDocument("../../services/ingest/httpapi/openapi.yaml")
+	http, err := readDocument("../../services/ingest/httpapi/docs/openapi.yaml")
 	require.NoError(t, err)
 	var shared []string
 	for name, schema := range over.get("components", "schemas") {

@@ -112,7 +112,7 @@ func (r repeat) resultAfter(first Result) Result {
 	return resultOf(r.message, storeResult{inserted: db.InsertResult{Message: first.Message}})
 }
 
-// resultOf tells a repeated message from another message with the same key.
+// resultOf distinguishes a repeated message from another message with the same key.
 func resultOf(wanted message.Message, r storeResult) Result {
 	first := r.inserted.Message
 	switch {

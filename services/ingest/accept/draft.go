@@ -58,7 +58,8 @@ func (a *Acceptor) parse(d Draft, index int) (message.Message, error) {
 	return m, nil
 }
 
-// meta returns what came beside the body, and what is invalid in it.
+// meta returns what came with the body but is not part of it, and what is invalid
+// in it.
 func (d Draft) meta() (message.RequestMeta, []message.FieldError) {
 	meta := message.RequestMeta{Destination: d.Destination, KeyHeader: d.Key.Name}
 	switch {

@@ -102,7 +102,7 @@ func countClaimed(created []message.Message) (claimed, pending int) {
 	return claimed, len(created) - claimed
 }
 
-// wakeDispatchers tells the dispatchers that a message may be due.
+// wakeDispatchers wakes the dispatchers: a message may be due.
 func (c *Committer) wakeDispatchers() {
 	if c.js != nil {
 		jetstream.Wake(c.js)

@@ -89,7 +89,7 @@ func (r *gzipReader) Read(p []byte) (int, error) {
 	return n, r.errorOf(err)
 }
 
-// errorOf tells an error of the connection from invalid gzip.
+// errorOf distinguishes an error of the connection from invalid gzip.
 func (r *gzipReader) errorOf(err error) error {
 	switch {
 	case err == nil:

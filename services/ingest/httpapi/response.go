@@ -83,7 +83,7 @@ func (a *API) respondPage(c *fiber.Ctx, page messages.Page) error {
 	return nil
 }
 
-// sendCounted sends a body for which so many bytes were acquired.
+// sendCounted sends a body for which acquired bytes are counted.
 func (a *API) sendCounted(c *fiber.Ctx, text []byte, acquired int) {
 	c.Set(fiber.HeaderContentType, typeJSON)
 	release := func() { a.responses.Release(int64(acquired)) }

@@ -3,6 +3,8 @@ package httpapi
 import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
+
+	"github.com/message-dispatcher/dispatch/services/ingest/httpapi/docs"
 )
 
 func (a *API) addRoutes() {
@@ -23,8 +25,6 @@ func (a *API) addRoutes() {
 
 	a.app.Get("/health", func(c *fiber.Ctx) error { return respondHealth(c, a.health.Live) })
 	a.app.Get("/health/ready", func(c *fiber.Ctx) error { return respondHealth(c, a.health.Ready) })
-	a.app.Get("/openapi.yaml", serveOpenAPI)
-	a.app.Get("/docs", serveDocs)
-	a.app.Get("/docs/:file", serveDocsFile)
+	docs.Register(a.app)
 	a.app.Get("/metrics", adaptor.HTTPHandler(a.registry.Handler()))
 }

@@ -1,4 +1,5 @@
-package httpapi
+// Package docs serves the description of the HTTP API and the page that shows it.
+package docs
 
 import (
 	"bytes"
@@ -15,45 +16,52 @@ import (
 var (
 	//go:embed openapi.yaml
 	openAPI []byte
-	//go:embed docs/index.html
-	docsPage []byte
-	//go:embed docs/page.js
-	docsCode []byte
-	//go:embed docs/rapidoc-min.js.gz
-	docsScript []byte
-	//go:embed docs/LICENSE.rapidoc.txt
-	docsLicense []byte
+	//go:embed index.html
+	page []byte
+	//go:embed page.js
+	code []byte
+	//go:embed rapidoc-min.js.gz
+	script []byte
+	//go:embed LICENSE.rapidoc.txt
+	license []byte
 )
 
-// docsPolicy allows the page only its two scripts and this service. RapiDoc needs
+// policy allows the page only its two scripts and this service. RapiDoc needs
 // inline styles.
-const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const typeScript = "text/javascript; charset=utf-8"
 
-// docsCaching is long enough for one visit, and short enough that an upgrade is
+// caching is long enough for one visit, and short enough that an upgrade is
 // seen.
-const docsCaching = "public, max-age=300"
+const caching = "public, max-age=300"
+
+// Register adds the routes of the documentation.
+func Register(app *fiber.App) {
+	app.Get("/openapi.yaml", serveOpenAPI)
+	app.Get("/docs", servePage)
+	app.Get("/docs/:file", serveFile)
+}
 
 func serveOpenAPI(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentType, "application/yaml")
 	return c.Send(openAPI)
 }
 
-func serveDocs(c *fiber.Ctx) error {
-	c.Set(fiber.HeaderContentSecurityPolicy, docsPolicy)
-	return sendFile(c, "text/html; charset=utf-8", docsPage)
+func servePage(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderContentSecurityPolicy, policy)
+	return sendFile(c, "text/html; charset=utf-8", page)
 }
 
-func serveDocsFile(c *fiber.Ctx) error {
+func serveFile(c *fiber.Ctx) error {
 	switch c.Params("file") {
 	case "page.js":
-		return sendFile(c, typeScript, docsCode)
+		return sendFile(c, typeScript, code)
 	case "rapidoc-min.js":
 		return serveScript(c)
 	case "LICENSE.rapidoc.txt":
-		return sendFile(c, "text/plain; charset=utf-8", docsLicense)
+		return sendFile(c, "text/plain; charset=utf-8", license)
 	}
 	return fiber.ErrNotFound
 }
@@ -63,9 +71,9 @@ func serveScript(c *fiber.Ctx) error {
 	c.Vary(fiber.HeaderAcceptEncoding)
 	if strings.Contains(c.Get(fiber.HeaderAcceptEncoding), "gzip") {
 		c.Set(fiber.HeaderContentEncoding, "gzip")
-		return sendFile(c, typeScript, docsScript)
+		return sendFile(c, typeScript, script)
 	}
-	unpacked, err := gzip.NewReader(bytes.NewReader(docsScript))
+	unpacked, err := gzip.NewReader(bytes.NewReader(script))
 	if err != nil {
 		return err
 	}
@@ -78,6 +86,6 @@ func serveScript(c *fiber.Ctx) error {
 
 func sendFile(c *fiber.Ctx, contentType string, body []byte) error {
 	c.Set(fiber.HeaderContentType, contentType)
-	c.Set(fiber.HeaderCacheControl, docsCaching)
+	c.Set(fiber.HeaderCacheControl, caching)
 	return c.Send(body)
 }
