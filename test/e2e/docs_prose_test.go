@@ -55,7 +55,7 @@ var proseCommand = regexp.MustCompile("`((?:[A-Z_]+=[^ `\n]* )*(?:bin/)?(?:dispa
 
 func TestEveryCommandOfTheProseIsRun(t *testing.T) {
 	t.Parallel()
-	tests := testsOf(t, "*_test.go", "../../internal/*/*_test.go", "../../internal/cli/*/*_test.go", "../../pkg/db/*_test.go")
+	tests := testsOf(t, "*_test.go", "../../internal/*/*_test.go", "../../internal/cli/*/*_test.go", "../../pkg/db/*/*_test.go")
 	found := map[string]bool{}
 	for _, path := range documents(t) {
 		text, err := os.ReadFile(path)
