@@ -157,7 +157,7 @@ func (r *run) publish(ctx context.Context, all portion, times *timetable) error 
 		return err
 	}
 	defer js.Close()
-	subject := r.topology.Intake(message.DefaultDestination)
+	subject := r.topology.IntakeSubject(message.DefaultDestination)
 	acks := make([]natsjs.PubAckFuture, all.count)
 	for i := range acks {
 		if err := times.wait(ctx, i, 1); err != nil {

@@ -22,7 +22,7 @@ func (r *run) promises(ctx context.Context) (map[string]time.Time, error) {
 	}
 	defer js.Close()
 	consumer, err := js.OrderedConsumer(ctx, r.topology.EventsStream(), natsjs.OrderedConsumerConfig{
-		FilterSubjects: []string{r.topology.Events(message.EventAttempted)},
+		FilterSubjects: []string{r.topology.EventSubjects(message.EventAttempted)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)

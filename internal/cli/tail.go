@@ -112,7 +112,7 @@ func (flags *tailFlags) subjects(topology events.Topology) []string {
 	}
 	subjects := make([]string, len(types))
 	for i, kind := range types {
-		subjects[i] = topology.Event(message.EventType(kind), destination)
+		subjects[i] = topology.EventSubject(message.EventType(kind), destination)
 	}
 	slices.Sort(subjects)
 	return slices.Compact(subjects) // the server refuses duplicates

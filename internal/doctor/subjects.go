@@ -142,13 +142,13 @@ func neededSubjects(prefix, api string) (publish, subscribe []string) {
 	const destination = message.DefaultDestination
 	id := message.ID{}
 	publish = []string{
-		topology.Rejected(destination), topology.Deliver(destination, id), topology.Park(destination, id),
-		topology.Event(message.EventCreated, destination), topology.Changed(), topology.Wake(), topology.Control("status"),
+		topology.RejectedSubject(destination), topology.DeliverSubject(destination, id), topology.RetrySubject(destination, id),
+		topology.EventSubject(message.EventCreated, destination), topology.ChangesSubject(), topology.WakeSubject(), topology.ControlSubject("status"),
 		api + "INFO", api + "STREAM.CREATE." + topology.EventsStream(), api + "CONSUMER.MSG.NEXT." + topology.EventsStream() + "." + events.RecorderConsumer,
 		"$JS.ACK." + topology.EventsStream() + "." + events.RecorderConsumer + ".1.1.1.1.1", "$SRV.PING", "_INBOX.x.y",
 	}
 	subscribe = []string{
-		topology.Control("status"), topology.Messages("create"), topology.Wake(), "$SRV.PING." + events.ControlService, "_INBOX.x.y",
+		topology.ControlSubject("status"), topology.MessagesSubject("create"), topology.WakeSubject(), "$SRV.PING." + events.ControlService, "_INBOX.x.y",
 	}
 	return publish, subscribe
 }

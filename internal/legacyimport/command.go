@@ -102,7 +102,7 @@ func runImport(cmd *cobra.Command, flags importFlags) error {
 	}
 	i := importer{
 		from: from, store: db.NewStore(target), report: report, dryRun: flags.dryRun,
-		composer: events.NewComposer(events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas), cfg.EventContent == "full"),
+		builder: events.NewEventBuilder(events.NewTopology(cfg.NATS.Prefix, cfg.NATS.Replicas), cfg.EventContent == "full"),
 		reader: rowReader{scope: from.scope(), table: from.name, numbers: numbers, rules: message.Rules{
 			MaxContentLength: cfg.MaxContentLength,
 			Destinations:     map[string]message.RecipientKind{message.DefaultDestination: cfg.WebhookRecipient},
@@ -122,12 +122,12 @@ func about(which string, err error) error {
 
 // importer copies a table, page by page.
 type importer struct {
-	from     *sourceTable
-	store    *db.Store
-	composer events.Composer
-	reader   rowReader
-	report   *importReport
-	dryRun   bool
+	from    *sourceTable
+	store   *db.Store
+	builder events.EventBuilder
+	reader  rowReader
+	report  *importReport
+	dryRun  bool
 }
 
 func (i *importer) run(ctx context.Context) error {
@@ -175,7 +175,7 @@ func (i *importer) importPage(ctx context.Context, rows []sourceRow) error {
 func (i *importer) put(ctx context.Context, group []message.Message) (map[message.ID]bool, error) {
 	if !i.dryRun {
 		return i.store.Import(ctx, group, func(waiting []message.Message) []byte {
-			return events.Encode(i.composer.Moved(message.EventCreated, waiting))
+			return events.EncodeOutbox(i.builder.Transitions(message.EventCreated, waiting))
 		})
 	}
 	keys := make([]string, len(group))

@@ -82,7 +82,7 @@ func (s StreamSizes) Validate() error {
 
 // Topology returns what Run provisions in NATS.
 func (c Config) Topology() events.Topology {
-	return events.NewTopology(c.NATS.Prefix, c.NATS.Replicas).WithSizes(events.Sizes{
+	return events.NewTopology(c.NATS.Prefix, c.NATS.Replicas).WithStreamLimits(events.StreamLimits{
 		Intake: int64(c.Sizes.Intake), Rejected: int64(c.Sizes.Rejected), Deliveries: int64(c.Sizes.Deliveries),
 		Events: int64(c.Sizes.Events), Changes: int64(c.Sizes.Changes),
 	})

@@ -25,19 +25,19 @@ func batchOf(n int) []message.Message {
 	return batch
 }
 
-func dispatchComposer() events.Composer {
-	return events.NewComposer(events.NewTopology("dispatch", 1), false)
+func dispatchBuilder() events.EventBuilder {
+	return events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 }
 
 // BenchmarkMoved composes and encodes the events of a move.
 func BenchmarkMoved(b *testing.B) {
-	composer := dispatchComposer()
+	builder := dispatchBuilder()
 	for _, n := range []int{1, 100} {
 		batch := batchOf(n)
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				composer.Moved(message.EventCreated, batch)
+				builder.Transitions(message.EventCreated, batch)
 			}
 		})
 	}
@@ -45,33 +45,33 @@ func BenchmarkMoved(b *testing.B) {
 
 // BenchmarkFinished composes and encodes the event of a sender's outcome.
 func BenchmarkFinished(b *testing.B) {
-	composer, m := dispatchComposer(), batchOf(1)[0]
+	builder, m := dispatchBuilder(), batchOf(1)[0]
 	outcome := events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1, Attempt: &message.Attempt{
 		Number: 1, StartedAt: m.CreatedAt, Duration: 1234 * time.Microsecond, Outcome: message.OutcomeSuccess,
 		HTTPStatus: 202, Response: `{"messageId":"accepted"}`,
 	}}
 	b.ReportAllocs()
 	for b.Loop() {
-		composer.Finished(message.EventSent, m, outcome)
+		builder.Outcome(message.EventSent, m, outcome)
 	}
 }
 
 // BenchmarkOutbox packs and unpacks what a claim publishes.
 func BenchmarkOutbox(b *testing.B) {
 	for _, n := range []int{1, 100} {
-		entries := dispatchComposer().Claimed(events.OriginTick, batchOf(n))
-		packed := events.Encode(entries)
+		entries := dispatchBuilder().Claims(events.OriginTick, batchOf(n))
+		packed := events.EncodeOutbox(entries)
 		b.Run("encode/"+strconv.Itoa(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				events.Encode(entries)
+				events.EncodeOutbox(entries)
 			}
 			b.ReportMetric(float64(len(packed)), "packed-B")
 		})
 		b.Run("decode/"+strconv.Itoa(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, err := events.Decode(packed)
+				_, err := events.DecodeOutbox(packed)
 				require.NoError(b, err)
 			}
 		})

@@ -9,48 +9,48 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// notedAtOnce is how many messages a note names at most: few enough for one
+// maxChanges is how many messages a note names at most: few enough for one
 // question to Postgres, and for NATS' default max_payload.
-const notedAtOnce = 1000
+const maxChanges = 1000
 
-// Changed returns the notes that say which messages a transaction has changed.
+// ChangesSubject returns the notes that say which messages a transaction has changed.
 // They are for the copy in Redis: one for all that changed together costs a
 // fraction of reading everybody's events.
-func (c Composer) Changed(messages []message.Message) []Entry {
+func (c EventBuilder) Changes(messages []message.Message) []OutboxMessage {
 	ids := make([]message.ID, len(messages))
 	for i, m := range messages {
 		ids[i] = m.ID
 	}
-	notes := c.Noted(ids)
+	notes := c.ChangesOf(ids)
 	for i := range notes {
 		// A message reaches a version once, so that no other note begins so.
-		first := messages[i*notedAtOnce]
+		first := messages[i*maxChanges]
 		notes[i].MsgID = first.ID.String() + ".v" + strconv.FormatInt(first.Version, 10) + ".changed"
 	}
 	return notes
 }
 
-// Noted is Changed for messages that are known by their ids alone. Called
+// ChangesOf is Changed for messages that are known by their ids alone. Called
 // again it returns other notes, which say the same.
-func (c Composer) Noted(ids []message.ID) []Entry {
-	var notes []Entry
+func (c EventBuilder) ChangesOf(ids []message.ID) []OutboxMessage {
+	var notes []OutboxMessage
 	for len(ids) > 0 {
-		some := ids[:min(len(ids), notedAtOnce)]
+		some := ids[:min(len(ids), maxChanges)]
 		ids = ids[len(some):]
 		var lines strings.Builder
 		for _, id := range some {
 			lines.WriteString(id.String())
 			lines.WriteByte('\n')
 		}
-		notes = append(notes, Entry{
-			Subject: c.topology.Changed(), MsgID: message.NewID(time.Now()).String(), Data: []byte(lines.String()),
+		notes = append(notes, OutboxMessage{
+			Subject: c.topology.ChangesSubject(), MsgID: message.NewID(time.Now()).String(), Data: []byte(lines.String()),
 		})
 	}
 	return notes
 }
 
-// ReadNote returns the messages that a note names, a line for each.
-func ReadNote(note []byte) ([]message.ID, error) {
+// ParseChanges returns the messages that a note names, a line for each.
+func ParseChanges(note []byte) ([]message.ID, error) {
 	var ids []message.ID
 	for line := range strings.Lines(string(note)) {
 		id, err := message.ParseID(strings.TrimSuffix(line, "\n"))

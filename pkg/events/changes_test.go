@@ -12,12 +12,12 @@ import (
 
 func TestANoteNamesWhatChangedTogether(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 	ids := make([]message.ID, 2500)
 	for i := range ids {
 		ids[i] = message.NewID(time.Now())
 	}
-	notes := composer.Noted(ids)
+	notes := builder.ChangesOf(ids)
 	require.Len(t, notes, 3, "none is too large")
 	var read []message.ID
 	seen := map[string]bool{}
@@ -25,20 +25,20 @@ func TestANoteNamesWhatChangedTogether(t *testing.T) {
 		require.Equal(t, "dispatch.changed", note.Subject)
 		require.False(t, seen[note.MsgID])
 		seen[note.MsgID] = true
-		some, err := events.ReadNote(note.Data)
+		some, err := events.ParseChanges(note.Data)
 		require.NoError(t, err)
 		read = append(read, some...)
 	}
 	require.Equal(t, ids, read)
-	require.False(t, seen[composer.Noted(ids)[0].MsgID], "the stream must not take the second for the first")
-	require.Empty(t, composer.Noted(nil))
+	require.False(t, seen[builder.ChangesOf(ids)[0].MsgID], "the stream must not take the second for the first")
+	require.Empty(t, builder.ChangesOf(nil))
 }
 
 func TestWhatCannotBeANoteIsRefused(t *testing.T) {
 	t.Parallel()
 	one := message.NewID(time.Now())
 	for _, note := range []string{"x", "\n", one.String() + one.String(), one.String() + "\n\n", one.String() + "\nx\n"} {
-		_, err := events.ReadNote([]byte(note))
+		_, err := events.ParseChanges([]byte(note))
 		require.Error(t, err, "%q", note)
 	}
 }
@@ -46,15 +46,15 @@ func TestWhatCannotBeANoteIsRefused(t *testing.T) {
 // TestATransactionIsNotedOnce holds for every road by which one is published.
 func TestATransactionIsNotedOnce(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 	waits, queued := sample(t), sample(t)
 	waits.Status, queued.Status = message.Pending, message.Queued
 	waits.ID = message.NewID(time.Now())
 	both := []message.Message{waits, queued}
-	for road, entries := range map[string][]events.Entry{
-		"arrived": composer.Arrived(both),
-		"claimed": composer.Claimed(events.OriginTick, both),
-		"moved":   composer.Moved(message.EventCancelled, both),
+	for road, entries := range map[string][]events.OutboxMessage{
+		"arrived": builder.Created(both),
+		"claimed": builder.Claims(events.OriginTick, both),
+		"moved":   builder.Transitions(message.EventCancelled, both),
 	} {
 		var noted []message.ID
 		notes := 0
@@ -63,7 +63,7 @@ func TestATransactionIsNotedOnce(t *testing.T) {
 				continue
 			}
 			notes++
-			some, err := events.ReadNote(entry.Data)
+			some, err := events.ParseChanges(entry.Data)
 			require.NoError(t, err)
 			noted = append(noted, some...)
 			require.Equal(t, waits.ID.String()+".v3.changed", entry.MsgID, "published again it is the same: %s", road)
@@ -71,5 +71,5 @@ func TestATransactionIsNotedOnce(t *testing.T) {
 		require.Equal(t, 1, notes, road)
 		require.Equal(t, []message.ID{waits.ID, queued.ID}, noted, road)
 	}
-	require.Empty(t, composer.Moved(message.EventCreated, nil))
+	require.Empty(t, builder.Transitions(message.EventCreated, nil))
 }

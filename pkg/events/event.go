@@ -30,7 +30,7 @@ type Envelope struct {
 	Tracestate  string `json:"tracestate,omitempty"`
 }
 
-// Event is a CloudEvent that tells of a message.
+// EventSubject is a CloudEvent that tells of a message.
 type Event struct {
 	Envelope
 	Data Data `json:"data"`
@@ -54,54 +54,54 @@ type Outcome struct {
 	Attempt         *message.Attempt    `json:"attempt,omitempty"` // nil when it was not tried
 }
 
-// Composer makes the entries to publish for what happens to messages. It is
+// EventBuilder makes the entries to publish for what happens to messages. It is
 // safe for concurrent use.
-type Composer struct {
+type EventBuilder struct {
 	topology    Topology
 	fullContent bool
 }
 
-// NewComposer returns a Composer. With fullContent the events carry content,
+// NewEventBuilder returns a Builder. With fullContent the events carry content,
 // payload and metadata; without, they tell everything else.
-func NewComposer(topology Topology, fullContent bool) Composer {
-	return Composer{topology: topology, fullContent: fullContent}
+func NewEventBuilder(topology Topology, fullContent bool) EventBuilder {
+	return EventBuilder{topology: topology, fullContent: fullContent}
 }
 
-// Moved returns what moves that Postgres has made publish: an event a message,
+// Transitions returns what moves that Postgres has made publish: an event a message,
 // and the note that these have changed.
-func (c Composer) Moved(kind message.EventType, moved []message.Message) []Entry {
-	return append(c.moved(kind, moved), c.Changed(moved)...)
+func (c EventBuilder) Transitions(kind message.EventType, moved []message.Message) []OutboxMessage {
+	return append(c.transitions(kind, moved), c.Changes(moved)...)
 }
 
-// moved returns the events of moves. Their ids are message and version, since
+// transitions returns the events of moves. Their ids are message and version, since
 // a version is reached once.
-func (c Composer) moved(kind message.EventType, moved []message.Message) []Entry {
-	entries := make([]Entry, 0, len(moved)+1)
+func (c EventBuilder) transitions(kind message.EventType, moved []message.Message) []OutboxMessage {
+	entries := make([]OutboxMessage, 0, len(moved)+1)
 	for _, m := range moved {
 		id := m.ID.String() + ".v" + strconv.FormatInt(m.Version, 10) + "." + string(kind)
-		entries = append(entries, c.entry(kind, id, m.UpdatedAt, Data{Message: m}))
+		entries = append(entries, c.event(kind, id, m.UpdatedAt, Data{Message: m}))
 	}
 	return entries
 }
 
-// Claimed returns what a claim publishes: every id on the work queue, then
+// Claims returns what a claim publishes: every id on the work queue, then
 // the events that say so, and the note that these have changed.
-func (c Composer) Claimed(origin string, claimed []message.Message) []Entry {
-	return append(c.claimed(origin, claimed), c.Changed(claimed)...)
+func (c EventBuilder) Claims(origin string, claimed []message.Message) []OutboxMessage {
+	return append(c.claims(origin, claimed), c.Changes(claimed)...)
 }
 
-func (c Composer) claimed(origin string, claimed []message.Message) []Entry {
-	entries := make([]Entry, 0, 2*len(claimed)+1)
+func (c EventBuilder) claims(origin string, claimed []message.Message) []OutboxMessage {
+	entries := make([]OutboxMessage, 0, 2*len(claimed)+1)
 	for _, m := range claimed {
 		entries = append(entries, c.Delivery(origin, m))
 	}
-	return append(entries, c.moved(message.EventQueued, claimed)...)
+	return append(entries, c.transitions(message.EventQueued, claimed)...)
 }
 
-// Arrived returns what new messages publish: the events that they were
+// Created returns what new messages publish: the events that they were
 // created, what the claim of those publishes that were claimed with that, and
 // one note of all.
-func (c Composer) Arrived(created []message.Message) []Entry {
+func (c EventBuilder) Created(created []message.Message) []OutboxMessage {
 	var claimed []message.Message
 	first := make([]message.Message, len(created))
 	for i, m := range created {
@@ -111,20 +111,20 @@ func (c Composer) Arrived(created []message.Message) []Entry {
 		m.Status, m.Version, m.ClaimNumber, m.QueuedAt = message.Pending, 1, 0, nil
 		first[i] = m
 	}
-	entries := append(c.moved(message.EventCreated, first), c.claimed(OriginArrival, claimed)...)
-	return append(entries, c.Changed(created)...)
+	entries := append(c.transitions(message.EventCreated, first), c.claims(OriginFastPath, claimed)...)
+	return append(entries, c.Changes(created)...)
 }
 
 // Delivery returns the emission of an id under its present claim.
-func (c Composer) Delivery(origin string, m message.Message) Entry {
+func (c EventBuilder) Delivery(origin string, m message.Message) OutboxMessage {
 	claim := m.ClaimNumber.String()
-	entry := Entry{
-		Subject: c.topology.Deliver(m.Destination, m.ID),
+	entry := OutboxMessage{
+		Subject: c.topology.DeliverSubject(m.Destination, m.ID),
 		MsgID:   m.ID.String() + "." + claim,
 		Headers: withTrace(map[string]string{HeaderClaim: claim, HeaderOrigin: origin}, m.Trace),
 		Data:    []byte(`{"id":"` + m.ID.String() + `","claim":` + claim + `}`),
 	}
-	if m.ClaimNumber == 1 && (origin == OriginTick || origin == OriginArrival) {
+	if m.ClaimNumber == 1 && (origin == OriginTick || origin == OriginFastPath) {
 		// Nothing can be there before it. If something is, it is a relay's
 		// delivery, and this one comes late: it would take that one's place on
 		// the queue, and be dropped at the gate.
@@ -133,11 +133,11 @@ func (c Composer) Delivery(origin string, m message.Message) Entry {
 	return entry
 }
 
-// Again makes of an emission the one that a relay publishes under a new claim
+// Relayed makes of an emission the one that a relay publishes under a new claim
 // number. after is the last message on its subject when the relay looked: a
 // delivery that arrived since may be with a sender, and must be waited for.
-func (e Entry) Again(id message.ID, claim message.ClaimNumber, after uint64) Entry {
-	e = e.After(after)
+func (e OutboxMessage) Relayed(id message.ID, claim message.ClaimNumber, after uint64) OutboxMessage {
+	e = e.ExpectLastSequence(after)
 	number := claim.String()
 	e.MsgID = id.String() + "." + number
 	e.Headers[HeaderClaim], e.Headers[HeaderOrigin] = number, OriginRelay
@@ -145,9 +145,9 @@ func (e Entry) Again(id message.ID, claim message.ClaimNumber, after uint64) Ent
 	return e
 }
 
-// Finished returns the event of a sender's outcome; m is the message as the
+// Outcome returns the event of a sender's outcome; m is the message as the
 // outcome leaves it.
-func (c Composer) Finished(kind message.EventType, m message.Message, outcome Outcome) Entry {
+func (c EventBuilder) Outcome(kind message.EventType, m message.Message, outcome Outcome) OutboxMessage {
 	number := m.Attempts
 	if outcome.Attempt != nil {
 		number = outcome.Attempt.Number
@@ -155,7 +155,7 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 	id := strings.Join([]string{
 		m.ID.String(), outcome.ClaimNumber.String(), strconv.Itoa(number), strconv.Itoa(outcome.Delivery), string(kind),
 	}, ".")
-	entry := c.entry(kind, id, m.UpdatedAt, Data{Message: m, Outcome: &outcome})
+	entry := c.event(kind, id, m.UpdatedAt, Data{Message: m, Outcome: &outcome})
 	entry.Headers = withTrace(map[string]string{HeaderOutcome: "1"}, m.Trace)
 	return entry
 }
@@ -164,10 +164,10 @@ func (c Composer) Finished(kind message.EventType, m message.Message, outcome Ou
 // is 1 MiB. A server may take less (see lighter).
 const largestEvent = 900 << 10
 
-// entry leaves content, payload and metadata out of an event that would be
+// event leaves content, payload and metadata out of an event that would be
 // too large with them, or no JSON: a payload that somebody else stored must
 // not stand in the way of the batch that it is in.
-func (c Composer) entry(kind message.EventType, id string, at time.Time, data Data) Entry {
+func (c EventBuilder) event(kind message.EventType, id string, at time.Time, data Data) OutboxMessage {
 	if !c.fullContent {
 		data.Message = data.WithoutContent()
 	} else if len(data.Payload) > 0 && !json.Valid(data.Payload) {
@@ -181,10 +181,10 @@ func (c Composer) entry(kind message.EventType, id string, at time.Time, data Da
 		event.Data.Message, event.Data.ContentOmitted = data.WithoutContent(), true
 		body = event.appendJSON(make([]byte, 0, usualEvent))
 	}
-	return Entry{Subject: c.topology.Event(kind, data.Destination), MsgID: id, Headers: withTrace(nil, data.Trace), Data: body}
+	return OutboxMessage{Subject: c.topology.EventSubject(kind, data.Destination), MsgID: id, Headers: withTrace(nil, data.Trace), Data: body}
 }
 
-func (c Composer) envelope(kind message.EventType, id string, at time.Time) Envelope {
+func (c EventBuilder) envelope(kind message.EventType, id string, at time.Time) Envelope {
 	return Envelope{
 		SpecVersion:     "1.0",
 		ID:              id,

@@ -27,7 +27,7 @@ func sample(t *testing.T) message.Message {
 
 func TestAnEventIsAsReviewed(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 	m := sample(t)
 	outcome := events.Outcome{ClaimNumber: 1, NextClaimNumber: 2, Delivery: 1, Attempt: &message.Attempt{
 		Number: 1, StartedAt: m.CreatedAt, Duration: 1500 * time.Microsecond, Outcome: message.OutcomeRetry,
@@ -40,10 +40,10 @@ func TestAnEventIsAsReviewed(t *testing.T) {
 		Data    json.RawMessage   `json:"d"`
 	}
 	var list []published
-	for _, e := range []events.Entry{
-		composer.Moved(message.EventCreated, []message.Message{m})[0],
-		composer.Finished(message.EventAttempted, m, outcome),
-		composer.Delivery(events.OriginTick, m),
+	for _, e := range []events.OutboxMessage{
+		builder.Transitions(message.EventCreated, []message.Message{m})[0],
+		builder.Outcome(message.EventAttempted, m, outcome),
+		builder.Delivery(events.OriginTick, m),
 	} {
 		list = append(list, published{e.Subject, e.MsgID, e.Headers, e.Data})
 	}
@@ -54,13 +54,13 @@ func TestAnEventIsAsReviewed(t *testing.T) {
 // or the outcome that only one of the two knows.
 func TestAnEventIsWhatEncodingJSONWouldWrite(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), true)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), true)
 	m := sample(t)
 	for _, outcome := range []events.Outcome{
 		{ClaimNumber: 1, NextClaimNumber: 2, Delivery: 3},
 		{ClaimNumber: 1, NextClaimNumber: 2, Delivery: 3, Attempt: &message.Attempt{Number: 1, StartedAt: m.CreatedAt, Response: "<busy>"}},
 	} {
-		entry := composer.Finished(message.EventAttempted, m, outcome)
+		entry := builder.Outcome(message.EventAttempted, m, outcome)
 		var event events.Event
 		require.NoError(t, json.Unmarshal(entry.Data, &event))
 		var want bytes.Buffer
@@ -75,7 +75,7 @@ func TestContentIsToldOnlyWhenAskedFor(t *testing.T) {
 	t.Parallel()
 	topology := events.NewTopology("dispatch", 1)
 	for _, full := range []bool{false, true} {
-		entry := events.NewComposer(topology, full).Moved(message.EventCreated, []message.Message{sample(t)})[0]
+		entry := events.NewEventBuilder(topology, full).Transitions(message.EventCreated, []message.Message{sample(t)})[0]
 		var event events.Event
 		require.NoError(t, json.Unmarshal(entry.Data, &event))
 		require.Equal(t, full, event.Data.Content != "")
@@ -85,8 +85,8 @@ func TestContentIsToldOnlyWhenAskedFor(t *testing.T) {
 
 func TestAClaimIsPublishedBeforeItIsTold(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
-	entries := composer.Claimed(events.OriginTick, []message.Message{sample(t), sample(t)})
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
+	entries := builder.Claims(events.OriginTick, []message.Message{sample(t), sample(t)})
 	require.Len(t, entries, 5)
 	require.Equal(t, "2", entries[0].Headers[events.HeaderClaim])
 	require.Contains(t, entries[1].Subject, ".deliver.")
@@ -96,42 +96,42 @@ func TestAClaimIsPublishedBeforeItIsTold(t *testing.T) {
 
 func TestTheOutboxGivesBackWhatItWasGiven(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), true)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), true)
 	many := make([]message.Message, 500)
 	for i := range many {
 		many[i] = sample(t)
 		many[i].ID = message.NewID(time.Now())
 	}
-	entries := composer.Claimed(events.OriginTick, many)
-	packed := events.Encode(entries)
-	got, err := events.Decode(packed)
+	entries := builder.Claims(events.OriginTick, many)
+	packed := events.EncodeOutbox(entries)
+	got, err := events.DecodeOutbox(packed)
 	require.NoError(t, err)
 	require.Equal(t, entries, got)
 	require.Less(t, len(packed)/len(many), 150, "a batch's entries resemble each other")
 
-	_, err = events.Decode(packed[:len(packed)/2])
+	_, err = events.DecodeOutbox(packed[:len(packed)/2])
 	require.Error(t, err)
-	_, err = events.Decode([]byte("nonsense"))
+	_, err = events.DecodeOutbox([]byte("nonsense"))
 	require.Error(t, err)
 }
 
 func TestABrokenBatchIsRefused(t *testing.T) {
 	t.Parallel()
-	entries := events.NewComposer(events.NewTopology("dispatch", 1), false).Claimed(events.OriginTick, []message.Message{sample(t)})
-	plain, err := s2.Decode(nil, events.Encode(entries))
+	entries := events.NewEventBuilder(events.NewTopology("dispatch", 1), false).Claims(events.OriginTick, []message.Message{sample(t)})
+	plain, err := s2.Decode(nil, events.EncodeOutbox(entries))
 	require.NoError(t, err)
 	whole := 0
 	for length := range plain {
-		got, err := events.Decode(s2.Encode(nil, plain[:length]))
+		got, err := events.DecodeOutbox(s2.Encode(nil, plain[:length]))
 		if err == nil { // it was cut between two entries
 			whole++
-			require.Equal(t, entries[:len(got)], append([]events.Entry{}, got...))
+			require.Equal(t, entries[:len(got)], append([]events.OutboxMessage{}, got...))
 		}
 	}
 	require.Equal(t, len(entries), whole)
-	_, err = events.Decode(s2.Encode(nil, append([]byte{99}, plain[1:]...)))
+	_, err = events.DecodeOutbox(s2.Encode(nil, append([]byte{99}, plain[1:]...)))
 	require.Error(t, err, "a later format")
-	_, err = events.Decode(s2.Encode(nil, []byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}))
+	_, err = events.DecodeOutbox(s2.Encode(nil, []byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}))
 	require.Error(t, err, "more headers than there can be")
 }
 

@@ -26,7 +26,7 @@ type OutcomeEvent struct {
 	Outcome       Outcome
 }
 
-// ParseOutcome parses an event that Composer.Finished has made. It fails if the
+// ParseOutcome parses an event that Builder.Finished has made. It fails if the
 // event contains no outcome. It decodes only what is recorded, with a decoder
 // that needs a quarter of encoding/json's time, because every message passes
 // here once.

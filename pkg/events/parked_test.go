@@ -18,21 +18,21 @@ func TestAParkedMessageComesBackUnderItsClaim(t *testing.T) {
 		ID: message.NewID(next), Destination: "default", ClaimNumber: 4, NextAttemptAt: &next,
 		Trace: message.Trace{Parent: "00-trace", State: "a=1"},
 	}
-	composer := events.NewComposer(topology, false)
+	builder := events.NewEventBuilder(topology, false)
 
-	entry := composer.Parked(m)
-	require.Equal(t, topology.Park("default", m.ID), entry.Subject)
+	entry := builder.ScheduledRetry(m)
+	require.Equal(t, topology.RetrySubject("default", m.ID), entry.Subject)
 	require.Equal(t, map[string]string{
 		"Nats-Schedule":        "@at 2026-03-01T11:00:00.123456Z",
-		"Nats-Schedule-Target": topology.Deliver("default", m.ID),
+		"Nats-Schedule-Target": topology.DeliverSubject("default", m.ID),
 		events.HeaderClaim:     "4",
 		events.HeaderOrigin:    events.OriginRetry,
 		"traceparent":          "00-trace",
 		"tracestate":           "a=1",
 	}, entry.Headers)
 	require.JSONEq(t, `{"id":"`+m.ID.String()+`","claim":4}`, string(entry.Data))
-	require.NotEqual(t, composer.Delivery(events.OriginReclaim, m).MsgID, entry.MsgID,
+	require.NotEqual(t, builder.Delivery(events.OriginReclaim, m).MsgID, entry.MsgID,
 		"a reclaim under the same number must not count as its repeat")
 	m.Trace = message.Trace{}
-	require.NotContains(t, composer.Parked(m).Headers, "traceparent")
+	require.NotContains(t, builder.ScheduledRetry(m).Headers, "traceparent")
 }

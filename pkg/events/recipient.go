@@ -6,7 +6,7 @@ import "encoding/json"
 // messages to somebody. left is 0 when there is none, or when the batch can't
 // be read, which its relay tells.
 func WithoutRecipient(batch []byte, to string) (rest []byte, left int) {
-	entries, err := Decode(batch)
+	entries, err := DecodeOutbox(batch)
 	if err != nil {
 		return batch, 0
 	}
@@ -26,5 +26,5 @@ func WithoutRecipient(batch []byte, to string) (rest []byte, left int) {
 	if left == 0 {
 		return batch, 0
 	}
-	return Encode(kept), left
+	return EncodeOutbox(kept), left
 }

@@ -20,10 +20,10 @@ const UnknownDestination = "unknown"
 // Headers of a rejected intake message besides HeaderProblemCode and
 // HeaderProblem.
 const (
-	// HeaderSubject is the subject on which it came in.
-	HeaderSubject = "Dispatch-Subject"
-	// HeaderMsgID is the Nats-Msg-Id with which it came in.
-	HeaderMsgID = "Dispatch-Msg-Id"
+	// HeaderRejectedSubject is the subject on which it came in.
+	HeaderRejectedSubject = "Dispatch-Subject"
+	// HeaderRejectedMsgID is the Nats-Msg-Id with which it came in.
+	HeaderRejectedMsgID = "Dispatch-Msg-Id"
 	// HeaderTruncated is the message's length in bytes, if it had to be cut
 	// to fit beside its problem.
 	HeaderTruncated = "Dispatch-Truncated"
@@ -51,12 +51,12 @@ const headerAllowance = 128
 // left out, its code tells enough.
 const longestProblem = 16 << 10
 
-// Rejected returns what a rejection publishes: the message as it came, with
+// RejectedSubject returns what a rejection publishes: the message as it came, with
 // its problem, for the REJECTED stream, and the event that says so. limit is
 // the most that NATS takes, as of nats.Conn.MaxPayload: a message that does
 // not fit together with its problem is compressed, and cut as a last resort.
 // Repeating it is harmless within the stream's window.
-func (c Composer) Rejected(r Rejection, limit int64) []Entry {
+func (c EventBuilder) Rejection(r Rejection, limit int64) []OutboxMessage {
 	destination := c.topology.IntakeDestination(r.Subject)
 	if !message.DestinationPattern.MatchString(destination) {
 		destination = UnknownDestination
@@ -65,15 +65,15 @@ func (c Composer) Rejected(r Rejection, limit int64) []Entry {
 		r.Problem = nil
 	}
 	id := message.DerivedID(r.Stored, r.Sequence, r.Subject).String()
-	kept := Entry{
-		Subject: c.topology.Rejected(destination),
+	kept := OutboxMessage{
+		Subject: c.topology.RejectedSubject(destination),
 		MsgID:   id,
 		Headers: rejectedHeaders(r),
 		Data:    r.Data,
 	}
 	kept.fitHeaders(int(limit))
 	kept.fit(int(limit))
-	return []Entry{kept, c.rejectedEvent(r, id, destination)}
+	return []OutboxMessage{kept, c.rejectedEvent(r, id, destination)}
 }
 
 // rejectedHeaders keeps a message's own headers. Those of JetStream are
@@ -86,9 +86,9 @@ func rejectedHeaders(r Rejection) map[string]string {
 		}
 	}
 	if ids := r.Headers[nats.MsgIdHdr]; len(ids) > 0 {
-		headers[HeaderMsgID] = ids[0]
+		headers[HeaderRejectedMsgID] = ids[0]
 	}
-	headers[HeaderSubject] = r.Subject
+	headers[HeaderRejectedSubject] = r.Subject
 	headers[HeaderProblemCode] = r.Code
 	if r.Problem != nil {
 		headers[HeaderProblem] = oneLine(string(r.Problem))
@@ -102,13 +102,13 @@ const longestHeaders = 64<<10 - 1
 
 // fitHeaders leaves out a message's own headers where they have no place beside
 // what is said of it. Those that say it stay.
-func (e *Entry) fitHeaders(limit int) {
+func (e *OutboxMessage) fitHeaders(limit int) {
 	limit = min(limit, longestHeaders) - headerAllowance - len(e.MsgID)
 	if e.headersSize() <= limit {
 		return
 	}
 	ours := map[string]string{}
-	for _, name := range []string{HeaderSubject, HeaderProblemCode, HeaderProblem, HeaderMsgID} {
+	for _, name := range []string{HeaderRejectedSubject, HeaderProblemCode, HeaderProblem, HeaderRejectedMsgID} {
 		if value, found := e.Headers[name]; found && len(value) <= limit/4 {
 			ours[name] = value
 		}
@@ -117,7 +117,7 @@ func (e *Entry) fitHeaders(limit int) {
 	e.Headers = ours
 }
 
-func (e *Entry) headersSize() int {
+func (e *OutboxMessage) headersSize() int {
 	size := 0
 	for name, value := range e.Headers {
 		size += header(name, value)
@@ -125,7 +125,7 @@ func (e *Entry) headersSize() int {
 	return size
 }
 
-func (e *Entry) fit(limit int) {
+func (e *OutboxMessage) fit(limit int) {
 	room := limit - headerAllowance - len(e.MsgID) - e.headersSize()
 	if len(e.Data) <= room {
 		return
@@ -147,7 +147,7 @@ func (e *Entry) fit(limit int) {
 
 // rejectedEvent tells of a rejection. There is no message, so the subject is
 // the id that it would have had.
-func (c Composer) rejectedEvent(r Rejection, id, destination string) Entry {
+func (c EventBuilder) rejectedEvent(r Rejection, id, destination string) OutboxMessage {
 	type data struct {
 		Destination    string          `json:"destination"`
 		Code           string          `json:"code"`
@@ -163,7 +163,7 @@ func (c Composer) rejectedEvent(r Rejection, id, destination string) Entry {
 		Envelope
 		Data data `json:"data"`
 	}{envelope, data{destination, r.Code, r.Problem, r.Sequence}})
-	return Entry{Subject: c.topology.Event(message.EventRejected, destination), MsgID: envelope.ID, Headers: withTrace(nil, trace), Data: body}
+	return OutboxMessage{Subject: c.topology.EventSubject(message.EventRejected, destination), MsgID: envelope.ID, Headers: withTrace(nil, trace), Data: body}
 }
 
 // oneLine makes text fit for a header.

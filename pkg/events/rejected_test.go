@@ -26,27 +26,27 @@ func rejection() events.Rejection {
 
 func TestARejectionKeepsWhatCame(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
-	entries := composer.Rejected(rejection(), 1<<20)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
+	entries := builder.Rejection(rejection(), 1<<20)
 	require.Len(t, entries, 2)
 	kept := entries[0]
 	require.Equal(t, "dispatch.rejected.default", kept.Subject)
 	require.Equal(t, "no JSON", string(kept.Data))
 	require.Equal(t, map[string]string{
-		"X-Own": "a, b", events.HeaderMsgID: "shop-1", events.HeaderSubject: "dispatch.intake.default",
+		"X-Own": "a, b", events.HeaderRejectedMsgID: "shop-1", events.HeaderRejectedSubject: "dispatch.intake.default",
 		events.HeaderProblemCode: "malformed", events.HeaderProblem: `{"code":"malformed"}`,
 	}, kept.Headers, "what orders JetStream about is not repeated")
-	require.Equal(t, entries, composer.Rejected(rejection(), 1<<20), "a repeat is the same message")
+	require.Equal(t, entries, builder.Rejection(rejection(), 1<<20), "a repeat is the same message")
 
 	other := rejection()
 	other.Stored = other.Stored.Add(time.Second)
-	require.NotEqual(t, kept.MsgID, composer.Rejected(other, 1<<20)[0].MsgID, "a stream made anew counts from 1 again")
+	require.NotEqual(t, kept.MsgID, builder.Rejection(other, 1<<20)[0].MsgID, "a stream made anew counts from 1 again")
 }
 
 func TestARejectionFitsAlways(t *testing.T) {
 	t.Parallel()
 	const limit = 64 << 10
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 	noise := make([]byte, limit)
 	for i := range noise {
 		noise[i] = byte(rand.Uint32())
@@ -56,7 +56,7 @@ func TestARejectionFitsAlways(t *testing.T) {
 			t.Parallel()
 			r := rejection()
 			r.Data = data
-			kept := composer.Rejected(r, limit)[0]
+			kept := builder.Rejection(r, limit)[0]
 			size := len(kept.Data)
 			for name, value := range kept.Headers {
 				size += len(name) + len(value) + 4
@@ -80,7 +80,7 @@ func TestARejectionFitsAlways(t *testing.T) {
 	}
 	r := rejection()
 	r.Problem = json.RawMessage(`"` + strings.Repeat("x", limit) + `"`)
-	require.NotContains(t, composer.Rejected(r, limit)[0].Headers, events.HeaderProblem)
+	require.NotContains(t, builder.Rejection(r, limit)[0].Headers, events.HeaderProblem)
 }
 
 func TestARejectionFitsBesideTheLongestHeaders(t *testing.T) {
@@ -89,7 +89,7 @@ func TestARejectionFitsBesideTheLongestHeaders(t *testing.T) {
 		r := rejection()
 		r.Headers = map[string][]string{"X-Long": {strings.Repeat("x", 60<<10)}, "X-More": {"more"}}
 		r.Problem = json.RawMessage(`"` + strings.Repeat("y", 10<<10) + `"`)
-		kept := events.NewComposer(events.NewTopology("dispatch", 1), false).Rejected(r, int64(limit))[0]
+		kept := events.NewEventBuilder(events.NewTopology("dispatch", 1), false).Rejection(r, int64(limit))[0]
 
 		size := 0
 		for name, value := range kept.Headers {
@@ -98,7 +98,7 @@ func TestARejectionFitsBesideTheLongestHeaders(t *testing.T) {
 		require.Less(t, size, 64<<10, "more JetStream does not take")
 		require.Less(t, size+len(kept.Data), limit)
 		require.Equal(t, r.Code, kept.Headers[events.HeaderProblemCode])
-		require.Equal(t, r.Subject, kept.Headers[events.HeaderSubject])
+		require.Equal(t, r.Subject, kept.Headers[events.HeaderRejectedSubject])
 		require.Equal(t, string(r.Problem), kept.Headers[events.HeaderProblem])
 		require.NotContains(t, kept.Headers, "X-Long")
 		require.Equal(t, "2", kept.Headers[events.HeaderHeadersOmitted])

@@ -8,17 +8,17 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Parked returns the schedule that puts a message's id back on the work queue
+// ScheduledRetry returns the schedule that puts a message's id back on the work queue
 // at its NextAttemptAt, by the NATS server's clock, under its Claim. There is
 // one schedule a message: publishing it again replaces it.
 //
 // The time goes into the header by hand, because natsjs.WithScheduleAt
 // cuts it to whole seconds and so fires up to a second early.
-func (c Composer) Parked(m message.Message) Entry {
+func (c EventBuilder) ScheduledRetry(m message.Message) OutboxMessage {
 	entry := c.Delivery(OriginRetry, m)
 	entry.Headers[natsjs.ScheduleHeader] = "@at " + m.NextAttemptAt.UTC().Format(time.RFC3339Nano)
 	entry.Headers[natsjs.ScheduleTargetHeader] = entry.Subject
-	entry.Subject = c.topology.Park(m.Destination, m.ID)
+	entry.Subject = c.topology.RetrySubject(m.Destination, m.ID)
 	entry.MsgID += ".retry" // the emission of a reclaim under the same claim is another message
 	return entry
 }

@@ -32,11 +32,11 @@ const (
 // How a copy of an id came to be on the work queue. Only a first delivery
 // from a tick is certainly the first of its claim.
 const (
-	OriginTick    = "tick"    // published by the dispatcher that claimed it
-	OriginArrival = "arrival" // published by the ingest that stored it, and claimed it with that
-	OriginRelay   = "relay"   // published by another one, or late
-	OriginReclaim = "reclaim" // claimed anew after its lease ran out
-	OriginRetry   = "retry"   // fired by a schedule
+	OriginTick     = "tick"      // published by the dispatcher that claimed it
+	OriginFastPath = "fast_path" // published by the ingest that stored it, and claimed it with that
+	OriginRelay    = "relay"     // published by another one, or late
+	OriginReclaim  = "reclaim"   // claimed anew after its lease ran out
+	OriginRetry    = "retry"     // fired by a schedule
 )
 
 // Names of the durable consumers.
@@ -77,13 +77,13 @@ const (
 type Topology struct {
 	prefix   string
 	replicas int
-	sizes    Sizes
+	limits   StreamLimits
 }
 
 // NewTopology returns the topology under a prefix, such as "dispatch", with
 // its streams on so many servers (1, 3 or 5), of the default sizes.
 func NewTopology(prefix string, replicas int) Topology {
-	return Topology{prefix: prefix, replicas: max(replicas, 1), sizes: DefaultSizes}
+	return Topology{prefix: prefix, replicas: max(replicas, 1), limits: DefaultStreamLimits}
 }
 
 // Replicas returns on how many servers each stream is stored.
@@ -96,10 +96,10 @@ func (t Topology) stream(name string) string {
 	return strings.ToUpper(t.prefix) + "_" + name
 }
 
-// Wake is where a transaction that made something due says so: a plain
+// WakeSubject is where a transaction that made something due says so: a plain
 // message without a body, kept in no stream. In the continuous mode the
 // dispatchers wait for it.
-func (t Topology) Wake() string { return t.prefix + ".wake" }
+func (t Topology) WakeSubject() string { return t.prefix + ".wake" }
 
 // IntakeStream holds what other systems publish directly, until it is stored.
 func (t Topology) IntakeStream() string { return t.stream("INTAKE") }
@@ -116,12 +116,12 @@ func (t Topology) EventsStream() string { return t.stream("EVENTS") }
 // ChangesStream tells the dispatcher whose state it has yet to copy to Redis.
 func (t Topology) ChangesStream() string { return t.stream("CHANGES") }
 
-// Changed is where a transaction's note goes that says which messages it has
+// ChangesSubject is where a transaction's note goes that says which messages it has
 // changed.
-func (t Topology) Changed() string { return t.prefix + ".changed" }
+func (t Topology) ChangesSubject() string { return t.prefix + ".changed" }
 
-// Intake is where other systems publish messages for a destination.
-func (t Topology) Intake(destination string) string {
+// IntakeSubject is where other systems publish messages for a destination.
+func (t Topology) IntakeSubject(destination string) string {
 	return t.prefix + ".intake." + destination
 }
 
@@ -130,44 +130,44 @@ func (t Topology) IntakeDestination(subject string) string {
 	return strings.TrimPrefix(subject, t.prefix+".intake.")
 }
 
-// Rejected is where intake goes that does not validate.
-func (t Topology) Rejected(destination string) string {
+// RejectedSubject is where intake goes that does not validate.
+func (t Topology) RejectedSubject(destination string) string {
 	return t.prefix + ".rejected." + destination
 }
 
-// Deliver is the subject of an emitted id.
-func (t Topology) Deliver(destination string, id message.ID) string {
+// DeliverSubject is the subject of an emitted id.
+func (t Topology) DeliverSubject(destination string, id message.ID) string {
 	return t.prefix + ".deliver." + destination + "." + id.String()
 }
 
-// DeliverAll is what a destination's senders consume. It never matches the
+// DeliverSubjects is what a destination's senders consume. It never matches the
 // schedules that wait on Park.
-func (t Topology) DeliverAll(destination string) string {
+func (t Topology) DeliverSubjects(destination string) string {
 	return t.prefix + ".deliver." + destination + ".*"
 }
 
-// Park is the subject on which the schedule of a retry waits.
-func (t Topology) Park(destination string, id message.ID) string {
+// RetrySubject is the subject on which the schedule of a retry waits.
+func (t Topology) RetrySubject(destination string, id message.ID) string {
 	return t.prefix + ".retry." + destination + "." + id.String()
 }
 
-// Event is the subject of an event.
-func (t Topology) Event(kind message.EventType, destination string) string {
+// EventSubject is the subject of an event.
+func (t Topology) EventSubject(kind message.EventType, destination string) string {
 	return t.prefix + ".events." + string(kind) + "." + destination
 }
 
-// Events matches every event of a kind.
-func (t Topology) Events(kind message.EventType) string {
+// EventSubjects matches every event of a kind.
+func (t Topology) EventSubjects(kind message.EventType) string {
 	return t.prefix + ".events." + string(kind) + ".>"
 }
 
-// Control is the subject of a control request: start, stop, status or
+// ControlSubject is the subject of a control request: start, stop, status or
 // configure.
-func (t Topology) Control(verb string) string { return t.prefix + ".control." + verb }
+func (t Topology) ControlSubject(verb string) string { return t.prefix + ".control." + verb }
 
-// Messages is the subject of a message request: create, get, list, cancel or
+// MessagesSubject is the subject of a message request: create, get, list, cancel or
 // retry.
-func (t Topology) Messages(verb string) string { return t.prefix + ".messages." + verb }
+func (t Topology) MessagesSubject(verb string) string { return t.prefix + ".messages." + verb }
 
 // SenderConsumer is the durable consumer that a destination's senders share.
 func (t Topology) SenderConsumer(destination string) string { return "sender-" + destination }
@@ -183,7 +183,7 @@ func (t Topology) Streams() []natsjs.StreamConfig {
 			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
 			Discard:     natsjs.DiscardNew, // a full stream refuses with an error; it drops nothing
-			MaxBytes:    t.sizes.Intake,
+			MaxBytes:    t.limits.Intake,
 			Duplicates:  IntakeWindow,
 		},
 		{
@@ -193,7 +193,7 @@ func (t Topology) Streams() []natsjs.StreamConfig {
 			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      RejectedMaxAge,
-			MaxBytes:    t.sizes.Rejected,
+			MaxBytes:    t.limits.Rejected,
 			Discard:     natsjs.DiscardOld, // else one that can't be rejected would stay in the intake for ever
 		},
 		{
@@ -206,7 +206,7 @@ func (t Topology) Streams() []natsjs.StreamConfig {
 			Retention:         natsjs.WorkQueuePolicy,
 			Storage:           natsjs.FileStorage,
 			Replicas:          t.replicas,
-			MaxBytes:          t.sizes.Deliveries,
+			MaxBytes:          t.limits.Deliveries,
 			MaxMsgsPerSubject: 1, // a newer copy of an id replaces the older
 			AllowMsgSchedules: true,
 			Duplicates:        DeliveriesWindow,
@@ -218,28 +218,28 @@ func (t Topology) Streams() []natsjs.StreamConfig {
 			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
-			MaxBytes:    t.sizes.Events,
+			MaxBytes:    t.limits.Events,
 			Discard:     natsjs.DiscardNew, // TrimEvents makes room, of what is recorded alone
 			Duplicates:  EventsWindow,
 		},
 		{
 			Name:        t.ChangesStream(),
 			Description: "Which messages have changed, a note for all that changed together, for the copy in Redis",
-			Subjects:    []string{t.Changed()},
+			Subjects:    []string{t.ChangesSubject()},
 			Storage:     natsjs.FileStorage,
 			Replicas:    t.replicas,
 			MaxAge:      EventsMaxAge,
-			MaxBytes:    t.sizes.Changes,
+			MaxBytes:    t.limits.Changes,
 			Discard:     natsjs.DiscardOld, // Redis may know less of what is long ago; nothing else may wait for it
 			Duplicates:  EventsWindow,
 		},
 	}
 }
 
-// Outcomes are the subjects of the events that can tell of a sender's outcome.
-func (t Topology) Outcomes() []string {
+// OutcomeSubjects are the subjects of the events that can tell of a sender's outcome.
+func (t Topology) OutcomeSubjects() []string {
 	return []string{
-		t.Events(message.EventAttempted), t.Events(message.EventSent), t.Events(message.EventFailed), t.Events(message.EventExpired),
+		t.EventSubjects(message.EventAttempted), t.EventSubjects(message.EventSent), t.EventSubjects(message.EventFailed), t.EventSubjects(message.EventExpired),
 	}
 }
 
@@ -263,7 +263,7 @@ func (t Topology) Consumers(destinations []string) []Consumer {
 		{t.EventsStream(), natsjs.ConsumerConfig{
 			Durable:        RecorderConsumer,
 			Description:    "Writes the senders' outcomes to Postgres",
-			FilterSubjects: t.Outcomes(),
+			FilterSubjects: t.OutcomeSubjects(),
 			AckPolicy:      natsjs.AckExplicitPolicy,
 			AckWait:        recorderAckWait,
 			MaxDeliver:     -1,
@@ -282,7 +282,7 @@ func (t Topology) Consumers(destinations []string) []Consumer {
 		consumers = append(consumers, Consumer{t.DeliveriesStream(), natsjs.ConsumerConfig{
 			Durable:       t.SenderConsumer(destination),
 			Description:   "Delivers to the webhook of " + destination,
-			FilterSubject: t.DeliverAll(destination),
+			FilterSubject: t.DeliverSubjects(destination),
 			AckPolicy:     natsjs.AckExplicitPolicy,
 			AckWait:       SenderAckWait,
 			MaxDeliver:    -1, // endings are ours: past MaxDeliver a message would lie in the stream for ever

@@ -22,15 +22,15 @@ func TestTheTopologyIsAsReviewed(t *testing.T) {
 	id, err := message.ParseID("0197b0de-7b1a-7abc-8def-0123456789ab")
 	require.NoError(t, err)
 	subjects := map[string]string{
-		"intake":   topology.Intake("default"),
-		"rejected": topology.Rejected("default"),
-		"deliver":  topology.Deliver("default", id),
-		"park":     topology.Park("default", id),
-		"control":  topology.Control("stop"),
-		"messages": topology.Messages("create"),
+		"intake":   topology.IntakeSubject("default"),
+		"rejected": topology.RejectedSubject("default"),
+		"deliver":  topology.DeliverSubject("default", id),
+		"park":     topology.RetrySubject("default", id),
+		"control":  topology.ControlSubject("stop"),
+		"messages": topology.MessagesSubject("create"),
 	}
 	for _, kind := range message.EventTypes() {
-		subjects["event "+string(kind)] = topology.Event(kind, "default")
+		subjects["event "+string(kind)] = topology.EventSubject(kind, "default")
 	}
 	compare(t, "testdata/topology.json", map[string]any{
 		"streams":   topology.Streams(),
@@ -60,7 +60,7 @@ func TestAPrefixKeepsInstallationsApart(t *testing.T) {
 			require.Regexp(t, `^acme\.`, subject)
 		}
 	}
-	require.Equal(t, "orders", topology.IntakeDestination(topology.Intake("orders")))
+	require.Equal(t, "orders", topology.IntakeDestination(topology.IntakeSubject("orders")))
 }
 
 func compare(t *testing.T, golden string, value any) {

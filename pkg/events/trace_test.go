@@ -23,13 +23,13 @@ func TestATraceIsReadInAnyCase(t *testing.T) {
 
 func TestEverythingThatIsPublishedCarriesTheTrace(t *testing.T) {
 	t.Parallel()
-	composer := events.NewComposer(events.NewTopology("dispatch", 1), false)
+	builder := events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 	m := sample(t)
 	m.Trace = message.Trace{Parent: traceparent, State: "a=1"}
 	rejected := rejection()
 	rejected.Headers["Traceparent"], rejected.Headers["Tracestate"] = []string{traceparent}, []string{"a=1"}
-	entries := append(composer.Claimed(events.OriginTick, []message.Message{m}), composer.Parked(m), composer.Rejected(rejected, 1<<20)[1],
-		composer.Finished(message.EventSent, m, events.Outcome{ClaimNumber: 1}))
+	entries := append(builder.Claims(events.OriginTick, []message.Message{m}), builder.ScheduledRetry(m), builder.Rejection(rejected, 1<<20)[1],
+		builder.Outcome(message.EventSent, m, events.Outcome{ClaimNumber: 1}))
 	for _, entry := range entries {
 		if entry.Subject == "dispatch.changed" { // it is about many messages
 			continue

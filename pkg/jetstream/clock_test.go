@@ -22,7 +22,7 @@ func TestSkewIsWhatTheWayDoesNotExplain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var skew jetstream.Skew
+			var skew jetstream.ClockSkew
 			skew.Measure(asked, asked.Add(c.told), asked.Add(c.trip))
 			require.Equal(t, c.want, skew.Ahead())
 			require.Equal(t, asked.Add(c.want), skew.At(asked))

@@ -12,21 +12,21 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/events"
 )
 
-// Positions tells how far the recorder is. It is safe for concurrent use.
-type Positions struct {
+// RecorderProgress tells how far the recorder is. It is safe for concurrent use.
+type RecorderProgress struct {
 	js     *Client
 	events *atomic.Value // a natsjs.Stream, once it was found
 }
 
-// NewPositions returns a Positions over a connection.
-func NewPositions(js *Client) Positions {
-	return Positions{js: js, events: new(atomic.Value)}
+// NewRecorderProgress returns a RecorderProgress over a connection.
+func NewRecorderProgress(js *Client) RecorderProgress {
+	return RecorderProgress{js: js, events: new(atomic.Value)}
 }
 
-// Last returns the sequence of the last event that is stored now, 0 if there
+// LastEvent returns the sequence of the last event that is stored now, 0 if there
 // is none. The stream's leader answers, who knows every event that was
 // acknowledged.
-func (p Positions) Last(ctx context.Context) (uint64, error) {
+func (p RecorderProgress) LastEvent(ctx context.Context) (uint64, error) {
 	last, err := p.lastOn(ctx, p.js.Prefix()+".events.>")
 	if err != nil {
 		return 0, fmt.Errorf("look up last event: %w", err)
@@ -36,8 +36,8 @@ func (p Positions) Last(ctx context.Context) (uint64, error) {
 
 // lastOutcome returns the sequence of the last event that may tell of an
 // outcome.
-func (p Positions) lastOutcome(ctx context.Context) (last uint64, err error) {
-	for _, subject := range p.js.Outcomes() {
+func (p RecorderProgress) lastOutcome(ctx context.Context) (last uint64, err error) {
+	for _, subject := range p.js.OutcomeSubjects() {
 		one, err := p.lastOn(ctx, subject)
 		if err != nil {
 			return 0, err
@@ -47,7 +47,7 @@ func (p Positions) lastOutcome(ctx context.Context) (last uint64, err error) {
 	return last, nil
 }
 
-func (p Positions) lastOn(ctx context.Context, subject string) (uint64, error) {
+func (p RecorderProgress) lastOn(ctx context.Context, subject string) (uint64, error) {
 	stream, found := p.events.Load().(natsjs.Stream)
 	if !found {
 		var err error
@@ -78,7 +78,7 @@ const (
 // AwaitRecorded returns once the recorder has passed the event with the given
 // sequence: every outcome up to it is in Postgres. It returns ctx's error when
 // that ends first.
-func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
+func (p RecorderProgress) AwaitRecorded(ctx context.Context, sequence uint64) error {
 	known := false // that an outcome is to be waited for
 	for looks, wait := 1, firstPoll; ; looks, wait = looks+1, min(2*wait, lastPoll) {
 		consumer, err := p.js.Consumer(ctx, p.js.EventsStream(), events.RecorderConsumer)
@@ -103,7 +103,7 @@ func (p Positions) AwaitRecorded(ctx context.Context, sequence uint64) error {
 // what the ack floor says, and when nothing is under way, also how far the
 // consumer has looked. A position beyond the end of the stream says nothing:
 // the stream has lost its end, and the recorder is about to begin once more.
-func (p Positions) passed(ctx context.Context, recorder *natsjs.ConsumerInfo, sequence uint64) bool {
+func (p RecorderProgress) passed(ctx context.Context, recorder *natsjs.ConsumerInfo, sequence uint64) bool {
 	position := recorder.AckFloor.Stream
 	if recorder.NumAckPending == 0 {
 		position = max(position, recorder.Delivered.Stream)

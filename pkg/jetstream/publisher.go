@@ -69,30 +69,30 @@ func NewPublisher(js *Client) Publisher {
 // Without a connection it returns ErrUnavailable at once. An entry that NATS
 // refuses holds up no other: those are published, and the error is ErrRefused.
 // An event that is too large goes out without its content (see lighter).
-func (p Publisher) Publish(ctx context.Context, entries []events.Entry) error {
+func (p Publisher) Publish(ctx context.Context, entries []events.OutboxMessage) error {
 	_, err := p.PublishSome(ctx, entries)
 	return err
 }
 
 // PublishSome is Publish that tells which entries an error is about: those
 // that were not acknowledged.
-func (p Publisher) PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error) {
-	return p.publish(ctx, entries, func([]*outgoing) bool { return false })
+func (p Publisher) PublishSome(ctx context.Context, entries []events.OutboxMessage) (missing []events.OutboxMessage, err error) {
+	return p.publish(ctx, entries, func([]*pendingPublish) bool { return false })
 }
 
 // PublishIDs is PublishSome that does not wait for events once every id is
 // acknowledged: the pace waits for ids, and for nothing else.
-func (p Publisher) PublishIDs(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error) {
-	return p.publish(ctx, entries, func(missing []*outgoing) bool {
-		return !slices.ContainsFunc(missing, func(o *outgoing) bool { return o.entry.IsID() })
+func (p Publisher) PublishIDs(ctx context.Context, entries []events.OutboxMessage) (missing []events.OutboxMessage, err error) {
+	return p.publish(ctx, entries, func(missing []*pendingPublish) bool {
+		return !slices.ContainsFunc(missing, func(o *pendingPublish) bool { return o.entry.IsDelivery() })
 	})
 }
 
 // publish goes on until nothing is missing, what is missing is enough, or ctx
 // ends.
-func (p Publisher) publish(ctx context.Context, entries []events.Entry, enough func(missing []*outgoing) bool) ([]events.Entry, error) {
-	all := make([]outgoing, len(entries))
-	missing := make([]*outgoing, len(entries))
+func (p Publisher) publish(ctx context.Context, entries []events.OutboxMessage, enough func(missing []*pendingPublish) bool) ([]events.OutboxMessage, error) {
+	all := make([]pendingPublish, len(entries))
+	missing := make([]*pendingPublish, len(entries))
 	for i, entry := range entries {
 		all[i].entry, missing[i] = entry, &all[i]
 	}
@@ -101,11 +101,11 @@ func (p Publisher) publish(ctx context.Context, entries []events.Entry, enough f
 			return given(missing), fmt.Errorf("publish %d entries: %w", len(missing), ErrUnavailable)
 		}
 		p.publishOnce(ctx, missing)
-		missing = slices.DeleteFunc(missing, func(o *outgoing) bool { return o.stored })
+		missing = slices.DeleteFunc(missing, func(o *pendingPublish) bool { return o.stored })
 		if len(missing) == 0 {
 			return nil, nil
 		}
-		hopeless := !slices.ContainsFunc(missing, func(o *outgoing) bool { return !o.refused })
+		hopeless := !slices.ContainsFunc(missing, func(o *pendingPublish) bool { return !o.refused })
 		if hopeless || enough(missing) {
 			return given(missing), failure(missing)
 		}
@@ -117,23 +117,23 @@ func (p Publisher) publish(ctx context.Context, entries []events.Entry, enough f
 	}
 }
 
-// outgoing is an entry on its way.
-type outgoing struct {
-	entry   events.Entry // as it was given
-	weight  events.Weight
+// pendingPublish is an entry on its way.
+type pendingPublish struct {
+	entry   events.OutboxMessage // as it was given
+	weight  events.Reduction
 	stored  bool
 	refused bool
 	err     error // of the last try; a refusal says more than that time was up
 }
 
-func (o *outgoing) failed(err error) {
+func (o *pendingPublish) failed(err error) {
 	if o.err == nil || !errors.Is(err, context.DeadlineExceeded) {
 		o.err = err
 	}
 	if !refused(err) {
 		return
 	}
-	if tooLarge(err) && o.weight < events.Lightest {
+	if tooLarge(err) && o.weight < events.Smallest {
 		o.weight++ // NATS may take it without
 		return
 	}
@@ -148,8 +148,8 @@ func tooLarge(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == largerThanTheStreamTakes
 }
 
-func given(missing []*outgoing) []events.Entry {
-	entries := make([]events.Entry, len(missing))
+func given(missing []*pendingPublish) []events.OutboxMessage {
+	entries := make([]events.OutboxMessage, len(missing))
 	for i, o := range missing {
 		entries[i] = o.entry
 	}
@@ -158,7 +158,7 @@ func given(missing []*outgoing) []events.Entry {
 
 // failure tells why entries are missing. That NATS is away matters more than
 // that it refuses something.
-func failure(missing []*outgoing) error {
+func failure(missing []*pendingPublish) error {
 	kind, cause := ErrRefused, missing[0].err
 	for _, o := range missing {
 		if !o.refused {
@@ -169,7 +169,7 @@ func failure(missing []*outgoing) error {
 }
 
 // publishOnce tries every entry once, and notes what came of it.
-func (p Publisher) publishOnce(whole context.Context, entries []*outgoing) {
+func (p Publisher) publishOnce(whole context.Context, entries []*pendingPublish) {
 	ctx, cancel := context.WithTimeout(whole, RequestTimeout)
 	defer cancel()
 	futures := make([]natsjs.PubAckFuture, len(entries))
@@ -206,17 +206,17 @@ func (p Publisher) publishOnce(whole context.Context, entries []*outgoing) {
 }
 
 // msg is the entry as light as it has to be for NATS to take it.
-func (o *outgoing) msg(limit int64) *nats.Msg {
-	entry := o.entry.Lighter(o.weight)
-	for limit > 0 && entry.Size() > limit && o.weight < events.Lightest {
+func (o *pendingPublish) msg(limit int64) *nats.Msg {
+	entry := o.entry.Reduced(o.weight)
+	for limit > 0 && entry.Size() > limit && o.weight < events.Smallest {
 		o.weight++
-		entry = o.entry.Lighter(o.weight)
+		entry = o.entry.Reduced(o.weight)
 	}
 	return NewMsg(entry)
 }
 
 // NewMsg is the message of an entry.
-func NewMsg(e events.Entry) *nats.Msg {
+func NewMsg(e events.OutboxMessage) *nats.Msg {
 	header := make(nats.Header, len(e.Headers)+1)
 	header[nats.MsgIdHdr] = []string{e.MsgID}
 	for name, value := range e.Headers {

@@ -10,7 +10,7 @@ import (
 // and no more: nobody waits for it, and without a connection it is left out.
 func Wake(js *Client) {
 	if js.Conn().IsConnected() {
-		_ = js.Conn().Publish(js.Wake(), nil) // lost, it costs the dispatchers' next look
+		_ = js.Conn().Publish(js.WakeSubject(), nil) // lost, it costs the dispatchers' next look
 	}
 }
 
@@ -18,9 +18,9 @@ func Wake(js *Client) {
 // is published while the connection is away goes unnoticed. noticed must not
 // block.
 func Watch(js *Client, noticed func()) (stop func() error, err error) {
-	subscription, err := js.Conn().Subscribe(js.Wake(), func(*nats.Msg) { noticed() })
+	subscription, err := js.Conn().Subscribe(js.WakeSubject(), func(*nats.Msg) { noticed() })
 	if err != nil {
-		return nil, fmt.Errorf("watch %s: %w", js.Wake(), err)
+		return nil, fmt.Errorf("watch %s: %w", js.WakeSubject(), err)
 	}
 	return subscription.Unsubscribe, nil
 }

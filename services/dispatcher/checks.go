@@ -13,7 +13,7 @@ import (
 // unreachable.
 func checkQueue(js *jetstream.Client) service.Check {
 	return func(ctx context.Context) service.Status {
-		filling, err := deliveries.DeliveriesFilling(ctx, js)
+		filling, err := deliveries.MeasureFilling(ctx, js)
 		switch {
 		case err != nil:
 			return service.OK()

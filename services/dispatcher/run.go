@@ -62,10 +62,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	start(base.Group, cfg, redis, component.Base{
 		Store: store, JS: js,
-		Composer:  events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull),
-		Publisher: jetstream.NewPublisher(js),
-		Positions: jetstream.NewPositions(js),
-		Lease:     cfg.Lease, Log: log, Health: base.Health, Registry: base.Metrics,
+		Builder:          events.NewEventBuilder(js.Topology, cfg.EventContent == settings.EventContentFull),
+		Publisher:        jetstream.NewPublisher(js),
+		RecorderProgress: jetstream.NewRecorderProgress(js),
+		Lease:            cfg.Lease, Log: log, Health: base.Health, Registry: base.Metrics,
 	})
 	return base.Group.Wait(ctx)
 }

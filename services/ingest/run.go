@@ -52,14 +52,14 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	// Components stop in the reverse order: callers before the components that
 	// they call.
 	counters := metrics.New(base.Metrics)
-	composer := events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull)
+	builder := events.NewEventBuilder(js.Topology, cfg.EventContent == settings.EventContentFull)
 	publisher := outbox.NewPublisher(jetstream.NewPublisher(js), store, counters.Relayed, log)
 	health.Watch("outbox", service.StateDegraded, publisher.Failures())
 	group.Go("outbox publisher", publisher.Run)
 	fastPath := accept.NewFastPath(js, publisher)
 	group.Go("fast path", fastPath.Run)
 	committer := accept.NewCommitter(accept.CommitterConfig{
-		Store: store, Composer: composer, Outbox: publisher, FastPath: fastPath, JS: js, Metrics: counters, Log: log,
+		Store: store, Builder: builder, Outbox: publisher, FastPath: fastPath, JS: js, Metrics: counters, Log: log,
 	})
 	health.Watch("storing", service.StateDown, committer.Failures())
 	group.Go("committer", committer.Run)
@@ -68,9 +68,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 
 	rules := cfg.rules()
 	acceptor := accept.New(rules, store, committer)
-	stored := messages.New(messages.Config{Store: store, Composer: composer, Outbox: publisher, JS: js, Cache: redis, Log: log})
+	stored := messages.New(messages.Config{Store: store, Builder: builder, Outbox: publisher, JS: js, Cache: redis, Log: log})
 	eraser := erasure.New(erasure.Config{
-		Store: store, Composer: composer, Outbox: publisher, Messages: stored, Rules: rules, JS: js, Cache: redis,
+		Store: store, Builder: builder, Outbox: publisher, Messages: stored, Rules: rules, JS: js, Cache: redis,
 	})
 	pace := control.New(js, store, instances)
 
@@ -92,7 +92,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		JS: js, Acceptor: acceptor, Messages: stored, Rules: rules, Metrics: counters, Log: log,
 	}).Run)
 	group.Go("intake over NATS", intake.New(intake.Config{
-		JS: js, Acceptor: acceptor, Store: store, Composer: composer, Metrics: counters, Log: log,
+		JS: js, Acceptor: acceptor, Store: store, Builder: builder, Metrics: counters, Log: log,
 	}).Run)
 	return group.Wait(ctx)
 }

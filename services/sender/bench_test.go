@@ -43,8 +43,8 @@ func BenchmarkAttempt(b *testing.B) {
 				&classifyStage{destination: to},
 			}
 			d := &delivery{
-				Delivery: inflight.NewSet(1).Add(&deliveries.Copy{ID: message.NewID(time.Now())}),
-				row:      message.Message{ID: message.NewID(time.Now()), To: "+905551111111", Content: "<ol\u00e1> & \"co\""},
+				Entry: inflight.NewSet(1).Add(&deliveries.Delivery{ID: message.NewID(time.Now())}),
+				row:   message.Message{ID: message.NewID(time.Now()), To: "+905551111111", Content: "<ol\u00e1> & \"co\""},
 			}
 			b.ReportAllocs()
 			began := processorTime(b)

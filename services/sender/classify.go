@@ -57,7 +57,7 @@ func (s *classifyStage) resolveConflict(ctx context.Context, d *delivery) {
 	if err != nil {
 		s.log.Debug("look for earlier attempts", zap.String("error", redact.Text(err.Error())))
 	}
-	unknown := err != nil || message.EarlierOutcomeUnknown(recorded, d.ClaimNumber, d.Copy.Delivery)
+	unknown := err != nil || message.EarlierOutcomeUnknown(recorded, d.ClaimNumber, d.DeliveryCount)
 	d.result.Class = d.result.Class.Settle(unknown)
 	if d.result.Class == message.Retryable {
 		d.result.Text = textInProgress

@@ -20,9 +20,9 @@ const (
 // whether a message has expired. Its own clock may be minutes off, and other
 // senders use those times too.
 type clock struct {
-	jetstream.Skew // of Postgres
-	store          *db.Store
-	queue          *deliveries.Queue
+	jetstream.ClockSkew // of Postgres
+	store               *db.Store
+	queue               *deliveries.Receiver
 }
 
 // run asks for the time again and again until ctx ends.

@@ -20,7 +20,7 @@ import (
 type gateStage struct {
 	log        *zap.Logger
 	clock      *clock
-	queue      *deliveries.Queue
+	queue      *deliveries.Receiver
 	inFlight   *inflight.Set
 	release    releaser
 	settle     *settleStage
@@ -38,13 +38,13 @@ func (s *gateStage) run(ctx context.Context, d *delivery) step {
 		s.supersede(ctx, d)
 		return done
 	case !d.found:
-		s.release.discard(d.Delivery, reasonEnded)
+		s.release.discard(d.Entry, reasonEnded)
 		return done
 	case d.row.ClaimNumber > d.ClaimNumber:
-		s.release.discard(d.Delivery, reasonSuperseded)
+		s.release.discard(d.Entry, reasonSuperseded)
 		return done
 	case d.row.NextAttemptAt != nil && s.clock.Until(*d.row.NextAttemptAt) > 0:
-		s.release.giveBack(d.Delivery, s.clock.Until(*d.row.NextAttemptAt), reasonNotDue)
+		s.release.giveBack(d.Entry, s.clock.Until(*d.row.NextAttemptAt), reasonNotDue)
 		return done
 	case d.row.ClaimNumber < d.ClaimNumber:
 		// The event that made this claim is lost: the recorder has passed
@@ -54,7 +54,7 @@ func (s *gateStage) run(ctx context.Context, d *delivery) step {
 		s.log.Warn("claim of a delivery was never recorded",
 			zap.Stringer("message", d.ID), zap.Int64("claim", int64(d.ClaimNumber)), zap.Int64("recorded", int64(d.row.ClaimNumber)))
 	}
-	s.inFlight.SetPayload(d.Delivery, len(d.row.Payload))
+	s.inFlight.SetPayload(d.Entry, len(d.row.Payload))
 	failpoint.At(failpoint.SenderLoaded)
 	return next
 }
@@ -65,11 +65,11 @@ func (s *gateStage) run(ctx context.Context, d *delivery) step {
 // the schedule is made now, and the retry does not wait for its lease.
 func (s *gateStage) supersede(ctx context.Context, d *delivery) {
 	try, cancel := context.WithTimeout(ctx, outcome.PublishTimeout)
-	unscheduled, err := s.queue.Unparked(try, d.Copy, d.row.Destination)
+	unscheduled, err := s.queue.LacksRetry(try, d.Delivery, d.row.Destination)
 	cancel()
 	if err != nil {
 		s.log.Debug("look for the schedule of a retry", zap.String("error", redact.Text(err.Error())))
-		s.release.giveBack(d.Delivery, recorderWait, reasonSuperseded)
+		s.release.giveBack(d.Entry, recorderWait, reasonSuperseded)
 		return
 	}
 	if unscheduled {
@@ -81,7 +81,7 @@ func (s *gateStage) supersede(ctx context.Context, d *delivery) {
 			s.log.Info("made the missing schedule of a retry", zap.Stringer("message", d.ID))
 		}
 	}
-	s.release.discard(d.Delivery, reasonSuperseded)
+	s.release.discard(d.Entry, reasonSuperseded)
 }
 
 // releaser ends deliveries that are not sent.
@@ -93,7 +93,7 @@ type releaser struct {
 
 // discard takes a worthless delivery off the queue. Should the ack get lost,
 // the delivery comes once more and is discarded again.
-func (r releaser) discard(d *inflight.Delivery, why reason) {
+func (r releaser) discard(d *inflight.Entry, why reason) {
 	r.count(why)
 	failpoint.At(failpoint.SenderDropping)
 	if err := d.Ack(); err != nil {
@@ -104,7 +104,7 @@ func (r releaser) discard(d *inflight.Delivery, why reason) {
 
 // giveBack returns a delivery to the queue for a while. If that fails, the
 // server does it after the ack wait.
-func (r releaser) giveBack(d *inflight.Delivery, delay time.Duration, why reason) {
+func (r releaser) giveBack(d *inflight.Entry, delay time.Duration, why reason) {
 	r.count(why)
 	if err := d.Nak(delay); err != nil {
 		r.log.Debug("return delivery", zap.Error(fmt.Errorf("%s: %w", why, err)))

@@ -20,7 +20,7 @@ import (
 // delivery is a delivery on its way through the pipeline. Each stage adds what
 // the following ones need.
 type delivery struct {
-	*inflight.Delivery
+	*inflight.Entry
 	verified bool // verify: what became of its claim before is in Postgres
 
 	found bool            // load: the row is QUEUED or RETRYING
@@ -57,7 +57,7 @@ type stage interface {
 
 // pipeline is the main flow of a sender.
 type pipeline struct {
-	queue    *deliveries.Queue
+	queue    *deliveries.Receiver
 	inFlight *inflight.Set
 	state    *conditions
 	workers  int
@@ -150,7 +150,7 @@ func (p *pipeline) work(ctx, flight context.Context) {
 	for {
 		select {
 		case d := <-p.ready:
-			if p.state.events.Wait(ctx) && p.awaitLease(ctx, d) && p.inFlight.Begin(d.Delivery) {
+			if p.state.events.Wait(ctx) && p.awaitLease(ctx, d) && p.inFlight.Begin(d.Entry) {
 				p.send(flight, d)
 				if d.failure != nil && d.failure.Local {
 					// Another attempt at once would only take one more message from
@@ -167,7 +167,7 @@ func (p *pipeline) work(ctx, flight context.Context) {
 // send brings a delivery through the stages that take one. ctx outlives the
 // sender's own context by the time of a drain.
 func (p *pipeline) send(ctx context.Context, d *delivery) {
-	defer p.inFlight.Remove(d.Delivery)
+	defer p.inFlight.Remove(d.Entry)
 	if !d.Outlasts(p.longest) {
 		p.release.count(reasonLeaseExpired)
 		return
@@ -184,7 +184,7 @@ func (p *pipeline) send(ctx context.Context, d *delivery) {
 // only while keep-alives don't reach NATS: a request that began then could still
 // be under way when the server gives the delivery to another sender.
 func (p *pipeline) awaitLease(ctx context.Context, d *delivery) bool {
-	for !d.Outlasts(p.longest) && !d.Lapsed() {
+	for !d.Outlasts(p.longest) && !d.HoldExpired() {
 		if !service.Sleep(ctx, publishPause) {
 			return false
 		}

@@ -29,7 +29,7 @@ func (p *pipeline) pull(ctx context.Context) {
 		}
 		err := p.checkAckWait()
 		if err == nil {
-			err = p.queue.Fetch(ctx, reserved, func(c *deliveries.Copy) { reserved--; p.arrive(c) })
+			err = p.queue.Fetch(ctx, reserved, func(c *deliveries.Delivery) { reserved--; p.arrive(c) })
 		}
 		p.inFlight.Unreserve(reserved)
 		if ctx.Err() == nil {
@@ -53,8 +53,8 @@ func (p *pipeline) checkAckWait() error {
 
 // arrive sorts a delivery. The channels have space for all that are held, so
 // sending never waits.
-func (p *pipeline) arrive(c *deliveries.Copy) {
-	d := &delivery{Delivery: p.inFlight.Add(c)}
+func (p *pipeline) arrive(c *deliveries.Delivery) {
+	d := &delivery{Entry: p.inFlight.Add(c)}
 	failpoint.At(failpoint.SenderPulled)
 	if d.Unverified() {
 		p.unverified <- d
@@ -66,14 +66,14 @@ func (p *pipeline) arrive(c *deliveries.Copy) {
 // keepAlive extends the lease of every delivery again and again until ctx
 // ends.
 func (p *pipeline) keepAlive(ctx context.Context) {
-	every := p.queue.KeepInterval()
+	every := p.queue.KeepAliveInterval()
 	for service.Sleep(ctx, every) { // not jittered, since leases depend on it
-		every = p.queue.KeepInterval()
+		every = p.queue.KeepAliveInterval()
 		held := p.inFlight.Held()
 		if len(held) == 0 {
 			continue
 		}
-		if err := p.queue.Keep(ctx, held); err != nil && ctx.Err() == nil {
+		if err := p.queue.KeepAlive(ctx, held); err != nil && ctx.Err() == nil {
 			every = min(every, keepAliveRetry)
 		}
 	}

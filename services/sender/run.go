@@ -46,9 +46,9 @@ type parts struct {
 	transport   transport.Transport
 
 	store     *db.Store
-	queue     *deliveries.Queue
-	recorder  jetstream.Positions
-	composer  events.Composer
+	queue     *deliveries.Receiver
+	recorder  jetstream.RecorderProgress
+	builder   events.EventBuilder
 	publisher *outcome.Publisher
 	clock     *clock
 	naks      *backpressure.NakBudget
@@ -87,15 +87,15 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if ready, err := base.AwaitProvisioned(ctx, "schema", base.CheckSchema); !ready {
 		return err
 	}
-	var queue *deliveries.Queue
+	var queue *deliveries.Receiver
 	ready, err := base.AwaitProvisioned(ctx, "streams", func(ctx context.Context) (err error) {
-		queue, err = deliveries.OpenQueue(ctx, js, message.DefaultDestination)
+		queue, err = deliveries.OpenReceiver(ctx, js, message.DefaultDestination)
 		return errors.Join(bootstrap.Hint(err), provisioned(ctx))
 	})
 	if !ready {
 		return err
 	}
-	stop, err := rpc.Announce(js, events.SenderService, rpc.ServiceVersion(service.Version()), "Delivers messages to the webhook")
+	stop, err := rpc.Register(js, events.SenderService, rpc.ServiceVersion(service.Version()), "Delivers messages to the webhook")
 	if err != nil {
 		return err
 	}
@@ -104,8 +104,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	s := newSender(parts{
 		cfg: cfg, log: log, state: state, inFlight: inFlight, destination: to, transport: client,
 		metrics: meters,
-		store:   store, queue: queue, recorder: jetstream.NewPositions(js),
-		composer:  events.NewComposer(js.Topology, cfg.EventContent == settings.EventContentFull),
+		store:   store, queue: queue, recorder: jetstream.NewRecorderProgress(js),
+		builder:   events.NewEventBuilder(js.Topology, cfg.EventContent == settings.EventContentFull),
 		publisher: outcome.NewPublisher(jetstream.NewPublisher(js), cfg.Concurrency),
 		clock:     &clock{store: store, queue: queue}, naks: backpressure.NewNakBudget(queue),
 	})
@@ -117,7 +117,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 type sender struct {
 	log       *zap.Logger
 	pipeline  *pipeline
-	queue     *deliveries.Queue
+	queue     *deliveries.Receiver
 	publisher *outcome.Publisher
 	clock     *clock
 	naks      *backpressure.NakBudget

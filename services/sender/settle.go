@@ -28,9 +28,9 @@ const (
 // there.
 type settleStage struct {
 	log       *zap.Logger
-	queue     *deliveries.Queue
+	queue     *deliveries.Receiver
 	publisher *outcome.Publisher
-	events    events.Composer
+	events    events.EventBuilder
 	decider   *outcome.Decider
 	clock     *clock
 	away      *backpressure.Outage // of the stream of events
@@ -39,20 +39,20 @@ type settleStage struct {
 
 func newSettleStage(p parts) *settleStage {
 	return &settleStage{
-		log: p.log, queue: p.queue, publisher: p.publisher, events: p.composer, clock: p.clock, away: &p.state.events, metrics: p.metrics,
-		decider: outcome.NewDecider(p.cfg.backoff(), &p.clock.Skew, p.naks),
+		log: p.log, queue: p.queue, publisher: p.publisher, events: p.builder, clock: p.clock, away: &p.state.events, metrics: p.metrics,
+		decider: outcome.NewDecider(p.cfg.backoff(), &p.clock.ClockSkew, p.naks),
 	}
 }
 
 func (s *settleStage) run(ctx context.Context, d *delivery) step {
 	var out outcome.Outcome
 	if d.expired {
-		out = s.decider.Expired(d.Copy, d.row)
+		out = s.decider.Expired(d.Delivery, d.row)
 	} else {
-		out = s.decider.Attempted(d.Copy, d.row, d.result)
+		out = s.decider.Attempted(d.Delivery, d.row, d.result)
 		s.metrics.attempted(out.Report.Attempt)
 	}
-	if !s.publish(ctx, s.events.Finished(out.Event, out.Message, out.Report)) {
+	if !s.publish(ctx, s.events.Outcome(out.Event, out.Message, out.Report)) {
 		s.log.Warn("status event not published before the shutdown; the delivery is repeated", zap.Stringer("message", d.ID))
 		return done
 	}
@@ -78,7 +78,7 @@ func (s *settleStage) run(ctx context.Context, d *delivery) step {
 // publish publishes an event until it is acknowledged; it returns false if ctx
 // ends first. It goes on after the lease has expired: what came of an attempt
 // must be known, however late, and the recorder knows what it is still worth.
-func (s *settleStage) publish(ctx context.Context, event events.Entry) bool {
+func (s *settleStage) publish(ctx context.Context, event events.OutboxMessage) bool {
 	return s.untilPublished(ctx, func(ctx context.Context) error { return s.publisher.Publish(ctx, event) }) == nil
 }
 
@@ -90,7 +90,7 @@ func (s *settleStage) reschedule(ctx context.Context, d *delivery, m message.Mes
 	return s.untilPublished(ctx, func(ctx context.Context) error {
 		due := s.clock.onNATS(next) // NATS keeps the schedule by its own clock
 		m.NextAttemptAt = &due
-		return s.queue.Park(ctx, d.Copy, s.events.Parked(m))
+		return s.queue.ScheduleRetry(ctx, d.Delivery, s.events.ScheduledRetry(m))
 	})
 }
 

@@ -19,7 +19,7 @@ const recorderWait = 2 * time.Second
 // another sender may have had before.
 type verifyStage struct {
 	log        *zap.Logger
-	recorder   jetstream.Positions
+	recorder   jetstream.RecorderProgress
 	release    releaser
 	unverified chan *delivery
 }
@@ -41,7 +41,7 @@ func (s *verifyStage) run(ctx context.Context, batch []*delivery) []*delivery {
 		}
 		s.log.Debug("recorder is behind", zap.String("error", redact.Text(err.Error())))
 		for _, d := range batch {
-			s.release.giveBack(d.Delivery, recorderWait, reasonRecorderBehind)
+			s.release.giveBack(d.Entry, recorderWait, reasonRecorderBehind)
 		}
 		return nil
 	}
@@ -74,7 +74,7 @@ func (s *verifyStage) withoutPredecessors(ctx context.Context, batch []*delivery
 func (s *verifyStage) awaitRecorder(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recorderWait)
 	defer cancel()
-	last, err := s.recorder.Last(ctx)
+	last, err := s.recorder.LastEvent(ctx)
 	if err != nil {
 		return err
 	}

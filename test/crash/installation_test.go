@@ -296,7 +296,7 @@ func (i *installation) insert(count int) { i.insertAt(time.Now(), count) }
 
 func (i *installation) insertAt(at time.Time, count int) (list []*promise) {
 	i.t.Helper()
-	composer := events.NewComposer(i.top, false)
+	builder := events.NewEventBuilder(i.top, false)
 	group := make([]message.Message, count)
 	for n := range group {
 		group[n] = message.Message{
@@ -306,7 +306,7 @@ func (i *installation) insertAt(at time.Time, count int) (list []*promise) {
 		}
 	}
 	stored, _, err := i.store.Insert(i.t.Context(), group, func(moved []message.Message) []byte {
-		return events.Encode(composer.Moved(message.EventCreated, moved))
+		return events.EncodeOutbox(builder.Transitions(message.EventCreated, moved))
 	})
 	if err != nil {
 		i.t.Error(err)

@@ -62,7 +62,7 @@ func ingestScenarios() []scenario {
 
 // ask stores a message with a request over NATS.
 func ask(i *installation) {
-	msg := nats.NewMsg(i.top.Messages("create"))
+	msg := nats.NewMsg(i.top.MessagesSubject("create"))
 	name := key()
 	msg.Header.Set(nats.MsgIdHdr, name)
 	msg.Data = []byte(body("hello"))
@@ -160,7 +160,7 @@ func published(i *installation) {
 }
 
 func (i *installation) publish(name, text string) {
-	_, err := i.js.Publish(i.t.Context(), i.top.Intake(message.DefaultDestination), []byte(text), natsjs.WithMsgID(name))
+	_, err := i.js.Publish(i.t.Context(), i.top.IntakeSubject(message.DefaultDestination), []byte(text), natsjs.WithMsgID(name))
 	require.NoError(i.t, err)
 }
 

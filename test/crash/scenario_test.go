@@ -117,7 +117,7 @@ func (i *installation) lose(p *promise) {
 	i.t.Helper()
 	stream, err := i.js.Stream(i.t.Context(), i.top.DeliveriesStream())
 	require.NoError(i.t, err)
-	subject := i.top.Deliver(message.DefaultDestination, p.id)
+	subject := i.top.DeliverSubject(message.DefaultDestination, p.id)
 	i.eventually("the id is on the work queue", func() bool {
 		_, err := stream.GetLastMsgForSubject(i.t.Context(), subject)
 		return err == nil

@@ -33,19 +33,19 @@ func (w *pipeline) setAckWait(wait time.Duration) {
 	require.NoError(w.t, err)
 }
 
-func (w *pipeline) openQueue() *deliveries.Queue {
+func (w *pipeline) openQueue() *deliveries.Receiver {
 	w.t.Helper()
-	queue, err := deliveries.OpenQueue(w.t.Context(), w.js, message.DefaultDestination)
+	queue, err := deliveries.OpenReceiver(w.t.Context(), w.js, message.DefaultDestination)
 	require.NoError(w.t, err)
 	return queue
 }
 
 // hold waits for the next copy and takes it.
-func (w *pipeline) hold(queue *deliveries.Queue) *deliveries.Copy {
+func (w *pipeline) hold(queue *deliveries.Receiver) *deliveries.Delivery {
 	w.t.Helper()
-	var held *deliveries.Copy
+	var held *deliveries.Delivery
 	testenv.Eventually(w.t, func() bool {
-		_ = queue.Fetch(w.t.Context(), 1, func(c *deliveries.Copy) { held = c })
+		_ = queue.Fetch(w.t.Context(), 1, func(c *deliveries.Delivery) { held = c })
 		return held != nil
 	})
 	return held
@@ -60,11 +60,11 @@ func (w *pipeline) emitOne() message.Message {
 }
 
 // parkedLater is a message's retry under its next claim, in an hour.
-func parkedLater(w *pipeline, m message.Message) events.Entry {
+func parkedLater(w *pipeline, m message.Message) events.OutboxMessage {
 	next := time.Now().Add(time.Hour)
 	m.ClaimNumber++
 	m.NextAttemptAt = &next
-	return events.NewComposer(w.topology, false).Parked(m)
+	return events.NewEventBuilder(w.topology, false).ScheduledRetry(m)
 }
 
 // A schedule brings a copy that replaces what is on the queue. So only whoever
@@ -79,17 +79,17 @@ func TestOnlyTheHolderOfADeliveryParksItsRetry(t *testing.T) {
 		m := w.emitOne()
 		held := w.hold(queue)
 		for range 2 { // the first acknowledgement may be lost
-			require.NoError(t, queue.Park(ctx, held, parkedLater(w, m)))
+			require.NoError(t, queue.ScheduleRetry(ctx, held, parkedLater(w, m)))
 		}
-		require.Equal(t, "2", w.awaitOn(w.topology.Park(m.Destination, m.ID)).Header.Get(events.HeaderClaim))
+		require.Equal(t, "2", w.awaitOn(w.topology.RetrySubject(m.Destination, m.ID)).Header.Get(events.HeaderClaim))
 		require.NoError(t, held.DoubleAck(ctx))
 	})
-	requireRefused := func(t *testing.T, m message.Message, held *deliveries.Copy) {
+	requireRefused := func(t *testing.T, m message.Message, held *deliveries.Delivery) {
 		t.Helper()
-		require.ErrorIs(t, queue.Park(ctx, held, parkedLater(w, m)), deliveries.ErrNotHeld)
+		require.ErrorIs(t, queue.ScheduleRetry(ctx, held, parkedLater(w, m)), deliveries.ErrNotHeld)
 		stream, err := w.js.Stream(ctx, w.topology.DeliveriesStream())
 		require.NoError(t, err)
-		_, err = stream.GetLastMsgForSubject(ctx, w.topology.Park(m.Destination, m.ID))
+		_, err = stream.GetLastMsgForSubject(ctx, w.topology.RetrySubject(m.Destination, m.ID))
 		require.ErrorIs(t, err, natsjs.ErrMsgNotFound)
 	}
 	t.Run("a newer one has replaced it", func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestOnlyTheHolderOfADeliveryParksItsRetry(t *testing.T) {
 		require.NoError(t, queue.Refresh(ctx))
 		m := w.emitOne()
 		held := w.hold(queue)
-		testenv.Eventually(t, held.Lapsed)
+		testenv.Eventually(t, held.HoldExpired)
 		requireRefused(t, m, held)
 	})
 }
@@ -123,19 +123,19 @@ func TestADeliveryIsEndedByItsHolderAlone(t *testing.T) {
 	w.setAckWait(time.Second)
 	ctx, queue := t.Context(), w.openQueue()
 	naks := w.naks()
-	ends := []func(*deliveries.Copy) error{
-		func(c *deliveries.Copy) error { return c.Ack() },
-		func(c *deliveries.Copy) error { return c.DoubleAck(ctx) },
-		func(c *deliveries.Copy) error { return c.Nak(0) },
-		func(c *deliveries.Copy) error { return c.Nak(time.Millisecond) },
+	ends := []func(*deliveries.Delivery) error{
+		func(c *deliveries.Delivery) error { return c.Ack() },
+		func(c *deliveries.Delivery) error { return c.DoubleAck(ctx) },
+		func(c *deliveries.Delivery) error { return c.Nak(0) },
+		func(c *deliveries.Delivery) error { return c.Nak(time.Millisecond) },
 	}
-	first := make([]*deliveries.Copy, len(ends))
+	first := make([]*deliveries.Delivery, len(ends))
 	for i := range first {
 		w.emitOne()
 		first[i] = w.hold(queue)
 	}
 	for i, end := range ends {
-		testenv.Eventually(t, first[i].Lapsed)
+		testenv.Eventually(t, first[i].HoldExpired)
 		require.NoError(t, end(first[i]))
 	}
 	require.NoError(t, queue.Flush(ctx))
@@ -206,10 +206,10 @@ func TestASenderThatWasCutOffLeavesItsRetryToWhoeverHasTheDelivery(t *testing.T)
 	m := w.emitOne()
 	w.awaitCalls(m.ID, 1)
 	other := w.hold(w.openQueue())
-	require.Equal(t, 2, other.Delivery)
+	require.Equal(t, 2, other.DeliveryCount)
 
 	nats.Heal()
-	w.awaitIn(w.topology.EventsStream(), w.topology.Event(message.EventAttempted, m.Destination))
+	w.awaitIn(w.topology.EventsStream(), w.topology.EventSubject(message.EventAttempted, m.Destination))
 	sender.stop()
 
 	require.Zero(t, w.parked(), "no schedule")

@@ -26,7 +26,7 @@ func TestACopyThatNobodyIsGivenIsTakenOffTheQueue(t *testing.T) {
 	dispatcher.stop()
 
 	m.ClaimNumber++
-	require.NoError(t, jetstream.NewPublisher(w.js).Publish(t.Context(), events.NewComposer(w.topology, false).Claimed(events.OriginTick, []message.Message{m})[:1]))
+	require.NoError(t, jetstream.NewPublisher(w.js).Publish(t.Context(), events.NewEventBuilder(w.topology, false).Claims(events.OriginTick, []message.Message{m})[:1]))
 	stream, err := w.js.Stream(t.Context(), w.topology.DeliveriesStream())
 	require.NoError(t, err)
 	state := stream.CachedInfo().State

@@ -25,18 +25,18 @@ func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
 	config.AckWait = 2 * time.Second
 	_, err := w.js.UpdateConsumer(ctx, w.topology.DeliveriesStream(), config)
 	require.NoError(t, err)
-	queue, err := deliveries.OpenQueue(ctx, w.js, message.DefaultDestination)
+	queue, err := deliveries.OpenReceiver(ctx, w.js, message.DefaultDestination)
 	require.NoError(t, err)
 	w.emit(events.OriginTick, w.claimed(draft())[0])
-	var held *deliveries.Copy
-	require.NoError(t, queue.Fetch(ctx, 1, func(c *deliveries.Copy) { held = c }))
-	require.NoError(t, queue.Keep(ctx, []*deliveries.Copy{held}))
-	require.False(t, held.Lapsed())
-	testenv.Eventually(t, held.Lapsed)
+	var held *deliveries.Delivery
+	require.NoError(t, queue.Fetch(ctx, 1, func(c *deliveries.Delivery) { held = c }))
+	require.NoError(t, queue.KeepAlive(ctx, []*deliveries.Delivery{held}))
+	require.False(t, held.HoldExpired())
+	testenv.Eventually(t, held.HoldExpired)
 
-	require.NoError(t, queue.Keep(ctx, []*deliveries.Copy{held}))
+	require.NoError(t, queue.KeepAlive(ctx, []*deliveries.Delivery{held}))
 
-	require.True(t, held.Lapsed())
+	require.True(t, held.HoldExpired())
 }
 
 // What a server writes down of a delivery is when its message was stored. One
@@ -60,16 +60,16 @@ func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
 	config.AckWait = ackWait
 	_, err = js.UpdateConsumer(ctx, top.DeliveriesStream(), config)
 	require.NoError(t, err)
-	queue, err := deliveries.OpenQueue(ctx, js, message.DefaultDestination)
+	queue, err := deliveries.OpenReceiver(ctx, js, message.DefaultDestination)
 	require.NoError(t, err)
 	m := draft()
 	m.ClaimNumber = 1
-	delivery := events.NewComposer(top, false).Delivery(events.OriginTick, m)
-	require.NoError(t, jetstream.NewPublisher(js).Publish(ctx, []events.Entry{delivery}))
+	delivery := events.NewEventBuilder(top, false).Delivery(events.OriginTick, m)
+	require.NoError(t, jetstream.NewPublisher(js).Publish(ctx, []events.OutboxMessage{delivery}))
 	<-time.After(ackWait + time.Second)
 
 	taken := 0
-	take := func(*deliveries.Copy) { taken++ }
+	take := func(*deliveries.Delivery) { taken++ }
 	require.NoError(t, queue.Fetch(ctx, 1, take))
 	require.Equal(t, 1, taken)
 	<-time.After(500 * time.Millisecond) // it writes every 100 ms

@@ -130,7 +130,7 @@ func TestALongWaitIsAScheduleUnderTheNextClaim(t *testing.T) {
 
 	m := w.awaitStatus(id, message.Retrying)
 	require.EqualValues(t, 2, m.ClaimNumber, "parking raises the claim")
-	parked := w.awaitOn(w.topology.Park(message.DefaultDestination, id))
+	parked := w.awaitOn(w.topology.RetrySubject(message.DefaultDestination, id))
 	at, err := time.Parse("@at "+time.RFC3339Nano, parked.Header.Get(natsjs.ScheduleHeader))
 	require.NoError(t, err)
 	require.WithinDuration(t, *m.NextAttemptAt, at, 5*time.Second, "by NATS' clock what Postgres has by its own")

@@ -178,13 +178,13 @@ func TestWhatIsCancelledIsNotSent(t *testing.T) {
 	stream, err := w.js.Stream(t.Context(), w.topology.DeliveriesStream())
 	require.NoError(t, err)
 	testenv.Eventually(t, func() bool {
-		_, err := stream.GetLastMsgForSubject(t.Context(), w.topology.Park(message.DefaultDestination, parked))
+		_, err := stream.GetLastMsgForSubject(t.Context(), w.topology.RetrySubject(message.DefaultDestination, parked))
 		return err == nil
 	}, "it is parked for the next attempt")
 	status, _, body = api.request(t, http.MethodPost, "/api/v1/messages/"+parked.String()+"/cancel", "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
 	testenv.Eventually(t, func() bool {
-		_, err := stream.GetLastMsgForSubject(t.Context(), w.topology.Park(message.DefaultDestination, parked))
+		_, err := stream.GetLastMsgForSubject(t.Context(), w.topology.RetrySubject(message.DefaultDestination, parked))
 		return err != nil
 	}, "the schedule of the retry is purged")
 

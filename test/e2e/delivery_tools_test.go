@@ -25,7 +25,7 @@ func (w *pipeline) tick(lease time.Duration, lost ...db.ExpiredLease) []message.
 	testenv.Eventually(w.t, func() bool {
 		tick, err := w.store.Tick(w.t.Context(), db.TickParams{
 			Destination: message.DefaultDestination, Limit: 100, Lease: lease, Reclaim: lost, BatchSize: db.DefaultBatchSize,
-			EncodeOutbox: func(db.Claim) []byte { return events.Encode(nil) },
+			EncodeOutbox: func(db.Claim) []byte { return events.EncodeOutbox(nil) },
 		})
 		require.NoError(w.t, err)
 		if tick.OutboxID != 0 {
@@ -50,13 +50,13 @@ func (w *pipeline) claimed(messages ...message.Message) []message.Message {
 // is on its subject.
 func (w *pipeline) emit(origin string, m message.Message) {
 	w.t.Helper()
-	copied := events.NewComposer(w.topology, false).Delivery(origin, m)
+	copied := events.NewEventBuilder(w.topology, false).Delivery(origin, m)
 	copied.MsgID += "." + message.NewID(time.Now()).String()
 	delete(copied.Headers, natsjs.ExpectedLastSubjSeqHeader)
 	w.publish(copied)
 }
 
-func (w *pipeline) publish(entries ...events.Entry) {
+func (w *pipeline) publish(entries ...events.OutboxMessage) {
 	w.t.Helper()
 	require.NoError(w.t, jetstream.NewPublisher(w.js).Publish(w.t.Context(), entries))
 }
@@ -66,7 +66,7 @@ func (w *pipeline) publish(entries ...events.Entry) {
 func (w *pipeline) publishOutcome(m message.Message) {
 	w.t.Helper()
 	m.Status = message.Failed
-	w.publish(events.NewComposer(w.topology, false).Moved(message.EventFailed, []message.Message{m})...)
+	w.publish(events.NewEventBuilder(w.topology, false).Transitions(message.EventFailed, []message.Message{m})...)
 }
 
 func (w *pipeline) consumer() *natsjs.ConsumerInfo {

@@ -14,7 +14,7 @@ import (
 
 // deferral is the event of a sender that parks a message until next, and the
 // row that it leaves.
-func (w *pipeline) deferral(m message.Message, next time.Time) (events.Entry, message.Message) {
+func (w *pipeline) deferral(m message.Message, next time.Time) (events.OutboxMessage, message.Message) {
 	next = next.UTC().Truncate(time.Microsecond)
 	told := events.Outcome{
 		ClaimNumber: m.ClaimNumber, NextClaimNumber: m.ClaimNumber + 1, Delivery: 1,
@@ -23,7 +23,7 @@ func (w *pipeline) deferral(m message.Message, next time.Time) (events.Entry, me
 	m.Status, m.Attempts, m.LastError, m.NextAttemptAt = message.Retrying, 1, "status 503", &next
 	m.Version++
 	m.ClaimNumber++
-	return events.NewComposer(w.topology, false).Finished(message.EventAttempted, m, told), m
+	return events.NewEventBuilder(w.topology, false).Outcome(message.EventAttempted, m, told), m
 }
 
 // A sender that dies after it told of a retry and before it parked it leaves
@@ -63,7 +63,7 @@ func TestARetryThatIsParkedIsNotParkedAgain(t *testing.T) {
 	m := w.claimed(draft())[0]
 	w.emit(events.OriginTick, m)
 	told, parked := w.deferral(m, time.Now().Add(time.Hour))
-	schedule := events.NewComposer(w.topology, false).Parked(parked)
+	schedule := events.NewEventBuilder(w.topology, false).ScheduledRetry(parked)
 	schedule.MsgID += ".before" // so long ago that the stream has forgotten it
 	w.publish(told, schedule)
 	first := w.awaitOn(schedule.Subject)
@@ -83,15 +83,15 @@ func TestALateCancelLeavesTheScheduleOfALaterClaim(t *testing.T) {
 	w := newPipeline(t)
 	m := w.claimed(draft())[0]
 	_, parked := w.deferral(m, time.Now().Add(time.Hour))
-	schedule := events.NewComposer(w.topology, false).Parked(parked)
+	schedule := events.NewEventBuilder(w.topology, false).ScheduledRetry(parked)
 	w.publish(schedule)
 	again := w.awaitOn(schedule.Subject)
 
-	require.NoError(t, deliveries.RemoveParked(t.Context(), w.js, m), "of the claim before")
+	require.NoError(t, deliveries.RemoveScheduledRetry(t.Context(), w.js, m), "of the claim before")
 	require.Equal(t, again.Sequence, w.awaitOn(schedule.Subject).Sequence)
 
 	for range 2 { // the second finds none
-		require.NoError(t, deliveries.RemoveParked(t.Context(), w.js, parked))
+		require.NoError(t, deliveries.RemoveScheduledRetry(t.Context(), w.js, parked))
 		require.Zero(t, w.parked())
 	}
 }

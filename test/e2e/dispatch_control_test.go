@@ -18,7 +18,7 @@ func (w *pipeline) control(verb, body string) (message.Overview, error) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), waitTimeout)
 	defer cancel()
-	answer, err := rpc.Ask(ctx, w.js.Conn(), w.topology.Control(verb), []byte(body))
+	answer, err := rpc.Request(ctx, w.js.Conn(), w.topology.ControlSubject(verb), []byte(body))
 	if err != nil {
 		return message.Overview{}, err
 	}
@@ -33,7 +33,7 @@ func (w *pipeline) awaitControl() {
 	testenv.Eventually(w.t, func() bool {
 		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 		defer cancel()
-		_, err := rpc.Ask(ctx, w.js.Conn(), w.topology.Control("status"), nil)
+		_, err := rpc.Request(ctx, w.js.Conn(), w.topology.ControlSubject("status"), nil)
 		return err == nil
 	})
 }

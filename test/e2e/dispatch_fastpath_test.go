@@ -16,7 +16,7 @@ import (
 // origin is how a message's id came to be on the work queue.
 func (w *pipeline) origin(id message.ID) string {
 	w.t.Helper()
-	return w.awaitOn(w.topology.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderOrigin)
+	return w.awaitOn(w.topology.DeliverSubject(message.DefaultDestination, id)).Header.Get(events.HeaderOrigin)
 }
 
 // awaitArrivals posts until a message is emitted as it arrives, and returns it.
@@ -24,7 +24,7 @@ func (w *pipeline) awaitArrivals(api *runningService) (id message.ID) {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool {
 		id = api.post(w.t, hello)
-		return w.origin(id) == events.OriginArrival
+		return w.origin(id) == events.OriginFastPath
 	})
 	return id
 }
@@ -48,7 +48,7 @@ func TestWhatArrivesWhileNothingWaitsIsEmittedAtOnce(t *testing.T) {
 
 	dispatcher.stop()
 	alone := api.post(t, hello)
-	require.Equal(t, events.OriginArrival, w.origin(alone), "it takes no dispatcher")
+	require.Equal(t, events.OriginFastPath, w.origin(alone), "it takes no dispatcher")
 	w.runSender()
 	w.runDispatcher() // which records
 	for _, id := range []message.ID{id, later, alone} {
@@ -99,11 +99,11 @@ func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.runDispatcher()
-	composer := events.NewComposer(w.topology, false)
+	builder := events.NewEventBuilder(w.topology, false)
 	var id message.ID
 	testenv.Eventually(t, func() bool {
 		stored, _, err := w.store.InsertFastPath(t.Context(), time.Now(), drafts(1), func(created []message.Message) []byte {
-			return events.Encode(composer.Arrived(created))
+			return events.EncodeOutbox(builder.Created(created))
 		})
 		require.NoError(t, err)
 		id = stored[0].Message.ID

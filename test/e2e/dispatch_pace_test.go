@@ -127,7 +127,7 @@ func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 	stream, err := w.js.Stream(t.Context(), w.topology.DeliveriesStream())
 	require.NoError(t, err)
 	for _, id := range ids[:2] {
-		require.NoError(t, stream.Purge(t.Context(), natsjs.WithPurgeSubject(w.topology.Deliver(message.DefaultDestination, id))))
+		require.NoError(t, stream.Purge(t.Context(), natsjs.WithPurgeSubject(w.topology.DeliverSubject(message.DefaultDestination, id))))
 	}
 	fresh := w.insert(drafts(2)...)
 
@@ -139,11 +139,11 @@ func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 		origins = append(origins, msg.Header.Get(events.HeaderOrigin))
 		require.GreaterOrEqual(t, msg.Time.Sub(emitted[i].Time), interval)
 	}
-	require.Equal(t, w.topology.Deliver(message.DefaultDestination, ids[2]), emitted[0].Subject)
+	require.Equal(t, w.topology.DeliverSubject(message.DefaultDestination, ids[2]), emitted[0].Subject)
 	slices.Sort(origins)
 	require.Equal(t, []string{events.OriginReclaim, events.OriginReclaim, events.OriginTick, events.OriginTick}, origins)
 	for _, id := range ids[:2] {
-		require.Equal(t, "3", w.awaitOn(w.topology.Deliver(message.DefaultDestination, id)).Header.Get(events.HeaderClaim))
+		require.Equal(t, "3", w.awaitOn(w.topology.DeliverSubject(message.DefaultDestination, id)).Header.Get(events.HeaderClaim))
 	}
 	for _, id := range append(fresh, ids[2]) {
 		m, err := w.store.Get(t.Context(), id)
@@ -160,7 +160,7 @@ func TestAParkedMessageIsNotLost(t *testing.T) {
 	w.runSender()
 	id := w.insert(draft())[0]
 	parked := w.awaitStatus(id, message.Retrying)
-	w.awaitOn(w.topology.Park(message.DefaultDestination, id))
+	w.awaitOn(w.topology.RetrySubject(message.DefaultDestination, id))
 	w.sql("UPDATE messages SET lease_until = now() - interval '1 minute'")
 
 	testenv.Eventually(t, func() bool {

@@ -20,10 +20,10 @@ import (
 // publish it.
 func (w *pipeline) leaveUnpublished() db.TickResult {
 	w.t.Helper()
-	composer := events.NewComposer(w.topology, false)
+	builder := events.NewEventBuilder(w.topology, false)
 	tick, err := w.store.Tick(w.t.Context(), db.TickParams{
 		Destination: message.DefaultDestination, Limit: 100, Lease: time.Hour, BatchSize: db.DefaultBatchSize,
-		EncodeOutbox: func(c db.Claim) []byte { return events.Encode(composer.Claimed(events.OriginTick, c.Fresh)) },
+		EncodeOutbox: func(c db.Claim) []byte { return events.EncodeOutbox(builder.Claims(events.OriginTick, c.Fresh)) },
 	})
 	require.NoError(w.t, err)
 	require.NotZero(w.t, tick.OutboxID)
@@ -45,7 +45,7 @@ func TestAClaimWhoseOwnerDiedIsRelayedAndTheIntervalBeginsThen(t *testing.T) {
 	w.awaitDeliveries(2)
 
 	emitted := w.emitted()
-	require.Equal(t, w.topology.Deliver(message.DefaultDestination, ids[0]), emitted[0].Subject)
+	require.Equal(t, w.topology.DeliverSubject(message.DefaultDestination, ids[0]), emitted[0].Subject)
 	require.Equal(t, events.OriginRelay, emitted[0].Header.Get(events.HeaderOrigin))
 	require.Greater(t, emitted[0].Time.Sub(claimed), 5*time.Second, "its owner could have published it until then")
 	require.Equal(t, events.OriginTick, emitted[1].Header.Get(events.HeaderOrigin))
@@ -77,7 +77,7 @@ func TestAnOldClaimIsNotRepeatedWhereItWasPublished(t *testing.T) {
 	require.Len(t, emitted, 2)
 	require.EqualValues(t, 2, w.deliveries().State.LastSeq)
 	require.Equal(t, events.OriginTick, emitted[0].Header.Get(events.HeaderOrigin))
-	require.Equal(t, w.topology.Deliver(message.DefaultDestination, ids[2]), emitted[1].Subject)
+	require.Equal(t, w.topology.DeliverSubject(message.DefaultDestination, ids[2]), emitted[1].Subject)
 	require.Equal(t, events.OriginRelay, emitted[1].Header.Get(events.HeaderOrigin))
 }
 
@@ -106,10 +106,10 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 			w.runSender()
 			w.awaitCalls(m.ID, 1)
 
-			late := events.NewComposer(w.topology, false).Delivery(events.OriginTick, m)
+			late := events.NewEventBuilder(w.topology, false).Delivery(events.OriginTick, m)
 			ctx, cancel := context.WithTimeout(t.Context(), moment)
 			defer cancel()
-			err := jetstream.NewPublisher(w.js).Publish(ctx, []events.Entry{late})
+			err := jetstream.NewPublisher(w.js).Publish(ctx, []events.OutboxMessage{late})
 			if claims == 0 {
 				require.Error(t, err, "it does not take the place of the delivery that is in flight")
 			} else {
@@ -151,11 +151,11 @@ func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
 	taken, err := w.store.TakeOverClaims(t.Context(), claims, db.TakeOverParams{
 		Lease: time.Hour, Unpublished: []db.Delivery{{ID: m.ID, ClaimNumber: 1}},
 		Rewrite: func(batch []byte, raised map[message.ID]message.ClaimNumber) db.RewrittenClaim {
-			entries, err := events.Decode(batch)
+			entries, err := events.DecodeOutbox(batch)
 			require.NoError(t, err)
-			require.True(t, entries[0].IsID())
-			entries[0] = entries[0].Again(m.ID, raised[m.ID], 0)
-			return db.RewrittenClaim{Batch: events.Encode(entries), IDs: 1, Size: 1}
+			require.True(t, entries[0].IsDelivery())
+			entries[0] = entries[0].Relayed(m.ID, raised[m.ID], 0)
+			return db.RewrittenClaim{Batch: events.EncodeOutbox(entries), IDs: 1, Size: 1}
 		},
 	})
 	require.NoError(t, err)
@@ -232,8 +232,8 @@ func TestABadOutboxRowHoldsUpNoOther(t *testing.T) {
 func TestAnOutboxRowThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t, "PROCESSING_INTERVAL", "1h")
-	too := events.Encode([]events.Entry{{
-		Subject: w.topology.Event(message.EventCreated, "x"), MsgID: "too large", Data: []byte(`"` + strings.Repeat("x", 2<<20) + `"`),
+	too := events.EncodeOutbox([]events.OutboxMessage{{
+		Subject: w.topology.EventSubject(message.EventCreated, "x"), MsgID: "too large", Data: []byte(`"` + strings.Repeat("x", 2<<20) + `"`),
 	}})
 	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, now() - interval '1 hour')", too)
 	id := w.insert(draft())[0]

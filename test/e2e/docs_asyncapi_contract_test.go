@@ -107,7 +107,7 @@ func (c *contract) sent() {
 		large := draft()
 		large.Status, large.CreatedAt, large.UpdatedAt, large.DeliverAt = message.Pending, time.Now(), time.Now(), time.Now()
 		large.Content, large.Payload = "", json.RawMessage(`"`+strings.Repeat("x", 1<<20)+`"`)
-		c.publish(events.NewComposer(c.topology, true).Moved(message.EventCreated, []message.Message{large})...)
+		c.publish(events.NewEventBuilder(c.topology, true).Transitions(message.EventCreated, []message.Message{large})...)
 	}
 }
 
@@ -115,7 +115,7 @@ func (c *contract) sent() {
 func (c *contract) deferred() {
 	id := c.api.post(c.t, c.text("later", ""), "traceparent", trace, "tracestate", "a=1")
 	c.awaitStatus(id, message.Retrying)
-	parked := c.awaitOn(c.topology.Park(message.DefaultDestination, id))
+	parked := c.awaitOn(c.topology.RetrySubject(message.DefaultDestination, id))
 	require.Equal(c.t, trace, parked.Header.Get("traceparent"))
 	c.accepted("cancel", `{"id":"`+id.String()+`"}`)
 	c.refusedOverNATS(c.askMessages("cancel", `{"id":"`+id.String()+`"}`), http.StatusConflict, "wrong_state")
@@ -141,7 +141,7 @@ func (c *contract) rejected() {
 	for i := range noise {
 		noise[i] = byte(rand.Uint32())
 	}
-	intake := c.topology.Intake(message.DefaultDestination)
+	intake := c.topology.IntakeSubject(message.DefaultDestination)
 	bad := []string{"no JSON", `{"to":"nobody"}`, strings.Repeat("x", size), string(noise)}
 	for _, body := range bad {
 		c.publishIntake(intake, body, "Traceparent", trace, "tracestate", "a=1", "Nats-Msg-Id", message.NewID(time.Now()).String())
@@ -197,7 +197,7 @@ func (c *contract) pace() {
 		return err == nil && len(overview.Instances) == 3
 	})
 	for body, in := range map[string]string{"{}": `"requestId":"r-1"`, `{"batchSize":7}`: `"batchSize":7`} {
-		request := &nats.Msg{Subject: c.topology.Control("configure"), Header: nats.Header{"X-Request-Id": {"r-1"}}, Data: []byte(body)}
+		request := &nats.Msg{Subject: c.topology.ControlSubject("configure"), Header: nats.Header{"X-Request-Id": {"r-1"}}, Data: []byte(body)}
 		answer, err := c.js.Conn().RequestMsg(request, waitTimeout)
 		require.NoError(c.t, err)
 		require.Contains(c.t, string(answer.Data), in)
@@ -234,7 +234,7 @@ func (c *contract) sendExample(channel, body string, headers []string, id messag
 	before := len(c.rejectedMessages())
 	switch verb, isMessage := strings.CutSuffix(channel, "Message"); {
 	case channel == "intake":
-		c.publishIntake(c.topology.Intake(message.DefaultDestination), body, headers...)
+		c.publishIntake(c.topology.IntakeSubject(message.DefaultDestination), body, headers...)
 		c.awaitIntakeEmpty()
 		require.Len(c.t, c.rejectedMessages(), before, body)
 	case channel == "listMessages":
@@ -256,16 +256,16 @@ func (c *contract) sendExample(channel, body string, headers []string, id messag
 func (c *contract) fired() {
 	id := c.api.post(c.t, c.text("later again", ""))
 	m := c.awaitStatus(id, message.Retrying)
-	c.awaitOn(c.topology.Park(message.DefaultDestination, id))
+	c.awaitOn(c.topology.RetrySubject(message.DefaultDestination, id))
 	next := time.Now()
 	m.NextAttemptAt = &next
-	again := events.NewComposer(c.topology, false).Parked(m)
+	again := events.NewEventBuilder(c.topology, false).ScheduledRetry(m)
 	again.MsgID += ".again"
 	c.publish(again) // it replaces the one that the sender made
 	testenv.Eventually(c.t, func() bool {
 		stream, err := c.js.Stream(c.t.Context(), c.topology.DeliveriesStream())
 		require.NoError(c.t, err)
-		_, err = stream.GetLastMsgForSubject(c.t.Context(), c.topology.Park(message.DefaultDestination, id))
+		_, err = stream.GetLastMsgForSubject(c.t.Context(), c.topology.RetrySubject(message.DefaultDestination, id))
 		return err != nil
 	})
 	c.accepted("get", `{"id":"`+id.String()+`"}`)

@@ -83,18 +83,18 @@ func TestTheSubjectsAndStreamsAreAsDescribed(t *testing.T) {
 	}
 	withID := func(subject string) string { return strings.ReplaceAll(subject, id.String(), "{id}") }
 	subjects := map[string]string{
-		top.Wake():                               "",
-		top.Changed():                            top.ChangesStream(),
-		top.Intake("{destination}"):              top.IntakeStream(),
-		top.Rejected("{destination}"):            top.RejectedStream(),
-		withID(top.Deliver("{destination}", id)): top.DeliveriesStream(),
-		withID(top.Park("{destination}", id)):    top.DeliveriesStream(),
+		top.WakeSubject():                               "",
+		top.ChangesSubject():                            top.ChangesStream(),
+		top.IntakeSubject("{destination}"):              top.IntakeStream(),
+		top.RejectedSubject("{destination}"):            top.RejectedStream(),
+		withID(top.DeliverSubject("{destination}", id)): top.DeliveriesStream(),
+		withID(top.RetrySubject("{destination}", id)):   top.DeliveriesStream(),
 	}
 	for _, kind := range message.EventTypes() {
-		subjects[top.Event(kind, "{destination}")] = top.EventsStream()
+		subjects[top.EventSubject(kind, "{destination}")] = top.EventsStream()
 	}
 	for subject := range addresses { // what services answer is compared with the running ones
-		if strings.HasPrefix(subject, top.Control("")) || strings.HasPrefix(subject, top.Messages("")) {
+		if strings.HasPrefix(subject, top.ControlSubject("")) || strings.HasPrefix(subject, top.MessagesSubject("")) {
 			subjects[subject] = ""
 		}
 	}

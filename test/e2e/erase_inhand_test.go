@@ -58,7 +58,7 @@ func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
 	_, err := other.Exec(t.Context(), `INSERT INTO messages (id, created_at, updated_at, deliver_at, destination, recipient, content, idempotency_scope, idempotency_key)
 		VALUES ($1, now(), now(), now(), 'default', '+905551111111', 'x', 'nats:dispatch', 'theirs')`, message.NewID(time.Now()))
 	require.NoError(t, err)
-	_, err = w.js.Publish(t.Context(), w.topology.Intake("default"), []byte(`{"to":"+905552222222","content":"hello"}`), natsjs.WithMsgID("theirs"))
+	_, err = w.js.Publish(t.Context(), w.topology.IntakeSubject("default"), []byte(`{"to":"+905552222222","content":"hello"}`), natsjs.WithMsgID("theirs"))
 	require.NoError(t, err)
 	testenv.Eventually(t, func() (waits bool) {
 		return w.query(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits) == nil && waits
@@ -95,7 +95,7 @@ func TestAnEventThatIsJustBeingRelayedIsErasedToo(t *testing.T) {
 	w := newPipeline(t)
 	ingest := w.runIngest()
 	theirs := draft(func(m *message.Message) { m.To = "+905552222222" })
-	batch := events.Encode(events.NewComposer(w.topology, false).Moved(message.EventCreated, []message.Message{theirs, draft()}))
+	batch := events.EncodeOutbox(events.NewEventBuilder(w.topology, false).Transitions(message.EventCreated, []message.Message{theirs, draft()}))
 	w.sql(`INSERT INTO outbox (batch, created_at) SELECT $1::bytea, '2001-01-01' FROM generate_series(1, 2)`, batch)
 	relay := w.begin()
 	_, err := relay.Exec(t.Context(), `SELECT FROM outbox ORDER BY id LIMIT 1 FOR UPDATE`)
@@ -111,7 +111,7 @@ func TestAnEventThatIsJustBeingRelayedIsErasedToo(t *testing.T) {
 	for _, id := range []int{1, 2} {
 		var left []byte
 		require.NoError(t, w.query(`SELECT batch FROM outbox ORDER BY id LIMIT 1 OFFSET $1`, id-1).Scan(&left))
-		entries, err := events.Decode(left)
+		entries, err := events.DecodeOutbox(left)
 		require.NoError(t, err)
 		require.Len(t, entries, 2, "the other's event, and the note")
 	}
@@ -167,7 +167,7 @@ func TestTheAnswerToAnErasureCoversEventsThatFollowIt(t *testing.T) {
 	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 })
 	stream, err := w.js.Stream(t.Context(), w.topology.EventsStream())
 	require.NoError(t, err)
-	last, err := stream.GetLastMsgForSubject(t.Context(), w.topology.Event(message.EventSent, "default"))
+	last, err := stream.GetLastMsgForSubject(t.Context(), w.topology.EventSubject(message.EventSent, "default"))
 	require.NoError(t, err)
 	require.Contains(t, string(last.Data), "905552222222")
 	require.True(t, last.Time.Add(events.EventsMaxAge).Before(done.EventsUntil), "it stays until %s, the answer says %s", last.Time.Add(events.EventsMaxAge), done.EventsUntil)

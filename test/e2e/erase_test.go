@@ -66,14 +66,14 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 	testenv.Eventually(t, func() bool { return w.parked() == 1 })
 
 	// What only the streams and the outbox hold.
-	composer := events.NewComposer(w.topology, true)
+	builder := events.NewEventBuilder(w.topology, true)
 	for n, body := range []string{
 		`{` + them + `,"content":""}`,
 		`{"to":"+90 555 222 22 22" oh no +905552222222`,
 		`{` + other + `,"content":""}`,
 	} {
-		w.publish(composer.Rejected(events.Rejection{
-			Subject: w.topology.Intake(message.DefaultDestination), Sequence: uint64(n + 1), Stored: time.Now(), Data: []byte(body),
+		w.publish(builder.Rejection(events.Rejection{
+			Subject: w.topology.IntakeSubject(message.DefaultDestination), Sequence: uint64(n + 1), Stored: time.Now(), Data: []byte(body),
 			Code: "malformed", Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
 		}, 1<<20)...)
 	}
@@ -82,7 +82,7 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 	})
 	dispatcher.stop() // it would relay what waits in the outbox
 	waiting := draft(func(m *message.Message) { m.To = "+905552222222" })
-	unpublished := events.Encode(composer.Moved(message.EventCreated, []message.Message{waiting, draft()}))
+	unpublished := events.EncodeOutbox(builder.Transitions(message.EventCreated, []message.Message{waiting, draft()}))
 	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, '2001-01-01')", unpublished)
 
 	query := "to=" + url.QueryEscape("+90 (555) 222 22 22")
@@ -122,7 +122,7 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 	require.Equal(t, []string{`{` + other + `,"content":""}`}, w.contents(w.topology.RejectedStream()))
 	var batch []byte
 	require.NoError(t, w.query(`SELECT batch FROM outbox WHERE created_at = '2001-01-01'`).Scan(&batch))
-	entries, err := events.Decode(batch)
+	entries, err := events.DecodeOutbox(batch)
 	require.NoError(t, err)
 	require.Len(t, entries, 2, "the other's event still waits, and the note that both have changed")
 
@@ -190,10 +190,10 @@ func TestARequestInFlightLeavesNothing(t *testing.T) {
 
 	// The outcome is told; once the recorder has passed it, nothing is there.
 	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 })
-	positions := jetstream.NewPositions(w.js)
-	last, err := positions.Last(t.Context())
+	progress := jetstream.NewRecorderProgress(w.js)
+	last, err := progress.LastEvent(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, positions.AwaitRecorded(t.Context(), last))
+	require.NoError(t, progress.AwaitRecorded(t.Context(), last))
 	var rows, attempts int
 	require.NoError(t, w.query(`SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM attempts)`).Scan(&rows, &attempts))
 	require.Zero(t, rows)
@@ -215,7 +215,7 @@ func TestIntakeIsErasedBeforeItIsStored(t *testing.T) {
 		`{"phoneNumber":"+905552222222","content":"theirs"}`,
 		`{"to":"+905551111111","content":"about +905552222222"}`,
 	} {
-		_, err := w.js.Publish(t.Context(), w.topology.Intake(message.DefaultDestination), []byte(body))
+		_, err := w.js.Publish(t.Context(), w.topology.IntakeSubject(message.DefaultDestination), []byte(body))
 		require.NoError(t, err)
 	}
 

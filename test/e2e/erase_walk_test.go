@@ -36,12 +36,12 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	}
 
 	var seen []string
-	var walked streams.Walked
+	var walked streams.SearchResult
 	calls := 0
 	for ; ; calls++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		left := within
-		walked, err = streams.Remove(ctx, w.js, streams.Walk{Stream: name, From: walked.Next, Matches: func(h streams.Held) bool {
+		walked, err = streams.Erase(ctx, w.js, streams.Search{Stream: name, From: walked.Next, Matches: func(h streams.StoredMessage) bool {
 			seen = append(seen, string(h.Data))
 			if left--; left == 0 {
 				cancel()
@@ -72,7 +72,7 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	made()
 	_, err = w.js.Publish(t.Context(), subject, []byte("new"))
 	require.NoError(t, err)
-	walked, err = streams.Remove(t.Context(), w.js, streams.Walk{Stream: name, From: walked.Next, Matches: func(streams.Held) bool { return true }})
+	walked, err = streams.Erase(t.Context(), w.js, streams.Search{Stream: name, From: walked.Next, Matches: func(streams.StoredMessage) bool { return true }})
 	require.NoError(t, err)
-	require.Equal(t, streams.Walked{Matched: 1, Next: 2}, walked)
+	require.Equal(t, streams.SearchResult{Matched: 1, Next: 2}, walked)
 }

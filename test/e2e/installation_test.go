@@ -42,9 +42,9 @@ func newInstallation(t *testing.T, o testenv.Options) *installation {
 // insert stores messages without an ingest.
 func (i *installation) insert(messages ...message.Message) {
 	i.t.Helper()
-	composer := events.NewComposer(i.top, false)
+	builder := events.NewEventBuilder(i.top, false)
 	_, _, err := i.store.Insert(i.t.Context(), messages, func(moved []message.Message) []byte {
-		return events.Encode(composer.Moved(message.EventCreated, moved))
+		return events.EncodeOutbox(builder.Transitions(message.EventCreated, moved))
 	})
 	require.NoError(i.t, err)
 }

@@ -135,7 +135,7 @@ func TestWhatDoesNotValidateIsNotLost(t *testing.T) {
 	for n, c := range cases {
 		header := kept[n].Headers()
 		require.Equal(t, "dispatch.rejected."+c.destination, kept[n].Subject())
-		require.Equal(t, "dispatch.intake."+c.subject, header.Get(events.HeaderSubject))
+		require.Equal(t, "dispatch.intake."+c.subject, header.Get(events.HeaderRejectedSubject))
 		require.Equal(t, c.code, header.Get(events.HeaderProblemCode), c.body)
 		require.Equal(t, c.body, string(unpacked(t, kept[n])))
 		var p struct {
@@ -147,7 +147,7 @@ func TestWhatDoesNotValidateIsNotLost(t *testing.T) {
 		for i := 0; i < len(c.headers); i += 2 {
 			switch name, value := c.headers[i], c.headers[i+1]; {
 			case name == "Nats-Msg-Id":
-				require.Equal(t, value, header.Get(events.HeaderMsgID))
+				require.Equal(t, value, header.Get(events.HeaderRejectedMsgID))
 			case !strings.HasPrefix(name, "Nats-"):
 				require.Equal(t, value, header.Get(name))
 			}
@@ -272,9 +272,9 @@ func TestIngestsShareTheIntakeAndAnEndLosesNothing(t *testing.T) {
 	w := newPipeline(t)
 	first := w.runIngest()
 	w.runIngest()
-	published := make([]events.Entry, total)
+	published := make([]events.OutboxMessage, total)
 	for n := range published {
-		published[n] = events.Entry{
+		published[n] = events.OutboxMessage{
 			Subject: "dispatch.intake.default", MsgID: fmt.Sprint("m-", n),
 			Data: fmt.Appendf(nil, `{"to":"+905551111111","content":"message %d"}`, n),
 		}

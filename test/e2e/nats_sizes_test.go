@@ -81,8 +81,8 @@ func TestProvisionChangesTheSizesOfStreams(t *testing.T) {
 	noise := make([]byte, 1000<<10)
 	_, _ = rand.Read(noise)
 	for n := range 20 {
-		w.publish(events.NewComposer(w.topology, false).Rejected(events.Rejection{
-			Subject: w.topology.Intake("default"), Sequence: uint64(n + 1), Stored: time.Now(), Code: "malformed", Data: noise,
+		w.publish(events.NewEventBuilder(w.topology, false).Rejection(events.Rejection{
+			Subject: w.topology.IntakeSubject("default"), Sequence: uint64(n + 1), Stored: time.Now(), Code: "malformed", Data: noise,
 			Problem: json.RawMessage(`{"type":"urn:message-dispatcher:problem:malformed","title":"Bad Request","status":400,"code":"malformed"}`),
 		}, 1<<20)...)
 	}
@@ -124,10 +124,10 @@ func TestNothingIsEmittedOntoAQueueThatIsFullOfRetries(t *testing.T) {
 	config.MaxBytes = 32 << 10
 	_, err = w.js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
-	composer := events.NewComposer(w.topology, false)
+	builder := events.NewEventBuilder(w.topology, false)
 	later := time.Now().Add(time.Hour)
 	for w.deliveries().State.Bytes < 16<<10 {
-		w.publish(composer.Parked(draft(func(m *message.Message) { m.NextAttemptAt, m.ClaimNumber = &later, 2 })))
+		w.publish(builder.ScheduledRetry(draft(func(m *message.Message) { m.NextAttemptAt, m.ClaimNumber = &later, 2 })))
 	}
 	parked := w.deliveries().State.Msgs
 	waiting := w.insert(draft())[0]

@@ -154,7 +154,7 @@ func (i *installation) startPublishing() *load {
 func (i *installation) publishOnce(key message.ID) bool {
 	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(i.t.Context()), 2*time.Second)
-		_, err := i.js.Publish(ctx, i.top.Intake(message.DefaultDestination), []byte(hello), natsjs.WithMsgID(key.String()))
+		_, err := i.js.Publish(ctx, i.top.IntakeSubject(message.DefaultDestination), []byte(hello), natsjs.WithMsgID(key.String()))
 		cancel()
 		if err == nil {
 			return true

@@ -49,15 +49,15 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 				}
 			}
 			other := connectTo(t, top, nodes[(counting+1)%3])
-			queue, err := deliveries.OpenQueue(ctx, other, message.DefaultDestination)
+			queue, err := deliveries.OpenReceiver(ctx, other, message.DefaultDestination)
 			require.NoError(t, err)
-			require.NoError(t, queue.Fetch(ctx, 1, func(*deliveries.Copy) {})) // notes what is stored by now
+			require.NoError(t, queue.Fetch(ctx, 1, func(*deliveries.Delivery) {})) // notes what is stored by now
 
-			composer := events.NewComposer(top, false)
+			builder := events.NewEventBuilder(top, false)
 			for range 2 { // the second within the tenth of a second in which nothing is written down
 				m := draft()
 				m.ClaimNumber = 1
-				require.NoError(t, jetstream.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, m)}))
+				require.NoError(t, jetstream.NewPublisher(other).Publish(ctx, []events.OutboxMessage{builder.Delivery(events.OriginTick, m)}))
 				batch, err := consumer.Fetch(1, natsjs.FetchMaxWait(waitTimeout))
 				require.NoError(t, err)
 				require.NotNil(t, <-batch.Messages())
@@ -67,25 +67,25 @@ func TestADeliveryThatADeadServerForgotIsNotCertainlyTheFirst(t *testing.T) {
 				nodes[counting].Start()
 			}
 
-			var again []*deliveries.Copy
+			var again []*deliveries.Delivery
 			testenv.Eventually(t, func() bool {
-				_ = queue.Fetch(ctx, 2, func(c *deliveries.Copy) { again = append(again, c) })
+				_ = queue.Fetch(ctx, 2, func(c *deliveries.Delivery) { again = append(again, c) })
 				return len(again) >= 2
 			})
 			for _, c := range again {
-				t.Logf("delivery %d", c.Delivery)
-				require.False(t, c.First, "delivery %d", c.Delivery)
+				t.Logf("delivery %d", c.DeliveryCount)
+				require.False(t, c.First, "delivery %d", c.DeliveryCount)
 			}
 			require.Zero(t, other.Conn().Stats().Reconnects, "it is not by its connection that it knows")
 
 			fresh := draft()
 			fresh.ClaimNumber = 1
 			testenv.Eventually(t, func() bool {
-				return jetstream.NewPublisher(other).Publish(ctx, []events.Entry{composer.Delivery(events.OriginTick, fresh)}) == nil
+				return jetstream.NewPublisher(other).Publish(ctx, []events.OutboxMessage{builder.Delivery(events.OriginTick, fresh)}) == nil
 			})
-			var next *deliveries.Copy
+			var next *deliveries.Delivery
 			testenv.Eventually(t, func() bool {
-				_ = queue.Fetch(ctx, 1, func(c *deliveries.Copy) {
+				_ = queue.Fetch(ctx, 1, func(c *deliveries.Delivery) {
 					if c.ID == fresh.ID {
 						next = c
 					}

@@ -38,7 +38,7 @@ func TestAJetStreamThatLostItsEndCostsNothingThatPostgresKnows(t *testing.T) {
 			w.requireAllSent(before)
 			api.stop()
 			for range 10 {
-				w.publishIntake(w.topology.Intake(message.DefaultDestination), hello)
+				w.publishIntake(w.topology.IntakeSubject(message.DefaultDestination), hello)
 			}
 			copied := t.TempDir()
 			w.stopNATS()
@@ -105,7 +105,7 @@ func TestAConsumerThatIsAheadOfItsStreamBeginsOnceMore(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for range 10 {
-		w.publishIntake(w.topology.Intake(message.DefaultDestination), hello)
+		w.publishIntake(w.topology.IntakeSubject(message.DefaultDestination), hello)
 	}
 	api.post(t, hello)
 

@@ -22,13 +22,13 @@ func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.wire.ignore()
-	id := events.NewComposer(w.topology, false).Delivery(events.OriginTick, draft())
-	event := func(id, body string) events.Entry {
-		return events.Entry{Subject: w.topology.Event(message.EventCreated, "x"), MsgID: id, Data: []byte(body)}
+	id := events.NewEventBuilder(w.topology, false).Delivery(events.OriginTick, draft())
+	event := func(id, body string) events.OutboxMessage {
+		return events.OutboxMessage{Subject: w.topology.EventSubject(message.EventCreated, "x"), MsgID: id, Data: []byte(body)}
 	}
 	large := event("large", `"`+strings.Repeat("x", 2<<20)+`"`)
-	nowhere := events.Entry{Subject: "no such subject", MsgID: "nowhere", Data: []byte("{}")}
-	all := []events.Entry{large, nowhere, id, event("small", "{}")}
+	nowhere := events.OutboxMessage{Subject: "no such subject", MsgID: "nowhere", Data: []byte("{}")}
+	all := []events.OutboxMessage{large, nowhere, id, event("small", "{}")}
 
 	missing, err := jetstream.NewPublisher(w.js).PublishSome(t.Context(), all)
 
@@ -41,15 +41,15 @@ func TestIdsDoNotWaitForAStreamThatIsAway(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	require.NoError(t, w.js.DeleteStream(t.Context(), w.topology.EventsStream()))
-	all := events.NewComposer(w.topology, false).Claimed(events.OriginTick, w.claimed(draft()))
+	all := events.NewEventBuilder(w.topology, false).Claims(events.OriginTick, w.claimed(draft()))
 
 	missing, err := jetstream.NewPublisher(w.js).PublishIDs(t.Context(), all)
 
 	require.ErrorIs(t, err, jetstream.ErrUnavailable)
 	require.NotEmpty(t, missing)
-	require.Equal(t, w.topology.Event(message.EventQueued, message.DefaultDestination), missing[0].Subject)
+	require.Equal(t, w.topology.EventSubject(message.EventQueued, message.DefaultDestination), missing[0].Subject)
 	for _, entry := range missing { // a note that was not yet acknowledged is not waited for either
-		require.False(t, entry.IsID())
+		require.False(t, entry.IsDelivery())
 	}
 	require.EqualValues(t, 1, w.deliveries().State.Msgs)
 }
@@ -62,13 +62,13 @@ func TestAnEventThatIsTooLargeGoesWithoutItsContent(t *testing.T) {
 	m := w.claimed(draft())[0]
 	m.Status, m.Metadata, m.LastError = message.Retrying, map[string]string{"order": "7"}, "status 503: "+strings.Repeat("é", 2000)
 	m.NextAttemptAt = &m.UpdatedAt
-	composer := events.NewComposer(w.topology, true)
+	builder := events.NewEventBuilder(w.topology, true)
 	content := m
 	content.LastError, content.Content = "", strings.Repeat("x", 3000)
 	attempt := &message.Attempt{Number: 1, StartedAt: m.UpdatedAt, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: m.LastError, Response: strings.Repeat("<", 1000)}
 	w.publish(
-		composer.Moved(message.EventCreated, []message.Message{content})[0],
-		composer.Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1, Attempt: attempt}),
+		builder.Transitions(message.EventCreated, []message.Message{content})[0],
+		builder.Outcome(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1, Attempt: attempt}),
 	)
 
 	read := w.events(m.ID, 2)
@@ -149,7 +149,7 @@ func TestARejectionThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	w := newPipeline(t)
 	w.limit(w.topology.RejectedStream(), 1000)
 	w.limitEvents(10)
-	intake := w.topology.Intake(message.DefaultDestination)
+	intake := w.topology.IntakeSubject(message.DefaultDestination)
 	w.publishIntake(intake, strings.Repeat("x", 2000))
 	w.publishIntake(intake, "no JSON")
 	w.publishIntake(intake, hello)

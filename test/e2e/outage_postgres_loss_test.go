@@ -54,7 +54,7 @@ func (w *pipeline) awaitNoted(event uint64) {
 
 func (w *pipeline) lastEvent() uint64 {
 	w.t.Helper()
-	last, err := jetstream.NewPositions(w.js).Last(w.t.Context())
+	last, err := jetstream.NewRecorderProgress(w.js).LastEvent(w.t.Context())
 	require.NoError(w.t, err)
 	return last
 }
@@ -196,7 +196,7 @@ func TestACancelThatPostgresHasLostIsMadeAgain(t *testing.T) {
 	// Cancelled, brought back and emitted: the cancel is history.
 	brought := back
 	brought.Status, brought.Version = message.Queued, 4
-	w.publish(events.NewComposer(w.topology, false).Moved(message.EventQueued, []message.Message{brought})...)
+	w.publish(events.NewEventBuilder(w.topology, false).Transitions(message.EventQueued, []message.Message{brought})...)
 
 	w.putBack(back.ID, beforeItsClaim)
 	w.putBack(later.ID, beforeItsClaim)
@@ -247,13 +247,13 @@ func TestNothingIsEmittedOnAnotherTimeline(t *testing.T) {
 	id := api.post(t, hello)
 	tick, err := w.store.Tick(t.Context(), db.TickParams{
 		Destination: message.DefaultDestination, Limit: 100, Lease: time.Minute, BatchSize: db.DefaultBatchSize,
-		EncodeOutbox: func(db.Claim) []byte { return events.Encode(nil) },
+		EncodeOutbox: func(db.Claim) []byte { return events.EncodeOutbox(nil) },
 	})
 	require.NoError(t, err)
 	require.False(t, tick.Ran, "no tick runs")
 	require.Equal(t, message.Pending, api.get(t, id).Status, "nothing is emitted as it arrives")
 	w.sql("UPDATE outbox SET created_at = now() - interval '1 hour'")
-	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, now() - interval '1 hour')", events.Encode(nil))
+	w.sql("INSERT INTO outbox (batch, created_at) VALUES ($1, now() - interval '1 hour')", events.EncodeOutbox(nil))
 	relayed, err := w.store.Relay(t.Context(), db.RelayParams{Age: time.Second, MaxRetryAfter: time.Minute, Limit: 10}, nil)
 	require.NoError(t, err)
 	require.Zero(t, relayed.Rows, "nothing is relayed")
@@ -315,9 +315,9 @@ func TestEventsAreFoundByTheServersClock(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.wire.ignore()
-	composer := events.NewComposer(w.topology, false)
+	builder := events.NewEventBuilder(w.topology, false)
 	for range 3 {
-		w.publish(composer.Moved(message.EventCreated, []message.Message{draft()})...)
+		w.publish(builder.Transitions(message.EventCreated, []message.Message{draft()})...)
 	}
 	stream, err := w.js.Stream(t.Context(), w.topology.EventsStream())
 	require.NoError(t, err)
@@ -326,7 +326,7 @@ func TestEventsAreFoundByTheServersClock(t *testing.T) {
 	info, err := stream.Info(t.Context())
 	require.NoError(t, err)
 	for span, want := range map[time.Duration]uint64{time.Hour: 1, info.TimeStamp.Sub(second.Time) + time.Hour: 1, -time.Hour: 4} {
-		first, err := streams.FirstWithin(t.Context(), w.js, w.topology.EventsStream(), span)
+		first, err := streams.FirstSince(t.Context(), w.js, w.topology.EventsStream(), span)
 		require.NoError(t, err)
 		require.Equal(t, want, first, "stored within the last %s", span)
 	}

@@ -268,9 +268,9 @@ func (w *pipeline) awaitStatus(id message.ID, statuses ...message.Status) messag
 // the relay.
 func (w *pipeline) insert(messages ...message.Message) []message.ID {
 	w.t.Helper()
-	composer := events.NewComposer(w.topology, w.env["EVENT_CONTENT"] == "full") // a relay publishes what is older than 5 s
+	builder := events.NewEventBuilder(w.topology, w.env["EVENT_CONTENT"] == "full") // a relay publishes what is older than 5 s
 	stored, _, err := w.store.Insert(w.t.Context(), messages, func(moved []message.Message) []byte {
-		return events.Encode(composer.Moved(message.EventCreated, moved))
+		return events.EncodeOutbox(builder.Transitions(message.EventCreated, moved))
 	})
 	require.NoError(w.t, err)
 	ids := make([]message.ID, len(stored))

@@ -19,7 +19,7 @@ import (
 func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t, "EVENT_CONTENT", "full")
-	composer := events.NewComposer(w.topology, true)
+	builder := events.NewEventBuilder(w.topology, true)
 	const told = 60
 	list := w.claimed(slices.Collect(func(yield func(message.Message) bool) {
 		for range told {
@@ -33,7 +33,7 @@ func TestARecorderFetchesSoManyBytesAtOnce(t *testing.T) {
 		now := time.Now()
 		m.Content, m.Payload = "", payload
 		m.Status, m.Version, m.Attempts, m.SentAt = message.Sent, m.Version+1, 1, &now
-		w.publish(composer.Finished(message.EventSent, m, events.Outcome{
+		w.publish(builder.Outcome(message.EventSent, m, events.Outcome{
 			ClaimNumber: m.ClaimNumber, NextClaimNumber: m.ClaimNumber, Delivery: 1,
 			Attempt: &message.Attempt{Number: 1, StartedAt: now, Duration: time.Second, Outcome: message.OutcomeSuccess, HTTPStatus: 200},
 		}))

@@ -13,7 +13,7 @@ import (
 )
 
 // success is the event that a sender publishes of a claimed message.
-func (w *pipeline) success(m message.Message, edits ...func(*events.Outcome)) events.Entry {
+func (w *pipeline) success(m message.Message, edits ...func(*events.Outcome)) events.OutboxMessage {
 	now := time.Now()
 	claim := m.ClaimNumber
 	m.Status, m.SentAt, m.Attempts, m.ExternalID = message.Sent, &now, m.Attempts+1, "x-1"
@@ -25,7 +25,7 @@ func (w *pipeline) success(m message.Message, edits ...func(*events.Outcome)) ev
 	for _, edit := range edits {
 		edit(&outcome)
 	}
-	return events.NewComposer(w.topology, false).Finished(message.EventSent, m, outcome)
+	return events.NewEventBuilder(w.topology, false).Outcome(message.EventSent, m, outcome)
 }
 
 // awaitRecorded waits until the recorder has passed everything.
@@ -33,10 +33,10 @@ func (w *pipeline) awaitRecorded() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), waitTimeout)
 	defer cancel()
-	positions := jetstream.NewPositions(w.js)
-	last, err := positions.Last(ctx)
+	progress := jetstream.NewRecorderProgress(w.js)
+	last, err := progress.LastEvent(ctx)
 	require.NoError(w.t, err)
-	require.NoError(w.t, positions.AwaitRecorded(ctx, last))
+	require.NoError(w.t, progress.AwaitRecorded(ctx, last))
 }
 
 func TestAnEventThatComesAgainIsRecordedOnce(t *testing.T) {
@@ -70,21 +70,21 @@ func TestOnlyOutcomesAreWaitedFor(t *testing.T) {
 	w := newPipeline(t)
 	w.wire.ignore()
 	m := w.claimed(draft())[0]
-	composer, positions := events.NewComposer(w.topology, false), jetstream.NewPositions(w.js)
+	builder, progress := events.NewEventBuilder(w.topology, false), jetstream.NewRecorderProgress(w.js)
 	others := func() {
 		for _, kind := range []message.EventType{message.EventCreated, message.EventQueued, message.EventCancelled} {
-			w.publish(composer.Moved(kind, []message.Message{m})...)
+			w.publish(builder.Transitions(kind, []message.Message{m})...)
 		}
 	}
 	wait := func(patience time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		last, err := positions.Last(ctx)
+		last, err := progress.LastEvent(ctx)
 		require.NoError(t, err)
 		stream, err := w.js.Stream(ctx, w.topology.EventsStream())
 		require.NoError(t, err)
 		require.Equal(t, stream.CachedInfo().State.LastSeq, last)
-		return positions.AwaitRecorded(ctx, last)
+		return progress.AwaitRecorded(ctx, last)
 	}
 	others()
 	require.NoError(t, wait(waitTimeout))

@@ -13,14 +13,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Copy is one delivery of an id: the right to work on it, for as long as it
+// Delivery is one delivery of an id: the right to work on it, for as long as it
 // is held. It is settled once, by Ack, DoubleAck or Nak, or else left to the
 // server, which delivers it anew after its ack wait. All methods are safe for
 // concurrent use.
-type Copy struct {
-	ID          message.ID
-	ClaimNumber message.ClaimNumber // the fencing token that it was published with
-	Delivery    int                 // JetStream's count of its deliveries, from 1
+type Delivery struct {
+	ID            message.ID
+	ClaimNumber   message.ClaimNumber // the fencing token that it was published with
+	DeliveryCount int                 // JetStream's count of its deliveries, from 1
 	// First says that nobody can have had this claim before: who claimed it
 	// published it, and it was never delivered until now.
 	First bool
@@ -41,8 +41,8 @@ type Copy struct {
 // the sender that has it by then, and the server has no guard against that.
 const naksPerWait = 3
 
-// newCopy reads a copy that is held until then, under an ack wait.
-func newCopy(msg natsjs.Msg, until time.Time, ackWait time.Duration) (*Copy, error) {
+// newDelivery reads a copy that is held until then, under an ack wait.
+func newDelivery(msg natsjs.Msg, until time.Time, ackWait time.Duration) (*Delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
@@ -53,47 +53,47 @@ func newCopy(msg natsjs.Msg, until time.Time, ackWait time.Duration) (*Copy, err
 		return nil, err
 	}
 	origin := header.Get(events.HeaderOrigin)
-	return &Copy{
-		ID:          id,
-		ClaimNumber: claim,
-		Delivery:    int(meta.NumDelivered),
-		First:       meta.NumDelivered == 1 && (origin == events.OriginTick || origin == events.OriginArrival),
-		sequence:    meta.Sequence.Stream,
-		stored:      meta.Timestamp,
-		msg:         msg,
-		nakMargin:   ackWait / naksPerWait,
-		until:       until,
+	return &Delivery{
+		ID:            id,
+		ClaimNumber:   claim,
+		DeliveryCount: int(meta.NumDelivered),
+		First:         meta.NumDelivered == 1 && (origin == events.OriginTick || origin == events.OriginFastPath),
+		sequence:      meta.Sequence.Stream,
+		stored:        meta.Timestamp,
+		msg:           msg,
+		nakMargin:     ackWait / naksPerWait,
+		until:         until,
 	}, nil
 }
 
-// lapseMargin is the part of the ack wait, counted from its end, in which a
+// holdMargin is the part of the ack wait, counted from its end, in which a
 // copy is no longer begun.
-const lapseMargin = 500 * time.Millisecond
+const holdMargin = 500 * time.Millisecond
 
-// Lapsed says that the server may have delivered the copy to somebody else by
+// HoldExpired says that the server may have delivered the copy to somebody else by
 // now, because it was cut off, this process stood still, or its machine slept
 // for too long.
 // Then no work may begin on it, and its delivery is not this holder's to end:
 // an ack would take it from the other sender, and a nak could have it
 // delivered a third time, beside the second. Ack, DoubleAck and Nak leave a
 // lapsed copy alone.
-func (c *Copy) Lapsed() bool { return !c.Outlasts(0) }
+func (c *Delivery) HoldExpired() bool { return !c.Outlasts(0) }
 
 // Outlasts says that the copy will be held for at least d from now on, even if
 // no sign of life reaches the server any more.
-func (c *Copy) Outlasts(d time.Duration) bool {
+func (c *Delivery) Outlasts(d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.outlasts(d)
 }
 
-func (c *Copy) outlasts(d time.Duration) bool {
-	return c.until.IsZero() || !jetstream.IsOver(c.until.Add(-lapseMargin-d), time.Now())
+func (c *Delivery) outlasts(d time.Duration) bool {
+	return c.until.IsZero() || !jetstream.PassedByAnyClock(c.until.Add(-holdMargin-d), time.Now())
 }
 
 // Ack takes the copy off the queue. That the server has it is not known: one
 // that got lost is delivered once more.
-func (c *Copy) Ack() error {
+func (c *Delivery) Ack() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.outlasts(0) {
@@ -104,7 +104,7 @@ func (c *Copy) Ack() error {
 
 // DoubleAck takes the copy off the queue and returns when the server has
 // confirmed it. It may be called again after an error.
-func (c *Copy) DoubleAck(ctx context.Context) error {
+func (c *Delivery) DoubleAck(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.outlasts(0) {
@@ -116,7 +116,7 @@ func (c *Copy) DoubleAck(ctx context.Context) error {
 // Nak gives the copy back, to be delivered anew after the delay. One whose
 // hold is nearly over is left to the server, which delivers it soon: a nak
 // that arrived late would take it from another sender.
-func (c *Copy) Nak(delay time.Duration) error {
+func (c *Delivery) Nak(delay time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.outlasts(c.nakMargin) {
@@ -128,7 +128,7 @@ func (c *Copy) Nak(delay time.Duration) error {
 	return c.settle(c.msg.NakWithDelay(delay))
 }
 
-func (c *Copy) settle(err error) error {
+func (c *Delivery) settle(err error) error {
 	if err != nil {
 		return fmt.Errorf("settle copy of message %s: %w", c.ID, err)
 	}
@@ -139,7 +139,7 @@ func (c *Copy) settle(err error) error {
 // inProgress renews the hold, unless the copy is settled or just being so (a
 // sign of life that comes after a nak would undo its delay), or has lapsed:
 // somebody else may hold it then.
-func (c *Copy) inProgress() (done bool, err error) {
+func (c *Delivery) inProgress() (done bool, err error) {
 	if !c.mu.TryLock() {
 		return true, nil
 	}
@@ -152,7 +152,7 @@ func (c *Copy) inProgress() (done bool, err error) {
 
 // extend notes that the server has had the sign of life. If that took so long
 // that the copy has lapsed, it may have come too late.
-func (c *Copy) extend(until time.Time) {
+func (c *Delivery) extend(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.outlasts(0) {

@@ -20,7 +20,7 @@ func asleepFor(at time.Time, d time.Duration) time.Time {
 func TestAfterASleepNothingIsBegunThatOthersMayHaveTaken(t *testing.T) {
 	t.Parallel()
 	before := asleepFor(time.Now(), -10*time.Minute) // taken just before a sleep of ten minutes
-	held := &Copy{until: before.Add(15 * time.Second)}
-	require.True(t, held.Lapsed())
-	require.False(t, (&Copy{until: time.Now().Add(15 * time.Second)}).Lapsed())
+	held := &Delivery{until: before.Add(15 * time.Second)}
+	require.True(t, held.HoldExpired())
+	require.False(t, (&Delivery{until: time.Now().Add(15 * time.Second)}).HoldExpired())
 }

@@ -33,7 +33,7 @@ func Orphans(ctx context.Context, js *jetstream.Client, destination string) ([]u
 	state := stream.CachedInfo().State
 	var list []uint64
 	for next := state.FirstSeq; state.Msgs > 0 && next <= floor && floor <= state.LastSeq && len(list) < mostOrphans; {
-		msg, err := stream.GetMsg(ctx, next, natsjs.WithGetMsgSubject(js.DeliverAll(destination)))
+		msg, err := stream.GetMsg(ctx, next, natsjs.WithGetMsgSubject(js.DeliverSubjects(destination)))
 		if errors.Is(err, natsjs.ErrMsgNotFound) {
 			break
 		}

@@ -28,8 +28,8 @@ func (f Filling) Full() bool { return f.Limit > 0 && f.Bytes >= f.Limit/emitBelo
 // Overflows says that the server is about to drop what is there.
 func (f Filling) Overflows() bool { return f.Limit > 0 && f.Bytes >= f.Limit-f.Limit/eighths2 }
 
-// DeliveriesFilling looks at how full DELIVERIES is.
-func DeliveriesFilling(ctx context.Context, js *jetstream.Client) (Filling, error) {
+// MeasureFilling looks at how full DELIVERIES is.
+func MeasureFilling(ctx context.Context, js *jetstream.Client) (Filling, error) {
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
 	if err != nil {
 		return Filling{}, fmt.Errorf("look up deliveries: %w", err)
@@ -38,9 +38,9 @@ func DeliveriesFilling(ctx context.Context, js *jetstream.Client) (Filling, erro
 	return Filling{Bytes: info.State.Bytes, Limit: uint64(max(info.Config.MaxBytes, 0))}, nil
 }
 
-// Queued returns how many ids wait for the senders of a destination or are
+// Len returns how many ids wait for the senders of a destination or are
 // with them.
-func Queued(ctx context.Context, js *jetstream.Client, destination string) (int, error) {
+func Len(ctx context.Context, js *jetstream.Client, destination string) (int, error) {
 	consumer, err := js.Consumer(ctx, js.DeliveriesStream(), js.SenderConsumer(destination))
 	if err != nil {
 		return 0, fmt.Errorf("measure queue of %s: %w", destination, err)

@@ -18,21 +18,21 @@ import (
 // long an idle sender takes to stop.
 const FetchWait = time.Second
 
-// keepsPerWait is how often in an ack wait a copy is given a sign of life:
+// keepAlivesPerWait is how often in an ack wait a copy is given a sign of life:
 // every 10 s. So what is held outlasts the longest request at any time.
-const keepsPerWait = 9
+const keepAlivesPerWait = 9
 
 // freshPerWait is the part of the ack wait for which a copy may have waited on
 // the queue without needing a sign of life at once.
 const freshPerWait = 3
 
-// Queue hands out the copies of ids that wait for the senders of one
+// Receiver hands out the copies of ids that wait for the senders of one
 // destination. Fetch is for one goroutine; everything else may run beside it.
 //
 // Nothing is buffered out of sight: every copy that the server has given to
 // this client comes out of the Fetch that asked for it, so that it can be
 // kept alive, or given back at a shutdown.
-type Queue struct {
+type Receiver struct {
 	js       *jetstream.Client
 	consumer natsjs.Consumer
 	name     string
@@ -51,12 +51,12 @@ type Queue struct {
 	// counts, or several servers agree on each delivery before it is made.
 	counted atomic.Bool
 
-	skew jetstream.Skew // of the NATS server
+	skew jetstream.ClockSkew // of the NATS server
 }
 
-// OpenQueue finds the durable consumer of a destination. It returns
+// OpenReceiver finds the durable consumer of a destination. It returns
 // ErrNotProvisioned when there is none.
-func OpenQueue(ctx context.Context, js *jetstream.Client, destination string) (*Queue, error) {
+func OpenReceiver(ctx context.Context, js *jetstream.Client, destination string) (*Receiver, error) {
 	if err := jetstream.Connected(js.Conn()); err != nil {
 		return nil, fmt.Errorf("open queue of %s: %w", destination, err)
 	}
@@ -67,7 +67,7 @@ func OpenQueue(ctx context.Context, js *jetstream.Client, destination string) (*
 	if err != nil {
 		return nil, fmt.Errorf("look up consumer %s: %w", js.SenderConsumer(destination), err)
 	}
-	q := &Queue{js: js, consumer: consumer, name: js.SenderConsumer(destination)}
+	q := &Receiver{js: js, consumer: consumer, name: js.SenderConsumer(destination)}
 	q.learn(consumer.CachedInfo())
 	return q, nil
 }
@@ -75,21 +75,21 @@ func OpenQueue(ctx context.Context, js *jetstream.Client, destination string) (*
 // learn takes the ack wait from the server. It believes no longer one than
 // Provision sets: what an older release has set is about to be shortened, and
 // a holder that goes on for longer than the server waits is one of two.
-func (q *Queue) learn(info *natsjs.ConsumerInfo) {
+func (q *Receiver) learn(info *natsjs.ConsumerInfo) {
 	q.ackWait.Store(int64(min(info.Config.AckWait, events.SenderAckWait)))
 }
 
 // AckWait is how long a copy that gives no sign of life stays with its
 // holder, as the server said last.
-func (q *Queue) AckWait() time.Duration { return time.Duration(q.ackWait.Load()) }
+func (q *Receiver) AckWait() time.Duration { return time.Duration(q.ackWait.Load()) }
 
-// KeepInterval is how often Keep is to be called.
-func (q *Queue) KeepInterval() time.Duration { return q.AckWait() / keepsPerWait }
+// KeepAliveInterval is how often Keep is to be called.
+func (q *Receiver) KeepAliveInterval() time.Duration { return q.AckWait() / keepAlivesPerWait }
 
 // Outlasts says that the copies of this queue are held for long enough for
 // work that takes d, if they are kept.
-func (q *Queue) Outlasts(d time.Duration) bool {
-	return q.AckWait()-q.KeepInterval()-lapseMargin > d
+func (q *Receiver) Outlasts(d time.Duration) bool {
+	return q.AckWait()-q.KeepAliveInterval()-holdMargin > d
 }
 
 // Fetch asks for at most n copies and calls take for each the moment it
@@ -98,7 +98,7 @@ func (q *Queue) Outlasts(d time.Duration) bool {
 // what the server has sent by then would be lost until its ack wait is over.
 // What is no copy of an id is removed from the queue and reported as an
 // error, after everything else was taken.
-func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
+func (q *Receiver) Fetch(ctx context.Context, n int, take func(*Delivery)) error {
 	if err := q.begin(ctx); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
 	}
 	var bad []error
 	for msg := range batch.Messages() {
-		c, err := newCopy(msg, asked.Add(ackWait), ackWait)
+		c, err := newDelivery(msg, asked.Add(ackWait), ackWait)
 		if err != nil {
 			bad = append(bad, err, msg.TermWithReason("not a delivery"))
 			continue
@@ -133,7 +133,7 @@ func (q *Queue) Fetch(ctx context.Context, n int, take func(*Copy)) error {
 }
 
 // begin notes what was stored when the connection was made.
-func (q *Queue) begin(ctx context.Context) error {
+func (q *Receiver) begin(ctx context.Context) error {
 	session := q.js.Conn().Stats().Reconnects
 	if q.known && session == q.session {
 		return nil
@@ -149,7 +149,7 @@ func (q *Queue) begin(ctx context.Context) error {
 }
 
 // look asks for the stream, what time it is there, and who counts deliveries.
-func (q *Queue) look(ctx context.Context) (natsjs.Stream, error) {
+func (q *Receiver) look(ctx context.Context) (natsjs.Stream, error) {
 	asked := time.Now()
 	stream, err := q.js.Stream(ctx, q.js.DeliveriesStream())
 	if err != nil {
@@ -166,7 +166,7 @@ func (q *Queue) look(ctx context.Context) (natsjs.Stream, error) {
 
 // Refresh asks the server for what it may have changed: what time it is, for
 // Skew, and the ack wait.
-func (q *Queue) Refresh(ctx context.Context) error {
+func (q *Receiver) Refresh(ctx context.Context) error {
 	if _, err := q.look(ctx); err != nil {
 		return fmt.Errorf("look up stream of deliveries: %w", err)
 	}
@@ -176,7 +176,7 @@ func (q *Queue) Refresh(ctx context.Context) error {
 
 // Unacked asks how many deliveries are with the senders, or wait after a nak
 // with a delay.
-func (q *Queue) Unacked(ctx context.Context) (int, error) {
+func (q *Receiver) Unacked(ctx context.Context) (int, error) {
 	consumer, err := q.js.Consumer(ctx, q.js.DeliveriesStream(), q.name)
 	if err != nil {
 		return 0, fmt.Errorf("look up consumer %s: %w", q.name, err)
@@ -187,14 +187,14 @@ func (q *Queue) Unacked(ctx context.Context) (int, error) {
 
 // Skew is how far the server's clock is ahead. It may be used beside
 // everything else.
-func (q *Queue) Skew() *jetstream.Skew { return &q.skew }
+func (q *Receiver) Skew() *jetstream.ClockSkew { return &q.skew }
 
-// Keep tells the server that the copies are being worked on and returns once
-// it knows. Called at every KeepInterval, it holds them for as long as
+// KeepAlive tells the server that the copies are being worked on and returns once
+// it knows. Called at every KeepAliveInterval, it holds them for as long as
 // NATS is there. Copies that are settled meanwhile are passed over.
-func (q *Queue) Keep(ctx context.Context, copies []*Copy) error {
+func (q *Receiver) KeepAlive(ctx context.Context, copies []*Delivery) error {
 	began, ackWait := time.Now(), q.AckWait()
-	var told []*Copy
+	var told []*Delivery
 	for _, c := range copies {
 		done, err := c.inProgress()
 		if err != nil {
@@ -217,7 +217,7 @@ func (q *Queue) Keep(ctx context.Context, copies []*Copy) error {
 // sequence of a subject is not the last.
 const codeWrongSequence = 10071
 
-// Park publishes the schedule of a retry, once, on behalf of a copy that is
+// ScheduleRetry publishes the schedule of a retry, once, on behalf of a copy that is
 // held. It returns ErrNotHeld when it is not held: the schedule would bring a
 // copy that replaces another's delivery, in the middle of a request.
 //
@@ -226,8 +226,8 @@ const codeWrongSequence = 10071
 // copy is the last of its id. That holds off one that arrives after its retry
 // has begun: another holder of the same copy parks the retry that is on
 // record, and begins none.
-func (q *Queue) Park(ctx context.Context, c *Copy, schedule events.Entry) error {
-	if c.Lapsed() {
+func (q *Receiver) ScheduleRetry(ctx context.Context, c *Delivery, schedule events.OutboxMessage) error {
+	if c.HoldExpired() {
 		return fmt.Errorf("park message %s: %w", c.ID, ErrNotHeld)
 	}
 	if !q.js.Conn().IsConnected() {
@@ -249,22 +249,22 @@ func (q *Queue) Park(ctx context.Context, c *Copy, schedule events.Entry) error 
 	return nil
 }
 
-// Unparked says that no retry of a copy's message waits or has come back: the
+// LacksRetry says that no retry of a copy's message waits or has come back: the
 // copy is the last on its subject, and there is no schedule. The schedule is
 // asked for first: one that fires in between has replaced the copy by then.
-func (q *Queue) Unparked(ctx context.Context, c *Copy, destination string) (bool, error) {
+func (q *Receiver) LacksRetry(ctx context.Context, c *Delivery, destination string) (bool, error) {
 	stream, err := q.js.Stream(ctx, q.js.DeliveriesStream())
 	if err != nil {
 		return false, fmt.Errorf("look for the schedule of message %s: %w", c.ID, err)
 	}
-	_, err = stream.GetLastMsgForSubject(ctx, q.js.Park(destination, c.ID))
+	_, err = stream.GetLastMsgForSubject(ctx, q.js.RetrySubject(destination, c.ID))
 	if !errors.Is(err, natsjs.ErrMsgNotFound) {
 		if err != nil {
 			err = fmt.Errorf("look for the schedule of message %s: %w", c.ID, err)
 		}
 		return false, err
 	}
-	last, err := stream.GetLastMsgForSubject(ctx, q.js.Deliver(destination, c.ID))
+	last, err := stream.GetLastMsgForSubject(ctx, q.js.DeliverSubject(destination, c.ID))
 	if errors.Is(err, natsjs.ErrMsgNotFound) {
 		return false, nil
 	}
@@ -276,7 +276,7 @@ func (q *Queue) Unparked(ctx context.Context, c *Copy, destination string) (bool
 
 // Flush returns once the server has everything that was sent before: acks
 // and naks are sent without an answer.
-func (q *Queue) Flush(ctx context.Context) error {
+func (q *Receiver) Flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, jetstream.RequestTimeout)
 	defer cancel()
 	if err := q.js.Conn().FlushWithContext(ctx); err != nil {

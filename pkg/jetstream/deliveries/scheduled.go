@@ -12,12 +12,12 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// RemoveParked takes the schedule of a message off the stream, if it is of the
+// RemoveScheduledRetry takes the schedule of a message off the stream, if it is of the
 // message's claim or an older one. A caller may be late: a schedule that was
 // published meanwhile, by a sender that failed to deliver the message after it
 // was brought back, stays. It is safe to repeat.
-func RemoveParked(ctx context.Context, js *jetstream.Client, m message.Message) error {
-	subject := js.Park(m.Destination, m.ID)
+func RemoveScheduledRetry(ctx context.Context, js *jetstream.Client, m message.Message) error {
+	subject := js.RetrySubject(m.Destination, m.ID)
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
 	if err != nil {
 		return fmt.Errorf("look up deliveries: %w", err)

@@ -10,10 +10,10 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
-// Announce registers an instance of a service that has no endpoints with NATS
+// Register registers an instance of a service that has no endpoints with NATS
 // micro, so that discovery and the status count it, until stop is called.
 // version is a semantic version.
-func Announce(js *jetstream.Client, name, version, description string) (stop func() error, err error) {
+func Register(js *jetstream.Client, name, version, description string) (stop func() error, err error) {
 	s, err := micro.AddService(js.Conn(), micro.Config{
 		Name:        name,
 		Version:     version,

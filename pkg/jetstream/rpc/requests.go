@@ -15,10 +15,10 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Ask sends a request to a micro service and returns the body of its answer.
+// Request sends a request to a micro service and returns the body of its answer.
 // An error response is a *message.Problem. It returns ErrUnavailable when nobody
 // listens, or nobody answers before ctx ends.
-func Ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) ([]byte, error) {
+func Request(ctx context.Context, nc *nats.Conn, subject string, body []byte) ([]byte, error) {
 	answer, err := nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, jetstream.ErrUnavailable, err)
@@ -30,28 +30,28 @@ func Ask(ctx context.Context, nc *nats.Conn, subject string, body []byte) ([]byt
 	return answer.Data, nil
 }
 
-// Answer is what a micro endpoint answers: a body, or a problem.
-type Answer struct {
+// Response is what a micro endpoint answers: a body, or a problem.
+type Response struct {
 	Body    []byte
 	Headers map[string]string
 	Problem *message.Problem // goes instead of Body
 }
 
-// Concurrent runs the requests of micro endpoints side by side, up to a
+// Responder runs the requests of micro endpoints side by side, up to a
 // limit: micro itself calls an endpoint's handler for one after the other.
-type Concurrent struct {
+type Responder struct {
 	nc    *nats.Conn
 	slots chan struct{}
 }
 
-// NewConcurrent returns a Concurrent that answers over a connection.
-func NewConcurrent(nc *nats.Conn, limit int) *Concurrent {
-	return &Concurrent{nc: nc, slots: make(chan struct{}, limit)}
+// NewResponder returns a Concurrent that answers over a connection.
+func NewResponder(nc *nats.Conn, limit int) *Responder {
+	return &Responder{nc: nc, slots: make(chan struct{}, limit)}
 }
 
 // Handler makes an endpoint's handler of a function, which must be safe for
 // concurrent use. At the limit requests wait in their subscription.
-func (c *Concurrent) Handler(answer func(data []byte, headers micro.Headers) Answer) micro.Handler {
+func (c *Responder) Handler(answer func(data []byte, headers micro.Headers) Response) micro.Handler {
 	return micro.HandlerFunc(func(request micro.Request) {
 		c.slots <- struct{}{}
 		go func() {
@@ -63,7 +63,7 @@ func (c *Concurrent) Handler(answer func(data []byte, headers micro.Headers) Ans
 
 // respond does not go through micro's Request: that one may be used only
 // until its handler has returned.
-func (c *Concurrent) respond(reply string, answer Answer) {
+func (c *Responder) respond(reply string, answer Response) {
 	if reply == "" {
 		return
 	}
@@ -96,7 +96,7 @@ func tooLargeAnswer(reply string, size int, limit int64) *nats.Msg {
 
 // Wait returns when no request is being worked on, or ctx has ended. Stop the
 // service first; the Concurrent takes nothing more afterwards.
-func (c *Concurrent) Wait(ctx context.Context) error {
+func (c *Responder) Wait(ctx context.Context) error {
 	for range cap(c.slots) {
 		select {
 		case c.slots <- struct{}{}:

@@ -12,16 +12,16 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
-// realignSpan is how far back the consumers of EVENTS and CHANGES begin once
+// repairSpan is how far back the consumers of EVENTS and CHANGES begin once
 // more when their stream lost its end: well before what was stored since, few
 // enough to be read quickly.
-const realignSpan = time.Hour
+const repairSpan = time.Hour
 
 // Misaligned is a consumer that is out of step with its stream: the stream
 // lost its end, in a power cut or by a broken file, and gives the numbers out
 // anew, but the consumer takes them for what it has had before. It would pass
 // over as many new messages.
-type MisalignedConsumer struct {
+type BrokenConsumer struct {
 	Stream, Consumer string
 	// Delivered is the last message that the consumer was given, and Last the
 	// last one that its stream holds.
@@ -30,8 +30,8 @@ type MisalignedConsumer struct {
 
 // Misaligned looks for consumers that are out of step. A consumer that is
 // missing is none: Check tells of it.
-func FindMisaligned(ctx context.Context, js *jetstream.Client, destinations []string) ([]MisalignedConsumer, error) {
-	var list []MisalignedConsumer
+func BrokenConsumers(ctx context.Context, js *jetstream.Client, destinations []string) ([]BrokenConsumer, error) {
+	var list []BrokenConsumer
 	for _, c := range js.Consumers(destinations) {
 		consumer, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
 		if errors.Is(err, natsjs.ErrConsumerNotFound) || errors.Is(err, natsjs.ErrStreamNotFound) {
@@ -50,20 +50,20 @@ func FindMisaligned(ctx context.Context, js *jetstream.Client, destinations []st
 		// a message below its floor is one that it never got.
 		passedOver := c.Stream == js.IntakeStream() && state.Msgs > 0 && state.FirstSeq <= info.AckFloor.Stream
 		if ahead || passedOver {
-			list = append(list, MisalignedConsumer{c.Stream, c.Config.Durable, info.Delivered.Stream, state.LastSeq})
+			list = append(list, BrokenConsumer{c.Stream, c.Config.Durable, info.Delivered.Stream, state.LastSeq})
 		}
 	}
 	return list, nil
 }
 
-// Realign has a consumer begin once more: from the start of a work queue,
+// RepairConsumer has a consumer begin once more: from the start of a work queue,
 // since all that it holds is still to be done, and from an hour ago in EVENTS
 // and CHANGES, since what was told before has been recorded, or copied.
 // Whatever comes again is judged by Postgres, like any copy.
-func Realign(ctx context.Context, js *jetstream.Client, stream, consumer string) (from uint64, err error) {
+func RepairConsumer(ctx context.Context, js *jetstream.Client, stream, consumer string) (from uint64, err error) {
 	from = 1
 	if stream == js.EventsStream() || stream == js.ChangesStream() {
-		if from, err = FirstWithin(ctx, js, stream, realignSpan); err != nil {
+		if from, err = FirstSince(ctx, js, stream, repairSpan); err != nil {
 			return 0, err
 		}
 	}
@@ -73,9 +73,9 @@ func Realign(ctx context.Context, js *jetstream.Client, stream, consumer string)
 	return from, nil
 }
 
-// FirstWithin returns the sequence of a stream's first message that was stored
+// FirstSince returns the sequence of a stream's first message that was stored
 // so long ago or later, by the server's clock: this machine's may be another.
-func FirstWithin(ctx context.Context, js *jetstream.Client, name string, span time.Duration) (uint64, error) {
+func FirstSince(ctx context.Context, js *jetstream.Client, name string, span time.Duration) (uint64, error) {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
 		return 0, fmt.Errorf("look up stream %s: %w", name, err)

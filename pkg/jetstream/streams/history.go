@@ -28,7 +28,7 @@ func ReadEvents(
 ) error {
 	subjects := make([]string, len(kinds))
 	for i, kind := range kinds {
-		subjects[i] = js.Events(kind)
+		subjects[i] = js.EventSubjects(kind)
 	}
 	consumer, err := js.CreateConsumer(ctx, js.EventsStream(), natsjs.ConsumerConfig{
 		Description:       "Reads events again",

@@ -16,19 +16,19 @@ const (
 	pageBytes    = 16 << 20
 )
 
-// pages reads a stream page by page, from its leader.
-type pages struct {
+// pageReader reads a stream page by page, from its leader.
+type pageReader struct {
 	stream natsjs.Stream
 	size   uint64 // sequences of a page
 }
 
-func newPages(stream natsjs.Stream, maxPayload int) pages {
-	return pages{stream, uint64(min(max(pageBytes/max(maxPayload, 1), 1), pageMessages))}
+func newPageReader(stream natsjs.Stream, maxPayload int) pageReader {
+	return pageReader{stream, uint64(min(max(pageBytes/max(maxPayload, 1), 1), pageMessages))}
 }
 
 // read returns what the stream holds from a sequence on, in order, up to the
 // last one, and where the next page begins. A page can be empty.
-func (p pages) read(ctx context.Context, from, last uint64) (page []*natsjs.RawStreamMsg, next uint64, err error) {
+func (p pageReader) read(ctx context.Context, from, last uint64) (page []*natsjs.RawStreamMsg, next uint64, err error) {
 	next = min(from+p.size, last+1)
 	page, err = p.readAll(ctx, from, next)
 	if err != nil || len(page) > 0 || next > last {
@@ -45,7 +45,7 @@ func (p pages) read(ctx context.Context, from, last uint64) (page []*natsjs.RawS
 	return nil, msg.Sequence, nil
 }
 
-func (p pages) readAll(ctx context.Context, from, before uint64) ([]*natsjs.RawStreamMsg, error) {
+func (p pageReader) readAll(ctx context.Context, from, before uint64) ([]*natsjs.RawStreamMsg, error) {
 	found := make([]*natsjs.RawStreamMsg, before-from)
 	errs := make([]error, before-from)
 	var reading sync.WaitGroup

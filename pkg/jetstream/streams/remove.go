@@ -12,33 +12,33 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
-// Held is a message that a stream keeps.
-type Held struct {
+// StoredMessage is a message that a stream keeps.
+type StoredMessage struct {
 	Subject string
 	Headers http.Header
 	Data    []byte
 }
 
-// Walk says what of a stream is looked at, and for what.
-type Walk struct {
+// Search says what of a stream is looked at, and for what.
+type Search struct {
 	Stream   string
-	Consumer string // of a work queue: see RemoveWaiting
+	Consumer string // of a work queue: see EraseWaiting
 	From     uint64 // a sequence; 0 for the first
-	Matches  func(Held) bool
+	Matches  func(StoredMessage) bool
 }
 
-// Walked is how far a walk through a stream has come.
-type Walked struct {
+// SearchResult is how far a walk through a stream has come.
+type SearchResult struct {
 	Matched int
 	// Next is the sequence from which a later walk goes on: everything before
 	// it was looked at.
 	Next uint64
 }
 
-// Remove goes through everything that a stream holds when it begins, and removes
+// Erase goes through everything that a stream holds when it begins, and removes
 // what matches, beyond recovery. ctx ends it between two messages; what it
 // returns then says where to go on. It may be repeated.
-func Remove(ctx context.Context, js *jetstream.Client, w Walk) (Walked, error) {
+func Erase(ctx context.Context, js *jetstream.Client, w Search) (SearchResult, error) {
 	return w.walk(ctx, js, func(stream natsjs.Stream, sequence uint64) (bool, error) {
 		return true, remove(ctx, stream, sequence)
 	})
@@ -52,11 +52,11 @@ func remove(ctx context.Context, stream natsjs.Stream, sequence uint64) error {
 	return err
 }
 
-// RemoveWaiting is Remove for a work queue: it leaves what its consumer was
+// EraseWaiting is Remove for a work queue: it leaves what its consumer was
 // given, since that may be in somebody's hand, and the server would forget so.
-// AwaitSettled waits for it. unsure says that something was given out while it
+// AwaitAcked waits for it. unsure says that something was given out while it
 // was being removed: what became of it shows later.
-func RemoveWaiting(ctx context.Context, js *jetstream.Client, w Walk) (walked Walked, unsure bool, err error) {
+func EraseWaiting(ctx context.Context, js *jetstream.Client, w Search) (walked SearchResult, unsure bool, err error) {
 	walked, err = w.walk(ctx, js, func(stream natsjs.Stream, sequence uint64) (bool, error) {
 		if given, err := delivered(ctx, js, w.Stream, w.Consumer); err != nil || given >= sequence {
 			return false, err
@@ -85,22 +85,22 @@ func delivered(ctx context.Context, js *jetstream.Client, stream, durable string
 }
 
 // Count is Remove without removing anything.
-func Count(ctx context.Context, js *jetstream.Client, w Walk) (Walked, error) {
+func Count(ctx context.Context, js *jetstream.Client, w Search) (SearchResult, error) {
 	return w.walk(ctx, js, func(natsjs.Stream, uint64) (bool, error) { return true, nil })
 }
 
-func (w Walk) walk(ctx context.Context, js *jetstream.Client, found func(natsjs.Stream, uint64) (bool, error)) (Walked, error) {
+func (w Search) walk(ctx context.Context, js *jetstream.Client, found func(natsjs.Stream, uint64) (bool, error)) (SearchResult, error) {
 	name, from := w.Stream, w.From
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return Walked{Next: from}, fmt.Errorf("look up stream %s: %w", name, err)
+		return SearchResult{Next: from}, fmt.Errorf("look up stream %s: %w", name, err)
 	}
 	state := stream.CachedInfo().State
 	if from > state.LastSeq+1 {
 		from = 0 // another stream than the one that was walked before
 	}
-	walked := Walked{Next: max(from, state.FirstSeq, 1)}
-	pages := newPages(stream, int(js.Conn().MaxPayload()))
+	walked := SearchResult{Next: max(from, state.FirstSeq, 1)}
+	pages := newPageReader(stream, int(js.Conn().MaxPayload()))
 	for walked.Next <= state.LastSeq {
 		page, next, err := pages.read(ctx, walked.Next, state.LastSeq)
 		if err != nil {
@@ -110,7 +110,7 @@ func (w Walk) walk(ctx context.Context, js *jetstream.Client, found func(natsjs.
 			if ctx.Err() != nil {
 				return walked, fmt.Errorf("read stream %s from %d: %w", name, walked.Next, ctx.Err())
 			}
-			if w.Matches(Held{msg.Subject, http.Header(msg.Header), msg.Data}) {
+			if w.Matches(StoredMessage{msg.Subject, http.Header(msg.Header), msg.Data}) {
 				counts, err := found(stream, msg.Sequence)
 				if err != nil {
 					return walked, fmt.Errorf("remove message %d from stream %s: %w", msg.Sequence, name, err)
@@ -126,12 +126,12 @@ func (w Walk) walk(ctx context.Context, js *jetstream.Client, found func(natsjs.
 	return walked, nil
 }
 
-// settlePoll is the pause between two looks at a consumer.
-const settlePoll = 20 * time.Millisecond
+// ackPoll is the pause between two looks at a consumer.
+const ackPoll = 20 * time.Millisecond
 
-// AwaitSettled returns once everything that a consumer was given by now is
+// AwaitAcked returns once everything that a consumer was given by now is
 // acknowledged. A consumer that is missing was given nothing.
-func AwaitSettled(ctx context.Context, js *jetstream.Client, stream, durable string) error {
+func AwaitAcked(ctx context.Context, js *jetstream.Client, stream, durable string) error {
 	var last uint64
 	for first := true; ; first = false {
 		consumer, err := js.Consumer(ctx, stream, durable)
@@ -151,7 +151,7 @@ func AwaitSettled(ctx context.Context, js *jetstream.Client, stream, durable str
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for what consumer %s of %s was given: %w", durable, stream, ctx.Err())
-		case <-time.After(settlePoll):
+		case <-time.After(ackPoll):
 		}
 	}
 }

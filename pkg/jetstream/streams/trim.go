@@ -62,7 +62,7 @@ func TrimEvents(ctx context.Context, js *jetstream.Client) (trimmed uint64, err 
 // may tell of an outcome, and the highest there is if none does.
 func nextOutcome(ctx context.Context, js *jetstream.Client, stream natsjs.Stream, from uint64) (uint64, error) {
 	next := uint64(math.MaxUint64)
-	for _, subject := range js.Outcomes() {
+	for _, subject := range js.OutcomeSubjects() {
 		msg, err := stream.GetMsg(ctx, from, natsjs.WithGetMsgSubject(subject))
 		if errors.Is(err, natsjs.ErrMsgNotFound) {
 			continue

@@ -168,7 +168,7 @@ func (c *Consumer) checkStream(ctx context.Context) error {
 		return err
 	case err != nil && stream.CachedInfo().State.FirstSeq > c.lastSeq: // the stream dropped it because of its age
 	default:
-		if _, err := streams.Realign(ctx, c.JS, c.stream, c.durable); err != nil {
+		if _, err := streams.RepairConsumer(ctx, c.JS, c.stream, c.durable); err != nil {
 			return err
 		}
 		c.lastSeq, c.lastMsgID = 0, ""

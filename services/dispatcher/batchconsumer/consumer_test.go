@@ -64,7 +64,7 @@ func (s *setup) publish(n int) {
 	for range n {
 		s.sent++
 		number := strconv.Itoa(s.sent)
-		_, err := s.js.Publish(s.t.Context(), s.js.Changed(), []byte(number), natsjs.WithMsgID(number))
+		_, err := s.js.Publish(s.t.Context(), s.js.ChangesSubject(), []byte(number), natsjs.WithMsgID(number))
 		require.NoError(s.t, err)
 	}
 }

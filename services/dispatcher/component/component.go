@@ -17,15 +17,15 @@ import (
 // Base holds the dependencies of a component. All fields are set, and nobody
 // changes them after the start, so components share it by value.
 type Base struct {
-	Store     *db.Store
-	JS        *jetstream.Client
-	Composer  events.Composer
-	Publisher jetstream.Publisher
-	Positions jetstream.Positions
-	Lease     time.Duration // how long an emitted id may have no outcome
-	Log       *zap.Logger
-	Health    *service.Health
-	Registry  prometheus.Registerer
+	Store            *db.Store
+	JS               *jetstream.Client
+	Builder          events.EventBuilder
+	Publisher        jetstream.Publisher
+	RecorderProgress jetstream.RecorderProgress
+	Lease            time.Duration // how long an emitted id may have no outcome
+	Log              *zap.Logger
+	Health           *service.Health
+	Registry         prometheus.Registerer
 }
 
 // Track returns the failure tracker of a component. Health shows it under the

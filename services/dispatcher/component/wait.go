@@ -53,11 +53,11 @@ func Retry(ctx context.Context, timeout time.Duration, failures *service.Failure
 func (b Base) AwaitRecorder(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, RecorderTimeout)
 	defer cancel()
-	last, err := b.Positions.Last(ctx)
+	last, err := b.RecorderProgress.LastEvent(ctx)
 	if err != nil {
 		return err
 	}
-	return b.Positions.AwaitRecorded(ctx, last)
+	return b.RecorderProgress.AwaitRecorded(ctx, last)
 }
 
 // LoopConnected is loop.Run for a turn that needs NATS. It skips the turn while

@@ -78,7 +78,7 @@ func (c *ConsumerRepair) due(reconnects uint64) bool {
 func (c *ConsumerRepair) repairConsumers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, component.RecorderTimeout)
 	defer cancel()
-	list, err := streams.FindMisaligned(ctx, c.JS, []string{message.DefaultDestination})
+	list, err := streams.BrokenConsumers(ctx, c.JS, []string{message.DefaultDestination})
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (c *ConsumerRepair) repairConsumers(ctx context.Context) error {
 			found[name] = m.Delivered
 			continue
 		}
-		from, err := streams.Realign(ctx, c.JS, m.Stream, m.Consumer)
+		from, err := streams.RepairConsumer(ctx, c.JS, m.Stream, m.Consumer)
 		if err != nil {
 			return err
 		}

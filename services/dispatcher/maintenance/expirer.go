@@ -63,12 +63,12 @@ func (e *Expirer) batch(ctx context.Context) (int, error) {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), component.PublishTimeout)
 	defer cancel()
 	expired, outboxID, err := e.Store.ExpireDue(bounded, expireBatch, func(expired []message.Message) []byte {
-		return events.Encode(e.Composer.Moved(message.EventExpired, expired))
+		return events.EncodeOutbox(e.Builder.Transitions(message.EventExpired, expired))
 	})
 	if err != nil {
 		return 0, err
 	}
-	e.outbox.Publish(ctx, began, outboxID, e.Composer.Moved(message.EventExpired, expired))
+	e.outbox.Publish(ctx, began, outboxID, e.Builder.Transitions(message.EventExpired, expired))
 	e.expired.Add(float64(len(expired)))
 	return len(expired), nil
 }

@@ -21,7 +21,7 @@ func NewPublisher(base component.Base) Publisher { return Publisher{base} }
 // and deletes the row. If anything fails, the row stays and a relay publishes
 // it. An id of 0 means that there is no row. The end of ctx does not interrupt
 // it; it takes PublishTimeout after began at most.
-func (p Publisher) Publish(ctx context.Context, began time.Time, outboxID int64, entries []events.Entry) {
+func (p Publisher) Publish(ctx context.Context, began time.Time, outboxID int64, entries []events.OutboxMessage) {
 	if outboxID == 0 {
 		return
 	}

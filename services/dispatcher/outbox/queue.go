@@ -120,12 +120,12 @@ func (q queueState) absent(ids []emission) []db.Delivery {
 // new claim numbers. An id that is neither raised nor occupied is left out: it
 // was published, or its message has ended.
 func (q queueState) rewrite(batch []byte, raised map[message.ID]message.ClaimNumber) db.RewrittenClaim {
-	entries, err := events.Decode(batch)
+	entries, err := events.DecodeOutbox(batch)
 	if err != nil {
 		return db.RewrittenClaim{Batch: batch} // cannot happen: readClaims has decoded it
 	}
 	var now db.RewrittenClaim
-	kept := make([]events.Entry, 0, len(entries))
+	kept := make([]events.OutboxMessage, 0, len(entries))
 	for _, entry := range entries {
 		e, ok := emissionOf(entry)
 		if !ok {
@@ -138,14 +138,14 @@ func (q queueState) rewrite(batch []byte, raised map[message.ID]message.ClaimNum
 		case q.places[e.Delivery] == occupied:
 			kept = append(kept, entry)
 		case isRaised:
-			kept = append(kept, entry.Again(e.ID, claim, q.lastSeq[e.Delivery]))
+			kept = append(kept, entry.Relayed(e.ID, claim, q.lastSeq[e.Delivery]))
 		default:
 			continue
 		}
 		now.IDs++
 	}
 	if len(kept) > 0 {
-		now.Batch = events.Encode(kept)
+		now.Batch = events.EncodeOutbox(kept)
 	}
 	return now
 }
@@ -153,7 +153,7 @@ func (q queueState) rewrite(batch []byte, raised map[message.ID]message.ClaimNum
 // claimToPublish is a claim that the relay has taken over.
 type claimToPublish struct {
 	db.OpenClaim
-	entries []events.Entry // to publish now
+	entries []events.OutboxMessage // to publish now
 	ids     int
 	waits   bool // for an occupied id; the events are published with the last id
 }
@@ -161,12 +161,12 @@ type claimToPublish struct {
 // toPublish returns what of a rewritten claim can be published now.
 func (q queueState) toPublish(claim db.OpenClaim) claimToPublish {
 	c := claimToPublish{OpenClaim: claim}
-	batch, err := events.Decode(claim.Batch)
+	batch, err := events.DecodeOutbox(claim.Batch)
 	if err != nil {
 		c.waits = true // cannot happen: rewrite has encoded it
 		return c
 	}
-	var others []events.Entry
+	var others []events.OutboxMessage
 	for _, entry := range batch {
 		e, ok := emissionOf(entry)
 		switch {

@@ -15,8 +15,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func composer() events.Composer {
-	return events.NewComposer(events.NewTopology("dispatch", 1), false)
+func builder() events.EventBuilder {
+	return events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 }
 
 func claimed(claim message.ClaimNumber) message.Message {
@@ -29,21 +29,21 @@ func claimed(claim message.ClaimNumber) message.Message {
 func TestARelayedClaimIsPublishedUnderItsNewNumbers(t *testing.T) {
 	t.Parallel()
 	fresh, done, over, held := claimed(1), claimed(1), claimed(1), claimed(3)
-	entries := append(composer().Claimed(events.OriginTick, []message.Message{fresh, done, over}),
-		composer().Claimed(events.OriginRelay, []message.Message{held})...)
+	entries := append(builder().Claims(events.OriginTick, []message.Message{fresh, done, over}),
+		builder().Claims(events.OriginRelay, []message.Message{held})...)
 	at := func(m message.Message) db.Delivery { return db.Delivery{ID: m.ID, ClaimNumber: m.ClaimNumber} }
 	queue := queueState{
 		places:  map[db.Delivery]place{at(done): present, at(held): occupied},
 		lastSeq: map[db.Delivery]uint64{at(fresh): 7, at(held): 9},
 	}
 
-	now := queue.rewrite(events.Encode(entries), map[message.ID]message.ClaimNumber{fresh.ID: 3})
+	now := queue.rewrite(events.EncodeOutbox(entries), map[message.ID]message.ClaimNumber{fresh.ID: 3})
 
 	assert.Equal(t, 2, now.IDs, "what was published or is over is left out")
 	assert.Equal(t, 4, now.Size)
-	kept, err := events.Decode(now.Batch)
+	kept, err := events.DecodeOutbox(now.Batch)
 	require.NoError(t, err)
-	ids := slices.DeleteFunc(slices.Clone(kept), func(e events.Entry) bool { return !e.IsID() })
+	ids := slices.DeleteFunc(slices.Clone(kept), func(e events.OutboxMessage) bool { return !e.IsDelivery() })
 	require.Len(t, ids, 2)
 	assert.Len(t, kept, 2+6, "the events, and a note for each claim, are published in any case")
 	assert.Equal(t, fresh.ID.String()+".3", ids[0].MsgID)

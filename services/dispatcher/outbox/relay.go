@@ -46,7 +46,7 @@ func (r *Relay) Round(ctx context.Context) error {
 }
 
 // missingOf returns those of a row's entries that are among missing.
-func missingOf(entries, missing []events.Entry) []events.Entry {
+func missingOf(entries, missing []events.OutboxMessage) []events.OutboxMessage {
 	if len(missing) == 0 {
 		return nil
 	}
@@ -54,7 +54,7 @@ func missingOf(entries, missing []events.Entry) []events.Entry {
 	for _, m := range missing {
 		isMissing[m.Subject+" "+m.MsgID] = true
 	}
-	var found []events.Entry
+	var found []events.OutboxMessage
 	for _, e := range entries {
 		if isMissing[e.Subject+" "+e.MsgID] {
 			found = append(found, e)

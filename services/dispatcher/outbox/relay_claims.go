@@ -100,8 +100,8 @@ type emission struct {
 
 // emissionOf returns the emission that an entry publishes. Entries of events
 // are none.
-func emissionOf(entry events.Entry) (emission, bool) {
-	if !entry.IsID() {
+func emissionOf(entry events.OutboxMessage) (emission, bool) {
+	if !entry.IsDelivery() {
 		return emission{}, false
 	}
 	id, claim, err := events.ParseDelivery(entry.Subject, entry.Headers[events.HeaderClaim])
@@ -119,7 +119,7 @@ func emissionOf(entry events.Entry) (emission, bool) {
 // row keeps its contents; its messages come back after their lease.
 func (r *Relay) readClaims(abandoned []db.OpenClaim) (claims []db.OpenClaim, ids []emission, unreadable []db.FinishedClaim) {
 	for _, claim := range abandoned {
-		batch, err := events.Decode(claim.Batch)
+		batch, err := events.DecodeOutbox(claim.Batch)
 		if err != nil {
 			if claim.Age > unreadableFor {
 				r.Log.Error("give up a claim that cannot be decoded; its messages come back after their lease",
@@ -146,7 +146,7 @@ func (r *Relay) readClaims(abandoned []db.OpenClaim) (claims []db.OpenClaim, ids
 func (r *Relay) publishClaims(ctx context.Context, began time.Time, taken []db.OpenClaim, queue queueState) error {
 	publishing, cancel := context.WithDeadline(ctx, began.Add(component.PublishTimeout))
 	defer cancel()
-	var all []events.Entry
+	var all []events.OutboxMessage
 	claims := make([]claimToPublish, len(taken))
 	for i, claim := range taken {
 		claims[i] = queue.toPublish(claim)
@@ -157,12 +157,12 @@ func (r *Relay) publishClaims(ctx context.Context, began time.Time, taken []db.O
 	var finished []db.FinishedClaim
 	for _, claim := range claims {
 		rest := missingOf(claim.entries, missing)
-		if claim.waits || slices.ContainsFunc(rest, events.Entry.IsID) {
+		if claim.waits || slices.ContainsFunc(rest, events.OutboxMessage.IsDelivery) {
 			continue
 		}
 		f := db.FinishedClaim{OutboxID: claim.OutboxID, Relays: claim.Relays, Size: claim.ids}
 		if len(rest) > 0 {
-			f.Rest = events.Encode(rest)
+			f.Rest = events.EncodeOutbox(rest)
 		}
 		finished = append(finished, f)
 		r.metrics.relayed.WithLabelValues(kindClaim).Inc()
@@ -171,7 +171,7 @@ func (r *Relay) publishClaims(ctx context.Context, began time.Time, taken []db.O
 	if failed := r.Store.FinishRelayedClaims(ctx, finished); failed != nil {
 		return failed
 	}
-	if slices.ContainsFunc(missing, events.Entry.IsID) {
+	if slices.ContainsFunc(missing, events.OutboxMessage.IsDelivery) {
 		return err
 	}
 	return nil

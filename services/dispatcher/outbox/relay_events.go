@@ -84,7 +84,7 @@ func cutPage(rows []db.OutboxRow) (page []db.OutboxRow, cut int64) {
 		if size >= maxDecoded {
 			return rows[:i], row.ID
 		}
-		size += events.DecodedSize(row.Batch)
+		size += events.OutboxSize(row.Batch)
 	}
 	return rows, 0
 }
@@ -92,14 +92,14 @@ func cutPage(rows []db.OutboxRow) (page []db.OutboxRow, cut int64) {
 // decodedRow is an outbox row of events.
 type decodedRow struct {
 	id         int64
-	entries    []events.Entry
+	entries    []events.OutboxMessage
 	unreadable []byte // the batch, if it could not be decoded
 }
 
 func (r *Relay) decode(rows []db.OutboxRow) []decodedRow {
 	decoded := make([]decodedRow, len(rows))
 	for i, row := range rows {
-		entries, err := events.Decode(row.Batch)
+		entries, err := events.DecodeOutbox(row.Batch)
 		decoded[i] = decodedRow{id: row.ID, entries: entries}
 		if err != nil {
 			r.Log.Error("leave an outbox row that cannot be decoded", zap.Int64("outbox", row.ID), zap.Error(err))
@@ -110,13 +110,13 @@ func (r *Relay) decode(rows []db.OutboxRow) []decodedRow {
 }
 
 // result returns what becomes of a row of which some entries were not published.
-func (d decodedRow) result(missing []events.Entry) db.RelayResult {
+func (d decodedRow) result(missing []events.OutboxMessage) db.RelayResult {
 	result := db.RelayResult{ID: d.id, RetryAfter: refusedFor}
 	switch remaining := missingOf(d.entries, missing); {
 	case d.unreadable != nil:
 		result.Remaining = d.unreadable
 	case len(remaining) > 0:
-		result.Remaining = events.Encode(remaining)
+		result.Remaining = events.EncodeOutbox(remaining)
 	}
 	return result
 }
@@ -170,7 +170,7 @@ func (r *Relay) publishRows(ctx context.Context, rows []decodedRow) (page pageRe
 
 // group returns how many of the rows are published together, at least one, and
 // their entries.
-func group(rows []decodedRow) (size int, entries []events.Entry) {
+func group(rows []decodedRow) (size int, entries []events.OutboxMessage) {
 	for size < len(rows) && (size == 0 || len(entries)+len(rows[size].entries) <= groupEntries) {
 		entries = append(entries, rows[size].entries...)
 		size++

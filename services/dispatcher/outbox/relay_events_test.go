@@ -12,7 +12,7 @@ import (
 // TestAPageIsBoundedByItsDecodedSize: similar entries are packed to a hundredth of their size.
 func TestAPageIsBoundedByItsDecodedSize(t *testing.T) {
 	t.Parallel()
-	batch := events.Encode([]events.Entry{{Subject: "x", Data: make([]byte, 6<<20)}})
+	batch := events.EncodeOutbox([]events.OutboxMessage{{Subject: "x", Data: make([]byte, 6<<20)}})
 	require.Less(t, len(batch), 1<<20)
 	rows := make([]db.OutboxRow, 5)
 	for i := range rows {
@@ -24,5 +24,5 @@ func TestAPageIsBoundedByItsDecodedSize(t *testing.T) {
 	some, cut = cutPage(rows[:2])
 	require.Len(t, some, 2)
 	require.Zero(t, cut)
-	require.Zero(t, events.DecodedSize(nil))
+	require.Zero(t, events.OutboxSize(nil))
 }

@@ -64,7 +64,7 @@ func (p *Projector) parse(batch []natsjs.Msg) (last uint64, ids []message.ID, er
 			return 0, nil, fmt.Errorf("read metadata of a change notification: %w", err)
 		}
 		last = max(last, meta.Sequence.Stream)
-		changed, err := events.ReadNote(msg.Data())
+		changed, err := events.ParseChanges(msg.Data())
 		if err != nil {
 			p.Log.Warn("skip a change notification that cannot be parsed", zap.Uint64("sequence", meta.Sequence.Stream), zap.Error(err))
 		}

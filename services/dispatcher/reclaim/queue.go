@@ -59,7 +59,7 @@ func (s *Sweeper) ackFloor(ctx context.Context, deliveries natsjs.Stream, destin
 // meanwhile is then found on the work queue. One that is scheduled meanwhile has
 // left its outcome.
 func (s *Sweeper) inStream(ctx context.Context, deliveries natsjs.Stream, lease db.ExpiredLease, ackFloor uint64) (bool, error) {
-	scheduled, deliver := s.JS.Park(lease.Destination, lease.ID), s.JS.Deliver(lease.Destination, lease.ID)
+	scheduled, deliver := s.JS.RetrySubject(lease.Destination, lease.ID), s.JS.DeliverSubject(lease.Destination, lease.ID)
 	for _, subject := range []string{scheduled, deliver} {
 		msg, err := deliveries.GetLastMsgForSubject(ctx, subject)
 		if err == nil && (subject == scheduled || msg.Sequence > ackFloor) {

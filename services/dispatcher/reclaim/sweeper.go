@@ -171,7 +171,7 @@ func (s *Sweeper) giveUp(ctx context.Context, hopeless []db.ExpiredLease) error 
 	}
 	began := time.Now()
 	failed, outboxID, err := s.Store.GiveUp(ctx, hopeless, func(failed []message.Message) []byte {
-		return events.Encode(s.Composer.Moved(message.EventFailed, failed))
+		return events.EncodeOutbox(s.Builder.Transitions(message.EventFailed, failed))
 	})
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (s *Sweeper) giveUp(ctx context.Context, hopeless []db.ExpiredLease) error 
 			zap.Int("messages", len(failed)), zap.Int("claims_without_outcome", maxClaimsWithoutOutcome))
 		s.leases.WithLabelValues("given_up").Add(float64(len(failed)))
 	}
-	s.outbox.Publish(ctx, began, outboxID, s.Composer.Moved(message.EventFailed, failed))
+	s.outbox.Publish(ctx, began, outboxID, s.Builder.Transitions(message.EventFailed, failed))
 	return nil
 }
 

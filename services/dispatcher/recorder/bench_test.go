@@ -15,7 +15,7 @@ func BenchmarkOutcome(b *testing.B) {
 	m := claimed(7)
 	sent := time.Now().UTC()
 	m.Status, m.SentAt, m.UpdatedAt, m.ExternalID, m.Attempts = message.Sent, &sent, sent, "accepted", 1
-	event := composer().Finished(message.EventSent, m, events.Outcome{ClaimNumber: 7, NextClaimNumber: 7, Delivery: 1, Attempt: &message.Attempt{
+	event := builder().Outcome(message.EventSent, m, events.Outcome{ClaimNumber: 7, NextClaimNumber: 7, Delivery: 1, Attempt: &message.Attempt{
 		Number: 1, StartedAt: sent, Duration: 1234 * time.Microsecond, Outcome: message.OutcomeSuccess,
 		HTTPStatus: 202, Response: `{"messageId":"accepted"}`,
 	}})

@@ -28,9 +28,9 @@ func (n notifier) notify(ctx context.Context, outcomes []db.Outcome) error {
 	}
 	publishing, cancel := context.WithTimeout(ctx, notifyTimeout)
 	defer cancel()
-	missing, err := n.Publisher.PublishSome(publishing, n.Composer.Noted(ids))
+	missing, err := n.Publisher.PublishSome(publishing, n.Builder.ChangesOf(ids))
 	if err == nil {
 		return nil
 	}
-	return n.Store.InsertOutboxEvents(ctx, events.Encode(missing))
+	return n.Store.InsertOutboxEvents(ctx, events.EncodeOutbox(missing))
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func composer() events.Composer {
-	return events.NewComposer(events.NewTopology("dispatch", 1), false)
+func builder() events.EventBuilder {
+	return events.NewEventBuilder(events.NewTopology("dispatch", 1), false)
 }
 
 func claimed(claim message.ClaimNumber) message.Message {
@@ -31,7 +31,7 @@ func TestAnOutcomeIsParsedAsTheSenderPublishedIt(t *testing.T) {
 	m := claimed(3)
 	m.Attempts, m.Version, m.UpdatedAt, m.LastError, m.NextAttemptAt, m.ExternalID = 2, 7, ended, "503", &next, "x7"
 	attempt := &message.Attempt{Number: 2, StartedAt: ended.Add(-time.Second), Duration: time.Second, Outcome: message.OutcomeRetry, HTTPStatus: 503, Error: "status 503", Response: "<busy>"}
-	entry := composer().Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 3, NextClaimNumber: 4, Delivery: 5, Attempt: attempt})
+	entry := builder().Outcome(message.EventAttempted, m, events.Outcome{ClaimNumber: 3, NextClaimNumber: 4, Delivery: 5, Attempt: attempt})
 
 	outcome, err := parseOutcome(entry.Data)
 
@@ -47,7 +47,7 @@ func TestAnEventWithoutAnOutcomeIsRejected(t *testing.T) {
 	next := time.Now()
 	m := claimed(1)
 	m.NextAttemptAt = &next
-	good := string(composer().Finished(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1}).Data)
+	good := string(builder().Outcome(message.EventAttempted, m, events.Outcome{ClaimNumber: 1, NextClaimNumber: 1, Delivery: 1}).Data)
 	_, err := parseOutcome([]byte(good))
 	require.NoError(t, err)
 

@@ -174,13 +174,13 @@ func (r *Repairer) wait(ctx context.Context, d time.Duration) error {
 func (r *Repairer) awaitRecorder(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recorderTimeout)
 	defer cancel()
-	last, err := r.Positions.Last(ctx)
+	last, err := r.RecorderProgress.LastEvent(ctx)
 	if err != nil {
 		return err
 	}
 	for {
 		waiting, cancel := context.WithTimeout(ctx, repairRenew)
-		err := r.Positions.AwaitRecorded(waiting, last)
+		err := r.RecorderProgress.AwaitRecorded(waiting, last)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return err
@@ -195,7 +195,7 @@ func (r *Repairer) awaitRecorder(ctx context.Context) error {
 func (r *Repairer) finish(ctx context.Context, repair db.Repair) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
 	defer cancel()
-	sinceEmission, err := deliveries.EmittedAgo(ctx, r.JS)
+	sinceEmission, err := deliveries.LastEmission(ctx, r.JS)
 	if err != nil {
 		return false, err
 	}

@@ -88,7 +88,7 @@ func transitionOf(msg natsjs.Msg) (c db.CancelRecord, kind message.EventType, ok
 
 // restoreClaims gives messages the claims of their deliveries on the work queue.
 func (r *Repairer) restoreClaims(ctx context.Context) (restored int, err error) {
-	err = deliveries.ReadDeliveries(ctx, r.JS, func(found []deliveries.Emitted) error {
+	err = deliveries.ReadDeliveries(ctx, r.JS, func(found []deliveries.Queued) error {
 		emitted := make([]db.Delivery, len(found))
 		for i, e := range found {
 			emitted[i] = db.Delivery(e)
@@ -111,12 +111,12 @@ func (r *Repairer) restoreClaimsOf(ctx context.Context, emitted []db.Delivery) (
 	bounded, cancel := context.WithTimeout(ctx, component.PublishTimeout)
 	defer cancel()
 	restored, outboxID, err := r.Store.RestoreClaims(bounded, emitted, r.Lease, func(restored []message.Message) []byte {
-		return events.Encode(r.Composer.Moved(message.EventQueued, restored))
+		return events.EncodeOutbox(r.Builder.Transitions(message.EventQueued, restored))
 	})
 	if err != nil {
 		return 0, err
 	}
-	r.outbox.Publish(ctx, began, outboxID, r.Composer.Moved(message.EventQueued, restored))
+	r.outbox.Publish(ctx, began, outboxID, r.Builder.Transitions(message.EventQueued, restored))
 	r.restored.WithLabelValues("claim").Add(float64(len(restored)))
 	return len(restored), nil
 }

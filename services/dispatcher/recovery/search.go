@@ -44,7 +44,7 @@ func (r *Repairer) searchOutcomes(ctx context.Context, messages []db.ExpiredLeas
 		ids[m.ID.String()] = true
 		age = max(age, m.Age)
 	}
-	from, err := streams.FirstWithin(ctx, r.JS, r.JS.EventsStream(), age+searchMargin)
+	from, err := streams.FirstSince(ctx, r.JS, r.JS.EventsStream(), age+searchMargin)
 	if err != nil {
 		return 0, err
 	}

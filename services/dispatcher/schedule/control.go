@@ -49,7 +49,7 @@ func NewControl(base component.Base, ticker *Ticker, relay *outbox.Relay, instan
 
 // Run serves requests until ctx ends, and finishes those that it has.
 func (c *Control) Run(ctx context.Context) error {
-	requests := rpc.NewConcurrent(c.JS.Conn(), maxRequests)
+	requests := rpc.NewResponder(c.JS.Conn(), maxRequests)
 	controls, err := micro.AddService(c.JS.Conn(), micro.Config{
 		Name:        events.ControlService,
 		Version:     rpc.ServiceVersion(service.Version()),
@@ -66,11 +66,11 @@ func (c *Control) Run(ctx context.Context) error {
 		"status":    c.status,
 		"configure": c.configure,
 	} {
-		handler := requests.Handler(func(data []byte, headers micro.Headers) rpc.Answer {
+		handler := requests.Handler(func(data []byte, headers micro.Headers) rpc.Response {
 			return c.respond(work, request{verb: verb, id: headers.Get(requestIDHeader), body: data}, do)
 		})
-		if err := controls.AddEndpoint(verb, handler, micro.WithEndpointSubject(c.JS.Control(verb))); err != nil {
-			return errors.Join(fmt.Errorf("register %s: %w", c.JS.Control(verb), err), controls.Stop())
+		if err := controls.AddEndpoint(verb, handler, micro.WithEndpointSubject(c.JS.ControlSubject(verb))); err != nil {
+			return errors.Join(fmt.Errorf("register %s: %w", c.JS.ControlSubject(verb), err), controls.Stop())
 		}
 	}
 	<-ctx.Done()
@@ -88,14 +88,14 @@ type request struct {
 
 // respond calls do and returns its result, or the problem that describes its
 // error.
-func (c *Control) respond(ctx context.Context, req request, do func(context.Context, []byte) (message.Overview, error)) rpc.Answer {
+func (c *Control) respond(ctx context.Context, req request, do func(context.Context, []byte) (message.Overview, error)) rpc.Response {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	overview, err := do(ctx, req.body)
 	if err == nil {
 		var body []byte
 		if body, err = json.Marshal(overview); err == nil {
-			return rpc.Answer{Body: body}
+			return rpc.Response{Body: body}
 		}
 	}
 	if req.id == "" {
@@ -106,7 +106,7 @@ func (c *Control) respond(ctx context.Context, req request, do func(context.Cont
 		c.Log.Error("a request failed", zap.String("verb", req.verb), zap.String("request", req.id), zap.Error(err))
 	}
 	p.RequestID = req.id
-	return rpc.Answer{Problem: p}
+	return rpc.Response{Problem: p}
 }
 
 // start lets ticks run. It may be called at any time and any number of times.

@@ -53,12 +53,12 @@ func (a *allowance) use(tick db.TickResult) {
 func (t *Ticker) limit(ctx context.Context, pace db.Pace) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, component.NATSTimeout)
 	defer cancel()
-	queued, err := deliveries.Queued(ctx, t.JS, message.DefaultDestination)
+	queued, err := deliveries.Len(ctx, t.JS, message.DefaultDestination)
 	if err != nil {
 		return 0, err
 	}
 	t.metrics.queued.Set(float64(queued))
-	filling, err := deliveries.DeliveriesFilling(ctx, t.JS)
+	filling, err := deliveries.MeasureFilling(ctx, t.JS)
 	if err != nil || filling.Full() {
 		return 0, err
 	}

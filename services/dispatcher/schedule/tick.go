@@ -32,7 +32,7 @@ func (t *Ticker) tick(ctx context.Context, limit int) wait {
 	began := time.Now()
 	whole, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(component.PublishTimeout))
 	defer cancel()
-	var entries []events.Entry // composed once, for the outbox and for NATS
+	var entries []events.OutboxMessage // composed once, for the outbox and for NATS
 	lost := t.lost.Peek(limit)
 	tick, err := t.Store.Tick(whole, db.TickParams{
 		Destination: message.DefaultDestination,
@@ -43,7 +43,7 @@ func (t *Ticker) tick(ctx context.Context, limit int) wait {
 		BatchSize:   db.DefaultBatchSize,
 		EncodeOutbox: func(claim db.Claim) []byte {
 			entries = t.compose(claim)
-			return events.Encode(entries)
+			return events.EncodeOutbox(entries)
 		},
 	})
 	t.failures.Report(err)
@@ -74,19 +74,19 @@ func (t *Ticker) tick(ctx context.Context, limit int) wait {
 }
 
 // compose returns what a claim publishes.
-func (t *Ticker) compose(claim db.Claim) []events.Entry {
+func (t *Ticker) compose(claim db.Claim) []events.OutboxMessage {
 	return append(
-		t.Composer.Claimed(events.OriginReclaim, claim.Reclaimed),
-		t.Composer.Claimed(events.OriginTick, claim.Fresh)...)
+		t.Builder.Claims(events.OriginReclaim, claim.Reclaimed),
+		t.Builder.Claims(events.OriginTick, claim.Fresh)...)
 }
 
 // publish publishes a claim. It tries again until ctx ends, because a reconnect
 // is much faster than a relay. It returns the events that were not published;
 // the claim does not wait for them. It fails if an id was not published.
-func (t *Ticker) publish(ctx context.Context, entries []events.Entry) (unpublished []events.Entry, err error) {
+func (t *Ticker) publish(ctx context.Context, entries []events.OutboxMessage) (unpublished []events.OutboxMessage, err error) {
 	for {
 		entries, err = t.Publisher.PublishIDs(ctx, entries)
-		if !slices.ContainsFunc(entries, events.Entry.IsID) {
+		if !slices.ContainsFunc(entries, events.OutboxMessage.IsDelivery) {
 			return entries, nil
 		}
 		if !service.Sleep(ctx, republishAfter) {
@@ -99,12 +99,12 @@ func (t *Ticker) publish(ctx context.Context, entries []events.Entry) (unpublish
 // ends: nobody can tick before, and a relay would publish everything again. If
 // it fails in the end, the outbox row is still there, and a relay finishes the
 // claim.
-func (t *Ticker) finish(ctx context.Context, tick db.TickResult, unpublished []events.Entry) {
+func (t *Ticker) finish(ctx context.Context, tick db.TickResult, unpublished []events.OutboxMessage) {
 	_ = component.Retry(ctx, component.StoreTimeout, t.failures, func(ctx context.Context) error {
 		if len(unpublished) == 0 {
 			return t.Store.FinishClaim(ctx, tick.OutboxID, tick.Size())
 		}
-		return t.Store.FinishRelayedClaims(ctx, []db.FinishedClaim{{OutboxID: tick.OutboxID, Size: tick.Size(), Rest: events.Encode(unpublished)}})
+		return t.Store.FinishRelayedClaims(ctx, []db.FinishedClaim{{OutboxID: tick.OutboxID, Size: tick.Size(), Rest: events.EncodeOutbox(unpublished)}})
 	})
 }
 

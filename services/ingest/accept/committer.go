@@ -53,7 +53,7 @@ type storeResult struct {
 // CommitterConfig is what a committer works with.
 type CommitterConfig struct {
 	Store    inserter
-	Composer events.Composer
+	Builder  events.EventBuilder
 	Outbox   *outbox.Publisher
 	FastPath *FastPath         // nil: every message waits for a tick
 	JS       *jetstream.Client // wakes the dispatchers; nil: nothing wakes them
@@ -66,12 +66,12 @@ type CommitterConfig struct {
 // wait for others. submit is safe for concurrent use while Run runs.
 type Committer struct {
 	store    inserter
-	composer events.Composer
+	builder  events.EventBuilder
 	outbox   *outbox.Publisher
 	fastPath *FastPath
 	js       *jetstream.Client
 	metrics  *metrics.Metrics
-	clock    jetstream.Skew // Postgres'
+	clock    jetstream.ClockSkew // Postgres'
 	failures *service.FailureTracker
 
 	queue          chan chunk
@@ -112,7 +112,7 @@ func (i item) resolve(r storeResult) {
 // NewCommitter returns a committer that stores messages while Run runs.
 func NewCommitter(cfg CommitterConfig) *Committer {
 	c := &Committer{
-		store: cfg.Store, composer: cfg.Composer, outbox: cfg.Outbox, fastPath: cfg.FastPath,
+		store: cfg.Store, builder: cfg.Builder, outbox: cfg.Outbox, fastPath: cfg.FastPath,
 		js: cfg.JS, metrics: cfg.Metrics,
 		failures: service.NewFailureTracker(cfg.Log, "storing messages").ForgetAfter(failureMemory),
 		queue:    make(chan chunk, maxQueued),

@@ -57,7 +57,7 @@ func startCommitter(t *testing.T, s *spy) (commit *Committer, stop func()) {
 	s.inserter = db.NewStore(dbtest.Pool(t))
 	counts := metrics.New(service.NewMetrics())
 	commit = NewCommitter(CommitterConfig{
-		Store: s, Composer: events.NewComposer(events.NewTopology("dispatch", 1), false),
+		Store: s, Builder: events.NewEventBuilder(events.NewTopology("dispatch", 1), false),
 		Outbox: outbox.NewPublisher(nil, nil, counts.Relayed, zap.NewNop()), Metrics: counts, Log: zap.NewNop(), // nothing is published
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -87,8 +87,8 @@ func (f *FastPath) Run(ctx context.Context) error {
 func (f *FastPath) check(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	queued, queueErr := deliveries.Queued(ctx, f.js, message.DefaultDestination)
-	filling, streamErr := deliveries.DeliveriesFilling(ctx, f.js)
+	queued, queueErr := deliveries.Len(ctx, f.js, message.DefaultDestination)
+	filling, streamErr := deliveries.MeasureFilling(ctx, f.js)
 	f.checkedAt.Store(time.Now().UnixNano())
 	if errors.Join(queueErr, streamErr) != nil || queued > maxFastPathQueue || filling.Full() {
 		f.budget.Store(0)

@@ -45,13 +45,13 @@ func (c *Committer) insert(messages []message.Message) ([]db.InsertResult, error
 
 func (c *Committer) insertOnce(ctx context.Context, messages []message.Message) ([]db.InsertResult, error) {
 	began := time.Now()
-	var entries []events.Entry
+	var entries []events.OutboxMessage
 	var claimed, pending int
 	at := c.clock.Now()
 	encode := func(created []message.Message) []byte {
 		claimed, pending = countClaimed(created)
-		entries = c.composer.Arrived(created)
-		return events.Encode(entries)
+		entries = c.builder.Created(created)
+		return events.EncodeOutbox(entries)
 	}
 	var results []db.InsertResult
 	var outboxID int64

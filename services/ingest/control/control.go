@@ -39,7 +39,7 @@ func New(js *jetstream.Client, store *db.Store, instances *rpc.Instances) *Clien
 func (c *Client) Request(ctx context.Context, verb string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	response, err := rpc.Ask(ctx, c.js.Conn(), c.js.Control(verb), body)
+	response, err := rpc.Request(ctx, c.js.Conn(), c.js.ControlSubject(verb), body)
 	var problem *message.Problem
 	switch {
 	case errors.As(err, &problem):

@@ -33,7 +33,7 @@ const (
 // Config is what an Eraser works with.
 type Config struct {
 	Store    *db.Store
-	Composer events.Composer
+	Builder  events.EventBuilder
 	Outbox   *outbox.Publisher
 	Messages *messages.Service
 	Rules    message.Rules
@@ -46,7 +46,7 @@ type Config struct {
 // describes the errors that its methods return.
 type Eraser struct {
 	store      *db.Store
-	composer   events.Composer
+	builder    events.EventBuilder
 	outbox     *outbox.Publisher
 	messages   *messages.Service
 	recipients request.Recipients
@@ -59,7 +59,7 @@ type Eraser struct {
 // New returns an Eraser.
 func New(cfg Config) *Eraser {
 	return &Eraser{
-		store: cfg.Store, composer: cfg.Composer, outbox: cfg.Outbox, messages: cfg.Messages,
+		store: cfg.Store, builder: cfg.Builder, outbox: cfg.Outbox, messages: cfg.Messages,
 		recipients: request.NewRecipients(cfg.Rules), js: cfg.JS, cache: cfg.Cache, now: time.Now,
 	}
 }

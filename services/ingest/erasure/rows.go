@@ -45,11 +45,11 @@ func (e *Eraser) eraseMessages(ctx context.Context, r *run) error {
 
 func (e *Eraser) eraseBatch(ctx context.Context, r *run) (int, error) {
 	began := e.now()
-	var entries []events.Entry
+	var entries []events.OutboxMessage
 	cancelled := 0
 	encode := func(all []message.Message) []byte {
 		entries, cancelled = e.eventsOf(all, began)
-		return events.Encode(entries)
+		return events.EncodeOutbox(entries)
 	}
 	var ids []message.ID
 	erased, err := e.store.EraseBatch(ctx, r.To, batchSize, encode, func(ctx context.Context, all []message.ID) error {
@@ -79,7 +79,7 @@ func (e *Eraser) eraseBatch(ctx context.Context, r *run) (int, error) {
 // open, and a change notification about all of them. The projector may have read
 // a row before it was deleted, and copy it to Redis afterwards. The notification
 // makes it look again and delete the copy.
-func (e *Eraser) eventsOf(all []message.Message, at time.Time) (entries []events.Entry, cancelled int) {
+func (e *Eraser) eventsOf(all []message.Message, at time.Time) (entries []events.OutboxMessage, cancelled int) {
 	var open []message.Message
 	var final []message.ID
 	for _, m := range all {
@@ -89,7 +89,7 @@ func (e *Eraser) eventsOf(all []message.Message, at time.Time) (entries []events
 			open = append(open, anonymized(m, at))
 		}
 	}
-	return append(e.composer.Moved(message.EventCancelled, open), e.composer.Noted(final)...), len(open)
+	return append(e.builder.Transitions(message.EventCancelled, open), e.builder.ChangesOf(final)...), len(open)
 }
 
 // anonymized returns an erased message as its last event shows it.

@@ -19,16 +19,16 @@ const maxUnpacked = 16 << 20
 // they have received is stored or rejected: the next steps search for both. What
 // it can't wait for is left to the next call.
 func (e *Eraser) eraseIntake(ctx context.Context, r *run) error {
-	search := streams.Walk{
+	search := streams.Search{
 		Stream: e.js.IntakeStream(), Consumer: events.IntakeConsumer, From: r.progress.intake,
-		Matches: func(held streams.Held) bool { return e.isTo(held, r.To) },
+		Matches: func(held streams.StoredMessage) bool { return e.isTo(held, r.To) },
 	}
 	if r.DryRun {
 		walked, err := streams.Count(ctx, e.js, search)
 		r.result.Intake = int64(walked.Matched)
 		return withNATSProblem(err)
 	}
-	walked, unsure, err := streams.RemoveWaiting(ctx, e.js, search)
+	walked, unsure, err := streams.EraseWaiting(ctx, e.js, search)
 	r.result.Intake, r.progress.intake = int64(walked.Matched), walked.Next
 	r.result.More = unsure
 	failpoint.At(failpoint.EraseIntake)
@@ -37,7 +37,7 @@ func (e *Eraser) eraseIntake(ctx context.Context, r *run) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	if err := streams.AwaitSettled(bounded, e.js, search.Stream, search.Consumer); err != nil && bounded.Err() == nil {
+	if err := streams.AwaitAcked(bounded, e.js, search.Stream, search.Consumer); err != nil && bounded.Err() == nil {
 		return withNATSProblem(err)
 	}
 	r.result.More = r.result.More || bounded.Err() != nil
@@ -45,13 +45,13 @@ func (e *Eraser) eraseIntake(ctx context.Context, r *run) error {
 }
 
 func (e *Eraser) eraseRejected(ctx context.Context, r *run) error {
-	search := streams.Remove
+	search := streams.Erase
 	if r.DryRun {
 		search = streams.Count
 	}
-	walked, err := search(ctx, e.js, streams.Walk{
+	walked, err := search(ctx, e.js, streams.Search{
 		Stream: e.js.RejectedStream(), From: r.progress.rejected,
-		Matches: func(held streams.Held) bool { return e.isTo(held, r.To) },
+		Matches: func(held streams.StoredMessage) bool { return e.isTo(held, r.To) },
 	})
 	r.result.Rejected, r.progress.rejected = int64(walked.Matched), walked.Next
 	return withNATSProblem(err)
@@ -59,7 +59,7 @@ func (e *Eraser) eraseRejected(ctx context.Context, r *run) error {
 
 // isTo reports whether a published message is for a recipient. If it is not
 // JSON, it only has to contain the recipient.
-func (e *Eraser) isTo(held streams.Held, recipient string) bool {
+func (e *Eraser) isTo(held streams.StoredMessage, recipient string) bool {
 	data := held.Data
 	if held.Headers.Get("Content-Encoding") == "gzip" {
 		if reader, err := gzip.NewReader(bytes.NewReader(data)); err == nil {

@@ -34,7 +34,7 @@ const (
 // returns those that it did not acknowledge. The implementation is
 // jetstream.Publisher.
 type somePublisher interface {
-	PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error)
+	PublishSome(ctx context.Context, entries []events.OutboxMessage) (missing []events.OutboxMessage, err error)
 }
 
 // Config is what a Consumer works with.
@@ -42,7 +42,7 @@ type Config struct {
 	JS       *jetstream.Client
 	Acceptor *accept.Acceptor
 	Store    *db.Store
-	Composer events.Composer
+	Builder  events.EventBuilder
 	Metrics  *metrics.Metrics
 	Log      *zap.Logger
 }
@@ -55,7 +55,7 @@ type Consumer struct {
 	js        *jetstream.Client
 	acceptor  *accept.Acceptor
 	store     *db.Store
-	composer  events.Composer
+	builder   events.EventBuilder
 	publisher somePublisher
 	metrics   *metrics.Metrics
 	log       *zap.Logger
@@ -65,7 +65,7 @@ type Consumer struct {
 // New returns a consumer that stores messages while Run runs.
 func New(cfg Config) *Consumer {
 	return &Consumer{
-		js: cfg.JS, acceptor: cfg.Acceptor, store: cfg.Store, composer: cfg.Composer,
+		js: cfg.JS, acceptor: cfg.Acceptor, store: cfg.Store, builder: cfg.Builder,
 		publisher: jetstream.NewPublisher(cfg.JS), metrics: cfg.Metrics, log: cfg.Log,
 		batch: service.Batch[natsjs.Msg]{
 			Count: batchMessages, Bytes: batchBytes, Size: func(msg natsjs.Msg) int { return len(msg.Data()) },

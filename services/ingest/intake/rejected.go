@@ -31,17 +31,17 @@ const (
 // rejection is a message with what its rejection publishes.
 type rejection struct {
 	msg      natsjs.Msg
-	rejected events.Entry // for REJECTED
-	event    events.Entry
+	rejected events.OutboxMessage // for REJECTED
+	event    events.OutboxMessage
 }
 
-func newRejection(msg natsjs.Msg, entries []events.Entry) rejection {
+func newRejection(msg natsjs.Msg, entries []events.OutboxMessage) rejection {
 	return rejection{msg: msg, rejected: entries[0], event: entries[1]}
 }
 
 // rejectionEntries returns what the rejection of a message publishes. It returns
 // nil if the message may not be at fault; then it is tried again.
-func (c *Consumer) rejectionEntries(msg natsjs.Msg, p *message.Problem, cause error) []events.Entry {
+func (c *Consumer) rejectionEntries(msg natsjs.Msg, p *message.Problem, cause error) []events.OutboxMessage {
 	meta, err := msg.Metadata()
 	if err != nil {
 		c.log.Error("intake message without metadata", zap.String("subject", msg.Subject()), zap.Error(err))
@@ -56,7 +56,7 @@ func (c *Consumer) rejectionEntries(msg natsjs.Msg, p *message.Problem, cause er
 			return nil
 		}
 	}
-	return c.composer.Rejected(events.Rejection{
+	return c.builder.Rejection(events.Rejection{
 		Subject:  msg.Subject(),
 		Sequence: meta.Sequence.Stream,
 		Stored:   meta.Timestamp,
@@ -74,7 +74,7 @@ func (c *Consumer) reject(rejections []rejection) {
 	if len(rejections) == 0 {
 		return
 	}
-	entries := make([]events.Entry, 0, 2*len(rejections))
+	entries := make([]events.OutboxMessage, 0, 2*len(rejections))
 	for _, r := range rejections {
 		entries = append(entries, r.rejected, r.event)
 	}
@@ -103,10 +103,10 @@ func (c *Consumer) reject(rejections []rejection) {
 }
 
 // leaveToRelay stores an event in the outbox. It reports whether it did.
-func (c *Consumer) leaveToRelay(event events.Entry) bool {
+func (c *Consumer) leaveToRelay(event events.OutboxMessage) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), outboxTimeout)
 	defer cancel()
-	err := c.store.InsertOutboxEvents(ctx, events.Encode([]events.Entry{event}))
+	err := c.store.InsertOutboxEvents(ctx, events.EncodeOutbox([]events.OutboxMessage{event}))
 	if err != nil {
 		c.log.Warn("store the event of a rejection", zap.Error(err))
 	}

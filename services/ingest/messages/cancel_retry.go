@@ -25,10 +25,10 @@ func (s *Service) Cancel(ctx context.Context, id message.ID) (message.Message, e
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	began := time.Now()
-	var entries []events.Entry
+	var entries []events.OutboxMessage
 	m, outboxID, err := s.store.Cancel(ctx, id, func(cancelled []message.Message) []byte {
-		entries = s.composer.Moved(message.EventCancelled, cancelled)
-		return events.Encode(entries)
+		entries = s.builder.Transitions(message.EventCancelled, cancelled)
+		return events.EncodeOutbox(entries)
 	})
 	if err != nil {
 		return message.Message{}, err
@@ -67,7 +67,7 @@ func (s *Service) PurgeSchedule(m message.Message) {
 		ctx, cancel := context.WithTimeout(context.Background(), purgeTimeout)
 		defer cancel()
 		failpoint.At(failpoint.CancelPurging)
-		err := deliveries.RemoveParked(ctx, s.js, m)
+		err := deliveries.RemoveScheduledRetry(ctx, s.js, m)
 		failpoint.At(failpoint.CancelPurged)
 		if err != nil {
 			s.log.Debug("the schedule of a cancelled message stays until it fires", zap.Stringer("id", m.ID), zap.Error(err))

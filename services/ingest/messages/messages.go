@@ -19,29 +19,29 @@ const queryTimeout = 10 * time.Second
 
 // Config is what a Service works with.
 type Config struct {
-	Store    *db.Store
-	Composer events.Composer
-	Outbox   *outbox.Publisher
-	JS       *jetstream.Client
-	Cache    *cache.Cache // nil: there is no Redis
-	Log      *zap.Logger
+	Store   *db.Store
+	Builder events.EventBuilder
+	Outbox  *outbox.Publisher
+	JS      *jetstream.Client
+	Cache   *cache.Cache // nil: there is no Redis
+	Log     *zap.Logger
 }
 
 // Service reads and changes stored messages. Its methods are safe for concurrent
 // use. db.ProblemOf describes the errors that they return.
 type Service struct {
-	store    *db.Store
-	composer events.Composer
-	outbox   *outbox.Publisher
-	js       *jetstream.Client
-	cache    *cache.Cache
-	log      *zap.Logger
+	store   *db.Store
+	builder events.EventBuilder
+	outbox  *outbox.Publisher
+	js      *jetstream.Client
+	cache   *cache.Cache
+	log     *zap.Logger
 }
 
 // New returns a Service.
 func New(cfg Config) *Service {
 	return &Service{
-		store: cfg.Store, composer: cfg.Composer, outbox: cfg.Outbox,
+		store: cfg.Store, builder: cfg.Builder, outbox: cfg.Outbox,
 		js: cfg.JS, cache: cfg.Cache, log: cfg.Log,
 	}
 }

@@ -67,7 +67,7 @@ type endpoint func(data []byte, headers micro.Headers) (response any, replayed b
 // Run serves until ctx ends, and finishes the requests that it has received. If
 // NATS is down, it subscribes once it is connected.
 func (s *Service) Run(ctx context.Context) error {
-	requests := rpc.NewConcurrent(s.js.Conn(), concurrency)
+	requests := rpc.NewResponder(s.js.Conn(), concurrency)
 	registered, err := micro.AddService(s.js.Conn(), micro.Config{
 		Name:        events.MessagesService,
 		Version:     rpc.ServiceVersion(service.Version()),
@@ -80,7 +80,7 @@ func (s *Service) Run(ctx context.Context) error {
 	for name, serve := range map[string]endpoint{
 		"create": s.create, "get": s.get, "list": s.list, "cancel": s.cancel, "retry": s.redrive,
 	} {
-		if err := registered.AddEndpoint(name, requests.Handler(s.handler(serve)), micro.WithEndpointSubject(s.js.Messages(name))); err != nil {
+		if err := registered.AddEndpoint(name, requests.Handler(s.handler(serve)), micro.WithEndpointSubject(s.js.MessagesSubject(name))); err != nil {
 			return fmt.Errorf("register endpoint %s: %w", name, err)
 		}
 	}
@@ -93,13 +93,13 @@ func (s *Service) Run(ctx context.Context) error {
 	return requests.Wait(drain)
 }
 
-func (s *Service) handler(serve endpoint) func([]byte, micro.Headers) rpc.Answer {
-	return func(data []byte, headers micro.Headers) rpc.Answer {
+func (s *Service) handler(serve endpoint) func([]byte, micro.Headers) rpc.Response {
+	return func(data []byte, headers micro.Headers) rpc.Response {
 		body, replayed, err := s.serve(serve, data, headers)
 		if err != nil {
-			return rpc.Answer{Problem: db.ProblemOf(err)}
+			return rpc.Response{Problem: db.ProblemOf(err)}
 		}
-		response := rpc.Answer{Body: message.EncodeJSON(body)}
+		response := rpc.Response{Body: message.EncodeJSON(body)}
 		if replayed {
 			response.Headers = map[string]string{headerReplayed: "true"}
 		}

@@ -32,7 +32,7 @@ const (
 // publisher publishes entries and waits until NATS has acknowledged them. The
 // implementation is jetstream.Publisher.
 type publisher interface {
-	Publish(ctx context.Context, entries []events.Entry) error
+	Publish(ctx context.Context, entries []events.OutboxMessage) error
 }
 
 // store holds the rows until they are published. The implementation is
@@ -44,7 +44,7 @@ type store interface {
 // Row is an outbox row that a transaction has committed.
 type Row struct {
 	ID      int64
-	Entries []events.Entry
+	Entries []events.OutboxMessage
 	Began   time.Time // when the transaction began; ownerTimeout counts from here
 }
 

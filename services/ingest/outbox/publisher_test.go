@@ -26,7 +26,7 @@ type broker struct {
 	deleted   []int64
 }
 
-func (b *broker) Publish(ctx context.Context, entries []events.Entry) error {
+func (b *broker) Publish(ctx context.Context, entries []events.OutboxMessage) error {
 	select {
 	case <-time.After(b.slow):
 	case <-ctx.Done():
@@ -56,7 +56,7 @@ func publishAll(b *broker, age time.Duration, rows int) (relayed int) {
 	left := prometheus.NewCounter(prometheus.CounterOpts{Name: "relayed"})
 	publisher := NewPublisher(b, b, left, zap.NewNop())
 	for id := range rows {
-		publisher.Enqueue(Row{ID: int64(id + 1), Entries: []events.Entry{{MsgID: "m"}}, Began: time.Now().Add(-age)})
+		publisher.Enqueue(Row{ID: int64(id + 1), Entries: []events.OutboxMessage{{MsgID: "m"}}, Began: time.Now().Add(-age)})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -13,25 +13,25 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Delivery is a delivery that this sender holds.
-type Delivery struct {
-	*deliveries.Copy
-	predecessor *Delivery     // another delivery of the id that was held when this one arrived
+// Entry is a delivery that this sender holds.
+type Entry struct {
+	*deliveries.Delivery
+	predecessor *Entry        // another delivery of the id that was held when this one arrived
 	removed     chan struct{} // closed when the delivery leaves the set
 	begun       bool          // guarded by Set.mu: its attempt has started, so it is not returned
 	payload     atomic.Int64  // bytes of its payload that count in Set.payloads
 }
 
 // Unverified reports whether another sender may have had this claim before.
-func (d *Delivery) Unverified() bool { return !d.First || d.predecessor != nil }
+func (d *Entry) Unverified() bool { return !d.First || d.predecessor != nil }
 
 // HasPredecessor reports whether another delivery of the id was held when this
 // one arrived, and AwaitPredecessor was not called yet.
-func (d *Delivery) HasPredecessor() bool { return d.predecessor != nil }
+func (d *Entry) HasPredecessor() bool { return d.predecessor != nil }
 
 // AwaitPredecessor returns once the predecessor is settled. It returns false
 // if ctx ends first.
-func (d *Delivery) AwaitPredecessor(ctx context.Context) bool {
+func (d *Entry) AwaitPredecessor(ctx context.Context) bool {
 	select {
 	case <-d.predecessor.removed:
 		d.predecessor = nil
@@ -47,8 +47,8 @@ type Set struct {
 	free  *semaphore.Weighted
 
 	mu         sync.Mutex
-	deliveries map[*Delivery]struct{}
-	latest     map[message.ID]*Delivery
+	deliveries map[*Entry]struct{}
+	latest     map[message.ID]*Entry
 
 	payloads atomic.Int64
 }
@@ -57,7 +57,7 @@ type Set struct {
 func NewSet(limit int) *Set {
 	return &Set{
 		limit: int64(limit), free: semaphore.NewWeighted(int64(limit)),
-		deliveries: map[*Delivery]struct{}{}, latest: map[message.ID]*Delivery{},
+		deliveries: map[*Entry]struct{}{}, latest: map[message.ID]*Entry{},
 	}
 }
 
@@ -79,10 +79,10 @@ func (s *Set) Reserve(ctx context.Context) int {
 func (s *Set) Unreserve(n int) { s.free.Release(int64(n)) }
 
 // Add puts a delivery on a reserved place.
-func (s *Set) Add(c *deliveries.Copy) *Delivery {
+func (s *Set) Add(c *deliveries.Delivery) *Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := &Delivery{Copy: c, predecessor: s.latest[c.ID], removed: make(chan struct{})}
+	d := &Entry{Delivery: c, predecessor: s.latest[c.ID], removed: make(chan struct{})}
 	s.deliveries[d] = struct{}{}
 	s.latest[c.ID] = d
 	return d
@@ -90,7 +90,7 @@ func (s *Set) Add(c *deliveries.Copy) *Delivery {
 
 // Remove removes a delivery that is settled, or left to the server. Each is
 // removed once.
-func (s *Set) Remove(d *Delivery) {
+func (s *Set) Remove(d *Entry) {
 	s.mu.Lock()
 	delete(s.deliveries, d)
 	if s.latest[d.ID] == d {
@@ -104,7 +104,7 @@ func (s *Set) Remove(d *Delivery) {
 
 // Begin marks a delivery whose attempt starts. It returns false if TakeWaiting
 // has taken the delivery meanwhile.
-func (s *Set) Begin(d *Delivery) bool {
+func (s *Set) Begin(d *Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, held := s.deliveries[d]
@@ -113,22 +113,22 @@ func (s *Set) Begin(d *Delivery) bool {
 }
 
 // Held lists all deliveries.
-func (s *Set) Held() []*deliveries.Copy {
+func (s *Set) Held() []*deliveries.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]*deliveries.Copy, 0, len(s.deliveries))
+	list := make([]*deliveries.Delivery, 0, len(s.deliveries))
 	for d := range s.deliveries {
-		list = append(list, d.Copy)
+		list = append(list, d.Delivery)
 	}
 	return list
 }
 
 // TakeWaiting lists the deliveries whose attempt has not started, and keeps it
 // from starting. The caller removes them.
-func (s *Set) TakeWaiting() []*Delivery {
+func (s *Set) TakeWaiting() []*Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []*Delivery
+	var list []*Entry
 	for d := range s.deliveries {
 		if !d.begun {
 			list = append(list, d)
@@ -146,7 +146,7 @@ func (s *Set) Len() int {
 }
 
 // SetPayload counts the bytes of a delivery's payload until it is removed.
-func (s *Set) SetPayload(d *Delivery, bytes int) {
+func (s *Set) SetPayload(d *Entry, bytes int) {
 	d.payload.Store(int64(bytes))
 	s.payloads.Add(int64(bytes))
 }

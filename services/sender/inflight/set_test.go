@@ -12,14 +12,14 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-func deliveryOf(id message.ID) *deliveries.Copy { return &deliveries.Copy{ID: id, First: true} }
+func deliveryOf(id message.ID) *deliveries.Delivery { return &deliveries.Delivery{ID: id, First: true} }
 
 func TestAFullSetIsRefilledByTheQuarter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSet(8)
 		require.Equal(t, 8, s.Reserve(t.Context()))
-		var held []*Delivery
+		var held []*Entry
 		for range 8 {
 			held = append(held, s.Add(deliveryOf(message.NewID(time.Now()))))
 		}
@@ -58,7 +58,7 @@ func TestWhatIsReturnedIsNotBegun(t *testing.T) {
 	require.Equal(t, 8, s.Reserve(t.Context()))
 	sending, waiting := s.Add(deliveryOf(message.NewID(time.Now()))), s.Add(deliveryOf(message.NewID(time.Now())))
 	require.True(t, s.Begin(sending))
-	require.Equal(t, []*Delivery{waiting}, s.TakeWaiting())
+	require.Equal(t, []*Entry{waiting}, s.TakeWaiting())
 	require.False(t, s.Begin(waiting))
 	require.Equal(t, 1, s.Len())
 }

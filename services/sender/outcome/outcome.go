@@ -48,19 +48,19 @@ type Result struct {
 // Decider makes outcomes. It is safe for concurrent use.
 type Decider struct {
 	backoff message.Backoff
-	clock   *jetstream.Skew // of Postgres
+	clock   *jetstream.ClockSkew // of Postgres
 	naks    *backpressure.NakBudget
 }
 
 // NewDecider returns a Decider that retries by a backoff.
-func NewDecider(backoff message.Backoff, clock *jetstream.Skew, naks *backpressure.NakBudget) *Decider {
+func NewDecider(backoff message.Backoff, clock *jetstream.ClockSkew, naks *backpressure.NakBudget) *Decider {
 	return &Decider{backoff: backoff, clock: clock, naks: naks}
 }
 
 const textExpired = "expired before it was sent"
 
 // Expired is the outcome of a message that has expired before an attempt.
-func (d *Decider) Expired(delivery *deliveries.Copy, row message.Message) Outcome {
+func (d *Decider) Expired(delivery *deliveries.Delivery, row message.Message) Outcome {
 	out := transition(delivery, row, message.ExpireInFlight, d.clock.Now())
 	out.Message.LastError = textExpired
 	return out
@@ -69,7 +69,7 @@ func (d *Decider) Expired(delivery *deliveries.Copy, row message.Message) Outcom
 // Attempted is the outcome of an attempt. The retry budget counts from the
 // row's BudgetStart, and only recorded attempts: a sender that dies uses up
 // nothing.
-func (d *Decider) Attempted(delivery *deliveries.Copy, row message.Message, r Result) Outcome {
+func (d *Decider) Attempted(delivery *deliveries.Delivery, row message.Message, r Result) Outcome {
 	ended := r.StartedAt.Add(r.Duration)
 	used := r.Number - row.BudgetStart
 	next := micros(ended.Add(d.backoff.Delay(used, r.RetryAfter)))
@@ -107,7 +107,7 @@ func (d *Decider) Attempted(delivery *deliveries.Copy, row message.Message, r Re
 }
 
 // transition begins an outcome: the row after a transition, without an attempt.
-func transition(delivery *deliveries.Copy, row message.Message, to message.Transition, at time.Time) Outcome {
+func transition(delivery *deliveries.Delivery, row message.Message, to message.Transition, at time.Time) Outcome {
 	m := row
 	m.Version++
 	m.ClaimNumber = delivery.ClaimNumber // the same as the row's, or what the row has yet to learn
@@ -116,14 +116,14 @@ func transition(delivery *deliveries.Copy, row message.Message, to message.Trans
 	m.UpdatedAt = micros(at)
 	return Outcome{
 		Event: to.Event, Message: m,
-		Report: events.Outcome{ClaimNumber: row.ClaimNumber, NextClaimNumber: m.ClaimNumber, Delivery: delivery.Delivery},
+		Report: events.Outcome{ClaimNumber: row.ClaimNumber, NextClaimNumber: m.ClaimNumber, Delivery: delivery.DeliveryCount},
 	}
 }
 
 // dispositionOf chooses between a delayed nak and a schedule.
-func (d *Decider) dispositionOf(delivery *deliveries.Copy, wait time.Duration) Disposition {
+func (d *Decider) dispositionOf(delivery *deliveries.Delivery, wait time.Duration) Disposition {
 	switch {
-	case delivery.Lapsed():
+	case delivery.HoldExpired():
 		return Abandon
 	case d.naks.Take(wait):
 		return Nak

@@ -20,12 +20,12 @@ type idle struct{}
 func (idle) Unacked(context.Context) (int, error) { return 0, nil }
 
 // deciding returns a Decider, a delivery and the row of its message.
-func deciding(t *testing.T, edits ...func(*message.Message)) (*Decider, *deliveries.Copy, message.Message) {
+func deciding(t *testing.T, edits ...func(*message.Message)) (*Decider, *deliveries.Delivery, message.Message) {
 	t.Helper()
 	naks := backpressure.NewNakBudget(idle{})
 	naks.Ask(t.Context())
-	d := NewDecider(message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}, new(jetstream.Skew), naks)
-	delivery := &deliveries.Copy{ID: message.NewID(time.Now()), ClaimNumber: 7, Delivery: 1, First: true}
+	d := NewDecider(message.Backoff{Base: time.Second, Factor: 10, Max: time.Hour, MaxRetries: 2}, new(jetstream.ClockSkew), naks)
+	delivery := &deliveries.Delivery{ID: message.NewID(time.Now()), ClaimNumber: 7, DeliveryCount: 1, First: true}
 	row := message.Message{ID: delivery.ID, To: "+905551111111", Content: "x", ClaimNumber: 7, Version: 4, Status: message.Queued}
 	for _, edit := range edits {
 		edit(&row)

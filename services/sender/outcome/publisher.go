@@ -20,7 +20,7 @@ const maxPublishPause = 2 * time.Millisecond
 // stream publishes events, waits for their acknowledgement and returns those
 // that had none. jetstream.Publisher implements it over NATS.
 type stream interface {
-	PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error)
+	PublishSome(ctx context.Context, entries []events.OutboxMessage) (missing []events.OutboxMessage, err error)
 }
 
 // Publisher publishes the workers' events in groups: all that arrive
@@ -33,7 +33,7 @@ type Publisher struct {
 
 // publication is one worker's event.
 type publication struct {
-	event  events.Entry
+	event  events.OutboxMessage
 	result chan error
 }
 
@@ -44,7 +44,7 @@ func NewPublisher(s stream, n int) *Publisher {
 
 // Publish returns once the event is acknowledged, or could not be published;
 // it may be stored nevertheless. The end of ctx is an error too.
-func (p *Publisher) Publish(ctx context.Context, event events.Entry) error {
+func (p *Publisher) Publish(ctx context.Context, event events.OutboxMessage) error {
 	mine := publication{event, make(chan error, 1)}
 	select {
 	case p.queue <- mine:
@@ -74,7 +74,7 @@ func (p *Publisher) Run(ctx context.Context) {
 func (p *Publisher) publish(ctx context.Context, group []publication) {
 	ctx, cancel := context.WithTimeout(ctx, PublishTimeout)
 	defer cancel()
-	entries := make([]events.Entry, len(group))
+	entries := make([]events.OutboxMessage, len(group))
 	for i, one := range group {
 		entries[i] = one.event
 	}

@@ -23,7 +23,7 @@ type broker struct {
 	groups  [][]string // by Msg-Id
 }
 
-func (b *broker) PublishSome(ctx context.Context, entries []events.Entry) (missing []events.Entry, err error) {
+func (b *broker) PublishSome(ctx context.Context, entries []events.OutboxMessage) (missing []events.OutboxMessage, err error) {
 	select {
 	case <-time.After(b.slow):
 	case <-ctx.Done():
@@ -46,7 +46,7 @@ func publishAll(p *Publisher, n int) []error {
 	results := make([]error, n)
 	var calls sync.WaitGroup
 	for i := range n {
-		calls.Go(func() { results[i] = p.Publish(context.Background(), events.Entry{MsgID: strconv.Itoa(i)}) })
+		calls.Go(func() { results[i] = p.Publish(context.Background(), events.OutboxMessage{MsgID: strconv.Itoa(i)}) })
 	}
 	calls.Wait()
 	return results
@@ -91,7 +91,7 @@ func TestASingleEventIsPublishedAtOnce(t *testing.T) {
 	working(t, b, func(t *testing.T, p *Publisher) {
 		for range 3 {
 			began := time.Now()
-			require.NoError(t, p.Publish(t.Context(), events.Entry{}))
+			require.NoError(t, p.Publish(t.Context(), events.OutboxMessage{}))
 			require.Equal(t, b.slow, time.Since(began))
 			time.Sleep(maxPublishPause) // a quiet time, by the bubble's clock: nothing waits in truth
 		}
@@ -115,11 +115,11 @@ func TestWhatIsNotAcknowledgedIsNotPublished(t *testing.T) {
 	b := &broker{slow: time.Hour}
 	working(t, b, func(t *testing.T, p *Publisher) {
 		began := time.Now()
-		require.ErrorIs(t, p.Publish(t.Context(), events.Entry{}), context.DeadlineExceeded)
+		require.ErrorIs(t, p.Publish(t.Context(), events.OutboxMessage{}), context.DeadlineExceeded)
 		require.Equal(t, PublishTimeout, time.Since(began))
 
 		ending, end := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, end)
-		require.ErrorIs(t, p.Publish(ending, events.Entry{}), context.Canceled, "a caller waits no longer than it may")
+		require.ErrorIs(t, p.Publish(ending, events.OutboxMessage{}), context.Canceled, "a caller waits no longer than it may")
 	})
 }

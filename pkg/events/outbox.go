@@ -10,22 +10,22 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// Entry is one message to publish.
-type Entry struct {
+// OutboxMessage is one message to publish.
+type OutboxMessage struct {
 	Subject string
 	MsgID   string // Nats-Msg-Id: publishing again within the stream's window is harmless
 	Headers map[string]string
 	Data    []byte
 }
 
-// IsID reports whether the entry puts an id on the work queue.
-func (e Entry) IsID() bool {
+// IsDelivery reports whether the entry puts an id on the work queue.
+func (e OutboxMessage) IsDelivery() bool {
 	return e.Headers[HeaderClaim] != "" && e.Headers[natsjs.ScheduleHeader] == ""
 }
 
-// After has the entry refused unless the last message on its subject is the one
+// ExpectLastSequence has the entry refused unless the last message on its subject is the one
 // with this number; 0: there is none.
-func (e Entry) After(sequence uint64) Entry {
+func (e OutboxMessage) ExpectLastSequence(sequence uint64) OutboxMessage {
 	e.Headers = maps.Clone(e.Headers)
 	if e.Headers == nil {
 		e.Headers = map[string]string{}
@@ -38,10 +38,10 @@ func (e Entry) After(sequence uint64) Entry {
 // another, so that rows which an older release has left can still be read.
 const batchFormat = 1
 
-// Encode packs entries for the outbox: each one's texts, with their lengths
+// EncodeOutbox packs entries for the outbox: each one's texts, with their lengths
 // before them, and the whole compressed. A batch's events resemble each
 // other, so that compression leaves little of them.
-func Encode(entries []Entry) []byte {
+func EncodeOutbox(entries []OutboxMessage) []byte {
 	size := 1
 	for _, e := range entries {
 		size += len(e.Subject) + len(e.MsgID) + len(e.Data) + 16 + 64*len(e.Headers)
@@ -63,8 +63,8 @@ func appendPart[T string | []byte](b []byte, part T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(part))), part...)
 }
 
-// Decode unpacks what Encode packed.
-func Decode(batch []byte) ([]Entry, error) {
+// DecodeOutbox unpacks what Encode packed.
+func DecodeOutbox(batch []byte) ([]OutboxMessage, error) {
 	plain, err := s2.Decode(nil, batch)
 	if err != nil {
 		return nil, fmt.Errorf("unpack outbox batch: %w", err)
@@ -72,9 +72,9 @@ func Decode(batch []byte) ([]Entry, error) {
 	if len(plain) == 0 || plain[0] != batchFormat {
 		return nil, fmt.Errorf("decode outbox batch: %w", errBatch)
 	}
-	var entries []Entry
+	var entries []OutboxMessage
 	for rest := (parts{rest: plain[1:]}); len(rest.rest) > 0; {
-		e := Entry{Subject: string(rest.next()), MsgID: string(rest.next())}
+		e := OutboxMessage{Subject: string(rest.next()), MsgID: string(rest.next())}
 		if headers := rest.number(); headers > 0 && !rest.broken {
 			e.Headers = make(map[string]string)
 			for range headers {
@@ -94,8 +94,8 @@ func Decode(batch []byte) ([]Entry, error) {
 	return entries, nil
 }
 
-// DecodedSize is how many bytes Decode unpacks; 0 for what it can't read.
-func DecodedSize(batch []byte) int {
+// OutboxSize is how many bytes Decode unpacks; 0 for what it can't read.
+func OutboxSize(batch []byte) int {
 	size, err := s2.DecodedLen(batch)
 	if err != nil {
 		return 0

@@ -9,23 +9,23 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Weight is how much of an event is published.
-type Weight int
+// Reduction is how much of an event is published.
+type Reduction int
 
 const (
-	whole Weight = iota
-	// withoutContent is without content, payload and metadata.
-	withoutContent
+	Unreduced Reduction = iota
+	// WithoutContent is without content, payload and metadata.
+	WithoutContent
 	// lightest is also without the response of the webhook, with errors cut
 	// short, and without the problem of a rejection. What is recorded stays.
-	Lightest
+	Smallest
 )
 
 // longestText is what is left of an error in the lightest event.
 const longestText = 200
 
 // Size is what NATS holds against max_payload: the data and the headers.
-func (e Entry) Size() int64 {
+func (e OutboxMessage) Size() int64 {
 	const frame = len("NATS/1.0\r\n\r\n")
 	size := frame + header(nats.MsgIdHdr, e.MsgID) + len(e.Data)
 	for name, value := range e.Headers {
@@ -36,11 +36,11 @@ func (e Entry) Size() int64 {
 
 func header(name, value string) int { return len(name) + len(": \r\n") + len(value) }
 
-// Lighter returns an event with less in it, and says so in its data: an event
+// Reduced returns an event with less in it, and says so in its data: an event
 // that is too large for NATS must not be missing, since outcomes are recorded
 // from events. Everything else is returned as it is.
-func (e Entry) Lighter(w Weight) Entry {
-	if w == whole || e.IsID() {
+func (e OutboxMessage) Reduced(w Reduction) OutboxMessage {
+	if w == Unreduced || e.IsDelivery() {
 		return e
 	}
 	var event, data map[string]json.RawMessage
@@ -53,7 +53,7 @@ func (e Entry) Lighter(w Weight) Entry {
 			data["contentOmitted"] = json.RawMessage("true")
 		}
 	}
-	if w > withoutContent {
+	if w > WithoutContent {
 		delete(data, "problem")
 		shorten(data, "lastError")
 		within(data, "outcome", func(outcome map[string]json.RawMessage) {

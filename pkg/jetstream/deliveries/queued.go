@@ -13,20 +13,20 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Emitted is an id on the work queue.
-type Emitted struct {
+// Queued is an id on the work queue.
+type Queued struct {
 	ID          message.ID
 	ClaimNumber message.ClaimNumber
 }
 
 // ReadDeliveries reads the ids that are on the work queue, waiting or in flight.
-func ReadDeliveries(ctx context.Context, js *jetstream.Client, take func([]Emitted) error) error {
+func ReadDeliveries(ctx context.Context, js *jetstream.Client, take func([]Queued) error) error {
 	const some = 500
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
 	if err != nil {
 		return fmt.Errorf("read the work queue: %w", err)
 	}
-	var found []Emitted
+	var found []Queued
 	last := stream.CachedInfo().State.LastSeq
 	for next := stream.CachedInfo().State.FirstSeq; next <= last; {
 		msg, err := stream.GetMsg(ctx, max(next, 1), natsjs.WithGetMsgSubject(js.Prefix()+".deliver.>"))
@@ -38,7 +38,7 @@ func ReadDeliveries(ctx context.Context, js *jetstream.Client, take func([]Emitt
 		}
 		next = msg.Sequence + 1
 		if id, claim, err := events.ParseDelivery(msg.Subject, msg.Header.Get(events.HeaderClaim)); err == nil { // else it is no copy
-			found = append(found, Emitted{ID: id, ClaimNumber: claim})
+			found = append(found, Queued{ID: id, ClaimNumber: claim})
 		}
 		if len(found) == some {
 			if err := take(found); err != nil {
@@ -53,10 +53,10 @@ func ReadDeliveries(ctx context.Context, js *jetstream.Client, take func([]Emitt
 	return take(found)
 }
 
-// EmittedAgo returns how long ago an id was emitted last, by the server's
+// LastEmission returns how long ago an id was emitted last, by the server's
 // clock; or a retry fired or was parked, which is not told apart. It is 0 when
 // nobody knows.
-func EmittedAgo(ctx context.Context, js *jetstream.Client) (time.Duration, error) {
+func LastEmission(ctx context.Context, js *jetstream.Client) (time.Duration, error) {
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
 	if err != nil {
 		return 0, fmt.Errorf("look up the last emission: %w", err)
