@@ -56,23 +56,21 @@ type headerBlock []byte
 
 func (b *headerBlock) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
 
-// listenHTTP2 serves connections with HTTP/2 one frame at a time. serve learns
-// how many connections there were before.
-func listenHTTP2(t *testing.T, serve func(c http2Conn, before int32)) *target {
+// listenHTTP2 serves connections with HTTP/2, one frame at a time.
+func listenHTTP2(t *testing.T, serve func(http2Conn)) *target {
 	t.Helper()
 	config, _ := certificate()
 	config = config.Clone()
 	config.NextProtos = []string{"h2"}
 	var r *receiver
 	r = listen(t, config, func(conn net.Conn, _ func() *http.Request) {
-		before := r.connections.Load() - 1
 		preface := make([]byte, len(http2.ClientPreface))
 		if _, err := io.ReadFull(conn, preface); err != nil {
 			return // the client has found out that this host prefers HTTP/2
 		}
 		framer := http2.NewFramer(conn, conn)
 		_ = framer.WriteSettings()
-		serve(http2Conn{framer, func() { r.posts.Add(1) }}, before)
+		serve(http2Conn{framer, func() { r.posts.Add(1) }})
 	})
 	c := newTarget(t, r.url, trusting)
 	c.receiver = r
@@ -81,7 +79,7 @@ func listenHTTP2(t *testing.T, serve func(c http2Conn, before int32)) *target {
 
 func TestHTTP2IsUsedWhereItIsOffered(t *testing.T) {
 	t.Parallel()
-	c := listenHTTP2(t, func(c http2Conn, _ int32) {
+	c := listenHTTP2(t, func(c http2Conn) {
 		for stream := c.next(); stream != 0; stream = c.next() {
 			c.respond(stream)
 		}
@@ -116,7 +114,7 @@ func TestOnlyWhatHTTP2DeclaresUnprocessedIsSentAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			first := true
-			to := listenHTTP2(t, func(conn http2Conn, _ int32) {
+			to := listenHTTP2(t, func(conn http2Conn) {
 				stream := conn.next()
 				if stream != 0 && first {
 					first = false

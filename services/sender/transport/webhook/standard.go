@@ -38,7 +38,7 @@ func newStandardClient(o connOptions) standardClient {
 			}
 			return asConn(checked, err)
 		},
-		TLSClientConfig:        o.tls, // through a proxy
+		TLSClientConfig:        o.tls.Clone(), // through a proxy; the Transport changes it
 		TLSHandshakeTimeout:    handshakeTimeout,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
