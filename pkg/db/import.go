@@ -15,7 +15,7 @@ import (
 // Each message needs an idempotency key. One that was imported before, by its
 // id or its key, is left as it is. Import returns the ids that are new; the
 // outbox row is left to the relay. It may run beside everything else.
-func (s *Store) Import(ctx context.Context, group []message.Message, box EncodeOutbox) (map[message.ID]bool, error) {
+func (s *Store) Import(ctx context.Context, group []message.Message, encode EncodeOutbox) (map[message.ID]bool, error) {
 	fresh := make(map[message.ID]bool, len(group))
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		ids, err := q.ImportMessages(ctx, importParams(group))
@@ -31,7 +31,7 @@ func (s *Store) Import(ctx context.Context, group []message.Message, box EncodeO
 				waiting = append(waiting, m)
 			}
 		}
-		_, err = put(ctx, last, waiting, box)
+		_, err = writeOutbox(ctx, last, waiting, encode)
 		return err
 	})
 	if err != nil {

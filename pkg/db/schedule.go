@@ -29,7 +29,7 @@ func DefaultBatchSize(interval time.Duration, configured int) int {
 // what a user configures since outlives a restart.
 func (s *Store) ProvisionSchedule(ctx context.Context, interval time.Duration, batchSize int) error {
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
-		if err := q.LockFastPath(ctx, arrivalsLock); err != nil {
+		if err := q.LockFastPath(ctx, fastPathLock); err != nil {
 			return err
 		}
 		return last.ProvisionSchedule(ctx, interval, set(int32(batchSize)))
@@ -58,7 +58,7 @@ func (s *Store) CheckSchedule(ctx context.Context) error {
 // published.
 func (s *Store) SetRunning(ctx context.Context, running bool) (changed bool, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) (err error) {
-		if err := q.LockFastPath(ctx, arrivalsLock); err != nil {
+		if err := q.LockFastPath(ctx, fastPathLock); err != nil {
 			return err
 		}
 		changed, err = last.SetRunning(ctx, running)
@@ -83,7 +83,7 @@ func (s *Store) Configure(ctx context.Context, interval *time.Duration, batchSiz
 	}
 	var n int64
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) (err error) {
-		if err := q.LockFastPath(ctx, arrivalsLock); err != nil {
+		if err := q.LockFastPath(ctx, fastPathLock); err != nil {
 			return err
 		}
 		n, err = last.Configure(ctx, interval, size)
@@ -113,7 +113,7 @@ func (s *Store) Overview(ctx context.Context) (message.Overview, error) {
 	if err != nil {
 		return message.Overview{}, err
 	}
-	oldest, err := s.queries.OldestPending(ctx, message.DefaultDestination, everywhere, claimMargin)
+	oldest, err := s.queries.OldestPending(ctx, message.DefaultDestination, noWatermark, claimMargin)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return message.Overview{}, fmt.Errorf("look up oldest pending message: %w", err)
 	}

@@ -65,7 +65,7 @@ func TestAStopSeesWhatItHasWaitedFor(t *testing.T) {
 	arriving, err := pool.Begin(ctx)
 	require.NoError(t, err)
 	defer func() { _ = arriving.Rollback(ctx) }()
-	_, err = arriving.Exec(ctx, "SELECT pg_advisory_xact_lock_shared($1)", db.ArrivalsLock)
+	_, err = arriving.Exec(ctx, "SELECT pg_advisory_xact_lock_shared($1)", db.FastPathLock)
 	require.NoError(t, err)
 
 	stopped := make(chan error, 1)

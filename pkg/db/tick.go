@@ -15,18 +15,18 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Pace is when the next tick is due.
+// Pace is the state of the schedule and when the next tick is due.
 type Pace struct {
 	Running   bool          // false: stopped
 	Interval  time.Duration // 0 is the continuous mode
-	ClaimOpen bool          // a claim is not yet published: no tick before it is
-	ClaimLost bool          // that claim's outbox row is gone: nobody will publish it, see CloseLostClaim
+	ClaimOpen bool          // a claim is not yet published; no tick runs before it is
+	ClaimLost bool          // its outbox row is gone and nobody will publish it, see CloseLostClaim
 	Wait      time.Duration // until the next tick, by Postgres' clock; not above 0 when it is due
-	Trusted   bool          // false: commits may be lost, and nothing is emitted before that is repaired
+	Trusted   bool          // false: commits may be lost, and nothing is emitted until that is repaired
 }
 
-// Pace looks at the schedule and locks nothing. It returns ErrNotProvisioned
-// while there is none.
+// Pace reads the schedule without a lock. It returns ErrNotProvisioned if there is
+// none.
 func (s *Store) Pace(ctx context.Context) (Pace, error) {
 	row, err := s.queries.Pace(ctx)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -42,10 +42,10 @@ func (s *Store) Pace(ctx context.Context) (Pace, error) {
 
 // NextDue returns how long it is until something pending is due, by Postgres'
 // clock; not above 0 when something is. found is false when nothing is
-// pending. It looks where a claim would, above the floor; nil for everywhere.
-func (s *Store) NextDue(ctx context.Context, destination string, floor *Watermark) (wait time.Duration, found bool, err error) {
-	floors, _ := floor.begin(time.Now())
-	row, err := s.queries.OldestPending(ctx, destination, floors, claimMargin)
+// pending. It looks where a claim would, above the floor; nil for noWatermark.
+func (s *Store) NextDue(ctx context.Context, destination string, watermark *Watermark) (wait time.Duration, found bool, err error) {
+	watermarks, _ := watermark.begin(time.Now())
+	row, err := s.queries.OldestPending(ctx, destination, watermarks, claimMargin)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -60,21 +60,21 @@ type ExpiredLease struct {
 	ID                   message.ID
 	Destination          string
 	ClaimNumber          message.ClaimNumber
-	ClaimsWithoutOutcome int           // claims in a row that brought no outcome
-	LeaseUntil           time.Time     // when it ran out
-	Age                  time.Duration // since it was moved last
+	ClaimsWithoutOutcome int           // since the last outcome
+	LeaseUntil           time.Time     // when the lease expired
+	Age                  time.Duration // since the last change
 }
 
-// TickParams say what a tick may take.
+// TickParams limit what a tick claims.
 type TickParams struct {
 	Destination string
-	Limit       int            // no more than this, whatever the schedule's batch size is
+	Limit       int            // an upper bound for the schedule's batch size
 	Lease       time.Duration  // how long an emitted id may be without an outcome
-	Reclaim     []ExpiredLease // claimed anew before anything else
-	Watermark   *Watermark     // of this dispatcher's claims; nil for none
-	// BatchSize turns the schedule's batch size, 0 for unset, into a number.
+	Reclaim     []ExpiredLease // claimed again before anything else
+	Watermark   *Watermark     // of this dispatcher; nil for none
+	// BatchSize returns the batch size for the configured one, 0 if that is unset.
 	BatchSize func(interval time.Duration, configured int) int
-	// Box makes of the claim what the outbox is to hold about it.
+	// EncodeOutbox returns what the outbox stores about the claim.
 	EncodeOutbox func(Claim) []byte
 
 	claimsFrom message.ClaimNumber // the schedule's
@@ -82,17 +82,17 @@ type TickParams struct {
 
 // ClaimNumber is what a tick took: highest priority first, then oldest.
 type Claim struct {
-	Reclaimed []message.Message // had lost their lease
+	Reclaimed []message.Message // their leases had expired
 	Fresh     []message.Message // were PENDING
 }
 
-// Size is how many messages the claim holds.
+// Size returns the number of messages.
 func (c Claim) Size() int { return len(c.Reclaimed) + len(c.Fresh) }
 
-// Messages returns all of them, in the order in which they are emitted.
+// Messages returns all messages in the order in which they are emitted.
 func (c Claim) Messages() []message.Message { return slices.Concat(c.Reclaimed, c.Fresh) }
 
-// TickResult is what a tick did.
+// TickResult is the result of a tick.
 type TickResult struct {
 	Claim
 	Ran      bool          // false: not due, stopped, not trusted, or another dispatcher is at it
@@ -128,7 +128,8 @@ func (s *Store) Tick(ctx context.Context, p TickParams) (TickResult, error) {
 			return nil
 		}
 		if schedule.TickInterval > 0 {
-			// From when there was no interval: it begins when they are published.
+			// They are from before there was an interval, which begins when they
+			// are published.
 			if arriving, err := q.HasFastPathClaims(ctx); err != nil || arriving {
 				return err
 			}
@@ -160,7 +161,7 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 	}
 	if len(p.Reclaim) > 0 {
 		rows, err := q.Reclaim(ctx, dbsqlc.ReclaimParams{
-			MinClaimNumber: int64(p.claimsFrom), Lease: p.Lease, Ids: lostIDs(p.Reclaim), ClaimNumbers: lostClaims(p.Reclaim), BatchLimit: int32(s.atOnce(limit)),
+			MinClaimNumber: int64(p.claimsFrom), Lease: p.Lease, Ids: leaseIDs(p.Reclaim), ClaimNumbers: leaseClaimNumbers(p.Reclaim), BatchLimit: int32(s.atOnce(limit)),
 			WithContent: s.content,
 		})
 		if err != nil {
@@ -170,10 +171,10 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 	}
 	if left := limit - len(tick.Reclaimed); left > 0 {
 		began := time.Now()
-		floors, full := p.Watermark.begin(began)
+		watermarks, full := p.Watermark.begin(began)
 		rows, err := q.ClaimDue(ctx, dbsqlc.ClaimDueParams{
 			Lease: p.Lease, FromStatuses: texts(message.Emit.From), Destination: p.Destination, BatchSize: int32(left),
-			Watermarks: floors, Margin: claimMargin, MinClaimNumber: int64(p.claimsFrom), WithContent: s.content, BytesLimit: contentBytes,
+			Watermarks: watermarks, Margin: claimMargin, MinClaimNumber: int64(p.claimsFrom), WithContent: s.content, BytesLimit: contentBytes,
 		})
 		if full {
 			p.Watermark.looked(began, time.Since(began))
@@ -183,24 +184,24 @@ func (s *Store) claim(ctx context.Context, q *dbsqlc.Queries, p TickParams, limi
 		}
 		tick.Fresh = inOrder(rows)
 	}
-	// Cut short by bytes is as full as by number: more may be due.
+	// If the limit on bytes ended the batch, more messages may be due too.
 	tick.Full = tick.Size() == limit || payloadBytes(tick.Fresh) >= contentBytes
 	return nil
 }
 
-// inOrder puts claimed rows, which an UPDATE returns in any order, into that
+// inOrder sorts claimed rows, which an UPDATE returns in any order, into the order
 // in which they are emitted.
-func inOrder[R moved](rows []R) []message.Message {
-	claimed := movedMessages(rows)
+func inOrder[R eventRow](rows []R) []message.Message {
+	claimed := eventMessages(rows)
 	slices.SortFunc(claimed, func(a, b message.Message) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.DeliverAt.Compare(b.DeliverAt), bytes.Compare(a.ID[:], b.ID[:]))
 	})
 	return claimed
 }
 
-// FinishClaim ends a claim whose entries are all published: the interval
-// begins now, by Postgres' clock. It is its owner's: called a second time, or
-// after a relay has taken the claim, it changes nothing.
+// FinishClaim ends a claim that its owner has published completely. The interval
+// begins now, by the clock of Postgres. A second call changes nothing, nor does a
+// call after a relay took over the claim.
 func (s *Store) FinishClaim(ctx context.Context, outboxID int64, batch int) error {
 	if _, err := s.queries.FinishClaim(ctx, int32(batch), outboxID); err != nil {
 		return fmt.Errorf("finish claim: %w", err)
@@ -208,7 +209,7 @@ func (s *Store) FinishClaim(ctx context.Context, outboxID int64, batch int) erro
 	return nil
 }
 
-func lostIDs(lost []ExpiredLease) []message.ID {
+func leaseIDs(lost []ExpiredLease) []message.ID {
 	ids := make([]message.ID, len(lost))
 	for i, l := range lost {
 		ids[i] = l.ID
@@ -216,10 +217,74 @@ func lostIDs(lost []ExpiredLease) []message.ID {
 	return ids
 }
 
-func lostClaims(lost []ExpiredLease) []int64 {
+func leaseClaimNumbers(lost []ExpiredLease) []int64 {
 	claims := make([]int64, len(lost))
 	for i, l := range lost {
 		claims[i] = int64(l.ClaimNumber)
 	}
 	return claims
+}
+
+// claimMargin is how long a transaction that makes a message due may take to
+// commit for the next claim to see the message. After a longer one, the next
+// full claim sees it.
+const claimMargin = 2 * time.Second
+
+// A full claim runs every fullEvery, or less often if it takes long, so that full
+// claims take at most one fullShare-th of the time.
+const (
+	fullEvery = time.Second
+	fullShare = 20
+)
+
+// noWatermark is no watermark, for all priorities.
+var noWatermark = make([]time.Time, message.MaxPriority+1)
+
+// Watermark is, for each priority, the due time up to which one dispatcher has
+// claimed everything. The next claim starts there. Otherwise each claim would read
+// the index entries of everything claimed before, which Postgres cannot remove
+// while anything, such as a backup, holds an old snapshot.
+//
+// No message stays hidden below a watermark: inserts and redrives make messages
+// due now, and a full claim, which has no watermark, finds what commits later than
+// claimMargin. The zero value is ready. It is not safe for concurrent use.
+type Watermark struct {
+	claimed [message.MaxPriority + 1]time.Time // zero: nothing
+	full    time.Time                          // when the last full claim began
+	took    time.Duration
+}
+
+// begin returns where a claim starts, by priority.
+func (f *Watermark) begin(now time.Time) (watermarks []time.Time, full bool) {
+	if f == nil || now.Sub(f.full) >= max(fullEvery, fullShare*f.took) {
+		return noWatermark, true
+	}
+	return f.claimed[:], false
+}
+
+// looked notes that a full claim was tried, also if it failed: one that takes
+// longer than a tick may take must not be repeated at once.
+func (f *Watermark) looked(began time.Time, took time.Duration) {
+	if f != nil {
+		f.full, f.took = began, took
+	}
+}
+
+// raise notes what a committed claim contains. A full claim may lower a watermark:
+// there may be more below than it found.
+func (f *Watermark) raise(claimed []message.Message) {
+	if f == nil {
+		return
+	}
+	var last [len(f.claimed)]time.Time
+	for _, m := range claimed {
+		if m.DeliverAt.After(last[m.Priority]) {
+			last[m.Priority] = m.DeliverAt
+		}
+	}
+	for priority, at := range last {
+		if !at.IsZero() {
+			f.claimed[priority] = at
+		}
+	}
 }

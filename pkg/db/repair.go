@@ -194,7 +194,7 @@ func lastEvent(outcomes []Outcome) (last uint64) {
 // RestoreClaims raises messages to the claims of copies that exist. Those that
 // were PENDING are QUEUED with that, and returned, with the outbox row to
 // publish; 0 for none.
-func (s *Store) RestoreClaims(ctx context.Context, copies []Delivery, lease time.Duration, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
+func (s *Store) RestoreClaims(ctx context.Context, copies []Delivery, lease time.Duration, encode EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	ids, claims := make([]message.ID, len(copies)), make([]int64, len(copies))
 	for i, c := range copies {
 		ids[i], claims[i] = c.ID, int64(c.ClaimNumber)
@@ -209,8 +209,8 @@ func (s *Store) RestoreClaims(ctx context.Context, copies []Delivery, lease time
 		if err != nil {
 			return fmt.Errorf("restore the claims of %d copies: %w", len(copies), err)
 		}
-		moved = movedMessages(rows)
-		outboxID, err = put(ctx, last, moved, box)
+		moved = eventMessages(rows)
+		outboxID, err = writeOutbox(ctx, last, moved, encode)
 		return err
 	})
 	return moved, outboxID, err

@@ -10,61 +10,6 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// LoadedMessages is what LoadQueued found.
-type LoadedMessages struct {
-	Messages map[message.ID]message.Message
-	Deferred map[message.ID]bool // there was no room for their payloads: to be asked for again
-}
-
-// LoadQueued returns those of the ids that are QUEUED or RETRYING. A copy is
-// worth sending only if its row is among them and its Claim is not above the
-// copy's. Once their payloads have so many bytes, the rest is left for later;
-// the first is always among them.
-func (s *Store) LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (LoadedMessages, error) {
-	rows, err := s.queries.LoadQueued(ctx, max(bytes, 1), ids)
-	if err != nil {
-		return LoadedMessages{}, fmt.Errorf("load %d messages: %w", len(ids), err)
-	}
-	return queuedOf(rows), nil
-}
-
-func queuedOf(rows []dbsqlc.LoadQueuedRow) LoadedMessages {
-	queued := LoadedMessages{Messages: make(map[message.ID]message.Message, len(rows)), Deferred: map[message.ID]bool{}}
-	for _, row := range rows {
-		if row.Later {
-			queued.Deferred[row.ID] = true
-			continue
-		}
-		queued.Messages[row.ID] = queuedMessage(row)
-	}
-	return queued
-}
-
-// AttemptOutcomes returns what is known of a message's attempts, in no order.
-func (s *Store) AttemptOutcomes(ctx context.Context, id message.ID) ([]message.RecordedAttempt, error) {
-	rows, err := s.queries.ListAttemptOutcomes(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("read outcomes of attempts of message %s: %w", id, err)
-	}
-	recorded := make([]message.RecordedAttempt, len(rows))
-	for i, row := range rows {
-		recorded[i] = message.RecordedAttempt{
-			ClaimNumber: row.ClaimNumber, DeliveryCount: int(row.DeliveryCount),
-			Attempt: message.Attempt{HTTPStatus: int(value(row.HttpStatus)), Outcome: row.Outcome, Unsent: row.Unsent},
-		}
-	}
-	return recorded, nil
-}
-
-// Clock is what Postgres' clock says.
-func (s *Store) Clock(ctx context.Context) (time.Time, error) {
-	now, err := s.queries.Clock(ctx)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("ask for the time: %w", err)
-	}
-	return now, nil
-}
-
 // Outcome is what a sender made of a copy of an id.
 type Outcome struct {
 	ID              message.ID
@@ -82,9 +27,9 @@ type Outcome struct {
 	Event           uint64 // the sequence of its event; 0: it is not to be noted
 }
 
-// movePairs is the guard of RecordOutcomes: FROM>TO for every move that an
+// transitionPairs is the guard of RecordOutcomes: FROM>TO for every move that an
 // outcome can make.
-var movePairs = func() []string {
+var transitionPairs = func() []string {
 	var pairs []string
 	for _, move := range []message.Transition{message.Succeed, message.Reschedule, message.Fail, message.ExpireInFlight} {
 		for _, from := range move.From {
@@ -184,7 +129,7 @@ func splitRound(outcomes []Outcome) (round, rest []Outcome) {
 }
 
 func outcomeParams(round []Outcome, lease time.Duration) dbsqlc.RecordOutcomesParams {
-	p := dbsqlc.RecordOutcomesParams{Lease: lease, Transitions: movePairs}
+	p := dbsqlc.RecordOutcomesParams{Lease: lease, Transitions: transitionPairs}
 	for _, o := range round {
 		p.Ids = append(p.Ids, o.ID)
 		p.Statuses = append(p.Statuses, string(o.Transition.To))

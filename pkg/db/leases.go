@@ -9,8 +9,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// ExpiredLeases returns at most limit messages whose lease ran out, the longest
-// lost first, and only those behind after; the zero Lost is before all.
+// ExpiredLeases returns at most limit messages whose lease expired, the oldest
+// first, that come after the given one; the zero value is before all.
 func (s *Store) ExpiredLeases(ctx context.Context, after ExpiredLease, limit int) ([]ExpiredLease, error) {
 	rows, err := s.queries.ExpiredLeases(ctx, after.LeaseUntil, after.ID, int32(limit))
 	if err != nil {
@@ -25,43 +25,43 @@ func (s *Store) ExpiredLeases(ctx context.Context, after ExpiredLease, limit int
 	return lost, nil
 }
 
-// RenewLeases gives messages a new lease: the sweep has found them still on
-// their way.
+// RenewLeases gives a new lease to messages that are still in flight.
 func (s *Store) RenewLeases(ctx context.Context, lost []ExpiredLease, lease time.Duration) error {
-	err := s.queries.RenewLeases(ctx, lease, lostIDs(lost), lostClaims(lost))
+	err := s.queries.RenewLeases(ctx, lease, leaseIDs(lost), leaseClaimNumbers(lost))
 	if err != nil {
 		return fmt.Errorf("renew %d leases: %w", len(lost), err)
 	}
 	return nil
 }
 
-// GiveUp moves messages to FAILED whose claims never brought an outcome; some of
-// them are left to a later call where their events tell what they carry. It
-// returns them and the outbox row to publish, 0 for none.
-func (s *Store) GiveUp(ctx context.Context, lost []ExpiredLease, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
+// GiveUp changes messages to FAILED whose claims never led to an outcome. It leaves
+// some to a later call if their events contain their content. It returns the
+// changed ones and the outbox row to publish, 0 for none.
+func (s *Store) GiveUp(ctx context.Context, lost []ExpiredLease, encode EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		lost = lost[:min(len(lost), s.atOnce(len(lost)))]
-		rows, err := q.GiveUp(ctx, dbsqlc.GiveUpParams{WithContent: s.content, FromStatuses: texts(message.Fail.From), Ids: lostIDs(lost), ClaimNumbers: lostClaims(lost)})
+		rows, err := q.GiveUp(ctx, dbsqlc.GiveUpParams{WithContent: s.content, FromStatuses: texts(message.Fail.From), Ids: leaseIDs(lost), ClaimNumbers: leaseClaimNumbers(lost)})
 		if err != nil {
 			return fmt.Errorf("give up %d messages: %w", len(lost), err)
 		}
-		moved = movedMessages(rows)
-		outboxID, err = put(ctx, last, moved, box)
+		moved = eventMessages(rows)
+		outboxID, err = writeOutbox(ctx, last, moved, encode)
 		return err
 	})
 	return moved, outboxID, err
 }
 
-// ExpireDue moves at most limit PENDING messages to EXPIRED whose time is
-// over, fewer where their events tell what they carry. It returns them and the outbox row to publish, 0 for none.
-func (s *Store) ExpireDue(ctx context.Context, limit int, box EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
+// ExpireDue changes at most limit PENDING messages to EXPIRED whose expiry has
+// passed, fewer if their events contain their content. It returns them and the
+// outbox row to publish, 0 for none.
+func (s *Store) ExpireDue(ctx context.Context, limit int, encode EncodeOutbox) (moved []message.Message, outboxID int64, err error) {
 	err = s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
 		rows, err := q.ExpireDue(ctx, texts(message.Expire.From), int32(s.atOnce(limit)), s.content)
 		if err != nil {
 			return fmt.Errorf("expire messages: %w", err)
 		}
-		moved = movedMessages(rows)
-		outboxID, err = put(ctx, last, moved, box)
+		moved = eventMessages(rows)
+		outboxID, err = writeOutbox(ctx, last, moved, encode)
 		return err
 	})
 	return moved, outboxID, err

@@ -4,121 +4,29 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbpool"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// InsertResult is what became of one message of an Insert.
+// InsertResult is the result of one message of an Insert.
 type InsertResult struct {
-	Message message.Message // as stored: under a known idempotency key, the first one
-	Created bool            // false: there was one under its id or key already
+	Message message.Message // as stored; for a repeated idempotency key, the first message with it
+	Created bool            // false: a message with its id or key existed already
 }
 
-// Insert stores a group of new messages in one transaction and announces
-// those that are new. The results are in the group's order. A message whose
-// idempotency key or id is known yields the first one; the caller compares
+// Insert stores a group of new messages and their events in one transaction. The
+// results are in the group's order. If the idempotency key or the id of a message
+// exists, its result is the first message with it, and the caller compares the
 // BodyHash. It returns the outbox row to publish, 0 for none.
-func (s *Store) Insert(ctx context.Context, group []message.Message, box EncodeOutbox) ([]InsertResult, int64, error) {
-	return s.insert(ctx, nil, group, box)
+func (s *Store) Insert(ctx context.Context, group []message.Message, encode EncodeOutbox) ([]InsertResult, int64, error) {
+	return s.insert(ctx, nil, group, encode)
 }
 
-// arrivalsLock is the advisory lock of those who emit on arrival, who share it,
-// and of whoever changes the pace, who takes it alone.
-const arrivalsLock int64 = 7_235_441_202_855_961_448
-
-// tryArrivals travels with BEGIN, before messages are inserted. Whoever stops
-// the pace, or gives it an interval, waits for all who hold this lock; who
-// comes after them sees in the next statement what they wrote.
-var tryArrivals = fmt.Sprintf("select set_config('dispatch.fast_path', pg_try_advisory_xact_lock_shared(%d)::text, true)", arrivalsLock)
-
-// InsertFastPath is Insert, and claims as a tick would what is due, for box to
-// emit it with the rest: if the pace is continuous, and the last tick left
-// nothing behind. What is claimed is QUEUED in box and in the results. At is
-// what Postgres' clock says, as far as the caller knows: if all of a group is
-// due then, and it went well with the last, one round trip does. Box may be
-// called a second time, and only that counts then.
-func (s *Store) InsertFastPath(ctx context.Context, at time.Time, group []message.Message, box EncodeOutbox) ([]InsertResult, int64, error) {
-	var arrived []message.Message
-	if s.open.Load() {
-		arrived = arrivals(at, group)
-	}
-	if len(arrived) > 0 {
-		outboxID, err := s.insertArrived(ctx, arrived, box)
-		switch {
-		case err == nil:
-			return allNew(arrived), outboxID, nil
-		case errors.Is(err, errFastPathClosed):
-			s.open.Store(false)
-		case dbpool.Unavailable(err):
-			return nil, 0, err
-		} // else one of them may be there already
-	}
-	results, outboxID, err := s.insert(ctx, []string{tryArrivals}, group, box)
-	for _, r := range results {
-		if r.Created && r.Message.Status == message.Queued {
-			s.open.Store(true)
-			break
-		}
-	}
-	return results, outboxID, err
-}
-
-// arrivals returns a group as it is when all of it is claimed at a time, and
-// none if that can't be told beforehand: of what has an idempotency key, there
-// may be a first.
-func arrivals(at time.Time, group []message.Message) []message.Message {
-	at = at.UTC().Truncate(time.Microsecond)
-	arrived := make([]message.Message, len(group))
-	for i, m := range group {
-		if m.IdempotencyKey != "" || m.Destination != message.DefaultDestination || m.DeliverAt.After(at) ||
-			m.ExpiresAt != nil && !m.ExpiresAt.After(at) {
-			return nil
-		}
-		m.Status, m.Version, m.ClaimNumber = message.Queued, 2, 1
-		m.CreatedAt, m.UpdatedAt, m.DeliverAt, m.QueuedAt = m.ID.Time().Truncate(time.Microsecond), at, at, &at
-		arrived[i] = m
-	}
-	return arrived
-}
-
-func allNew(messages []message.Message) []InsertResult {
-	results := make([]InsertResult, len(messages))
-	for i, m := range messages {
-		results[i] = InsertResult{Message: m, Created: true}
-	}
-	return results
-}
-
-func (s *Store) insertArrived(ctx context.Context, arrived []message.Message, box EncodeOutbox) (outboxID int64, err error) {
-	given := insertParams(arrived)
-	params := dbsqlc.InsertFastPathParams{
-		At: arrived[0].UpdatedAt, Destination: message.DefaultDestination, Batch: box(arrived),
-		Ids: given.Ids, CreatedAts: given.CreatedAts, ExpiresAts: given.ExpiresAts, Priorities: given.Priorities,
-		Recipients: given.Recipients, Contents: given.Contents, Payloads: given.Payloads, Types: given.Types,
-		Metadatas: given.Metadatas, BodyHashes: given.BodyHashes, Traceparents: given.Traceparents, Tracestates: given.Tracestates,
-	}
-	err = dbpool.InTx(ctx, s.pool, []string{tryArrivals}, func(_, last *dbsqlc.Queries) error {
-		outboxID, err = last.InsertFastPath(ctx, params)
-		return err
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, errFastPathClosed
-	}
-	if err != nil {
-		return 0, fmt.Errorf("insert %d messages: %w", len(arrived), err)
-	}
-	return outboxID, nil
-}
-
-func (s *Store) insert(ctx context.Context, opening []string, group []message.Message, box EncodeOutbox) ([]InsertResult, int64, error) {
+func (s *Store) insert(ctx context.Context, opening []string, group []message.Message, encode EncodeOutbox) ([]InsertResult, int64, error) {
 	var outboxID int64
 	results := make([]InsertResult, len(group))
 	err := dbpool.InTx(ctx, s.pool, opening, func(q, last *dbsqlc.Queries) error {
@@ -148,10 +56,10 @@ func (s *Store) insert(ctx context.Context, opening []string, group []message.Me
 			delete(fresh, m.ID) // the same id twice in a group is stored once
 		}
 		if len(created) == len(group) {
-			outboxID, err = putArrived(ctx, last, created, emits, box)
+			outboxID, err = writeFastPathOutbox(ctx, last, created, emits, encode)
 			return err
 		}
-		if outboxID, err = putArrived(ctx, q, created, emits, box); err != nil {
+		if outboxID, err = writeFastPathOutbox(ctx, q, created, emits, encode); err != nil {
 			return err
 		}
 		return s.findFirsts(ctx, q, group, results)
@@ -162,8 +70,8 @@ func (s *Store) insert(ctx context.Context, opening []string, group []message.Me
 	return results, outboxID, nil
 }
 
-// findFirsts fills in, for each message that was not inserted, the one that
-// was there before.
+// findFirsts adds, for each message that was not inserted, the one that existed
+// before.
 func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []message.Message, results []InsertResult) error {
 	type key struct{ scope, key string }
 	byKey := map[key]message.Message{}
@@ -210,8 +118,8 @@ func (s *Store) findFirsts(ctx context.Context, q *dbsqlc.Queries, group []messa
 	return nil
 }
 
-// FindByIdempotencyKey returns, for each message of a group, the one that is stored under its
-// idempotency key, without what it carries; nil where there is none.
+// FindByIdempotencyKey returns, for each message of a group, the stored message
+// with its idempotency key, without content and payload; nil if there is none.
 func (s *Store) FindByIdempotencyKey(ctx context.Context, group []message.Message) ([]*message.Message, error) {
 	type key struct{ scope, key string }
 	var scopes, keys []string
@@ -256,8 +164,8 @@ func insertParams(group []message.Message) dbsqlc.InsertMessagesParams {
 	return p
 }
 
-// inKeyOrder sorts a group: two groups that hold the same keys in different
-// order would wait for each other for ever.
+// inKeyOrder sorts a group. Two groups with the same keys in different order would
+// deadlock.
 func inKeyOrder(group []message.Message) []message.Message {
 	return slices.SortedStableFunc(slices.Values(group), func(a, b message.Message) int {
 		return cmp.Or(cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.IdempotencyKey, b.IdempotencyKey), cmp.Compare(string(a.ID[:]), string(b.ID[:])))

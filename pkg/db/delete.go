@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/message-dispatcher/dispatch/pkg/db/dbsqlc"
 	"github.com/message-dispatcher/dispatch/pkg/message"
@@ -37,14 +38,14 @@ type ErasedBatch struct {
 // is kept of them elsewhere can't be found any more without them. Messages
 // that are just being moved are left for a later call: only when HasRecipient
 // says so is none left.
-func (s *Store) EraseBatch(ctx context.Context, recipient string, limit int, box EncodeOutbox, before func(context.Context, []message.ID) error) (ErasedBatch, error) {
+func (s *Store) EraseBatch(ctx context.Context, recipient string, limit int, encode EncodeOutbox, before func(context.Context, []message.ID) error) (ErasedBatch, error) {
 	var erased ErasedBatch
 	err := s.inTx(ctx, func(q, _ *dbsqlc.Queries) error {
 		rows, err := q.EraseMessages(ctx, recipient, int32(limit))
 		if err != nil {
 			return err
 		}
-		erased = ErasedBatch{Messages: movedMessages(rows)}
+		erased = ErasedBatch{Messages: eventMessages(rows)}
 		ids := make([]message.ID, len(rows))
 		for i, m := range erased.Messages {
 			ids[i] = m.ID
@@ -52,7 +53,7 @@ func (s *Store) EraseBatch(ctx context.Context, recipient string, limit int, box
 		if erased.Attempts, err = q.EraseAttempts(ctx, ids); err != nil {
 			return err
 		}
-		if erased.OutboxID, err = put(ctx, q, erased.Messages, box); err != nil {
+		if erased.OutboxID, err = writeOutbox(ctx, q, erased.Messages, encode); err != nil {
 			return err
 		}
 		return before(ctx, ids)
@@ -154,4 +155,77 @@ func rewriteRow(ctx context.Context, q *dbsqlc.Queries, id int64, batch []byte, 
 		return nil
 	}
 	return q.RewriteOutbox(ctx, rewritten, id)
+}
+
+// DeletedBatch is what a step of the retention did.
+type DeletedBatch struct {
+	Busy     bool       // another dispatcher is at it: nothing was done
+	Seen     int        // messages that the step looked at; less than its limit: it was the last
+	Last     message.ID // the last of them
+	Messages int        // deleted
+	Attempts int        // deleted with them
+}
+
+// DeletePastRetention looks at the next limit messages after an id, the zero ID at
+// first, and deletes those that have been in a final state for longer than
+// the retention, by Postgres' clock, with their attempts. It looks at none
+// that were created later than that: those can't be past it.
+func (s *Store) DeletePastRetention(ctx context.Context, retention time.Duration, after message.ID, limit int) (DeletedBatch, error) {
+	var deleted DeletedBatch
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+		locked, err := q.LockRetention(ctx)
+		if err != nil || !locked {
+			deleted = DeletedBatch{Busy: true, Last: after}
+			return err
+		}
+		row, err := q.DeletePastRetention(ctx, dbsqlc.DeletePastRetentionParams{
+			After: after, Before: message.FirstID(time.Now().Add(-retention)), StepLimit: int32(limit),
+			Final: texts(finalStatuses()), Retention: retention,
+		})
+		deleted = DeletedBatch{Seen: int(row.Seen), Last: row.Last, Messages: len(row.Messages)}
+		if err != nil || len(row.Messages) == 0 {
+			return err
+		}
+		attempts, err := last.EraseAttempts(ctx, row.Messages)
+		if err != nil {
+			return fmt.Errorf("delete their attempts: %w", err)
+		}
+		deleted.Attempts = int(attempts)
+		return nil
+	})
+	if err != nil {
+		return DeletedBatch{}, fmt.Errorf("delete what is past its retention, after %s: %w", after, err)
+	}
+	return deleted, nil
+}
+
+// DeleteOrphanedAttempts looks at the attempts of the next limit messages after an id,
+// the zero ID at first, and deletes those whose message is gone. Record leaves
+// none; earlier releases could, and so can somebody who deletes messages by
+// hand.
+func (s *Store) DeleteOrphanedAttempts(ctx context.Context, after message.ID, limit int) (DeletedBatch, error) {
+	var deleted DeletedBatch
+	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
+		locked, err := q.LockRetention(ctx)
+		if err != nil || !locked {
+			deleted = DeletedBatch{Busy: true, Last: after}
+			return err
+		}
+		row, err := last.DeleteOrphanedAttempts(ctx, after, int32(limit))
+		deleted = DeletedBatch{Seen: int(row.Seen), Last: row.Last, Attempts: int(row.Attempts)}
+		return err
+	})
+	if err != nil {
+		return DeletedBatch{}, fmt.Errorf("delete attempts without a message, after %s: %w", after, err)
+	}
+	return deleted, nil
+}
+
+func finalStatuses() (final []message.Status) {
+	for _, status := range message.Statuses() {
+		if status.Final() {
+			final = append(final, status)
+		}
+	}
+	return final
 }
