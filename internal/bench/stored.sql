@@ -1,12 +1,12 @@
--- Messages $1 to $2 of $3, sent over the last 29 days, with one attempt each;
--- of the same size as those that are measured.
+-- Stores the messages $1 to $2 of $3, sent over the last 29 days, with one attempt
+-- each. They have the size of the messages that are measured.
 WITH numbers AS (
     SELECT n, date_trunc('milliseconds', now() - interval '29 days' * (1 - n::float8 / $3::float8)) AS at
     FROM generate_series($1::int, $2::int) AS n
 ), stored AS (
     INSERT INTO messages (
         id, created_at, updated_at, deliver_at, queued_at, sent_at,
-        version, claim, attempts, status, destination, recipient, content, metadata, external_id
+        version, claim_number, attempts, status, destination, recipient, content, metadata, external_id
     )
     SELECT
         (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0')
@@ -19,6 +19,6 @@ WITH numbers AS (
     FROM numbers
     RETURNING id, queued_at, external_id
 )
-INSERT INTO attempts (message_id, claim, number, delivery, started_at, duration_us, http_status, outcome, response)
+INSERT INTO attempts (message_id, claim_number, number, delivery_count, started_at, duration_us, http_status, outcome, response)
 SELECT id, 1, 1, 1, queued_at, 1234, 200, 'success', '{"messageId":"' || external_id || '"}'
 FROM stored
