@@ -2,7 +2,7 @@ package message
 
 import "net/http"
 
-// Classify is what a webhook's response means for the message.
+// ResponseClass is what a webhook's response means for the message.
 type ResponseClass int
 
 // The verdicts.

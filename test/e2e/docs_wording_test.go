@@ -4,8 +4,9 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/message-dispatcher/dispatch/test/testenv"
 	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // TestRefusalsOverNATSSpeakOfNoBody: who publishes sends a message, who asks a

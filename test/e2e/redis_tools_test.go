@@ -3,9 +3,10 @@ package e2e_test
 import (
 	"testing"
 
-	"github.com/message-dispatcher/dispatch/test/testenv"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
 // redisField waits until a field of a hash in Redis is there and returns it.
