@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"unicode/utf8"
 
-	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -27,7 +27,7 @@ const longestText = 200
 // Size is what NATS holds against max_payload: the data and the headers.
 func (e OutboxMessage) Size() int64 {
 	const frame = len("NATS/1.0\r\n\r\n")
-	size := frame + header(nats.MsgIdHdr, e.MsgID) + len(e.Data)
+	size := frame + header(natsjs.MsgIDHeader, e.MsgID) + len(e.Data)
 	for name, value := range e.Headers {
 		size += header(name, value)
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
@@ -85,7 +85,7 @@ func rejectedHeaders(r Rejection) map[string]string {
 			headers[name] = strings.Join(values, ", ")
 		}
 	}
-	if ids := r.Headers[nats.MsgIdHdr]; len(ids) > 0 {
+	if ids := r.Headers[natsjs.MsgIDHeader]; len(ids) > 0 {
 		headers[HeaderRejectedMsgID] = ids[0]
 	}
 	headers[HeaderRejectedSubject] = r.Subject

@@ -13,10 +13,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Delivery is one delivery of an id: the right to work on it, for as long as it
-// is held. It is settled once, by Ack, DoubleAck or Nak, or else left to the
-// server, which delivers it anew after its ack wait. All methods are safe for
-// concurrent use.
+// Delivery is one delivery of an id: the right to work on it while it is held. The
+// holder settles it once, by Ack, DoubleAck or Nak. Otherwise the server delivers it
+// again after its ack wait. All methods are safe for concurrent use.
 type Delivery struct {
 	ID            message.ID
 	ClaimNumber   message.ClaimNumber // the fencing token that it was published with
@@ -36,16 +35,16 @@ type Delivery struct {
 	until   time.Time // zero, in a Copy that no Queue made: for ever
 }
 
-// naksPerWait is the part of the ack wait that must be left for a nak. A nak
-// that the network delays beyond the end of the hold would take the copy from
-// the sender that has it by then, and the server has no guard against that.
+// naksPerWait is the part of the ack wait that must be left for a nak. A nak that the
+// network delays beyond the end of the hold would take the delivery from the sender
+// that has it by then, and the server has no guard against that.
 const naksPerWait = 3
 
-// newDelivery reads a copy that is held until then, under an ack wait.
+// newDelivery reads a delivery that is held until the given time.
 func newDelivery(msg natsjs.Msg, until time.Time, ackWait time.Duration) (*Delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return nil, fmt.Errorf("read copy on %s: %w", msg.Subject(), err)
+		return nil, fmt.Errorf("read delivery on %s: %w", msg.Subject(), err)
 	}
 	header := msg.Headers()
 	id, claim, err := events.ParseDelivery(msg.Subject(), header.Get(events.HeaderClaim))
@@ -66,21 +65,18 @@ func newDelivery(msg natsjs.Msg, until time.Time, ackWait time.Duration) (*Deliv
 	}, nil
 }
 
-// holdMargin is the part of the ack wait, counted from its end, in which a
-// copy is no longer begun.
+// holdMargin is the part of the ack wait, counted from its end, in which no work on a
+// delivery starts.
 const holdMargin = 500 * time.Millisecond
 
-// HoldExpired says that the server may have delivered the copy to somebody else by
-// now, because it was cut off, this process stood still, or its machine slept
-// for too long.
-// Then no work may begin on it, and its delivery is not this holder's to end:
-// an ack would take it from the other sender, and a nak could have it
-// delivered a third time, beside the second. Ack, DoubleAck and Nak leave a
-// lapsed copy alone.
+// HoldExpired reports whether the server may have given the delivery to another sender,
+// because this process was cut off, stood still, or its machine slept for too long. Then
+// no work may start on it, and Ack, DoubleAck and Nak do nothing: an ack would take it
+// from the other sender, and a nak could have it delivered a third time.
 func (c *Delivery) HoldExpired() bool { return !c.Outlasts(0) }
 
-// Outlasts says that the copy will be held for at least d from now on, even if
-// no sign of life reaches the server any more.
+// Outlasts reports whether the delivery is held for at least d from now on, even if no
+// sign of life reaches the server any more.
 func (c *Delivery) Outlasts(d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,8 +87,8 @@ func (c *Delivery) outlasts(d time.Duration) bool {
 	return c.until.IsZero() || !jetstream.PassedByAnyClock(c.until.Add(-holdMargin-d), time.Now())
 }
 
-// Ack takes the copy off the queue. That the server has it is not known: one
-// that got lost is delivered once more.
+// Ack takes the delivery off the queue. The server doesn't confirm it; if the ack is
+// lost, the id is delivered again.
 func (c *Delivery) Ack() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,8 +98,8 @@ func (c *Delivery) Ack() error {
 	return c.settle(c.msg.Ack())
 }
 
-// DoubleAck takes the copy off the queue and returns when the server has
-// confirmed it. It may be called again after an error.
+// DoubleAck takes the delivery off the queue and waits until the server has confirmed
+// it. It may be called again after an error.
 func (c *Delivery) DoubleAck(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,9 +109,9 @@ func (c *Delivery) DoubleAck(ctx context.Context) error {
 	return c.settle(c.msg.DoubleAck(ctx))
 }
 
-// Nak gives the copy back, to be delivered anew after the delay. One whose
-// hold is nearly over is left to the server, which delivers it soon: a nak
-// that arrived late would take it from another sender.
+// Nak returns the delivery, to be delivered again after the delay. If its hold is nearly
+// over, Nak leaves it to the server, which delivers it soon: a late nak would take it from
+// another sender.
 func (c *Delivery) Nak(delay time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,15 +126,14 @@ func (c *Delivery) Nak(delay time.Duration) error {
 
 func (c *Delivery) settle(err error) error {
 	if err != nil {
-		return fmt.Errorf("settle copy of message %s: %w", c.ID, err)
+		return fmt.Errorf("settle delivery of message %s: %w", c.ID, err)
 	}
 	c.settled = true
 	return nil
 }
 
-// inProgress renews the hold, unless the copy is settled or just being so (a
-// sign of life that comes after a nak would undo its delay), or has lapsed:
-// somebody else may hold it then.
+// inProgress renews the hold. It does nothing if the delivery is being settled (a sign of
+// life after a nak would undo its delay) or its hold has expired.
 func (c *Delivery) inProgress() (done bool, err error) {
 	if !c.mu.TryLock() {
 		return true, nil
@@ -150,8 +145,8 @@ func (c *Delivery) inProgress() (done bool, err error) {
 	return false, c.msg.InProgress()
 }
 
-// extend notes that the server has had the sign of life. If that took so long
-// that the copy has lapsed, it may have come too late.
+// extend records that the server has the sign of life. If the hold has expired meanwhile,
+// the sign of life may have come too late.
 func (c *Delivery) extend(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

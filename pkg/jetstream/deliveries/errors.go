@@ -2,6 +2,6 @@ package deliveries
 
 import "errors"
 
-// ErrNotHeld means that a copy is not its holder's any more: its hold has
-// lapsed, or another copy of the id has taken its place.
+// ErrNotHeld means that the caller no longer holds a delivery: its hold has expired, or
+// another delivery of the id has replaced it.
 var ErrNotHeld = errors.New("the delivery belongs to somebody else by now")

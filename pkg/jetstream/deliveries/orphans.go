@@ -13,10 +13,10 @@ import (
 // mostOrphans bounds what one call of Orphans lists.
 const mostOrphans = 100
 
-// Orphans lists copies, by their numbers in DELIVERIES, that the stream holds
-// though the senders have acknowledged them: a server that goes down between
-// an acknowledgement and what follows from it may leave one, and nobody is
-// ever given it. Just after an acknowledgement there may be one for a moment.
+// Orphans lists deliveries, by their sequence in DELIVERIES, that the stream still
+// holds although the senders have acknowledged them. A server that goes down while it
+// handles an acknowledgement can leave one, and no consumer ever gets it. Just after an
+// acknowledgement a delivery may be listed for a moment. The list has at most 100.
 func Orphans(ctx context.Context, js *jetstream.Client, destination string) ([]uint64, error) {
 	consumer, err := js.Consumer(ctx, js.DeliveriesStream(), js.SenderConsumer(destination))
 	if errors.Is(err, natsjs.ErrConsumerNotFound) || errors.Is(err, natsjs.ErrStreamNotFound) {
@@ -47,8 +47,8 @@ func Orphans(ctx context.Context, js *jetstream.Client, destination string) ([]u
 	return list, nil
 }
 
-// RemoveOrphan takes a copy off DELIVERIES. Should it have been worth
-// something after all, its lease brings the message back.
+// RemoveOrphan removes a delivery from DELIVERIES. If it was needed after all, its
+// lease expires and the message is claimed again.
 func RemoveOrphan(ctx context.Context, js *jetstream.Client, sequence uint64) error {
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
 	if err == nil {

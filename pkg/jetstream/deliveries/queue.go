@@ -14,7 +14,7 @@ import (
 // anything there, drops the oldest beyond the limit.
 const (
 	emitBelow = 2
-	eighths2  = 8
+	eighths   = 8
 )
 
 // Filling is how full DELIVERIES is.
@@ -26,9 +26,9 @@ type Filling struct {
 func (f Filling) Full() bool { return f.Limit > 0 && f.Bytes >= f.Limit/emitBelow }
 
 // Overflows says that the server is about to drop what is there.
-func (f Filling) Overflows() bool { return f.Limit > 0 && f.Bytes >= f.Limit-f.Limit/eighths2 }
+func (f Filling) Overflows() bool { return f.Limit > 0 && f.Bytes >= f.Limit-f.Limit/eighths }
 
-// MeasureFilling looks at how full DELIVERIES is.
+// MeasureFilling returns how full DELIVERIES is.
 func MeasureFilling(ctx context.Context, js *jetstream.Client) (Filling, error) {
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
 	if err != nil {
@@ -38,8 +38,7 @@ func MeasureFilling(ctx context.Context, js *jetstream.Client) (Filling, error) 
 	return Filling{Bytes: info.State.Bytes, Limit: uint64(max(info.Config.MaxBytes, 0))}, nil
 }
 
-// Len returns how many ids wait for the senders of a destination or are
-// with them.
+// Len returns how many ids wait for the senders of a destination or are with them.
 func Len(ctx context.Context, js *jetstream.Client, destination string) (int, error) {
 	consumer, err := js.Consumer(ctx, js.DeliveriesStream(), js.SenderConsumer(destination))
 	if err != nil {

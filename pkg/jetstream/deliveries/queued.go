@@ -13,13 +13,13 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Queued is an id on the work queue.
+// Queued is an id on the delivery queue.
 type Queued struct {
 	ID          message.ID
 	ClaimNumber message.ClaimNumber
 }
 
-// ReadDeliveries reads the ids that are on the work queue, waiting or in flight.
+// ReadDeliveries reads the ids on the delivery queue, waiting or in flight.
 func ReadDeliveries(ctx context.Context, js *jetstream.Client, take func([]Queued) error) error {
 	const some = 500
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
@@ -53,9 +53,8 @@ func ReadDeliveries(ctx context.Context, js *jetstream.Client, take func([]Queue
 	return take(found)
 }
 
-// LastEmission returns how long ago an id was emitted last, by the server's
-// clock; or a retry fired or was parked, which is not told apart. It is 0 when
-// nobody knows.
+// LastEmission returns how long ago an id or a retry's schedule was stored on the queue,
+// by the server's clock. It returns 0 if that is unknown.
 func LastEmission(ctx context.Context, js *jetstream.Client) (time.Duration, error) {
 	stream, err := js.Stream(ctx, js.DeliveriesStream())
 	if err != nil {

@@ -14,24 +14,23 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
-// FetchWait is how long one Fetch of a Queue waits for copies, and so how
-// long an idle sender takes to stop.
+// FetchWait is how long one Fetch waits for deliveries, and so how long an idle sender
+// takes to stop.
 const FetchWait = time.Second
 
-// keepAlivesPerWait is how often in an ack wait a copy is given a sign of life:
-// every 10 s. So what is held outlasts the longest request at any time.
+// keepAlivesPerWait is how often in an ack wait a delivery gets a sign of life: every
+// 10 s. So a held delivery outlasts the longest request at any time.
 const keepAlivesPerWait = 9
 
 // freshPerWait is the part of the ack wait for which a copy may have waited on
 // the queue without needing a sign of life at once.
 const freshPerWait = 3
 
-// Receiver hands out the copies of ids that wait for the senders of one
-// destination. Fetch is for one goroutine; everything else may run beside it.
+// Receiver hands out the ids that wait for the senders of one destination. Fetch is for
+// one goroutine; all other methods are safe for concurrent use.
 //
-// Nothing is buffered out of sight: every copy that the server has given to
-// this client comes out of the Fetch that asked for it, so that it can be
-// kept alive, or given back at a shutdown.
+// It buffers nothing: every delivery that the server has given to this client comes out
+// of the Fetch that asked for it, so it can be kept alive, or returned at a shutdown.
 type Receiver struct {
 	js       *jetstream.Client
 	consumer natsjs.Consumer
@@ -54,8 +53,8 @@ type Receiver struct {
 	skew jetstream.ClockSkew // of the NATS server
 }
 
-// OpenReceiver finds the durable consumer of a destination. It returns
-// ErrNotProvisioned when there is none.
+// OpenReceiver finds the durable consumer of a destination. It returns ErrNotProvisioned
+// if there is none.
 func OpenReceiver(ctx context.Context, js *jetstream.Client, destination string) (*Receiver, error) {
 	if err := jetstream.Connected(js.Conn()); err != nil {
 		return nil, fmt.Errorf("open queue of %s: %w", destination, err)
@@ -79,11 +78,11 @@ func (q *Receiver) learn(info *natsjs.ConsumerInfo) {
 	q.ackWait.Store(int64(min(info.Config.AckWait, events.SenderAckWait)))
 }
 
-// AckWait is how long a copy that gives no sign of life stays with its
-// holder, as the server said last.
+// AckWait is how long a delivery without a sign of life stays with its holder, as the
+// server last said.
 func (q *Receiver) AckWait() time.Duration { return time.Duration(q.ackWait.Load()) }
 
-// KeepAliveInterval is how often Keep is to be called.
+// KeepAliveInterval is how often KeepAlive is to be called.
 func (q *Receiver) KeepAliveInterval() time.Duration { return q.AckWait() / keepAlivesPerWait }
 
 // Outlasts says that the copies of this queue are held for long enough for
@@ -189,9 +188,9 @@ func (q *Receiver) Unacked(ctx context.Context) (int, error) {
 // everything else.
 func (q *Receiver) Skew() *jetstream.ClockSkew { return &q.skew }
 
-// KeepAlive tells the server that the copies are being worked on and returns once
-// it knows. Called at every KeepAliveInterval, it holds them for as long as
-// NATS is there. Copies that are settled meanwhile are passed over.
+// KeepAlive tells the server that the deliveries are being worked on, and returns once it
+// knows. Called at every KeepAliveInterval, it holds them while NATS is there. It skips
+// settled ones.
 func (q *Receiver) KeepAlive(ctx context.Context, copies []*Delivery) error {
 	began, ackWait := time.Now(), q.AckWait()
 	var told []*Delivery
@@ -217,15 +216,14 @@ func (q *Receiver) KeepAlive(ctx context.Context, copies []*Delivery) error {
 // sequence of a subject is not the last.
 const codeWrongSequence = 10071
 
-// ScheduleRetry publishes the schedule of a retry, once, on behalf of a copy that is
-// held. It returns ErrNotHeld when it is not held: the schedule would bring a
-// copy that replaces another's delivery, in the middle of a request.
+// ScheduleRetry publishes the schedule of a retry, once, for a delivery that is held. It
+// returns ErrNotHeld if it isn't: the schedule would bring a delivery that replaces
+// another sender's, in the middle of its request.
 //
-// A look at the clock before a publish is not enough, since the network may
-// delay what is sent. So the server takes the schedule only as long as the
-// copy is the last of its id. That holds off one that arrives after its retry
-// has begun: another holder of the same copy parks the retry that is on
-// record, and begins none.
+// Checking the clock before the publish is not enough, since the network may delay it. So
+// the server takes the schedule only while the delivery is the last of its id. A schedule
+// that arrives after its retry has begun is refused too: another holder of the same
+// delivery schedules the recorded retry, and starts no attempt.
 func (q *Receiver) ScheduleRetry(ctx context.Context, c *Delivery, schedule events.OutboxMessage) error {
 	if c.HoldExpired() {
 		return fmt.Errorf("park message %s: %w", c.ID, ErrNotHeld)
@@ -249,9 +247,9 @@ func (q *Receiver) ScheduleRetry(ctx context.Context, c *Delivery, schedule even
 	return nil
 }
 
-// LacksRetry says that no retry of a copy's message waits or has come back: the
-// copy is the last on its subject, and there is no schedule. The schedule is
-// asked for first: one that fires in between has replaced the copy by then.
+// LacksRetry reports whether no retry of the message waits or has come back: the delivery
+// is the last on its subject, and there is no schedule. The schedule is looked up first:
+// one that fires in between has replaced the delivery by then.
 func (q *Receiver) LacksRetry(ctx context.Context, c *Delivery, destination string) (bool, error) {
 	stream, err := q.js.Stream(ctx, q.js.DeliveriesStream())
 	if err != nil {
@@ -274,8 +272,8 @@ func (q *Receiver) LacksRetry(ctx context.Context, c *Delivery, destination stri
 	return last.Sequence == c.sequence, nil
 }
 
-// Flush returns once the server has everything that was sent before: acks
-// and naks are sent without an answer.
+// Flush returns once the server has everything that was sent before. Acks and naks get no
+// response.
 func (q *Receiver) Flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, jetstream.RequestTimeout)
 	defer cancel()

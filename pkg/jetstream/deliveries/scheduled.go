@@ -12,10 +12,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// RemoveScheduledRetry takes the schedule of a message off the stream, if it is of the
-// message's claim or an older one. A caller may be late: a schedule that was
-// published meanwhile, by a sender that failed to deliver the message after it
-// was brought back, stays. It is safe to repeat.
+// RemoveScheduledRetry removes the schedule of a message's retry, if it belongs to the
+// message's claim or an older one. A newer schedule stays: a sender published it after
+// the message was redriven. The call may be repeated.
 func RemoveScheduledRetry(ctx context.Context, js *jetstream.Client, m message.Message) error {
 	subject := js.RetrySubject(m.Destination, m.ID)
 	stream, err := js.Stream(ctx, js.DeliveriesStream())

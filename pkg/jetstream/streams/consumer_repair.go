@@ -12,24 +12,23 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/jetstream"
 )
 
-// repairSpan is how far back the consumers of EVENTS and CHANGES begin once
-// more when their stream lost its end: well before what was stored since, few
-// enough to be read quickly.
+// repairSpan is how far back the consumers of EVENTS and CHANGES start again when
+// their stream has lost its end: well before what was stored since, and few enough
+// messages to read quickly.
 const repairSpan = time.Hour
 
-// Misaligned is a consumer that is out of step with its stream: the stream
-// lost its end, in a power cut or by a broken file, and gives the numbers out
-// anew, but the consumer takes them for what it has had before. It would pass
-// over as many new messages.
+// BrokenConsumer is a consumer that is ahead of its stream. The stream lost its end,
+// in a power cut or by a damaged file, and assigns the lost sequences again. The
+// consumer takes the new messages for the ones that it has had, and would skip them.
 type BrokenConsumer struct {
 	Stream, Consumer string
-	// Delivered is the last message that the consumer was given, and Last the
-	// last one that its stream holds.
+	// Delivered is the last sequence that the consumer was given, Last the last one
+	// in its stream.
 	Delivered, Last uint64
 }
 
-// Misaligned looks for consumers that are out of step. A consumer that is
-// missing is none: Check tells of it.
+// BrokenConsumers lists the consumers that are ahead of their streams. It leaves out
+// missing ones, which Check reports.
 func BrokenConsumers(ctx context.Context, js *jetstream.Client, destinations []string) ([]BrokenConsumer, error) {
 	var list []BrokenConsumer
 	for _, c := range js.Consumers(destinations) {
@@ -56,10 +55,10 @@ func BrokenConsumers(ctx context.Context, js *jetstream.Client, destinations []s
 	return list, nil
 }
 
-// RepairConsumer has a consumer begin once more: from the start of a work queue,
-// since all that it holds is still to be done, and from an hour ago in EVENTS
-// and CHANGES, since what was told before has been recorded, or copied.
-// Whatever comes again is judged by Postgres, like any copy.
+// RepairConsumer starts a consumer again and returns from which sequence: from the
+// start of a work queue, since everything in it is still to be done, and from an hour
+// ago in EVENTS and CHANGES, since older messages have been recorded or copied.
+// Messages that are delivered again do no harm: Postgres decides about each.
 func RepairConsumer(ctx context.Context, js *jetstream.Client, stream, consumer string) (from uint64, err error) {
 	from = 1
 	if stream == js.EventsStream() || stream == js.ChangesStream() {
@@ -73,8 +72,8 @@ func RepairConsumer(ctx context.Context, js *jetstream.Client, stream, consumer 
 	return from, nil
 }
 
-// FirstSince returns the sequence of a stream's first message that was stored
-// so long ago or later, by the server's clock: this machine's may be another.
+// FirstSince returns the sequence of the first message of a stream that is at most
+// span old by the server's clock. This machine's clock may be wrong.
 func FirstSince(ctx context.Context, js *jetstream.Client, name string, span time.Duration) (uint64, error) {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
