@@ -33,7 +33,7 @@ anything can't be reached.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		environment, err := settings.ReadEnvironment(os.Environ(), ".env")
-		var unread *settings.UnreadError
+		var unread *settings.UnreadableError
 		if err != nil && !errors.As(err, &unread) {
 			return err
 		}

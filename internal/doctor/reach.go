@@ -36,7 +36,7 @@ func (d *doctor) redis(ctx context.Context) {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, connect.Patience)
 	defer cancel()
-	condition, err := c.Condition(ctx)
+	condition, err := c.ServerInfo(ctx)
 	switch {
 	case cache.Refused(err) || redisRemedy(err) != "":
 		d.wrong(check, err.Error(), cmp.Or(redisRemedy(err), "correct the user and the password in REDIS_URL, and what Redis' ACL allows that user (docs/OPERATIONS.md lists the keys)")+"; everything works without Redis meanwhile")
@@ -49,8 +49,8 @@ func (d *doctor) redis(ctx context.Context) {
 	if condition.ReadOnly {
 		d.wrong(check, "accepts no writes: it is a replica", "name the primary in REDIS_URL")
 	}
-	if condition.Evicts != "" {
-		d.wrong(check, "evicts keys when its memory is full (maxmemory-policy "+condition.Evicts+"); its copy is not exact then", "set maxmemory-policy to noeviction")
+	if condition.EvictionPolicy != "" {
+		d.wrong(check, "evicts keys when its memory is full (maxmemory-policy "+condition.EvictionPolicy+"); its copy is not exact then", "set maxmemory-policy to noeviction")
 	}
 }
 

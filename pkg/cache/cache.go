@@ -1,9 +1,9 @@
-// Package cache is what Redis holds: a copy of every message's state, for
-// whoever wants to know it without asking Postgres. Nothing depends on it.
+// Package cache writes a copy of every message's state to Redis. Clients can read
+// states there without asking Postgres. No service depends on the copy.
 //
-//	<prefix>:message:<id>  hash: status, externalId, sentAt, version; gone 24 h after a final state
-//	<prefix>:counts        hash: how many messages there are by status
-//	<prefix>:copied        hash: how far the copy is; without it the copy is not complete
+//	<prefix>:message:<id>  hash: status, externalId, sentAt, version; expires 24 h after a final state
+//	<prefix>:counts        hash: number of messages by status
+//	<prefix>:copied        hash: progress of the copy; without it the copy is incomplete
 package cache
 
 import (
@@ -18,33 +18,33 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Kept is how long a message's state is kept after it became final.
-const Kept = 24 * time.Hour
+// FinalStateTTL is how long a message's state stays in Redis after it became final.
+const FinalStateTTL = 24 * time.Hour
 
-// ErrIncomplete means that Redis lost what was copied before, or that another
-// copier has begun anew: nothing of the call counts.
+// ErrIncomplete means that Redis has lost data, or that another projector has begun a
+// new copy. Nothing of the call counts.
 var ErrIncomplete = errors.New("Redis does not hold the copy that was begun")
 
-// Position is how far the copy is.
-type Position struct {
-	Epoch    string // a new one with each beginning; empty when there is no copy
-	Sequence uint64 // the last note on CHANGES that is copied
-	// History is of which history of Postgres it is a copy. A copy of another
-	// one may hold states that Postgres has lost.
+// Progress is how far the copy has come.
+type Progress struct {
+	Epoch    string // new for each copy that begins; empty if there is no copy
+	Sequence uint64 // last change notification on CHANGES that is copied
+	// History identifies the history of Postgres that is copied. A copy of another
+	// history may hold states that Postgres has lost.
 	History int64
 }
 
-// Cache is a connection to Redis. It is safe for concurrent use.
+// Cache is a client of Redis. It is safe for concurrent use.
 type Cache struct {
 	client  redis.UniversalClient
-	cluster *redis.ClusterClient // client, if Redis is a cluster
+	cluster *redis.ClusterClient // same as client if Redis is a cluster, else nil
 	prefix  string
 }
 
-// Close ends the connection.
+// Close closes the connections.
 func (c *Cache) Close() error { return c.client.Close() }
 
-// Ping returns an error unless Redis answers.
+// Ping returns an error unless Redis responds.
 func (c *Cache) Ping(ctx context.Context) error {
 	if err := c.client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("ping Redis: %w", err)
@@ -54,11 +54,11 @@ func (c *Cache) Ping(ctx context.Context) error {
 
 func (c *Cache) messageKey(id message.ID) string { return c.prefix + ":message:" + id.String() }
 func (c *Cache) countsKey() string               { return c.prefix + ":counts" }
-func (c *Cache) copiedKey() string               { return c.prefix + ":copied" }
+func (c *Cache) progressKey() string             { return c.prefix + ":copied" }
 
-// putStates takes states that are newer than what is held.
-// KEYS: messages. ARGV: 1 to take also those that are not held, then for each
-// message: version, status, externalId, sentAt, when it goes (Unix ms; 0: never).
+// putStates stores the states that are newer than the stored ones.
+// KEYS: messages. ARGV: 1 to also store messages that Redis does not hold, then for
+// each message: version, status, externalId, sentAt, expiry (Unix ms; 0: never).
 var putStates = redis.NewScript(`
 for i, key in ipairs(KEYS) do
   local a = 5 * i - 3
@@ -84,22 +84,22 @@ end
 return #KEYS
 `)
 
-// putPosition comes last and says whether everything before it counts.
-// KEYS: the position. ARGV: epoch, sequence.
-var putPosition = redis.NewScript(`
+// putProgress runs last and reports whether the states before it count.
+// KEYS: the progress. ARGV: epoch, sequence.
+var putProgress = redis.NewScript(`
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0
 end
-if tonumber(redis.call('HGET', KEYS[1], 'note') or '0') < tonumber(ARGV[2]) then
-  redis.call('HSET', KEYS[1], 'note', ARGV[2])
+if tonumber(redis.call('HGET', KEYS[1], 'sequence') or '0') < tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'sequence', ARGV[2])
 end
 return 1
 `)
 
-// Put copies states, and keeps that all changes up to a position are copied
-// with them. A state that is not newer than the one in Redis changes nothing.
-// It returns ErrIncomplete when the epoch is not, or no longer, Redis'.
-func (c *Cache) Put(ctx context.Context, states []message.Snapshot, upTo Position) error {
+// Put stores states, and that all changes up to a progress are copied with them. A
+// state that is not newer than the stored one is ignored. Put returns ErrIncomplete
+// if Redis holds no copy with that epoch (any more).
+func (c *Cache) Put(ctx context.Context, states []message.Snapshot, upTo Progress) error {
 	err := c.withScripts(ctx, func() error { return c.put(ctx, states, upTo) })
 	if err != nil {
 		return fmt.Errorf("copy %d states: %w", len(states), err)
@@ -107,13 +107,14 @@ func (c *Cache) Put(ctx context.Context, states []message.Snapshot, upTo Positio
 	return nil
 }
 
-// withScripts runs what uses the scripts, and loads them if Redis lacks them.
+// withScripts runs a function that needs the scripts. If Redis does not have them,
+// it loads them and runs the function again.
 func (c *Cache) withScripts(ctx context.Context, run func() error) error {
 	err := run()
 	if !redis.HasErrorPrefix(err, "NOSCRIPT") {
 		return err
 	}
-	for _, script := range []*redis.Script{putStates, putPosition} {
+	for _, script := range []*redis.Script{putStates, putProgress} {
 		if err := script.Load(ctx, c.client).Err(); err != nil {
 			return fmt.Errorf("load script: %w", err)
 		}
@@ -121,40 +122,40 @@ func (c *Cache) withScripts(ctx context.Context, run func() error) error {
 	return run()
 }
 
-func (c *Cache) put(ctx context.Context, states []message.Snapshot, upTo Position) error {
-	keys, err := c.positionKeys(ctx)
+func (c *Cache) put(ctx context.Context, states []message.Snapshot, upTo Progress) error {
+	keys, err := c.progressKeys(ctx)
 	if err != nil {
 		return err
 	}
 	pipe := c.client.Pipeline()
 	c.putAll(ctx, pipe, states, true)
-	if c.cluster != nil { // whose nodes don't wait for each other
+	if c.cluster != nil { // nodes run independently: the states must be stored before the progress
 		if _, err := pipe.Exec(ctx); err != nil {
 			return err
 		}
 		pipe = c.client.Pipeline()
 	}
-	taken := make([]*redis.Cmd, len(keys))
+	results := make([]*redis.Cmd, len(keys))
 	for i, key := range keys {
-		taken[i] = putPosition.EvalSha(ctx, pipe, []string{key}, upTo.Epoch, upTo.Sequence)
+		results[i] = putProgress.EvalSha(ctx, pipe, []string{key}, upTo.Epoch, upTo.Sequence)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return err
 	}
-	for _, t := range taken {
-		if n, err := t.Int(); err != nil || n != 1 {
+	for _, result := range results {
+		if n, err := result.Int(); err != nil || n != 1 {
 			return errors.Join(ErrIncomplete, err)
 		}
 	}
 	return nil
 }
 
-// putAtOnce is how many states go into one call: Redis answers nobody else
-// meanwhile.
-const putAtOnce = 100
+// maxStatesPerCall limits the states in one call. Redis serves no other client
+// during a call.
+const maxStatesPerCall = 100
 
-// putAll adds the calls for states to a pipeline; with unheld, also messages
-// get one that have none.
+// putAll adds the calls that store states to a pipeline. With unheld, messages that
+// Redis does not hold are stored too.
 func (c *Cache) putAll(ctx context.Context, pipe redis.Pipeliner, states []message.Snapshot, unheld bool) {
 	for some := range slices.Chunk(states, c.statesPerCall()) {
 		keys := make([]string, len(some))
@@ -166,19 +167,19 @@ func (c *Cache) putAll(ctx context.Context, pipe redis.Pipeliner, states []messa
 			if s.SentAt != nil {
 				sentAt = s.SentAt.UTC().Format(time.RFC3339Nano)
 			}
-			var goes int64
+			var expires int64
 			if s.Status.Final() {
-				goes = s.UpdatedAt.Add(Kept).UnixMilli()
+				expires = s.UpdatedAt.Add(FinalStateTTL).UnixMilli()
 			}
-			args = append(args, s.Version, string(s.Status), s.ExternalID, sentAt, goes)
+			args = append(args, s.Version, string(s.Status), s.ExternalID, sentAt, expires)
 		}
 		putStates.EvalSha(ctx, pipe, keys, args...)
 	}
 }
 
-// Refresh is Put beside the copier: only messages that are held get their
-// newer state, and the position stays. So it brings back nothing that was
-// erased meanwhile.
+// Refresh stores newer states only for messages that Redis holds. It leaves the
+// progress unchanged. It therefore restores no message that was erased meanwhile.
+// It may run concurrently with Put.
 func (c *Cache) Refresh(ctx context.Context, states []message.Snapshot) error {
 	err := c.withScripts(ctx, func() error {
 		pipe := c.client.Pipeline()
@@ -192,8 +193,8 @@ func (c *Cache) Refresh(ctx context.Context, states []message.Snapshot) error {
 	return nil
 }
 
-// Forget removes states. It returns how many there were.
-func (c *Cache) Forget(ctx context.Context, ids []message.ID) (int64, error) {
+// Delete removes states and returns how many existed.
+func (c *Cache) Delete(ctx context.Context, ids []message.ID) (int64, error) {
 	if len(ids) == 0 {
 		return 0, nil
 	}
@@ -201,14 +202,14 @@ func (c *Cache) Forget(ctx context.Context, ids []message.ID) (int64, error) {
 	for i, id := range ids {
 		keys[i] = c.messageKey(id)
 	}
-	n, err := c.forget(ctx, keys)
+	n, err := c.unlink(ctx, keys)
 	if err != nil {
-		return 0, fmt.Errorf("forget %d states: %w", len(ids), err)
+		return 0, fmt.Errorf("delete %d states: %w", len(ids), err)
 	}
 	return n, nil
 }
 
-// PutCounts copies how many messages there are by status.
+// PutCounts stores the number of messages by status.
 func (c *Cache) PutCounts(ctx context.Context, counts map[message.Status]int64) error {
 	fields := make(map[string]any, len(counts))
 	for status, n := range counts {

@@ -13,8 +13,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// open starts a Redis and returns a Cache on it, with a copy begun, and a
-// client to look with.
+// open starts a Redis and returns a Cache with a new copy, and a client to inspect
+// it.
 func open(t *testing.T) (*cache.Cache, *redis.Client) {
 	t.Helper()
 	server, err := embeddedredis.Start(t.Context(), embeddedredis.Config{Ephemeral: true})
@@ -35,7 +35,7 @@ func state(version int64, status message.Status) message.Snapshot {
 	return message.Snapshot{ID: message.NewID(time.Now()), Status: status, UpdatedAt: time.Now(), Version: version}
 }
 
-func at(sequence uint64) cache.Position { return cache.Position{Epoch: "first", Sequence: sequence} }
+func at(sequence uint64) cache.Progress { return cache.Progress{Epoch: "first", Sequence: sequence} }
 
 func TestOnlyANewerStateReplacesAnOlder(t *testing.T) {
 	t.Parallel()
@@ -57,18 +57,18 @@ func TestOnlyANewerStateReplacesAnOlder(t *testing.T) {
 	require.Equal(t, map[string]string{
 		"status": "SENT", "version": "6", "externalId": "x-1", "sentAt": "2026-11-24T15:00:00.123Z",
 	}, client.HGetAll(ctx, key).Val())
-	require.InDelta(t, cache.Kept, client.TTL(ctx, key).Val(), float64(time.Minute))
+	require.InDelta(t, cache.FinalStateTTL, client.TTL(ctx, key).Val(), float64(time.Minute))
 }
 
-func TestAFinalStateGoesADayLaterUnlessItIsTakenBack(t *testing.T) {
+func TestAFinalStateExpiresAfterADayUnlessItIsRetried(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	c, client := open(t)
 	long := state(2, message.Failed)
-	long.UpdatedAt = time.Now().Add(-cache.Kept - time.Second)
+	long.UpdatedAt = time.Now().Add(-cache.FinalStateTTL - time.Second)
 	failed := state(2, message.Failed)
 	require.NoError(t, c.Put(ctx, []message.Snapshot{long, failed}, at(1)))
-	require.Zero(t, client.Exists(ctx, "test:message:"+long.ID.String()).Val(), "it was final for longer than that")
+	require.Zero(t, client.Exists(ctx, "test:message:"+long.ID.String()).Val(), "it has been final for longer")
 	require.Positive(t, client.TTL(ctx, "test:message:"+failed.ID.String()).Val())
 
 	failed.Version, failed.Status = 3, message.Pending
@@ -76,15 +76,15 @@ func TestAFinalStateGoesADayLaterUnlessItIsTakenBack(t *testing.T) {
 	require.Negative(t, client.TTL(ctx, "test:message:"+failed.ID.String()).Val())
 }
 
-func TestACopyThatIsNotWholeIsKnown(t *testing.T) {
+func TestAnIncompleteCopyIsDetected(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	c, client := open(t)
 	require.NoError(t, c.Put(ctx, []message.Snapshot{state(1, message.Pending)}, at(7)))
 	require.NoError(t, c.Put(ctx, nil, at(3)))
-	position, err := c.Position(ctx)
+	position, err := c.Progress(ctx)
 	require.NoError(t, err)
-	require.Equal(t, at(7), position, "it only rises")
+	require.Equal(t, at(7), position, "progress never decreases")
 
 	require.NoError(t, c.Begin(ctx, "second", 0))
 	require.ErrorIs(t, c.Put(ctx, []message.Snapshot{state(1, message.Pending)}, at(8)), cache.ErrIncomplete)
@@ -92,7 +92,7 @@ func TestACopyThatIsNotWholeIsKnown(t *testing.T) {
 	require.NoError(t, client.FlushAll(ctx).Err())
 	require.NoError(t, client.ScriptFlush(ctx).Err()) // as a restart does
 	require.ErrorIs(t, c.Put(ctx, []message.Snapshot{state(1, message.Pending)}, at(9)), cache.ErrIncomplete)
-	position, err = c.Position(ctx)
+	position, err = c.Progress(ctx)
 	require.NoError(t, err)
 	require.Empty(t, position.Epoch)
 }
@@ -105,7 +105,7 @@ func TestCountsAreCopied(t *testing.T) {
 	require.Equal(t, map[string]string{"SENT": "3", "FAILED": "0"}, client.HGetAll(ctx, "test:counts").Val())
 }
 
-func TestARedisThatIsAwayIsAnErrorSoon(t *testing.T) {
+func TestAnUnreachableRedisGivesAnErrorSoon(t *testing.T) {
 	t.Parallel()
 	c, err := cache.Open("redis://127.0.0.1:1", "test")
 	require.NoError(t, err)

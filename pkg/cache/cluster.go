@@ -10,15 +10,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// slots is how many a cluster divides its keys among.
+// slots is the number of hash slots of a cluster.
 const slots = 16384
 
-// positionKeys are the keys that say how far the copy is: one, or in a cluster
-// one on each primary. A primary that lost what it held lost that, too; one for
-// all of them would not tell of the others' losses.
-func (c *Cache) positionKeys(ctx context.Context) ([]string, error) {
+// progressKeys returns the keys that hold the progress: one, or one on each primary
+// of a cluster. A primary that lost its data lost its progress too; a single key
+// would not show the losses of the other primaries.
+func (c *Cache) progressKeys(ctx context.Context) ([]string, error) {
 	if c.cluster == nil {
-		return []string{c.copiedKey()}, nil
+		return []string{c.progressKey()}, nil
 	}
 	ranges, err := c.cluster.ClusterSlots(ctx).Result() //nolint:staticcheck // CLUSTER SHARDS is there only since 7.0
 	if err != nil {
@@ -36,13 +36,13 @@ func (c *Cache) positionKeys(ctx context.Context) ([]string, error) {
 	}
 	keys := make([]string, 0, len(first))
 	for _, slot := range first {
-		keys = append(keys, c.copiedKey()+":{"+tags()[slot]+"}")
+		keys = append(keys, c.progressKey()+":{"+tags()[slot]+"}")
 	}
 	slices.Sort(keys)
 	return keys, nil
 }
 
-// tags are a hash tag for each slot.
+// tags holds a hash tag for each slot.
 var tags = sync.OnceValue(func() []string {
 	found := make([]string, slots)
 	for i, left := 0, slots; left > 0; i++ {
@@ -55,7 +55,7 @@ var tags = sync.OnceValue(func() []string {
 	return found
 })
 
-// crc16 is the one by which a cluster finds a key's slot (XMODEM).
+// crc16 is the checksum from which a cluster computes a key's slot (XMODEM).
 func crc16(text string) (crc uint16) {
 	for i := range len(text) {
 		crc ^= uint16(text[i]) << 8
@@ -70,17 +70,17 @@ func crc16(text string) (crc uint16) {
 	return crc
 }
 
-// statesPerCall is how many messages one call may be about. In a cluster each
-// may be on another node.
+// statesPerCall returns how many messages one call may contain. In a cluster each
+// message may be on another node.
 func (c *Cache) statesPerCall() int {
 	if c.cluster != nil {
 		return 1
 	}
-	return putAtOnce
+	return maxStatesPerCall
 }
 
-// forget removes keys and returns how many there were.
-func (c *Cache) forget(ctx context.Context, keys []string) (int64, error) {
+// unlink removes keys and returns how many existed.
+func (c *Cache) unlink(ctx context.Context, keys []string) (int64, error) {
 	if c.cluster == nil {
 		return c.client.Unlink(ctx, keys...).Result()
 	}

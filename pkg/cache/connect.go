@@ -16,44 +16,43 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// OldestRedis is the oldest major version that the copy works with: the first
-// with users of their own. Every new connection is checked.
+// OldestRedis is the oldest supported major version, the first with ACL users. Every
+// new connection is checked.
 const OldestRedis = 6
 
-// patience is how long Redis may take for anything. Waiting for one that is
-// frozen costs the copier alone.
-const patience = time.Second
+// ioTimeout limits every operation. Only the projector waits for a Redis that hangs.
+const ioTimeout = time.Second
 
-// What keeps the copy from working with a Redis, however long it waits.
+// Errors that don't go away by waiting.
 var (
 	// ErrTooOld means that a Redis is older than OldestRedis.
 	ErrTooOld = fmt.Errorf("older than version %d, which is needed", OldestRedis)
-	// ErrIsCluster means that a Redis is a node of a cluster, and nobody said so.
+	// ErrIsCluster means that Redis is a node of a cluster, but Options.Cluster is false.
 	ErrIsCluster = errors.New("it is a node of a Redis Cluster: set REDIS_CLUSTER=true")
-	// ErrIsSentinel means that a Redis is a Sentinel, and nobody said so.
+	// ErrIsSentinel means that Redis is a Sentinel, but Options.Sentinel is empty.
 	ErrIsSentinel = errors.New("it is a Redis Sentinel: set REDIS_SENTINEL to the name of the primary")
 )
 
-// Options say how Redis is set up. The zero value is one server.
+// Options describe the setup of Redis. The zero value is one server.
 type Options struct {
 	Cluster          bool   // the URL leads to nodes of a cluster
 	Sentinel         string // name of the primary: the URL leads to Sentinels
 	SentinelUser     string
 	SentinelPassword string
-	CA               string // file with the certificates that Redis' is checked by
+	CA               string // file with the CA certificates for Redis' certificate
 	Cert             string // file with a client certificate
 	Key              string // file with its key
 }
 
-// quiet drops go-redis' own log lines: every error is returned, too.
-type quiet struct{}
+// discardLogger drops the log lines of go-redis, which returns all errors anyway.
+type discardLogger struct{}
 
-func (quiet) Printf(context.Context, string, ...any) {}
+func (discardLogger) Printf(context.Context, string, ...any) {}
 
-var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
+var disableDriverLog = sync.OnceFunc(func() { redis.SetLogger(discardLogger{}) })
 
-// CheckURL returns what the driver finds wrong with a Redis URL, as the end of
-// a sentence that begins with its name. It repeats nothing of it.
+// CheckURL returns what the driver finds wrong with a Redis URL, as the end of a
+// sentence. The error contains nothing of the URL.
 func CheckURL(url string) error {
 	if _, _, err := parse(url); err != nil {
 		return errors.New("must be a URL that the Redis driver takes, such as redis://user:password@host:6379/0")
@@ -61,7 +60,7 @@ func CheckURL(url string) error {
 	return nil
 }
 
-// parse reads a URL of one or several hosts, which are separated by commas.
+// parse reads a URL with one or several hosts, separated by commas.
 func parse(address string) (*redis.Options, []string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme == "unix" {
@@ -79,36 +78,36 @@ func parse(address string) (*redis.Options, []string, error) {
 	return options, hosts, err
 }
 
-// Open returns a Cache for a redis:// URL whose keys start with prefix. It
-// does not connect: a Redis that is away shows at the first call.
+// Open returns a Cache for a redis:// URL. All keys start with prefix. It does not
+// connect: an unreachable Redis gives an error at the first call.
 func Open(url, prefix string) (*Cache, error) { return OpenWith(url, prefix, Options{}) }
 
-// OpenWith is Open for a Redis that is set up in another way.
+// OpenWith is Open with Options. It also returns an error for unusable certificates.
 func OpenWith(url, prefix string, access Options) (*Cache, error) {
 	one, hosts, err := parse(url)
 	if err != nil {
 		return nil, fmt.Errorf("read Redis URL: %w", err)
 	}
-	if err := access.secure(one); err != nil {
+	if err := access.configureTLS(one); err != nil {
 		return nil, fmt.Errorf("read certificates for Redis: %w", err)
 	}
-	silence()
-	one.DialTimeout, one.ReadTimeout, one.WriteTimeout = patience, patience, patience
-	one.PoolTimeout = patience
+	disableDriverLog()
+	one.DialTimeout, one.ReadTimeout, one.WriteTimeout = ioTimeout, ioTimeout, ioTimeout
+	one.PoolTimeout = ioTimeout
 	one.DialerRetries = 1
-	one.MaxRetries = -1 // the copier tries again, from the beginning of the batch
+	one.MaxRetries = -1 // the projector retries the whole batch
 	one.ContextTimeoutEnabled = true
 	one.PoolSize = 4
-	one.OnConnect = access.examine
+	one.OnConnect = access.checkServer
 	if !access.Cluster && access.Sentinel == "" {
 		return &Cache{client: redis.NewClient(one), prefix: prefix}, nil
 	}
 	if one.TLSConfig != nil {
-		one.TLSConfig.ServerName = "" // each server's own
+		one.TLSConfig.ServerName = "" // taken from each server's address
 	}
 	several := &redis.UniversalOptions{
 		Addrs: hosts, DB: one.DB, Username: one.Username, Password: one.Password, TLSConfig: one.TLSConfig, OnConnect: one.OnConnect,
-		DialTimeout: patience, ReadTimeout: patience, WriteTimeout: patience, PoolTimeout: patience,
+		DialTimeout: ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: ioTimeout,
 		DialerRetries: 1, MaxRetries: -1, ContextTimeoutEnabled: true, PoolSize: one.PoolSize,
 		MasterName: access.Sentinel, SentinelUsername: access.SentinelUser, SentinelPassword: access.SentinelPassword,
 	}
@@ -119,8 +118,8 @@ func OpenWith(url, prefix string, access Options) (*Cache, error) {
 	return &Cache{client: redis.NewFailoverClient(several.Failover()), prefix: prefix}, nil
 }
 
-// secure puts the certificates into the options.
-func (o Options) secure(options *redis.Options) error {
+// configureTLS adds the certificates to the options.
+func (o Options) configureTLS(options *redis.Options) error {
 	if o.CA == "" && o.Cert == "" {
 		return nil
 	}
@@ -142,16 +141,16 @@ func (o Options) secure(options *redis.Options) error {
 			return err
 		}
 		options.TLSConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(o.Cert, o.Key) // it may have been renewed
+			pair, err := tls.LoadX509KeyPair(o.Cert, o.Key) // read again, because it may have been renewed
 			return &pair, err
 		}
 	}
 	return nil
 }
 
-// examine looks at the server of a new connection. One that does not tell is
-// taken: the calls say what is missing.
-func (o Options) examine(ctx context.Context, conn *redis.Conn) error {
+// checkServer checks the server of a new connection. If the user may not run INFO,
+// the server is accepted, and later calls report what is missing.
+func (o Options) checkServer(ctx context.Context, conn *redis.Conn) error {
 	text, err := conn.Info(ctx, "server").Result()
 	if err != nil {
 		return nil //nolint:nilerr // see above
@@ -170,7 +169,7 @@ func (o Options) examine(ctx context.Context, conn *redis.Conn) error {
 	return nil
 }
 
-// fields reads what INFO answers.
+// fields parses the reply of INFO.
 func fields(text string) map[string]string {
 	info := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -180,8 +179,8 @@ func fields(text string) map[string]string {
 	return info
 }
 
-// Reason says in a few words why Redis can't be used. It names no host and no
-// user, so it may be shown to callers.
+// Reason describes in a few words why Redis can't be used. The text contains no host
+// and no user, so it may be shown to callers.
 func Reason(err error) string {
 	switch {
 	case errors.Is(err, ErrTooOld):

@@ -15,8 +15,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// patience bounds what a test waits for.
-const patience = time.Minute
+// waitTimeout limits every wait of a test.
+const waitTimeout = time.Minute
 
 func client(t *testing.T, port string) *redis.Client {
 	t.Helper()
@@ -49,7 +49,7 @@ func newCluster(t *testing.T) (url string, nodes [2]*redis.Client) {
 		require.Eventually(t, func() bool {
 			info := node.ClusterInfo(t.Context()).Val()
 			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
-		}, patience, time.Millisecond)
+		}, waitTimeout, time.Millisecond)
 	}
 	return fmt.Sprintf("redis://127.0.0.1:%s,127.0.0.1:%s", ports[0], ports[1]), nodes
 }
@@ -71,21 +71,21 @@ func TestAClusterHoldsTheCopy(t *testing.T) {
 		for _, node := range nodes {
 			keys, err := node.Keys(ctx, "test:message:*").Result()
 			require.NoError(t, err)
-			require.NotEmpty(t, keys, "each node has some")
+			require.NotEmpty(t, keys, "each node holds some")
 			n += int64(len(keys))
 		}
 		return n
 	}
 	require.EqualValues(t, len(states), held())
-	position, err := c.Position(ctx)
+	position, err := c.Progress(ctx)
 	require.NoError(t, err)
 	require.Equal(t, at(7), position)
-	condition, err := c.Condition(ctx)
+	condition, err := c.ServerInfo(ctx)
 	require.NoError(t, err)
 	require.False(t, condition.ReadOnly)
 	require.NoError(t, c.Refresh(ctx, states[:10]))
 	require.NoError(t, c.PutCounts(ctx, map[message.Status]int64{message.Sent: 1}))
-	gone, err := c.Forget(ctx, ids[:100])
+	gone, err := c.Delete(ctx, ids[:100])
 	require.NoError(t, err)
 	require.EqualValues(t, 100, gone)
 	require.EqualValues(t, len(states)-100, held())
@@ -95,12 +95,12 @@ func TestAClusterHoldsTheCopy(t *testing.T) {
 		require.Empty(t, node.Keys(ctx, "test:message:*").Val())
 	}
 
-	for _, node := range nodes { // either of them loses what it holds
+	for _, node := range nodes { // each node in turn loses its data
 		require.NoError(t, c.Begin(ctx, "first", 0))
 		require.NoError(t, c.Put(ctx, states, at(8)))
 		require.NoError(t, node.FlushAll(ctx).Err())
 		require.NoError(t, node.ScriptFlush(ctx).Err())
-		position, err := c.Position(ctx)
+		position, err := c.Progress(ctx)
 		require.NoError(t, err)
 		require.Empty(t, position.Epoch)
 		require.ErrorIs(t, c.Put(ctx, states[:5], at(9)), cache.ErrIncomplete)
@@ -125,26 +125,26 @@ func TestAFailoverBySentinelIsFollowed(t *testing.T) {
 	there := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + replica, Password: "pw"})
 	t.Cleanup(func() { _ = there.Close() })
 	version := func() string { return there.HGet(ctx, "test:message:"+s.ID.String(), "version").Val() }
-	require.Eventually(t, func() bool { return version() == "1" }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return version() == "1" }, waitTimeout, time.Millisecond)
 	watch := redis.NewSentinelClient(&redis.Options{Addr: "127.0.0.1:" + sentinel, Password: "s"})
 	t.Cleanup(func() { _ = watch.Close() })
-	require.Eventually(t, func() bool { return watch.Failover(ctx, "main").Err() == nil }, patience, 10*time.Millisecond,
+	require.Eventually(t, func() bool { return watch.Failover(ctx, "main").Err() == nil }, waitTimeout, 10*time.Millisecond,
 		"the replica is known and has caught up")
 	require.Eventually(t, func() bool {
 		there, err := watch.GetMasterAddrByName(ctx, "main").Result()
 		return err == nil && there[1] == replica
-	}, patience, 10*time.Millisecond)
+	}, waitTimeout, 10*time.Millisecond)
 	s.Version = 2
-	require.Eventually(t, func() bool { // what the old primary took meanwhile is lost
+	require.Eventually(t, func() bool { // writes to the old primary are lost
 		return c.Put(ctx, []message.Snapshot{s}, at(2)) == nil && version() == "2"
-	}, patience, 10*time.Millisecond)
+	}, waitTimeout, 10*time.Millisecond)
 
 	err := openWith(t, "redis://:s@127.0.0.1:"+sentinel, cache.Options{}).Ping(ctx)
 	require.ErrorIs(t, err, cache.ErrIsSentinel)
 	require.Contains(t, cache.Reason(err), "REDIS_SENTINEL")
 }
 
-// TestRedisIsReachedByTLSAsAUser has the rights that the documentation lists.
+// TestRedisIsReachedByTLSAsAUser uses the permissions that the documentation lists.
 func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 	t.Parallel()
 	files := embeddedtest.NewCertificates(t)
@@ -154,7 +154,7 @@ func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 	c := openWith(t, "rediss://shop:pw@127.0.0.1:"+port, access)
 	require.NoError(t, c.Begin(t.Context(), "first", 0))
 	require.NoError(t, c.Put(t.Context(), []message.Snapshot{state(1, message.Queued)}, at(1)))
-	_, err := c.Condition(t.Context())
+	_, err := c.ServerInfo(t.Context())
 	require.NoError(t, err)
 
 	for name, r := range map[string]struct {
@@ -167,10 +167,10 @@ func TestRedisIsReachedByTLSAsAUser(t *testing.T) {
 	} {
 		require.Contains(t, cache.Reason(openWith(t, r.url+port, r.access).Ping(t.Context())), r.reason, name)
 	}
-	require.Error(t, openWith(t, "rediss://shop:pw@127.0.0.1:"+port, cache.Options{CA: files.CA}).Ping(t.Context()), "it wants a certificate")
+	require.Error(t, openWith(t, "rediss://shop:pw@127.0.0.1:"+port, cache.Options{CA: files.CA}).Ping(t.Context()), "the server requires a certificate")
 	plain := embeddedtest.Redis(t, nil, "port PORT")
 	err = openWith(t, "rediss://127.0.0.1:"+plain, cache.Options{CA: files.CA}).Ping(t.Context())
-	require.Error(t, err, "it waits for the rest of a line")
+	require.Error(t, err, "a plain server does not speak TLS")
 	_, err = cache.OpenWith("redis://127.0.0.1:"+plain, "test", cache.Options{CA: files.CA})
 	require.ErrorContains(t, err, "rediss://")
 }

@@ -1,14 +1,15 @@
-// Package embedded is the embedded default: everything that the dispatcher needs, started by itself. A
-// NATS server runs inside this process, a private PostgreSQL and a private Redis are its children,
-// and whatever is given by an address is used instead.
+// Package embedded starts the servers that the dispatcher needs. A NATS server runs
+// inside this process. A private PostgreSQL and a private Redis run as child
+// processes. A server whose address is configured is used instead and not started.
 //
 //	Config.Dir/
-//	├── lock       held while a process of ours works here
+//	├── lock       held while one of our processes uses the directory
 //	├── postgres/  see package postgres
 //	├── redis/     see package redis
 //	└── nats/      JetStream's files
 //
-// All of it outlives the process; none of the servers does, not even a kill -9 (see package process).
+// The data outlives the process. The servers never do, not even after kill -9 (see
+// package process).
 package embedded
 
 import (
@@ -34,37 +35,38 @@ import (
 // Database is the name of the database in the private PostgreSQL.
 const Database = "dispatch"
 
-// undoWait bounds how long a start that failed waits for the servers that it
-// started to end.
-const undoWait = 30 * time.Second
+// undoTimeout limits the stop of the servers that a failed start has already
+// started.
+const undoTimeout = 30 * time.Second
 
-// ErrInUse tells that another process of ours works in the directory.
+// ErrInUse means that another of our processes uses the directory.
 var ErrInUse = lock.ErrInUse
 
-// Config says what to start. A server whose address is given is not started.
+// Config says what to start. A server whose address is set is not started.
 type Config struct {
-	// Dir holds the data of everything that is started; it is made when missing.
+	// Dir holds the data of all servers that are started. It is created if missing.
 	Dir string
-	// DatabaseURL, NATSURL and RedisURL are used as they are when they are given.
+	// DatabaseURL, NATSURL and RedisURL are used unchanged if set.
 	DatabaseURL, NATSURL, RedisURL string
-	// NATSListen is where the NATS server listens; empty means natsd.DefaultListen.
+	// NATSListen is the listen address of the NATS server. Empty means
+	// natsd.DefaultListen.
 	NATSListen string
-	// NATSSyncAlways has JetStream sync every write, see natsd.Config.
+	// NATSSyncAlways makes JetStream sync every write, see natsd.Config.
 	NATSSyncAlways bool
-	// Logger is told what is started, and what ends by itself. Nil discards that.
+	// Logger logs starts and unexpected ends of servers. Nil discards them.
 	Logger *zap.Logger
 }
 
-// Stack is what runs. Its methods may be called concurrently.
+// Stack is the set of servers in use. Its methods are safe for concurrent use.
 type Stack struct {
-	// DatabaseURL, NATSURL and RedisURL are where the servers are, given or started. They stay the
-	// same until Stop. RedisURL is empty when there is no Redis.
+	// DatabaseURL, NATSURL and RedisURL are the addresses of the servers, configured or started.
+	// They don't change until Stop. RedisURL is empty if there is no Redis.
 	DatabaseURL, NATSURL, RedisURL string
 
 	logger   *zap.Logger
 	lock     *lock.Lock
 	nats     *supervisor
-	server   atomic.Pointer[natsd.Server] // of nats
+	server   atomic.Pointer[natsd.Server] // present server of nats
 	postgres *supervisor
 	redis    *supervisor
 	done     chan error
@@ -72,11 +74,12 @@ type Stack struct {
 	stopErr  error
 }
 
-// Start starts what no address was given for, all at the same time, and returns when all of it
-// answers: within a second, or about two for the first time in a directory. The database is made
-// when missing. A Redis that can't be had is logged and done without; anything else is an error,
-// after which nothing is left running. Errors wrap ErrInUse, natsd.ErrListen,
-// postgres.ErrNotInstalled or postgres.ErrUnreachable where they apply.
+// Start starts all servers without a configured address, concurrently, and returns
+// when all respond: within a second, or about two for a new directory. It creates
+// the database if missing. If Redis can't be started, it logs that and goes on. Any
+// other failure is an error, after which no server is left running. Errors wrap
+// ErrInUse, natsd.ErrListen, postgres.ErrNotInstalled or postgres.ErrUnreachable
+// where they apply.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -99,7 +102,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 		group.Go(func() error { return s.startRedis(groupCtx, cfg) })
 	}
 	if err := group.Wait(); err != nil {
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWait)
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
 		return nil, errors.Join(err, s.Stop(undo))
 	}
@@ -113,7 +116,7 @@ func (s *Stack) lockDir(cfg Config) error {
 	if cfg.Dir == "" {
 		return errors.New("no data directory given")
 	}
-	// Without such a user the private PostgreSQL will say so; a given one needs none.
+	// The start of a private PostgreSQL reports a missing user; a configured one needs none.
 	as, _ := osuser.Choose(filepath.Join(cfg.Dir, "postgres", "data"), postgres.Users()...)
 	if err := as.MakeDir(cfg.Dir); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
@@ -129,7 +132,7 @@ func (s *Stack) startPostgres(ctx context.Context, cfg Config) error {
 		return err
 	}
 	port := server.Port()
-	s.postgres = supervise("PostgreSQL", server, s.logger, func(ctx context.Context) (running, error) {
+	s.postgres = supervise("PostgreSQL", server, s.logger, func(ctx context.Context) (managedServer, error) {
 		return postgres.Start(ctx, postgres.Config{Dir: filepath.Join(cfg.Dir, "postgres"), Port: port})
 	}, s.fail)
 	s.DatabaseURL = server.URL(Database)
@@ -142,7 +145,7 @@ func (s *Stack) startNATS(cfg Config) error {
 		Listen: cfg.NATSListen, Dir: filepath.Join(cfg.Dir, "nats"),
 		SyncAlways: cfg.NATSSyncAlways, Logger: s.logger,
 	}
-	start := func(context.Context) (running, error) {
+	start := func(context.Context) (managedServer, error) {
 		server, err := natsd.Start(config)
 		if err != nil {
 			return nil, err
@@ -161,7 +164,8 @@ func (s *Stack) startNATS(cfg Config) error {
 	return nil
 }
 
-// startRedis returns no error of Redis': a cache is never needed, so its trouble stops nothing.
+// startRedis returns no error of Redis, because the pipeline works without it. It
+// returns an error only if ctx ends.
 func (s *Stack) startRedis(ctx context.Context, cfg Config) error {
 	server, err := redis.Start(ctx, redis.Config{Dir: filepath.Join(cfg.Dir, "redis")})
 	switch {
@@ -175,7 +179,7 @@ func (s *Stack) startRedis(ctx context.Context, cfg Config) error {
 		return nil
 	}
 	port := server.Port()
-	s.redis = supervise("Redis", server, s.logger, func(ctx context.Context) (running, error) {
+	s.redis = supervise("Redis", server, s.logger, func(ctx context.Context) (managedServer, error) {
 		return redis.Start(ctx, redis.Config{Dir: filepath.Join(cfg.Dir, "redis"), Port: port})
 	}, func(err error) { s.logger.Error("Redis is gone, going on without", zap.Error(err)) })
 	s.RedisURL = server.URL()
@@ -190,18 +194,18 @@ func (s *Stack) fail(err error) {
 	}
 }
 
-// Done gives at most one error: a server that the pipeline needs ended by itself and could not be
-// started again. It is never closed, so a receive from it may wait for ever.
+// Done delivers at most one error: a required server has ended and could not be
+// restarted. The channel is never closed, so a receive may block forever.
 func (s *Stack) Done() <-chan error { return s.done }
 
-// NATS returns the server in this process, for connections without a socket; nil when NATSURL was
-// given.
+// NATS returns the server in this process, for connections without a socket. It is
+// nil if NATSURL was set.
 func (s *Stack) NATS() *natsd.Server { return s.server.Load() }
 
-// stoppable is a NATS server that is stopped like the others.
+// stoppable adapts a NATS server to managedServer.
 type stoppable struct{ *natsd.Server }
 
-// Stop is natsd's, for as long as ctx lasts.
+// Stop stops the server. It returns an error if ctx ends first.
 func (s stoppable) Stop(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {
@@ -216,8 +220,9 @@ func (s stoppable) Stop(ctx context.Context) error {
 	}
 }
 
-// Stop ends what was started, PostgreSQL last, and gives the directory free. It waits for all that;
-// when ctx ends, it kills what still runs. A repeated call returns the first one's result.
+// Stop stops the servers, PostgreSQL last, and unlocks the directory. If ctx ends
+// first, it kills the servers that still run. A repeated call returns the result of
+// the first one.
 func (s *Stack) Stop(ctx context.Context) error {
 	s.stop.Do(func() {
 		var errs []error

@@ -23,15 +23,15 @@ import (
 )
 
 const (
-	free   = "127.0.0.1:0"
-	within = 30 * time.Second
-	often  = 20 * time.Millisecond
+	freeAddr     = "127.0.0.1:0"
+	waitTimeout  = 30 * time.Second
+	pollInterval = 20 * time.Millisecond
 )
 
 func TestMain(m *testing.M) {
 	reexec.Main(m, map[string]reexec.Role{
 		"up": func(args []string) (string, error) {
-			stack, err := embedded.Start(context.Background(), embedded.Config{Dir: args[0], NATSListen: free})
+			stack, err := embedded.Start(context.Background(), embedded.Config{Dir: args[0], NATSListen: freeAddr})
 			if err != nil {
 				return "", err
 			}
@@ -44,23 +44,23 @@ func TestMain(m *testing.M) {
 func TestStartsEverythingAndKeepsItsData(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(embeddedtest.Dir(t), "data")
-	first := start(t, embedded.Config{Dir: dir, NATSListen: free})
+	first := start(t, embedded.Config{Dir: dir, NATSListen: freeAddr})
 	require.NotEmpty(t, first.RedisURL)
 	exec(t, first.DatabaseURL, "CREATE TABLE kept ()")
 	require.NoError(t, reach(first.NATSURL))
 	require.NotNil(t, first.NATS())
-	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, NATSListen: free})
+	_, err := embedded.Start(t.Context(), embedded.Config{Dir: dir, NATSListen: freeAddr})
 	require.ErrorIs(t, err, embedded.ErrInUse)
 	require.NoError(t, first.Stop(t.Context()))
 	require.NoError(t, first.Stop(t.Context()), "a second Stop does no harm")
 	require.Error(t, reach(first.NATSURL))
 	require.Empty(t, first.Done())
 
-	second := start(t, embedded.Config{Dir: dir, NATSListen: free})
+	second := start(t, embedded.Config{Dir: dir, NATSListen: freeAddr})
 	exec(t, second.DatabaseURL, "SELECT FROM kept")
 }
 
-func TestUsesWhatIsGiven(t *testing.T) {
+func TestConfiguredServersAreUsed(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(embeddedtest.Dir(t), "data")
 	stack := start(t, embedded.Config{DatabaseURL: "postgres://a", NATSURL: "nats://b", RedisURL: "redis://c", Dir: dir})
@@ -72,21 +72,21 @@ func TestUsesWhatIsGiven(t *testing.T) {
 
 func TestAFailureLeavesNothingRunning(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", free)
+	listener, err := net.Listen("tcp", freeAddr)
 	require.NoError(t, err)
 	defer func() { _ = listener.Close() }()
 	dir := embeddedtest.Dir(t)
 	_, err = embedded.Start(t.Context(), embedded.Config{Dir: dir, NATSListen: listener.Addr().String()})
 	require.ErrorIs(t, err, natsd.ErrListen)
 	require.ErrorContains(t, err, "NATS_LISTEN")
-	start(t, embedded.Config{Dir: dir, NATSListen: free})
+	start(t, embedded.Config{Dir: dir, NATSListen: freeAddr})
 }
 
-func TestADirectoryOutOfReachIsNamed(t *testing.T) {
+func TestAnInaccessibleDirectoryIsNamed(t *testing.T) {
 	t.Parallel()
 	locked := filepath.Join(embeddedtest.Dir(t), "locked")
 	require.NoError(t, os.MkdirAll(filepath.Join(locked, "data"), 0o700))
-	stack, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(locked, "data"), NATSListen: free})
+	stack, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(locked, "data"), NATSListen: freeAddr})
 	if os.Geteuid() != 0 {
 		require.NoError(t, err)
 		require.NoError(t, stack.Stop(t.Context()))
@@ -96,18 +96,18 @@ func TestADirectoryOutOfReachIsNamed(t *testing.T) {
 	require.ErrorContains(t, err, locked)
 }
 
-// mktemp -d makes directories that only their owner may enter.
-func TestAnEmptyPrivateDirectoryWillDo(t *testing.T) {
+// mktemp -d creates directories that only their owner may enter.
+func TestAnEmptyPrivateDirectoryIsAccepted(t *testing.T) {
 	t.Parallel()
 	dir := embeddedtest.Dir(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
-	start(t, embedded.Config{Dir: dir, NATSListen: free, RedisURL: "redis://given"})
+	start(t, embedded.Config{Dir: dir, NATSListen: freeAddr, RedisURL: "redis://given"})
 }
 
-func TestNothingOutlivesAKilledParentAndTheNextStartIsExact(t *testing.T) {
+func TestNoServerOutlivesAKilledParentAndTheNextStartFindsTheData(t *testing.T) {
 	t.Parallel()
 	dir := embeddedtest.Dir(t)
-	reexec.Give(t, dir)
+	reexec.Chown(t, dir)
 	parent := reexec.Start(t, reexec.Nobody(), nil, "up", dir)
 	var urls []string
 	require.NoError(t, json.Unmarshal([]byte(parent.Line), &urls), parent.Line)
@@ -116,7 +116,7 @@ func TestNothingOutlivesAKilledParentAndTheNextStartIsExact(t *testing.T) {
 	require.Len(t, left, 4, "two servers and their watchers")
 	parent.Kill()
 	for _, pid := range left {
-		require.Eventually(t, func() bool { return reexec.Gone(pid) }, within, often)
+		require.Eventually(t, func() bool { return reexec.Gone(pid) }, waitTimeout, pollInterval)
 	}
 	again := reexec.Start(t, reexec.Nobody(), nil, "up", dir)
 	require.NoError(t, json.Unmarshal([]byte(again.Line), &urls), again.Line)
@@ -126,17 +126,17 @@ func TestNothingOutlivesAKilledParentAndTheNextStartIsExact(t *testing.T) {
 func TestAServerThatDiesIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	dir := embeddedtest.Dir(t)
-	stack := start(t, embedded.Config{Dir: dir, NATSListen: free})
+	stack := start(t, embedded.Config{Dir: dir, NATSListen: freeAddr})
 	for _, server := range []string{"postgres", "redis"} {
 		file := filepath.Join(dir, server, "running")
 		before := pid(t, file)
 		require.NoError(t, syscall.Kill(before, syscall.SIGKILL))
-		require.Eventually(t, func() bool { return pid(t, file) != before }, within, often)
+		require.Eventually(t, func() bool { return pid(t, file) != before }, waitTimeout, pollInterval)
 	}
 	require.Eventually(t, func() bool {
 		conn, err := pgx.Connect(t.Context(), stack.DatabaseURL)
 		return err == nil && conn.Close(t.Context()) == nil
-	}, within, often)
+	}, waitTimeout, pollInterval)
 	require.Empty(t, stack.Done())
 }
 
@@ -166,7 +166,8 @@ func reach(url string) error {
 	return err
 }
 
-// pid reads a server's number; it is empty for the moment in which it is written anew.
+// pid reads a server's process id. It returns 0 if the file is empty, which it is for
+// a moment while it is rewritten.
 func pid(t *testing.T, file string) int {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -8,35 +8,39 @@ import (
 )
 
 const (
-	// maxRestarts in a row are tried before a server is given up.
+	// maxRestarts is how many restarts in a row are tried before giving up.
 	maxRestarts = 5
-	// settled is how long a server must have run for its end not to count as in a row.
+	// stableAfter is how long a server must have run for its next end to start a
+	// new row of restarts.
 	stableAfter = time.Minute
-	// restartPause lets what killed the server pass by, and its port become free.
+	// restartPause gives the cause of the end time to pass and the port time to
+	// become free.
 	restartPause = 200 * time.Millisecond
 )
 
-// running is a private server; *postgres.Server and *redis.Server are, and natsd's as a stoppable.
-type running interface {
+// managedServer is a server that can be supervised: *postgres.Server, *redis.Server
+// and stoppable.
+type managedServer interface {
 	Done() <-chan struct{}
 	Err() error
 	Stop(ctx context.Context) error
 }
 
-// supervisor starts a server again that ends by itself, as an out-of-memory kill makes it. Clients just
-// reconnect: address, password and data are the same.
+// supervisor restarts a server that ends by itself, for example after an
+// out-of-memory kill. Address, password and data stay the same, so clients just
+// reconnect.
 type supervisor struct {
 	name   string
 	logger *zap.Logger
-	start  func(context.Context) (running, error)
+	start  func(context.Context) (managedServer, error)
 	giveUp func(error)
 	cancel context.CancelFunc
 	ended  chan struct{}
-	server running // owned by run until ended is closed
+	server managedServer // owned by run until ended is closed
 }
 
-func supervise(name string, server running, logger *zap.Logger,
-	start func(context.Context) (running, error), giveUp func(error),
+func supervise(name string, server managedServer, logger *zap.Logger,
+	start func(context.Context) (managedServer, error), giveUp func(error),
 ) *supervisor {
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &supervisor{
@@ -60,7 +64,7 @@ func (k *supervisor) run(ctx context.Context) {
 			restarts = 0
 		}
 		err := k.server.Err()
-		_ = k.server.Stop(ctx) // it has ended; this gives its directory free
+		_ = k.server.Stop(ctx) // it has ended; Stop unlocks its directory
 		k.logger.Error(k.name+" ended, starting it again", zap.Error(err))
 		for {
 			if restarts++; restarts > maxRestarts {
@@ -84,7 +88,7 @@ func (k *supervisor) run(ctx context.Context) {
 	}
 }
 
-// stop ends the keeping first, then the server.
+// stop ends the supervision first, then the server.
 func (k *supervisor) stop(ctx context.Context) error {
 	k.cancel()
 	<-k.ended

@@ -11,29 +11,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// short is a server that ends by itself after a while.
-type short struct {
+// shortLived is a server that ends by itself after a while.
+type shortLived struct {
 	done chan struct{}
 	err  error
 }
 
-func newShort(life time.Duration) *short {
-	s := &short{done: make(chan struct{}), err: errors.New("out of memory")}
+func newShortLived(life time.Duration) *shortLived {
+	s := &shortLived{done: make(chan struct{}), err: errors.New("out of memory")}
 	time.AfterFunc(life, func() { close(s.done) })
 	return s
 }
 
-func (s *short) Done() <-chan struct{}      { return s.done }
-func (s *short) Err() error                 { return s.err }
-func (s *short) Stop(context.Context) error { return nil }
+func (s *shortLived) Done() <-chan struct{}      { return s.done }
+func (s *shortLived) Err() error                 { return s.err }
+func (s *shortLived) Stop(context.Context) error { return nil }
 
 func TestAServerThatKeepsDyingIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		started, gaveUp := 0, make(chan error, 1)
-		k := supervise("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
+		k := supervise("server", newShortLived(time.Second), zap.NewNop(), func(context.Context) (managedServer, error) {
 			started++
-			return newShort(time.Second), nil
+			return newShortLived(time.Second), nil
 		}, func(err error) { gaveUp <- err })
 		require.ErrorContains(t, <-gaveUp, "out of memory")
 		require.NoError(t, k.stop(t.Context()))
@@ -41,16 +41,16 @@ func TestAServerThatKeepsDyingIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestAServerThatDiesNowAndThenIsKept(t *testing.T) {
+func TestAServerThatDiesRarelyIsAlwaysRestarted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		enough := make(chan struct{})
 		started := 0
-		k := supervise("server", newShort(2*stableAfter), zap.NewNop(), func(context.Context) (running, error) {
+		k := supervise("server", newShortLived(2*stableAfter), zap.NewNop(), func(context.Context) (managedServer, error) {
 			if started++; started == 3*maxRestarts {
 				close(enough)
 			}
-			return newShort(2 * stableAfter), nil
+			return newShortLived(2 * stableAfter), nil
 		}, func(err error) { t.Error(err) })
 		<-enough
 		require.NoError(t, k.stop(t.Context()))
@@ -62,7 +62,7 @@ func TestAServerThatCannotStartAgainIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reason, gaveUp := errors.New("the disk is full"), make(chan error, 1)
-		k := supervise("server", newShort(time.Second), zap.NewNop(), func(context.Context) (running, error) {
+		k := supervise("server", newShortLived(time.Second), zap.NewNop(), func(context.Context) (managedServer, error) {
 			return nil, reason
 		}, func(err error) { gaveUp <- err })
 		require.ErrorIs(t, <-gaveUp, reason)

@@ -1,17 +1,18 @@
-// Package service is what ingest, dispatcher and sender do alike: read their
-// configuration, log, answer health probes, show metrics, run a set of
-// components and drain them in order.
+// Package service holds what all services share: the logger, health checks,
+// metrics, the ops HTTP server, retries and loops, and a Group that runs the
+// components of a service and stops them in order. Settings are read by package
+// settings.
 //
-// It knows no Postgres, no NATS and no Redis: what a service talks to comes in
-// as a component, a stop hook or a health check.
+// The package does not import Postgres, NATS or Redis. A service passes them in as
+// components, stop hooks and health checks.
 //
-//	main ── Main ── Load config ── NewLogger ── Run of the service
-//	                                              │
-//	          ┌───────────────────────────────────┘
+//	main ── Main ── settings.Load ── NewLogger ── Run of the service
+//	                                                  │
+//	          ┌───────────────────────────────────────┘
 //	          ▼
 //	  NewGroup ─ ListenOps ─ WaitFor(postgres …) ─ OnStop / Go … ─ Wait
 //	                                                                │
-//	  signal, or a component that ends by itself ───────────────────┤
+//	  a signal arrives, or a component ends by itself ──────────────┤
 //	                                                                ▼
-//	                 last registered is stopped first, all under one deadline
+//	            the last registered stops first, all under one deadline
 package service

@@ -11,7 +11,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// Config of a small service: blocks, and what is its own.
+// Config is the configuration of a small service: shared blocks and its own fields.
 type Config struct {
 	Postgres  settings.Postgres
 	Log       settings.Log
@@ -19,7 +19,7 @@ type Config struct {
 	Interval  time.Duration `env:"INTERVAL" envDefault:"2m" help:"time between two ticks"`
 }
 
-// Validate looks at the service's own fields; the blocks are looked at anyway.
+// Validate checks only the service's own fields. The blocks are validated anyway.
 func (c Config) Validate() error {
 	if c.Interval < time.Second {
 		return settings.Invalid("INTERVAL", c.Interval, "must be at least 1s")
@@ -35,8 +35,7 @@ type pool interface {
 
 var open func(url string) pool
 
-// Run reads from the top down in the order of the start, and from the bottom up
-// in that of the stop.
+// Run starts its parts from top to bottom. They stop in the reverse order.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	health, metrics := service.NewHealth(), service.NewMetrics()
 	metrics.WatchHealth("sample", health)

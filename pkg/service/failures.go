@@ -13,18 +13,18 @@ import (
 const (
 	// failureLogEvery is the time between two log lines about the same failure.
 	failureLogEvery = 10 * time.Second
-	// failureGrace is how long something must have failed before health shows
-	// it. A reconnect, or a new leader, takes a moment.
+	// failureGrace is how long failures must last before health shows them. A
+	// reconnect or a new leader takes a moment.
 	failureGrace = 3 * time.Second
-	// failureMemory is how long the last failure counts if nothing was tried
-	// since, unless ForgetAfter says otherwise.
+	// failureMemory is how long the last failure counts when nothing was tried
+	// since. ForgetAfter overrides it.
 	failureMemory = time.Minute
 )
 
-// FailureTracker reports the failures of a component that keeps trying. The log
-// shows when they begin, every 10 s while they last, and when they are over.
-// Health, and so the metrics, shows them once they have lasted for 3 s. It is
-// safe for concurrent use.
+// FailureTracker reports the failures of a component that keeps trying. It logs
+// the first failure, then one line every 10 s while failures last, and one line
+// when the component works again. Health and its metrics show the failure once it
+// has lasted 3 s. It is safe for concurrent use.
 type FailureTracker struct {
 	log    *zap.Logger
 	what   string // what does not work, such as "tick"
@@ -33,24 +33,24 @@ type FailureTracker struct {
 	mu           sync.Mutex
 	firstFailure time.Time
 	lastFailure  time.Time
-	logged       time.Time
+	lastLogged   time.Time
 }
 
-// NewFailureTracker returns a tracker that has seen no failure. what is the
-// subject of a sentence that continues with "does not work".
+// NewFailureTracker returns a tracker without failures. The log line is what
+// followed by "does not work".
 func NewFailureTracker(log *zap.Logger, what string) *FailureTracker {
 	return &FailureTracker{log: log, what: what, memory: failureMemory}
 }
 
-// ForgetAfter sets how long the last failure counts if nothing was tried since.
-// It should be short for a component that is only asked to try while it seems
-// to work. Call it before the tracker is used.
+// ForgetAfter sets how long the last failure counts when nothing was tried since.
+// Use a short time for a component that is only tried while it seems to work. Call
+// it before the tracker is used.
 func (t *FailureTracker) ForgetAfter(after time.Duration) *FailureTracker {
 	t.memory = after
 	return t
 }
 
-// Report takes the result of one try; nil is a success.
+// Report records the result of one try. A nil error is a success.
 func (t *FailureTracker) Report(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,21 +59,21 @@ func (t *FailureTracker) Report(err error) {
 	case err == nil && t.firstFailure.IsZero():
 	case err == nil:
 		t.log.Info(t.what+" works again", zap.Duration("after", now.Sub(t.firstFailure).Round(time.Millisecond)))
-		t.firstFailure, t.logged = time.Time{}, time.Time{}
+		t.firstFailure, t.lastLogged = time.Time{}, time.Time{}
 	default:
 		t.lastFailure = now
 		if t.firstFailure.IsZero() {
 			t.firstFailure = now
 		}
-		if now.Sub(t.logged) >= failureLogEvery {
-			t.logged = now
+		if now.Sub(t.lastLogged) >= failureLogEvery {
+			t.lastLogged = now
 			t.log.Warn(t.what+" does not work", zap.String("error", redact.Text(err.Error())))
 		}
 	}
 }
 
-// Status is StateDown while the failures last. Health.Add limits what that does
-// to the service.
+// Status returns StateDown while failures last. Health.Add limits how far this
+// lowers the state of the service.
 func (t *FailureTracker) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,8 +83,8 @@ func (t *FailureTracker) Status() Status {
 	return Down("has not worked for " + time.Since(t.firstFailure).Round(time.Second).String() + "; the log says why")
 }
 
-// Watch shows a tracker under a name. worst is the worst state that it can put
-// the service into.
+// Watch adds the tracker as a health check. worst is the worst state that it can
+// give the service.
 func (h *Health) Watch(name string, worst State, t *FailureTracker) {
 	h.Add(name, worst, func(context.Context) Status { return t.Status() })
 }

@@ -2,17 +2,17 @@ package service
 
 import "context"
 
-// Batch bounds what Gather takes at once. The zero value does not.
+// Batch limits what Gather returns at once. The zero value has no limit.
 type Batch[T any] struct {
 	Count int         // 0: any number
-	Bytes int         // a batch ends with the value that reaches it; 0: any size
-	Size  func(T) int // the bytes of a value; needed with Bytes
+	Bytes int         // the value that reaches this size ends the batch; 0: any size
+	Size  func(T) int // returns the bytes of a value; required if Bytes is set
 }
 
-// Gather waits for one value and takes with it those that are there by then, in
-// their order, up to the bounds. So a single value waits for nobody, and under
-// load batches grow by themselves. It returns nil when ctx ends first, or when
-// from is closed and empty.
+// Gather waits for one value. It adds the values that are already in the channel,
+// in order, up to the limits. A single value never waits for others, and under
+// load batches grow by themselves. It returns nil if ctx ends first, or if from is
+// closed and empty.
 func (b Batch[T]) Gather(ctx context.Context, from <-chan T) []T {
 	select {
 	case first, open := <-from:
@@ -25,7 +25,7 @@ func (b Batch[T]) Gather(ctx context.Context, from <-chan T) []T {
 	}
 }
 
-// GatherAfter is Gather with a first value that has been received already.
+// GatherAfter is Gather for a caller that has already received the first value.
 func (b Batch[T]) GatherAfter(first T, from <-chan T) []T {
 	batch, bytes := []T{first}, b.size(first)
 	for (b.Count == 0 || len(batch) < b.Count) && (b.Bytes == 0 || bytes < b.Bytes) {

@@ -12,11 +12,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
-// State is how a dependency, or the whole service, is.
+// State is the state of a dependency or of the whole service.
 type State string
 
-// The states, from best to worst. A service that is degraded still does all
-// that it promises; one that is down should get no work.
+// The states, from best to worst. A degraded service still keeps all its promises.
+// A service that is down should get no work.
 const (
 	StateOK       State = "ok"
 	StateDegraded State = "degraded"
@@ -29,34 +29,34 @@ func (s State) rank() int {
 		return 0
 	case StateDegraded:
 		return 1
-	default: // also what no check should say
+	default: // StateDown, and any unknown state
 		return 2
 	}
 }
 
-// Status is the answer of a check. Detail is a few words for people. It is
-// shown to whoever can reach the port, so it is no place for a driver's error,
-// which names hosts and users.
+// Status is the result of a check. Detail is a short text for people. Everyone who
+// can reach the port sees it, so it must not contain a driver's error, which names
+// hosts and users.
 type Status struct {
 	State  State  `json:"status"`
 	Detail string `json:"detail,omitempty"`
 }
 
-// OK is the Status of what works.
+// OK returns the Status of a dependency that works.
 func OK() Status { return Status{State: StateOK} }
 
-// Degraded is the Status of what works less well than it should.
+// Degraded returns the Status of a dependency that works less well than it should.
 func Degraded(detail string) Status { return Status{State: StateDegraded, Detail: detail} }
 
-// Down is the Status of what does not work.
+// Down returns the Status of a dependency that does not work.
 func Down(detail string) Status { return Status{State: StateDown, Detail: detail} }
 
-// Check looks at one dependency. It must be safe for concurrent use with the
-// rest of the service and should end with ctx; it is never run twice at a time.
+// Check checks one dependency. It must be safe to call while the service runs and
+// should return when ctx ends. Two runs of one check never overlap.
 type Check func(ctx context.Context) Status
 
-// Ping makes a Check from a function that returns an error when the dependency
-// is away. The error itself is not shown: reason says what may be.
+// Ping makes a Check from a function that returns an error when the dependency is
+// not reachable. The error is not shown. reason turns it into a text that may be.
 func Ping(ping func(ctx context.Context) error, reason func(error) string) Check {
 	return func(ctx context.Context) Status {
 		if err := ping(ctx); err != nil {
@@ -66,8 +66,8 @@ func Ping(ping func(ctx context.Context) error, reason func(error) string) Check
 	}
 }
 
-// CheckPermissions makes a Check from a function that says whether NATS has
-// denied something.
+// CheckPermissions makes a Check from a function that reports whether NATS has
+// denied a permission.
 func CheckPermissions(denied func() bool) Check {
 	return func(context.Context) Status {
 		if denied() {
@@ -77,33 +77,33 @@ func CheckPermissions(denied func() bool) Check {
 	}
 }
 
-// Report is what the readiness probe answers.
+// Report is the body of the readiness probe.
 type Report struct {
 	State  State             `json:"status"`
 	Checks map[string]Status `json:"checks"`
 }
 
 const (
-	checkTimeout   = time.Second // a check without an answer by then counts as failed
-	reportLifetime = time.Second // however often probes come, checks run at most this often
+	checkTimeout   = time.Second // a check that takes longer counts as failed
+	reportLifetime = time.Second // probes within this time share one run of the checks
 )
 
-// Health knows the dependencies of a service and whether it is ready. A new one
-// is down ("starting") until Serving is called; Group does that. All methods
-// are safe for concurrent use.
+// Health holds the health checks of a service and whether it is ready. A new one is
+// down ("starting") until Serving is called. Group calls it. All methods are safe
+// for concurrent use.
 type Health struct {
-	mu     sync.Mutex // guards the fields below; never held while checks run
-	checks []*healthCheck
-	phase  string // why the service is not ready whatever its checks say; empty: serving
-	others []other
+	mu       sync.Mutex // guards the fields below; never held while checks run
+	checks   []*healthCheck
+	phase    string // why the service is not ready, regardless of its checks; empty: serving
+	included []includedHealth
 
 	running chan struct{} // holds a token while a caller runs the checks
 	report  map[string]Status
 	expires time.Time
 }
 
-// other is the Health of another service of the process.
-type other struct {
+// includedHealth is the Health of another service in the same process.
+type includedHealth struct {
 	name   string
 	health *Health
 }
@@ -112,38 +112,38 @@ type healthCheck struct {
 	name    string
 	worst   State
 	check   Check
-	pending chan Status // the answer of a run that has not ended yet
+	pending chan Status // result of a run that has not ended yet
 }
 
-// NewHealth makes a Health without checks that is starting.
+// NewHealth returns a Health without checks, in the phase "starting".
 func NewHealth() *Health {
 	return &Health{phase: "starting", running: make(chan struct{}, 1)}
 }
 
-// Add registers a check under a name that is shown. worst is the most that the
-// check can do to the service, and what it counts as when it gives no answer:
-// StateDown for what the service can't work without, StateDegraded for what it
-// can.
+// Add registers a check under a public name. worst limits how far the check can
+// lower the state of the service. It is also the state of a check that does not
+// finish in time. Use StateDown if the service can't work without the dependency,
+// StateDegraded if it can.
 func (h *Health) Add(name string, worst State, check Check) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.checks = append(h.checks, &healthCheck{name: name, worst: worst, check: check})
 }
 
-// Include shows the entries of another service of the same process beside
-// one's own, as "name.entry". A dependency of the other that is down makes this
-// one degraded and no worse: what does not need it goes on. While the other
-// starts or stops, this one is down too.
+// Include adds the checks of another service in the same process, as "name.check".
+// If a dependency of the other service is down, this service is at most degraded,
+// because requests that don't need it still work. While the other service starts or
+// stops, this service is down too.
 func (h *Health) Include(name string, included *Health) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.others = append(h.others, other{name, included})
+	h.included = append(h.included, includedHealth{name, included})
 }
 
-// Serving ends the start: from now on the checks alone decide.
+// Serving ends the start. From now on only the checks decide.
 func (h *Health) Serving() { h.setPhase("") }
 
-// Stopping makes the service not ready, so that it gets no new work while it
+// Stopping marks the service as not ready, so that it gets no new work while it
 // drains.
 func (h *Health) Stopping() { h.setPhase("stopping") }
 
@@ -153,22 +153,21 @@ func (h *Health) setPhase(phase string) {
 	h.phase = phase
 }
 
-// phaseEntry is the name of the entry that is there while a service starts or
-// stops.
+// phaseEntry is the name of the entry that shows that a service starts or stops.
 const phaseEntry = "service"
 
-// Report runs the checks, all at once, or returns what they said within the
-// last second. It takes a second at most.
+// Report runs all checks at once and returns their results. Results are reused for
+// one second. Report takes at most one second.
 func (h *Health) Report() Report {
 	h.mu.Lock()
-	others := h.others[:len(h.others):len(h.others)]
+	others := h.included[:len(h.included):len(h.included)]
 	h.mu.Unlock()
 	reports := make([]map[string]Status, len(others))
 	var asking sync.WaitGroup
 	for i, o := range others {
-		asking.Go(func() { reports[i] = o.health.own() })
+		asking.Go(func() { reports[i] = o.health.ownStatuses() })
 	}
-	report := Report{State: StateOK, Checks: h.own()}
+	report := Report{State: StateOK, Checks: h.ownStatuses()}
 	asking.Wait()
 	for i, o := range others {
 		for name, status := range reports[i] {
@@ -186,8 +185,8 @@ func (h *Health) Report() Report {
 	return report
 }
 
-// own is what the checks say, and the phase, without what is included.
-func (h *Health) own() map[string]Status {
+// ownStatuses returns the check results and the phase, without included services.
+func (h *Health) ownStatuses() map[string]Status {
 	entries := maps.Clone(h.results())
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -197,8 +196,8 @@ func (h *Health) own() map[string]Status {
 	return entries
 }
 
-// results does not depend on the caller's context: a probe that hangs up must
-// not leave a false "down" to the ones after it.
+// results ignores the caller's context: a probe that disconnects must not leave a
+// false "down" for the next ones.
 func (h *Health) results() map[string]Status {
 	h.running <- struct{}{}
 	defer func() { <-h.running }()
@@ -222,12 +221,12 @@ func (h *Health) results() map[string]Status {
 	return results
 }
 
-// start leaves a run that hangs alone, so that a check that ignores its context
-// costs one goroutine, not one a second.
+// start does not start a second run while one hangs. A check that ignores its
+// context therefore costs one goroutine in total, not one per second.
 func (c *healthCheck) start(ctx context.Context) {
 	if c.pending != nil {
 		select {
-		case <-c.pending: // an answer that came too late says nothing about now
+		case <-c.pending: // a late result says nothing about the present state
 		default:
 			return
 		}
@@ -245,12 +244,12 @@ func (c *healthCheck) start(ctx context.Context) {
 }
 
 func (c *healthCheck) await(ctx context.Context) Status {
-	status := Status{State: c.worst, Detail: "no answer within " + checkTimeout.String()}
+	status := Status{State: c.worst, Detail: "no result within " + checkTimeout.String()}
 	select {
 	case status = <-c.pending:
 		c.pending = nil
 	case <-ctx.Done():
-		select { // the ones before it may have used up the time that it did not need
+		select { // the checks awaited before may have used up the time, though this one is done
 		case status = <-c.pending:
 			c.pending = nil
 		default:
@@ -263,8 +262,8 @@ func (c *healthCheck) await(ctx context.Context) Status {
 	return status
 }
 
-// Ready is the readiness probe's answer, an HTTP status code and a JSON body:
-// 503 if anything is down, else 200.
+// Ready returns the HTTP status code and the JSON body of the readiness probe: 503
+// if the service is down, else 200.
 func (h *Health) Ready() (code int, body []byte) {
 	report := h.Report()
 	body, err := json.Marshal(report)
@@ -277,8 +276,8 @@ func (h *Health) Ready() (code int, body []byte) {
 	return http.StatusOK, body
 }
 
-// Live is the liveness probe's answer: 200 for as long as the process can give
-// one. It looks at no dependency, because a restart would bring none back.
+// Live returns the response of the liveness probe, always 200. It checks no
+// dependency, because restarting the process would not repair one.
 func (h *Health) Live() (code int, body []byte) {
 	return http.StatusOK, []byte(`{"status":"ok"}`)
 }
@@ -299,5 +298,5 @@ func writeProbe(w http.ResponseWriter, code int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	_, _ = w.Write(body) // the probe has hung up: nobody is left to tell
+	_, _ = w.Write(body) // the client has disconnected, so the error has no receiver
 }

@@ -36,15 +36,15 @@ func TestReady(t *testing.T) {
 			[]check{{"postgres", StateDown, always(OK())}, {"nats", StateDown, always(Degraded("slow"))}},
 			200, `{"status":"degraded","checks":{"postgres":{"status":"ok"},"nats":{"status":"degraded","detail":"slow"}}}`,
 		},
-		"down is not": {
+		"down is not ready": {
 			[]check{{"redis", StateDegraded, always(Degraded(""))}, {"postgres", StateDown, Ping(func(context.Context) error { return errors.New("user=geheim") }, func(error) string { return "not reachable" })}},
 			503, `{"status":"down","checks":{"redis":{"status":"degraded"},"postgres":{"status":"down","detail":"not reachable"}}}`,
 		},
-		"what is not needed can only degrade": {
+		"an optional dependency only degrades": {
 			[]check{{"redis", StateDegraded, Ping(func(context.Context) error { return errors.New("x") }, func(error) string { return "not reachable" })}},
 			200, `{"status":"degraded","checks":{"redis":{"status":"degraded","detail":"not reachable"}}}`,
 		},
-		"a panic is an answer": {
+		"a panic is a result": {
 			[]check{{"redis", StateDegraded, func(context.Context) Status { panic("ouch") }}},
 			200, `{"status":"degraded","checks":{"redis":{"status":"degraded","detail":"check panicked: ouch"}}}`,
 		},
@@ -87,7 +87,7 @@ func TestReadyOnlyWhileServing(t *testing.T) {
 	assert.JSONEq(t, `{"status":"down","checks":{"postgres":{"status":"ok"},"service":{"status":"down","detail":"starting"}}}`, string(body))
 	h.Serving()
 	code, _ = h.Ready()
-	assert.Equal(t, 200, code, "at once, although the checks' answers are kept for a second")
+	assert.Equal(t, 200, code, "at once, although check results are reused for a second")
 	h.Stopping()
 	code, body = h.Ready()
 	assert.Equal(t, 503, code)
@@ -97,7 +97,7 @@ func TestReadyOnlyWhileServing(t *testing.T) {
 	assert.JSONEq(t, `{"status":"ok"}`, string(body))
 }
 
-func TestAnotherServiceOfTheProcessIsShownAndHarmsLittle(t *testing.T) {
+func TestAnIncludedServiceIsShownAndOnlyDegrades(t *testing.T) {
 	t.Parallel()
 	h, sender := NewHealth(), NewHealth()
 	h.Include("sender", sender)
@@ -107,7 +107,7 @@ func TestAnotherServiceOfTheProcessIsShownAndHarmsLittle(t *testing.T) {
 	h.Serving()
 
 	code, body := h.Ready()
-	assert.Equal(t, http.StatusServiceUnavailable, code, "not before it has started")
+	assert.Equal(t, http.StatusServiceUnavailable, code, "down until the included service has started")
 	assert.JSONEq(t, `{"status":"down","checks":{"nats":{"status":"ok"},"sender.nats":{"status":"degraded","detail":"not connected"},
 		"sender.postgres":{"status":"ok"},"sender.service":{"status":"down","detail":"starting"}}}`, string(body))
 
@@ -115,7 +115,7 @@ func TestAnotherServiceOfTheProcessIsShownAndHarmsLittle(t *testing.T) {
 	code, _ = h.Ready()
 	assert.Equal(t, http.StatusOK, code)
 	assert.Equal(t, StateDegraded, h.Report().State)
-	assert.Equal(t, StateDown, sender.Report().State, "of its own it is down")
+	assert.Equal(t, StateDown, sender.Report().State, "the sender itself is down")
 
 	metrics := NewMetrics()
 	metrics.WatchHealth("ingest", h)
@@ -131,10 +131,10 @@ dispatch_dependency_state{dependency="nats",service="sender",state="ok"} 0
 dispatch_dependency_state{dependency="postgres",service="sender",state="degraded"} 0
 dispatch_dependency_state{dependency="postgres",service="sender",state="down"} 0
 dispatch_dependency_state{dependency="postgres",service="sender",state="ok"} 1
-`), "dispatch_dependency_state"), "each under its own name alone")
+`), "dispatch_dependency_state"), "each service shows only its own checks")
 }
 
-func TestProbesDoNotHammer(t *testing.T) {
+func TestFrequentProbesShareOneRunOfTheChecks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int32
@@ -159,7 +159,7 @@ func TestProbesDoNotHammer(t *testing.T) {
 	})
 }
 
-func TestChecksRunAtOnceAndAreBounded(t *testing.T) {
+func TestChecksRunConcurrentlyWithinATimeLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -169,22 +169,22 @@ func TestChecksRunAtOnceAndAreBounded(t *testing.T) {
 		polite := func(ctx context.Context) Status { <-ctx.Done(); return Down("gave up") }
 		h.Add("a", StateDown, polite)
 		h.Add("b", StateDown, polite)
-		h.Add("deaf", StateDegraded, func(context.Context) Status { runs.Add(1); <-release; return OK() })
+		h.Add("hanging", StateDegraded, func(context.Context) Status { runs.Add(1); <-release; return OK() })
 
 		began := time.Now()
 		report := h.Report()
 		assert.Equal(t, time.Second, time.Since(began))
-		assert.Equal(t, Status{State: StateDegraded, Detail: "no answer within 1s"}, report.Checks["deaf"])
+		assert.Equal(t, Status{State: StateDegraded, Detail: "no result within 1s"}, report.Checks["hanging"])
 		assert.Equal(t, StateDown, report.State)
 
 		time.Sleep(time.Minute)
 		h.Report()
-		assert.EqualValues(t, 1, runs.Load(), "the run that hangs is not joined by another")
+		assert.EqualValues(t, 1, runs.Load(), "a hanging check is not started a second time")
 
 		close(release)
 		time.Sleep(time.Minute)
-		assert.Equal(t, OK(), h.Report().Checks["deaf"])
-		assert.EqualValues(t, 2, runs.Load(), "the late answer is not taken for a new one")
+		assert.Equal(t, OK(), h.Report().Checks["hanging"])
+		assert.EqualValues(t, 2, runs.Load(), "a late result is discarded")
 	})
 }
 

@@ -7,20 +7,20 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// Lifecycle is the block of settings for how a service is watched and stopped.
+// Lifecycle is the block of settings for observing and stopping a service.
 type Lifecycle struct {
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"75s" help:"how long work in flight may take to finish after SIGTERM"`
 	HealthAddr      string        `env:"HEALTH_ADDR" help:"host:port for /health, /health/ready and /metrics; unset: off"`
 
-	// Health and Metrics are where the service shows how it is; nil for a place
-	// of its own. They are set by a process that runs several services and
-	// answers for all of them.
+	// Health and Metrics are where the service reports its state. Nil: the service
+	// gets its own. A process that runs several services sets both, so that one
+	// server shows all of them.
 	Health  *Health  `env:"-"`
 	Metrics *Metrics `env:"-"`
 }
 
-// Observe returns where a service shows how it is, and has its health shown
-// among the metrics under its name. Call it once for each service.
+// Observe returns the Health and Metrics of a service and exports its health as
+// metrics under the given name. Call it once per service.
 func (l Lifecycle) Observe(service string) (*Health, *Metrics) {
 	health, metrics := l.Health, l.Metrics
 	if health == nil {
@@ -33,7 +33,7 @@ func (l Lifecycle) Observe(service string) (*Health, *Metrics) {
 	return health, metrics
 }
 
-// Validate reports every mistake of the block.
+// Validate reports all validation errors of the block.
 func (l Lifecycle) Validate() error {
 	var errs []error
 	if l.ShutdownTimeout <= 0 {

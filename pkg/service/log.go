@@ -11,8 +11,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// NewLogger makes a logger that writes to stderr as cfg says; times are UTC in
-// ISO 8601 with milliseconds, durations as in 1m30s. It sets nothing global.
+// NewLogger returns a logger that writes to stderr. Times are UTC in ISO 8601 with
+// milliseconds, durations look like 1m30s. It changes no global logger.
 func NewLogger(cfg settings.Log) *zap.Logger {
 	return newLogger(cfg, zapcore.Lock(os.Stderr), isTerminal(os.Stderr))
 }

@@ -35,10 +35,10 @@ func TestLogger(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { // the clock stands at the start of 2000
+			synctest.Test(t, func(t *testing.T) { // the fake clock starts in 2000
 				var out bytes.Buffer
 				log := newLogger(tt.cfg, zapcore.AddSync(&out), tt.terminal).Named("sender")
-				log.Debug("unheard")
+				log.Debug("below the level")
 				log.Info("hello", zap.Duration("took", 90*time.Second))
 				assert.Equal(t, tt.want, out.String())
 			})

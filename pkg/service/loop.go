@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// Loop repeats periodic work until its context ends. Every loop of a service is
-// one of these. The zero value repeats without a pause; a Loop is not changed
-// by use.
+// Loop repeats periodic work until its context ends. Every periodic task of a
+// service uses it. The zero value repeats without a pause. A Loop is immutable
+// while it runs.
 type Loop struct {
-	// Every is the time from the end of one turn to the start of the next. It is
-	// jittered to between half of it and all of it, so that several instances
-	// don't all work at the same moment.
+	// Every is the time from the end of one turn to the start of the next. Jitter
+	// shortens it by up to half, so that several instances don't all work at the
+	// same moment.
 	Every time.Duration
 	// Immediately starts the first turn without waiting for Every.
 	Immediately bool
-	// Failures is told the result of each turn that ctx did not interrupt. nil:
-	// the turn reports its failures itself.
+	// Failures gets the result of every turn that ctx did not interrupt. Nil: the
+	// turn reports its own failures.
 	Failures *FailureTracker
 }
 
-// Run calls turn until ctx ends, and returns nil then. A failed turn does not
-// end the loop.
+// Run calls turn until ctx ends, then returns nil. A failed turn does not end the
+// loop.
 func (l Loop) Run(ctx context.Context, turn func(ctx context.Context) error) error {
 	return l.RunPaced(ctx, func(ctx context.Context) (time.Duration, error) {
 		return l.Every, turn(ctx)
 	})
 }
 
-// RunPaced is Run for a turn that says itself how long to wait for the next one.
-// The wait is jittered like Every.
+// RunPaced is Run for a turn that returns how long to wait before the next one. The
+// wait has the same jitter as Every.
 func (l Loop) RunPaced(ctx context.Context, turn func(ctx context.Context) (next time.Duration, err error)) error {
 	if !l.Immediately && !Sleep(ctx, Jitter(l.Every)) {
 		return nil
@@ -47,7 +47,7 @@ func (l Loop) RunPaced(ctx context.Context, turn func(ctx context.Context) (next
 	return nil
 }
 
-// Sleep waits for d. It returns false, at once, when ctx ends before that.
+// Sleep waits for d. It returns false as soon as ctx ends.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

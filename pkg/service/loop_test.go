@@ -57,7 +57,7 @@ func TestALoopReportsItsTurns(t *testing.T) {
 				return 0, nil
 			}
 			cancel()
-			return 0, errAway // interrupted: no failure
+			return 0, errAway // ctx has ended: not a failure
 		}))
 		assert.Len(t, logs.FilterMessage("tick does not work").All(), 1)
 		works := logs.FilterMessage("tick works again").All()

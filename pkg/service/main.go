@@ -17,17 +17,17 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// Main is all that a cmd/<name>/main.go does: it loads the configuration T,
-// makes the logger from the Log block in it, calls run and exits. The context
-// ends at SIGINT or SIGTERM. Exit codes: 0 stopped and drained, 1 failed, 2
-// wrong configuration, with every mistake on stderr.
+// Main is the whole main function of a service. It loads the configuration T, makes
+// the logger from its Log block, calls run and exits. The context ends at SIGINT or
+// SIGTERM. Exit codes: 0 stopped and drained, 1 failed, 2 invalid configuration,
+// with all validation errors on stderr.
 //
 //	func main() { service.Main("sender", sender.Run) }
 func Main[T any](name string, run func(ctx context.Context, cfg T, log *zap.Logger) error) {
 	os.Exit(Execute(name, run))
 }
 
-// Execute is Main without the exit: it returns the code.
+// Execute is Main without the exit. It returns the exit code.
 func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.Logger) error) int {
 	TuneMemory()
 	ctx, cancel := SignalContext(context.Background())
@@ -36,43 +36,43 @@ func Execute[T any](name string, run func(ctx context.Context, cfg T, log *zap.L
 	if err != nil {
 		return report(os.Stderr, name, err)
 	}
-	log := NewLogger(logOf(reflect.ValueOf(cfg))).Named(name)
+	log := NewLogger(logSettings(reflect.ValueOf(cfg))).Named(name)
 	for _, w := range warnings {
 		log.Warn(w)
 	}
 	log.Info("starting", zap.String("version", Version()))
 	err = run(ctx, cfg, log)
-	var mistakes *settings.ValidationErrors
+	var invalid *settings.ValidationErrors
 	switch {
 	case err == nil || ctx.Err() != nil && onlyCanceled(err):
 		log.Info("stopped")
 		return 0
-	case errors.As(err, &mistakes):
+	case errors.As(err, &invalid):
 		return report(os.Stderr, name, err)
 	}
 	log.Error("failed", zap.String("error", redact.Text(err.Error())))
 	return settings.ExitCode(err)
 }
 
-// report writes an error for the person at the terminal: the mistakes of a
-// ConfigError one a line, under a heading.
+// report writes an error to the terminal. Validation errors are listed one per line
+// under a heading.
 func report(to io.Writer, name string, err error) int {
-	var mistakes *settings.ValidationErrors
-	if !errors.As(err, &mistakes) {
+	var invalid *settings.ValidationErrors
+	if !errors.As(err, &invalid) {
 		_, _ = fmt.Fprintf(to, "%s: %s\n", name, redact.Text(err.Error()))
 		return settings.ExitCode(err)
 	}
 	_, _ = fmt.Fprintf(to, "%s: configuration\n", name)
-	for _, m := range mistakes.All {
+	for _, m := range invalid.All {
 		_, _ = fmt.Fprintf(to, "  %s\n", m.Error())
 	}
 	return settings.ExitCode(err)
 }
 
-// SignalContext returns a context that ends at the first SIGINT or SIGTERM,
-// with the signal's name as its cause. The second one ends the process at once,
-// with exit code 1, whatever is still in flight. The function that it returns
-// ends the context and gives the signals back.
+// SignalContext returns a context that ends at the first SIGINT or SIGTERM. Its
+// cause names the signal. A second signal ends the process at once with exit code 1
+// and abandons work in flight. The returned function ends the context and stops the
+// signal handling.
 func SignalContext(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
@@ -98,9 +98,9 @@ func SignalContext(parent context.Context) (context.Context, context.CancelFunc)
 	})
 }
 
-// logOf finds the Log block of a configuration, at any depth; without one the
-// defaults are used.
-func logOf(v reflect.Value) settings.Log {
+// logSettings returns the Log block of a configuration, at any depth, or the
+// defaults if there is none.
+func logSettings(v reflect.Value) settings.Log {
 	if cfg, ok := findLog(v); ok {
 		return cfg
 	}
@@ -121,8 +121,8 @@ func findLog(v reflect.Value) (settings.Log, bool) {
 	return settings.Log{}, false
 }
 
-// onlyCanceled says whether err tells of nothing but that a context ended,
-// which is no failure when a signal arrives while the service is starting.
+// onlyCanceled reports whether err contains nothing but context cancellation. That
+// is not a failure when a signal arrives during the start.
 func onlyCanceled(err error) bool {
 	switch e := err.(type) { //nolint:errorlint // the tree is walked node by node, so each node's own type counts
 	case interface{ Unwrap() []error }:

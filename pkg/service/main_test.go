@@ -19,8 +19,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// TestMain lets the tests start this binary as a service: the signals and exit
-// codes of a real process are what is promised.
+// TestMain lets the tests start this binary as a service, because they check the
+// signals and exit codes of a real process.
 func TestMain(m *testing.M) {
 	if os.Getenv("TEST_SERVICE") != "" {
 		Main("sample", runSample)
@@ -64,18 +64,18 @@ func TestMainOfAService(t *testing.T) {
 		does  string
 		steps []step
 		code  int
-		says  []string
+		logs  []string
 		never string
 	}{
-		"drained after SIGTERM": {does: "work", steps: []step{{`"ready"`, syscall.SIGTERM}}, says: []string{`"reason":"signal: terminated"`, `"msg":"stopped"`, `"logger":"sample"`}},
-		"drained after SIGINT":  {does: "work", steps: []step{{`"ready"`, syscall.SIGINT}}, says: []string{`"reason":"signal: interrupt"`}},
-		"stopped while waiting": {does: "start", steps: []step{{"waiting for postgres", syscall.SIGTERM}}, says: []string{`"msg":"stopped"`}},
-		"a second signal":       {does: "hang", steps: []step{{`"ready"`, syscall.SIGTERM}, {"draining", syscall.SIGINT}}, code: 1, says: []string{"second signal (interrupt): exiting at once"}, never: "not stopped"},
-		"failed":                {does: "fail", code: 1, says: []string{`"level":"error"`, "no way to postgres://***@h"}},
-		"a component panicked":  {does: "die", code: 1, says: []string{`"error":"relay: panic: ouch"`}},
-		"wrong configuration":   {does: "work", env: []string{"LOG_LEVEL=loud", "LOG_FORMAT=xml"}, code: 2, says: []string{"sample: configuration\n  LOG_LEVEL=\"loud\": must be debug, info, warn or error\n  LOG_FORMAT=\"xml\": must be json or console\n"}},
-		"refused by the run":    {does: "refuse", code: 2, says: []string{"sample: configuration\n  NATS_URL"}},
-		"a warning":             {does: "fail", env: []string{"DISPATCH_LOG_LEVEL=debug"}, code: 1, says: []string{"did you mean LOG_LEVEL?"}},
+		"drained after SIGTERM": {does: "work", steps: []step{{`"ready"`, syscall.SIGTERM}}, logs: []string{`"reason":"signal: terminated"`, `"msg":"stopped"`, `"logger":"sample"`}},
+		"drained after SIGINT":  {does: "work", steps: []step{{`"ready"`, syscall.SIGINT}}, logs: []string{`"reason":"signal: interrupt"`}},
+		"stopped while waiting": {does: "start", steps: []step{{"waiting for postgres", syscall.SIGTERM}}, logs: []string{`"msg":"stopped"`}},
+		"a second signal":       {does: "hang", steps: []step{{`"ready"`, syscall.SIGTERM}, {"draining", syscall.SIGINT}}, code: 1, logs: []string{"second signal (interrupt): exiting at once"}, never: "not stopped"},
+		"failed":                {does: "fail", code: 1, logs: []string{`"level":"error"`, "no way to postgres://***@h"}},
+		"a component panicked":  {does: "die", code: 1, logs: []string{`"error":"relay: panic: ouch"`}},
+		"wrong configuration":   {does: "work", env: []string{"LOG_LEVEL=loud", "LOG_FORMAT=xml"}, code: 2, logs: []string{"sample: configuration\n  LOG_LEVEL=\"loud\": must be debug, info, warn or error\n  LOG_FORMAT=\"xml\": must be json or console\n"}},
+		"refused by the run":    {does: "refuse", code: 2, logs: []string{"sample: configuration\n  NATS_URL"}},
+		"a warning":             {does: "fail", env: []string{"DISPATCH_LOG_LEVEL=debug"}, code: 1, logs: []string{"did you mean LOG_LEVEL?"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -89,23 +89,23 @@ func TestMainOfAService(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, cmd.Start())
 
-			var said strings.Builder
+			var output strings.Builder
 			steps := tt.steps
 			for in := bufio.NewScanner(stderr); in.Scan(); {
-				said.WriteString(in.Text() + "\n")
+				output.WriteString(in.Text() + "\n")
 				if len(steps) > 0 && strings.Contains(in.Text(), steps[0].line) {
 					require.NoError(t, cmd.Process.Signal(steps[0].signal))
 					steps = steps[1:]
 				}
 			}
-			_ = cmd.Wait() // the exit code says it better
-			assert.Equal(t, tt.code, cmd.ProcessState.ExitCode(), said.String())
-			for _, want := range tt.says {
-				assert.Contains(t, said.String(), want)
+			_ = cmd.Wait() // the exit code is checked instead
+			assert.Equal(t, tt.code, cmd.ProcessState.ExitCode(), output.String())
+			for _, want := range tt.logs {
+				assert.Contains(t, output.String(), want)
 			}
-			assert.NotContains(t, said.String(), "geheim")
+			assert.NotContains(t, output.String(), "geheim")
 			if tt.never != "" {
-				assert.NotContains(t, said.String(), tt.never)
+				assert.NotContains(t, output.String(), tt.never)
 			}
 		})
 	}

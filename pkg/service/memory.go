@@ -11,62 +11,60 @@ import (
 )
 
 const (
-	// gcPercent lets the heap grow to four times what is live before it is
-	// collected, which takes a tenth less CPU than Go's default of 100.
+	// gcPercent lets the heap grow to four times its live size before a collection.
+	// This takes a tenth less CPU than Go's default of 100.
 	gcPercent = 300
-	// heapCeiling is how far it may grow so. With large payloads more is live,
-	// and four times that would be more than a service may take. leastPercent is
-	// how far it may grow whatever is live: else the collector would never rest.
-	heapCeiling  = 128 << 20
-	leastPercent = 50
-	// limitShare of the memory that the container may have is for Go; near it
-	// the collector works harder, however high gcPercent is.
-	limitShare = 0.9
-	// defaultLimit is the limit where the container sets none: far above what is
-	// live in any service at its busiest, so that under overload what is not
-	// live is collected before the process grows beyond it.
+	// heapTarget limits that growth. Large payloads raise the live size, and four
+	// times that would be more memory than a service may use. minGCPercent is the
+	// growth that is always allowed; without it the collector would never rest.
+	heapTarget   = 128 << 20
+	minGCPercent = 50
+	// limitRatio is the part of the container's memory limit that Go may use. Near
+	// the limit the collector works harder, regardless of gcPercent.
+	limitRatio = 0.9
+	// defaultLimit applies if the container has no memory limit. It is far above the
+	// live size of any service under full load. Under overload, garbage is collected
+	// before the process grows beyond it.
 	defaultLimit = 1 << 30
 )
 
-// TuneMemory sets how Go's garbage collector works in this process: by the
-// memory limit of the container (cgroup), 1 GiB if there is none, and for
-// throughput while little is live. GOGC and GOMEMLIMIT, where they are set, win. It is for a
-// program's start.
+// TuneMemory configures Go's garbage collector for this process. The memory limit
+// comes from the container (cgroup), or is 1 GiB if there is none. The collector
+// favours throughput while the live heap is small. GOGC and GOMEMLIMIT override it.
+// Call it once, at the start of a program.
 func TuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
-		keepHeapLow(&collection{percent: gcPercent})
+		adjustAfterEachGC(&gcNotifier{percent: gcPercent})
 	}
 	if os.Getenv("GOMEMLIMIT") != "" || os.Getenv("AUTOMEMLIMIT") == "off" {
 		return
 	}
-	// Without a limit, or outside a container, there is none to set; the error
-	// says no more than that.
-	limit, err := memlimit.Set(memlimit.WithRatio(limitShare), memlimit.WithProvider(memlimit.FromCgroup))
+	// An error here only means that there is no container limit.
+	limit, err := memlimit.Set(memlimit.WithRatio(limitRatio), memlimit.WithProvider(memlimit.FromCgroup))
 	if err != nil || limit == math.MaxInt64 {
 		debug.SetMemoryLimit(defaultLimit)
 	}
 }
 
-// collection is garbage at every collection, and so hears of each.
-type collection struct{ percent int }
+// gcNotifier is unreachable, so every collection runs its finalizer.
+type gcNotifier struct{ percent int }
 
-// keepHeapLow sets after each collection how far the heap may grow until the
-// next.
-func keepHeapLow(c *collection) {
-	runtime.SetFinalizer(c, func(c *collection) {
+// adjustAfterEachGC sets the allowed heap growth again after every collection.
+func adjustAfterEachGC(c *gcNotifier) {
+	runtime.SetFinalizer(c, func(c *gcNotifier) {
 		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(sample)
 		if percent := gcPercentFor(sample[0].Value.Uint64()); percent != c.percent {
 			c.percent = percent
 			debug.SetGCPercent(percent)
 		}
-		keepHeapLow(c)
+		adjustAfterEachGC(c)
 	})
 }
 
-// gcPercentFor is how far the heap may grow beyond what is live.
+// gcPercentFor returns the allowed heap growth in percent of the live bytes.
 func gcPercentFor(live uint64) int {
-	growth := (heapCeiling - int64(live)) * 100 / max(int64(live), 1)
-	return int(min(max(growth, leastPercent), gcPercent))
+	growth := (heapTarget - int64(live)) * 100 / max(int64(live), 1)
+	return int(min(max(growth, minGCPercent), gcPercent))
 }

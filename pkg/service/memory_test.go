@@ -12,8 +12,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service"
 )
 
-// TestMemoryIsTunedUnlessTheEnvironmentSays runs in a process of its own: the
-// collector's settings are the whole process'.
+// TestMemoryIsTunedUnlessTheEnvironmentSays runs in its own process, because the
+// collector's settings are global.
 func TestMemoryIsTunedUnlessTheEnvironmentSays(t *testing.T) {
 	if os.Getenv("TUNE_MEMORY") != "" {
 		before := debug.SetGCPercent(-1)

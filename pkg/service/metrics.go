@@ -8,18 +8,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics is a registry of the process' own; nothing is registered globally.
-// Services that share a process share one, so their metrics need names of
-// their own.
+// Metrics is the process's own registry. Nothing is registered globally. Services in
+// one process share it, so the names of their metrics must differ.
 type Metrics struct{ *prometheus.Registry }
 
-// NewMetrics makes a registry that shows the Go runtime, the process and
+// NewMetrics returns a registry with the Go runtime, the process and
 // dispatch_build_info.
 func NewMetrics() *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry()}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "dispatch_build_info",
-		Help:        "Always 1; the label tells the version.",
+		Help:        "Always 1; the label is the version.",
 		ConstLabels: prometheus.Labels{"version": Version()},
 	})
 	build.Set(1)
@@ -27,16 +26,16 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Handler serves the metrics in Prometheus' text format. A collector that fails
-// costs its own metrics, not the whole page.
+// Handler serves the metrics in Prometheus' text format. If a collector fails, only
+// its own metrics are missing.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{Registry: m.Registry, ErrorHandling: promhttp.ContinueOnError})
 }
 
-// WatchHealth shows the states of a service's dependencies as
-// dispatch_dependency_state{service,dependency,state}, 1 for the state that it
-// is in and 0 for the others. The dependency "service" is there while the
-// service starts or stops. It panics if the service is watched already.
+// WatchHealth exports the states of a service's dependencies as
+// dispatch_dependency_state{service,dependency,state}: 1 for the present state, 0
+// for the others. The dependency "service" exists while the service starts or
+// stops. WatchHealth panics if the service is already registered.
 func (m *Metrics) WatchHealth(service string, h *Health) {
 	m.MustRegister(&healthCollector{health: h, desc: prometheus.NewDesc(
 		"dispatch_dependency_state",
@@ -54,7 +53,7 @@ type healthCollector struct {
 func (c *healthCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
 func (c *healthCollector) Collect(to chan<- prometheus.Metric) {
-	for name, status := range c.health.own() {
+	for name, status := range c.health.ownStatuses() {
 		for _, state := range []State{StateOK, StateDegraded, StateDown} {
 			value := 0.0
 			if status.State == state {

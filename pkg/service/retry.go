@@ -12,28 +12,28 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
-// Retry repeats one piece of work until it succeeds. Every retry inside a
-// service is one of these; how often a message is retried is another matter
-// (message.Backoff). A Retry is not changed by use.
+// Retry repeats one piece of work until it succeeds. Every retry inside a service
+// uses it. Retries of messages are separate: message.Backoff computes their delay.
+// A Retry is immutable while it runs.
 type Retry struct {
 	// First is the pause after the first failure. Each further pause is twice as
-	// long, up to Longest. All are jittered by half.
+	// long, up to Longest. All pauses have a jitter of one half.
 	First, Longest time.Duration
-	// Try bounds each try. 0: only ctx does.
+	// Try is the time limit of each try. 0: only ctx limits it.
 	Try time.Duration
-	// FinishTry keeps ctx from interrupting a try that has begun. Then only Try
-	// ends it.
+	// FinishTry lets a running try finish after ctx has ended. Then only Try limits
+	// it.
 	FinishTry bool
-	// Final says which errors no further try can cure. nil: none, except those
-	// made by backoff.Permanent.
+	// Final reports whether an error is permanent. Nil: only errors made by
+	// backoff.Permanent are.
 	Final func(error) bool
-	// Report is called with each failure that is followed by another try. nil:
-	// nobody.
+	// Report is called with each failure that is followed by another try. May be
+	// nil.
 	Report func(error)
 }
 
-// Do calls try until it returns nil. It returns the last error if that is final
-// or if ctx ends. There is always at least one try.
+// Do calls try until it returns nil. It returns the last error if that error is
+// final or if ctx ends. try is called at least once.
 func (r Retry) Do(ctx context.Context, try func(ctx context.Context) error) error {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval, pauses.Multiplier = r.First, r.Longest, 2
@@ -73,17 +73,17 @@ func (r Retry) once(ctx context.Context, try func(ctx context.Context) error) er
 }
 
 const (
-	waitTry      = 5 * time.Second // one try may take this long
+	waitTry      = 5 * time.Second // time limit of one try
 	waitFirst    = 100 * time.Millisecond
 	waitLongest  = 2 * time.Second  // the longest pause between two tries
 	waitLogEvery = 10 * time.Second // between two log lines about the same wait
 )
 
-// WaitFor calls check until it returns nil: first every 100 ms, then less often,
-// every 2 s in the end. It logs the first failure, one line about every 10 s
-// after it, and the success if there was a failure. Each try gets 5 s. An error
-// made by backoff.Permanent ends the wait and is returned. The end of ctx is
-// returned as an error that wraps ctx.Err() and names the last failure.
+// WaitFor calls check until it returns nil, first after 100 ms, then less often, at
+// last every 2 s. Each try may take 5 s. It logs the first failure, then one line
+// about every 10 s, and the success if a try has failed. An error made by
+// backoff.Permanent ends the wait and is returned. If ctx ends, the error wraps
+// ctx.Err() and names the last failure.
 func WaitFor(ctx context.Context, log *zap.Logger, what string, check func(ctx context.Context) error) error {
 	began := time.Now()
 	var logged time.Time
@@ -101,7 +101,7 @@ func WaitFor(ctx context.Context, log *zap.Logger, what string, check func(ctx c
 	switch {
 	case err == nil:
 		if last != nil {
-			log.Info(what+" is there", zap.Duration("waited", time.Since(began).Round(time.Second)))
+			log.Info(what+" is ready", zap.Duration("waited", time.Since(began).Round(time.Second)))
 		}
 		return nil
 	case ctx.Err() == nil:

@@ -19,13 +19,13 @@ var errAway = errors.New("dial postgres://u:geheim@h: refused")
 
 func TestWaitFor(t *testing.T) {
 	t.Parallel()
-	t.Run("there at once: not a word", func(t *testing.T) {
+	t.Run("ready at once: no log line", func(t *testing.T) {
 		t.Parallel()
 		core, logs := observer.New(zapcore.DebugLevel)
 		require.NoError(t, WaitFor(t.Context(), zap.New(core), "postgres", func(context.Context) error { return nil }))
 		assert.Zero(t, logs.Len())
 	})
-	t.Run("there after a minute", func(t *testing.T) {
+	t.Run("ready after a minute", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			core, logs := observer.New(zapcore.DebugLevel)
@@ -47,7 +47,7 @@ func TestWaitFor(t *testing.T) {
 			assert.Equal(t, "waiting for postgres", first.Message)
 			assert.Equal(t, "dial postgres://***@h: refused", first.ContextMap()["error"])
 			assert.Equal(t, began, first.Time)
-			assert.Equal(t, "postgres is there", last.Message)
+			assert.Equal(t, "postgres is ready", last.Message)
 		})
 	})
 	t.Run("interrupted", func(t *testing.T) {
@@ -114,12 +114,12 @@ func TestRetryEndsWithAFinalErrorOrItsContext(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		assert.Equal(t, errAway, retry.Do(ctx, func(context.Context) error { return errAway }), "the last failure, and not the end of ctx")
-		assert.Equal(t, errAway, retry.Do(ctx, func(context.Context) error { return errAway }), "there is always a try")
+		assert.Equal(t, errAway, retry.Do(ctx, func(context.Context) error { return errAway }), "the last failure, not ctx.Err()")
+		assert.Equal(t, errAway, retry.Do(ctx, func(context.Context) error { return errAway }), "try is called at least once")
 	})
 }
 
-func TestATryMayOutliveItsContext(t *testing.T) {
+func TestFinishTryLetsATryOutliveItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -15,9 +15,9 @@ var buildVersion = sync.OnceValue(func() string {
 	return versionOf(version, info)
 })
 
-// Version names this build: what the linker was given, else the version or the
-// commit that the Go toolchain recorded, else "dev". It is never empty and
-// holds no spaces, so it can stand in a User-Agent.
+// Version names this build: the version set by the linker, else the version or
+// commit recorded by the Go toolchain, else "dev". It is never empty and contains no
+// spaces, so it can stand in a User-Agent.
 func Version() string { return buildVersion() }
 
 func versionOf(linked string, info *debug.BuildInfo) string {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// NATSAccess says how the NATS servers are reached, and as whom.
+// NATSAccess holds the address of the NATS servers and the credentials.
 type NATSAccess struct {
 	URL    string `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" secret:"true" help:"NATS servers, separated by commas"`
 	Creds  string `env:"NATS_CREDS" help:"file with the credentials of a NATS user: JWT and seed"`
@@ -21,7 +21,8 @@ type NATSAccess struct {
 	Domain string `env:"NATS_DOMAIN" help:"JetStream domain of the streams, for services at a leaf node; unset: the server's own"`
 }
 
-// RedisAccess says how Redis is set up, if it is not one server.
+// RedisAccess describes a Redis that is more than one plain server: a cluster,
+// Sentinels or TLS.
 type RedisAccess struct {
 	Cluster          bool   `env:"REDIS_CLUSTER" envDefault:"false" help:"true: REDIS_URL names nodes of a Redis Cluster, redis://user:password@host:port,host:port"`
 	Sentinel         string `env:"REDIS_SENTINEL" help:"name of the primary, if REDIS_URL names Redis Sentinels, redis://user:password@host:port,host:port; user and password are the primary's"`
@@ -32,8 +33,8 @@ type RedisAccess struct {
 	Key              string `env:"REDIS_KEY" help:"file with the key of REDIS_CERT"`
 }
 
-// names are those of the settings.
-func (RedisAccess) names() []string {
+// settingNames returns the names of the block's environment variables.
+func (RedisAccess) settingNames() []string {
 	var names []string
 	for _, f := range fieldsOf(structOf(&RedisAccess{}), "") {
 		names = append(names, f.variable.Name)
@@ -41,8 +42,8 @@ func (RedisAccess) names() []string {
 	return names
 }
 
-// mistakes are those that only show together with the URL.
-func (a RedisAccess) mistakes(address string) []error {
+// validate returns the validation errors of the block together with the URL.
+func (a RedisAccess) validate(address string) []error {
 	errs := []error{validCA("REDIS_CA", a.CA), validPair("REDIS_CERT", a.Cert, "REDIS_KEY", a.Key)}
 	u, err := url.Parse(address)
 	if err != nil {
@@ -67,11 +68,11 @@ func (a RedisAccess) mistakes(address string) []error {
 	return errs
 }
 
-// domainPattern is a token of a subject.
+// domainPattern matches one token of a subject.
 var domainPattern = regexp.MustCompile(`^[^\s.*>]+$`)
 
-// mistakes are those of what is next to the URL.
-func (a NATSAccess) mistakes() []error {
+// validate returns the validation errors of all fields except the URL.
+func (a NATSAccess) validate() []error {
 	errs := []error{
 		validFile("NATS_CREDS", a.Creds, "BEGIN NATS USER JWT", "must be a file with a user's JWT and seed, as nsc makes it"),
 		validFile("NATS_NKEY", a.NKey, "SU", "must be a file with the seed of a user, which begins with SU"),
@@ -87,8 +88,8 @@ func (a NATSAccess) mistakes() []error {
 	return errs
 }
 
-// validFile reports a mistake if a file can't be read, or lacks what it must
-// hold.
+// validFile returns a validation error if the file can't be read or does not
+// contain holds.
 func validFile(variable, path, holds, must string) error {
 	if path == "" {
 		return nil
@@ -96,14 +97,14 @@ func validFile(variable, path, holds, must string) error {
 	content, err := os.ReadFile(path)
 	switch {
 	case err != nil:
-		return Invalid(variable, path, "can't be read: "+cause(err))
+		return Invalid(variable, path, "can't be read: "+withoutPath(err))
 	case !bytes.Contains(content, []byte(holds)):
 		return Invalid(variable, path, must)
 	}
 	return nil
 }
 
-// validCA reports a mistake if a file holds no certificate.
+// validCA returns a validation error if the file contains no certificate.
 func validCA(variable, path string) error {
 	if path == "" {
 		return nil
@@ -111,14 +112,14 @@ func validCA(variable, path string) error {
 	content, err := os.ReadFile(path)
 	switch {
 	case err != nil:
-		return Invalid(variable, path, "can't be read: "+cause(err))
+		return Invalid(variable, path, "can't be read: "+withoutPath(err))
 	case !x509.NewCertPool().AppendCertsFromPEM(content):
 		return Invalid(variable, path, "must be a file with PEM certificates")
 	}
 	return nil
 }
 
-// validPair reports a mistake in a certificate and its key.
+// validPair returns a validation error if a certificate and its key don't fit.
 func validPair(certVariable, cert, keyVariable, key string) error {
 	switch {
 	case cert == "" && key == "":
@@ -129,12 +130,13 @@ func validPair(certVariable, cert, keyVariable, key string) error {
 		return Invalid(certVariable, cert, "must be set when "+keyVariable+" is")
 	}
 	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-		return Invalid(certVariable, cert, "can't be used with "+keyVariable+": "+cause(err))
+		return Invalid(certVariable, cert, "can't be used with "+keyVariable+": "+withoutPath(err))
 	}
 	return nil
 }
 
-// cause is an error without the path, which is told already.
-func cause(err error) string {
+// withoutPath returns the text of a file error without the path, which the
+// validation error already shows.
+func withoutPath(err error) string {
 	return strings.TrimPrefix(reason(err).Error(), "tls: ")
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFilesThatLeadIntoServersAreLookedAt(t *testing.T) {
+func TestCredentialFilesAreValidated(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, content string) string {
@@ -50,7 +50,7 @@ func TestFilesThatLeadIntoServersAreLookedAt(t *testing.T) {
 	}
 	err := nats(NATSAccess{Creds: missing, CA: other, Cert: other, Domain: "*"}).Validate()
 	for _, variable := range []string{"NATS_CREDS", "NATS_CA", "NATS_KEY", "NATS_DOMAIN"} {
-		require.ErrorContains(t, err, variable, "every mistake is told")
+		require.ErrorContains(t, err, variable, "every validation error is reported")
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Postgres says where the database is: DATABASE_URL, or the DB_* names. With
-// both, DATABASE_URL wins.
+// Postgres is the address of the database: DATABASE_URL, or the DB_ settings. If
+// both are set, DATABASE_URL wins.
 type Postgres struct {
 	DatabaseURL string `env:"DATABASE_URL" secret:"true" help:"PostgreSQL as postgres://user:password@host:port/name; overrides the DB_ settings"`
 	Host        string `env:"DB_HOST" help:"PostgreSQL host, or the directory of its socket; needed without DATABASE_URL"`
@@ -23,8 +23,8 @@ type Postgres struct {
 	Password    string `env:"DB_PASSWORD" secret:"true" help:"database password"`
 }
 
-// URL is the connection string, with everything escaped that needs it; empty
-// if no database was configured.
+// URL returns the connection string, correctly escaped. It is empty if no database
+// is configured.
 func (p Postgres) URL() string {
 	if p.DatabaseURL != "" || p.Host == "" {
 		return p.DatabaseURL
@@ -34,7 +34,7 @@ func (p Postgres) URL() string {
 		u.User = url.UserPassword(p.User, p.Password)
 	}
 	port := strconv.Itoa(int(p.Port))
-	if path.IsAbs(p.Host) { // a socket's directory can't stand where a host name does
+	if path.IsAbs(p.Host) { // a socket's directory is no valid host in a URL
 		u.RawQuery = url.Values{"host": {p.Host}, "port": {port}}.Encode()
 	} else {
 		u.Host = net.JoinHostPort(strings.Trim(p.Host, "[]"), port)
@@ -42,14 +42,14 @@ func (p Postgres) URL() string {
 	return u.String()
 }
 
-// Validate reports every mistake of the block.
+// Validate reports all validation errors of the block.
 func (p Postgres) Validate() error {
 	if p.DatabaseURL != "" {
 		u, err := url.Parse(p.DatabaseURL)
 		if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 			return Invalid("DATABASE_URL", Hidden, "must be a URL like postgres://user:password@host:5432/name, with special characters of the password percent-encoded")
 		}
-		return unambiguous("DATABASE_URL", p.DatabaseURL)
+		return validEscaping("DATABASE_URL", p.DatabaseURL)
 	}
 	if p.Host == "" {
 		return Invalid("DATABASE_URL", "", "must be set, or DB_HOST, DB_USER, DB_PASSWORD and DB_NAME")
@@ -67,11 +67,11 @@ func (p Postgres) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ValidateWith reports what only the driver finds wrong with the URL: check
-// says it as the end of a sentence, and never repeats a secret.
+// ValidateWith reports what only the driver can find wrong with the URL. The error
+// of check is the end of a sentence and must not contain secrets.
 func (p Postgres) ValidateWith(check func(url string) error) error {
 	if p.Validate() != nil {
-		return nil //nolint:nilerr // that is told already
+		return nil //nolint:nilerr // Validate already reports it
 	}
 	if err := check(p.URL()); err != nil {
 		return Invalid("DATABASE_URL", Hidden, err.Error())
@@ -79,15 +79,15 @@ func (p Postgres) ValidateWith(check func(url string) error) error {
 	return nil
 }
 
-// Warnings says what is set to no effect.
+// Warnings lists the settings that have no effect.
 func (p Postgres) Warnings() []string {
 	if p.DatabaseURL == "" {
 		return nil
 	}
-	return ignored(p, "because DATABASE_URL is set", "DATABASE_URL")
+	return ignoredWarnings(p, "because DATABASE_URL is set", "DATABASE_URL")
 }
 
-// NATS says where the NATS servers are and how everything kept there is named.
+// NATS holds the address of the NATS servers and the names used on them.
 type NATS struct {
 	NATSAccess
 	Prefix   string `env:"PREFIX" envDefault:"dispatch" help:"prefix of the names of all subjects and streams, and of all Redis keys"`
@@ -96,9 +96,9 @@ type NATS struct {
 
 var prefixPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
-// Validate reports every mistake of the block.
+// Validate reports all validation errors of the block.
 func (n NATS) Validate() error {
-	errs := n.mistakes()
+	errs := n.validate()
 	servers := strings.Split(n.URL, ",")
 	for i, server := range servers {
 		server = strings.TrimSpace(server)
@@ -113,7 +113,7 @@ func (n NATS) Validate() error {
 			errs = append(errs, Invalid("NATS_URL", Hidden, "must be nats://host:port, tls://, ws:// or wss://, several separated by commas"))
 			break
 		}
-		if err := unambiguous("NATS_URL", server); err != nil {
+		if err := validEscaping("NATS_URL", server); err != nil {
 			errs = append(errs, err)
 			break
 		}
@@ -127,8 +127,8 @@ func (n NATS) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Redis says where Redis is. Redis is optional: with neither set there is none.
-// With both, REDIS_URL wins.
+// Redis is the address of Redis. Redis is optional: without REDIS_URL and REDIS_HOST
+// there is none. If both are set, REDIS_URL wins.
 type Redis struct {
 	RedisURL string `env:"REDIS_URL" secret:"true" help:"Redis as redis://user:password@host:port/db; overrides REDIS_HOST; with neither, no Redis is used"`
 	Host     string `env:"REDIS_HOST" help:"Redis host"`
@@ -138,10 +138,10 @@ type Redis struct {
 	RedisAccess
 }
 
-// Enabled says whether a Redis was configured.
+// Enabled reports whether a Redis is configured.
 func (r Redis) Enabled() bool { return r.RedisURL != "" || r.Host != "" }
 
-// URL is the address in Redis' URL form; empty if there is no Redis.
+// URL returns the address as a Redis URL. It is empty if there is no Redis.
 func (r Redis) URL() string {
 	if r.RedisURL != "" || r.Host == "" {
 		return r.RedisURL
@@ -153,7 +153,7 @@ func (r Redis) URL() string {
 	return u.String()
 }
 
-// Validate reports every mistake of the block.
+// Validate reports all validation errors of the block.
 func (r Redis) Validate() error {
 	if r.RedisURL != "" {
 		if !isURL(r.RedisURL, "redis", "rediss", "unix") {
@@ -162,12 +162,12 @@ func (r Redis) Validate() error {
 		if u, err := url.Parse(r.RedisURL); err == nil && u.User.Username() != "" && !hasPassword(u) {
 			return Invalid("REDIS_URL", Hidden, "must have a password after the user, as redis://user:password@host, or neither: Redis knows no user without one")
 		}
-		return errors.Join(append(r.mistakes(r.RedisURL), unambiguous("REDIS_URL", r.RedisURL))...)
+		return errors.Join(append(r.validate(r.RedisURL), validEscaping("REDIS_URL", r.RedisURL))...)
 	}
 	if r.Host == "" {
 		return nil
 	}
-	errs := append(r.mistakes(r.URL()), validHost("REDIS_HOST", r.Host))
+	errs := append(r.validate(r.URL()), validHost("REDIS_HOST", r.Host))
 	if r.Port == 0 {
 		errs = append(errs, Invalid("REDIS_PORT", r.Port, "must be from 1 to 65535"))
 	}
@@ -180,7 +180,7 @@ func (r Redis) Validate() error {
 // ValidateWith is Postgres.ValidateWith for Redis.
 func (r Redis) ValidateWith(check func(url string) error) error {
 	if !r.Enabled() || r.Validate() != nil {
-		return nil //nolint:nilerr // that is told already
+		return nil //nolint:nilerr // Validate already reports it
 	}
 	if err := check(r.URL()); err != nil {
 		return Invalid("REDIS_URL", Hidden, err.Error())
@@ -188,24 +188,24 @@ func (r Redis) ValidateWith(check func(url string) error) error {
 	return nil
 }
 
-// Warnings says what is set to no effect.
+// Warnings lists the settings that have no effect.
 func (r Redis) Warnings() []string {
 	switch {
 	case r.RedisURL != "":
-		return ignored(r, "because REDIS_URL is set", append(r.names(), "REDIS_URL")...)
+		return ignoredWarnings(r, "because REDIS_URL is set", append(r.settingNames(), "REDIS_URL")...)
 	case r.Host == "":
-		return ignored(r, "because neither REDIS_HOST nor REDIS_URL is set", "")
+		return ignoredWarnings(r, "because neither REDIS_HOST nor REDIS_URL is set", "")
 	}
 	return nil
 }
 
-// Log says what is logged and how.
+// Log configures the level and the format of the log.
 type Log struct {
 	Level  string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	Format string `env:"LOG_FORMAT" help:"json or console; unset: console on a terminal, json elsewhere"`
 }
 
-// Validate reports every mistake of the block.
+// Validate reports all validation errors of the block.
 func (l Log) Validate() error {
 	var errs []error
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(l.Level)) {
@@ -217,12 +217,11 @@ func (l Log) Validate() error {
 	return errors.Join(errs...)
 }
 
-// MaxWebhookTimeout bounds WEBHOOK_TIMEOUT: an id is with its sender for
-// 90 s, and a request must end well within that.
+// MaxWebhookTimeout is the limit of WEBHOOK_TIMEOUT. A sender holds a delivery for
+// 90 s, and a request must end well within that time.
 const MaxWebhookTimeout = time.Minute
 
-// ValidWebhookTimeout reports a mistake in WEBHOOK_TIMEOUT, which several
-// services read.
+// ValidWebhookTimeout validates WEBHOOK_TIMEOUT, which several services read.
 func ValidWebhookTimeout(d time.Duration) error {
 	if d < time.Millisecond || d > MaxWebhookTimeout {
 		return Invalid("WEBHOOK_TIMEOUT", d, "must be from 1ms to "+MaxWebhookTimeout.String())
@@ -230,8 +229,8 @@ func ValidWebhookTimeout(d time.Duration) error {
 	return nil
 }
 
-// ValidAddr reports a mistake if addr is no host:port that can be listened on.
-// The host may be empty (all interfaces), the port 0 (any free one).
+// ValidAddr returns a validation error unless addr is a host:port to listen on. The
+// host may be empty (all interfaces), the port 0 (any free one).
 func ValidAddr(variable, addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
@@ -243,20 +242,20 @@ func ValidAddr(variable, addr string) error {
 	return nil
 }
 
-// Clash says whether two addresses can't both be listened on: they have the
-// port in common, and the host, or one of them means every interface.
+// Clash reports whether two listen addresses conflict: they have the same port, and
+// the same host or a host that means every interface.
 func Clash(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return false
 	}
-	hostA, hostB = plainHost(hostA), plainHost(hostB)
+	hostA, hostB = normalizeHost(hostA), normalizeHost(hostB)
 	return hostA == hostB || hostA == "" || hostB == ""
 }
 
-// plainHost is a host in one notation; empty for every interface.
-func plainHost(host string) string {
+// normalizeHost returns a host in one notation, empty for every interface.
+func normalizeHost(host string) string {
 	if strings.EqualFold(host, "localhost") {
 		return "127.0.0.1"
 	}
@@ -270,7 +269,8 @@ func plainHost(host string) string {
 	return ip.String()
 }
 
-// isURL says whether raw has one of the schemes, and a host or (a socket) a path.
+// isURL reports whether raw has one of the schemes, and a host or, for a socket, a
+// path.
 func isURL(raw string, schemes ...string) bool {
 	u, err := url.Parse(raw)
 	if err != nil || !slices.Contains(schemes, u.Scheme) {

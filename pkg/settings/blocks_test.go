@@ -29,7 +29,7 @@ func TestPostgresURL(t *testing.T) {
 		})
 	}
 
-	t.Run("everything odd survives the way through the URL", func(t *testing.T) {
+	t.Run("special characters survive encoding in the URL", func(t *testing.T) {
 		t.Parallel()
 		p := Postgres{Host: "db", Port: 5432, Name: "a b?#%", User: "us:er@x", Password: `p@s/s:w#r?d %41"'é`}
 		u, err := url.Parse(p.URL())
@@ -73,7 +73,7 @@ func TestBlocksValidate(t *testing.T) {
 		"nats list":                    {nats("nats://a:4222, tls://b:4222,c:4222,user:pw@d"), ""},
 		"nats, wrong scheme":           {nats("nats://a,http://u:geheim@b"), "NATS_URL=(hidden): must be nats://host:port, tls://, ws:// or wss://, several separated by commas"},
 		"nats, empty":                  {nats(""), "NATS_URL=(hidden): must be nats://host:port, tls://, ws:// or wss://, several separated by commas"},
-		"nats, two mistakes":           {NATS{NATSAccess: NATSAccess{URL: "nats://a"}, Prefix: "a.b", Replicas: 2}, "PREFIX=\"a.b\": must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit\nNATS_REPLICAS=\"2\": must be 1, 3 or 5"},
+		"nats, two errors":             {NATS{NATSAccess: NATSAccess{URL: "nats://a"}, Prefix: "a.b", Replicas: 2}, "PREFIX=\"a.b\": must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit\nNATS_REPLICAS=\"2\": must be 1, 3 or 5"},
 		"redis":                        {Redis{RedisURL: "unix:///run/redis.sock"}, ""},
 		"redis, no URL":                {Redis{RedisURL: "localhost:6379"}, "REDIS_URL=(hidden): must be a URL like redis://user:password@host:6379/0, rediss:// or unix:///path"},
 		"postgres, a port in the host": {Postgres{Host: "db:5432", Port: 1, Name: "n", User: "u"}, `DB_HOST="db:5432": must be a host name or an address alone, without scheme, user, port and path`},
@@ -83,7 +83,7 @@ func TestBlocksValidate(t *testing.T) {
 		"redis URL, a user alone":      {Redis{RedisURL: "redis://u@c"}, "REDIS_URL=(hidden): must have a password after the user, as redis://user:password@host, or neither: Redis knows no user without one"},
 		"redis, port":                  {Redis{Host: "h"}, "REDIS_PORT=\"0\": must be from 1 to 65535"},
 		"log":                          {Log{Level: "WARN", Format: "JSON"}, ""},
-		"log, two mistakes":            {Log{Level: "loud", Format: "xml"}, "LOG_LEVEL=\"loud\": must be debug, info, warn or error\nLOG_FORMAT=\"xml\": must be json or console"},
+		"log, two errors":              {Log{Level: "loud", Format: "xml"}, "LOG_LEVEL=\"loud\": must be debug, info, warn or error\nLOG_FORMAT=\"xml\": must be json or console"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

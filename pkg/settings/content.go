@@ -2,13 +2,13 @@ package settings
 
 import "fmt"
 
-// What EVENT_CONTENT takes. Several services read it.
+// Values of EVENT_CONTENT, which several services read.
 const (
 	EventContentNone = "none"
 	EventContentFull = "full"
 )
 
-// ValidEventContent reports a mistake in EVENT_CONTENT.
+// ValidEventContent validates EVENT_CONTENT.
 func ValidEventContent(content string) error {
 	if content != EventContentNone && content != EventContentFull {
 		return Invalid("EVENT_CONTENT", content, "must be none or full")
@@ -16,11 +16,11 @@ func ValidEventContent(content string) error {
 	return nil
 }
 
-// MaxPayloadBytes bounds MAX_PAYLOAD_BYTES: a payload must fit a request.
+// MaxPayloadBytes is the limit of MAX_PAYLOAD_BYTES. A payload must fit into one
+// request.
 const MaxPayloadBytes = 8 << 20
 
-// ValidPayloadBytes reports a mistake in MAX_PAYLOAD_BYTES, which several
-// services read.
+// ValidPayloadBytes validates MAX_PAYLOAD_BYTES, which several services read.
 func ValidPayloadBytes(n int) error {
 	if n < 1 || n > MaxPayloadBytes {
 		return Invalid("MAX_PAYLOAD_BYTES", n, fmt.Sprintf("must be from 1 to %d", MaxPayloadBytes))

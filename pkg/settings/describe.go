@@ -11,15 +11,14 @@ import (
 // Variable describes one environment variable.
 type Variable struct {
 	Name    string
-	Default string // as it would be written in the environment; empty for none
+	Default string // in the notation of the environment; empty if there is none
 	Help    string // one line
 	Secret  bool   // the value is never shown
 }
 
-// Describe lists the variables of configurations in the order of their fields,
-// each name once, so that .env.example and the tables of the documentation come
-// from the code. A configuration is a struct as Load takes it, or a pointer to
-// one.
+// Describe lists the variables of configurations in the order of their fields, each
+// name once. .env.example and the tables of the documentation are generated from
+// it. A configuration is a struct as Load takes it, or a pointer to one.
 func Describe(cfgs ...any) []Variable {
 	var variables []Variable
 	seen := map[string]bool{}
@@ -34,9 +33,9 @@ func Describe(cfgs ...any) []Variable {
 	return variables
 }
 
-// Warnings lists, in lines for people, what is probably not meant: the
-// configuration's own warnings, names beginning with DISPATCH_ that none of the
-// configurations has, and other names that are nearly those of settings.
+// Warnings lists what is probably a mistake, one line each: the configurations' own
+// warnings, unknown names that begin with DISPATCH_, and unknown names that are
+// similar to settings.
 func Warnings(environment Environment, cfgs ...any) []string {
 	var warnings []string
 	for _, cfg := range cfgs {
@@ -59,15 +58,15 @@ func Warnings(environment Environment, cfgs ...any) []string {
 		}
 		if hint := didYouMean(name, known); strings.HasPrefix(name, "DISPATCH_") {
 			warnings = append(warnings, name+" is not known and has no effect"+hint)
-		} else if near := nearly(name, known); near != "" {
+		} else if near := similarSetting(name, known); near != "" {
 			warnings = append(warnings, name+" is not known and has no effect; did you mean "+near+"?")
 		}
 	}
 	return warnings
 }
 
-// The names by which the dispatch command finds the API. They are no service's
-// settings, and nobody's mistake in a service's environment.
+// Names of the variables with which the dispatch command finds the API. They are
+// not settings of a service, but no mistake in its environment either.
 const (
 	EnvAPIURL = "DISPATCH_URL"
 	EnvAPIKey = "DISPATCH_API_KEY"
@@ -79,8 +78,9 @@ func isKnown(name string, known []Variable) bool {
 
 var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
-// isServiceLink recognises what Kubernetes itself sets in every pod for each
-// service of the namespace, and ours are likely to be called dispatch-…
+// isServiceLink reports whether Kubernetes has set the variable. It sets several in
+// every pod for each service of the namespace, and our services are likely to be
+// named dispatch-….
 func isServiceLink(environment Environment, name string) bool {
 	if environment["KUBERNETES_SERVICE_HOST"] == "" {
 		return false
@@ -89,8 +89,8 @@ func isServiceLink(environment Environment, name string) bool {
 		strings.HasSuffix(name, "_PORT") && strings.Contains(environment[name], "://")
 }
 
-// didYouMean looks for the nearest known name, with and without the prefix,
-// since most names have none.
+// didYouMean returns a hint with the most similar setting. It compares with and
+// without the prefix, because most settings have none.
 func didYouMean(name string, known []Variable) string {
 	best, least := "", 3
 	for _, v := range known {
@@ -106,15 +106,15 @@ func didYouMean(name string, known []Variable) string {
 	return fmt.Sprintf("; did you mean %s?", best)
 }
 
-// otherNames are what other programs call settings of ours.
+// otherNames maps names that other programs use to our settings.
 var otherNames = map[string]string{
 	"API_KEY": "API_KEYS", "DB_DATABASE": "DB_NAME", "DB_PASS": "DB_PASSWORD", "DB_USERNAME": "DB_USER",
 	"REDIS_AUTH": "REDIS_PASSWORD", "REDIS_PASS": "REDIS_PASSWORD", "REDIS_USERNAME": "REDIS_USER",
 }
 
-// nearly returns the setting that a name is surely meant for: it is off by one
-// letter, or the usual name elsewhere.
-func nearly(name string, known []Variable) string {
+// similarSetting returns the setting that the name most likely means: the name
+// differs by one letter or is common in other programs. Empty if there is none.
+func similarSetting(name string, known []Variable) string {
 	for _, v := range known {
 		long := strings.Contains(v.Name, "_")
 		if otherNames[name] == v.Name || long && distance(name, v.Name) == 1 {
@@ -124,8 +124,8 @@ func nearly(name string, known []Variable) string {
 	return ""
 }
 
-// distance is Levenshtein's: how many letters must be put in, left out or
-// changed.
+// distance is the Levenshtein distance: the number of letters to insert, delete or
+// change.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

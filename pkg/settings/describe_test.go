@@ -57,7 +57,7 @@ func TestWarnings(t *testing.T) {
 				"DISPATCH_REDIS_URL is not known and has no effect; did you mean REDIS_URL?",
 			},
 		},
-		"another's name": {
+		"another program's name": {
 			env: Environment{"REDIS_PASS": "x", "DB_USERS": "x", "REDIS_USERNAME": "x", "PORT": "x", "HOSTS": "x"},
 			want: []string{
 				"DB_USERS is not known and has no effect; did you mean DB_USER?",
@@ -97,10 +97,10 @@ func TestWarnings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			assert.Equal(t, tt.want, Warnings(tt.env, tt.cfg))
-			assert.Equal(t, tt.want, Warnings(tt.env, tt.cfg, &tt.cfg), "told once")
+			assert.Equal(t, tt.want, Warnings(tt.env, tt.cfg, &tt.cfg), "reported once")
 		})
 	}
-	t.Run("what Kubernetes sets is let pass, in Kubernetes", func(t *testing.T) {
+	t.Run("variables set by Kubernetes are ignored in Kubernetes", func(t *testing.T) {
 		t.Parallel()
 		assert.Len(t, Warnings(links, config{}), 4)
 		inPod := Environment{"KUBERNETES_SERVICE_HOST": "10.0.0.1", "DISPATCH_DB_PORT": "1"}

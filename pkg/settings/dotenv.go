@@ -7,28 +7,27 @@ import (
 	"unicode/utf8"
 )
 
-// fileMistake is what is wrong with a line of a dotenv file. It repeats nothing
-// of the line, which may hold a secret.
-type fileMistake struct {
+// dotEnvError is an error in one line of a dotenv file. It contains no text of the
+// line, which may hold a secret.
+type dotEnvError struct {
 	line    int
 	problem string
 }
 
-func (m fileMistake) Error() string { return fmt.Sprintf("line %d %s", m.line, m.problem) }
+func (m dotEnvError) Error() string { return fmt.Sprintf("line %d %s", m.line, m.problem) }
 
-// parseDotEnv reads NAME=value lines. A value means the same to every reader of
-// such files, or it is refused:
+// parseDotEnv reads NAME=value lines. It accepts only values that every reader of
+// such files understands in the same way:
 //
-//	NAME=value      everything after the = to the end of the line, without the
-//	                blanks around it; $, \, quotes and # are what they are
-//	NAME='value'    everything between the quotes, also line breaks
+//	NAME=value      the text after the = to the end of the line, without blanks
+//	                around it; $, \, quotes and # have no special meaning
+//	NAME='value'    the text between the quotes, also line breaks
 //	NAME="value"    the same, with the escapes \n \r \t \" \\ and \$
 //
-// A line may begin with export. A comment begins with # on a line of its own or
-// after a quoted value. Refused are: a # at the beginning or after a blank of a value without
-// quotes, which is a comment to some and a part of the value to others;
-// references such as ${NAME}, since nothing is expanded; a name that is set
-// twice.
+// A line may begin with export. A comment begins with # on its own line or after a
+// quoted value. These are errors: a # at the beginning of an unquoted value or after
+// a blank in it, because readers disagree whether it begins a comment; references
+// such as ${NAME}, because nothing is expanded; a name that is set twice.
 func parseDotEnv(text string) (map[string]string, error) {
 	p := dotEnv{rest: strings.ReplaceAll(text, "\r\n", "\n"), line: 1, setAt: map[string]int{}}
 	if err := p.checkEncoding(text); err != nil {
@@ -47,15 +46,15 @@ func parseDotEnv(text string) (map[string]string, error) {
 	}
 }
 
-// dotEnv is the rest of a file that is being read.
+// dotEnv is the unread rest of a file.
 type dotEnv struct {
 	rest  string
-	line  int // at which rest begins
+	line  int // number of the line where rest begins
 	setAt map[string]int
 }
 
-func (p *dotEnv) mistake(format string, args ...any) error {
-	return fileMistake{p.line, fmt.Sprintf(format, args...)}
+func (p *dotEnv) errorf(format string, args ...any) error {
+	return dotEnvError{p.line, fmt.Sprintf(format, args...)}
 }
 
 func (p *dotEnv) checkEncoding(text string) error {
@@ -66,9 +65,9 @@ func (p *dotEnv) checkEncoding(text string) error {
 		at := strings.IndexFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 		switch {
 		case !utf8.ValidString(line):
-			return fileMistake{i + 1, "is not UTF-8"}
+			return dotEnvError{i + 1, "is not UTF-8"}
 		case at >= 0:
-			return fileMistake{i + 1, fmt.Sprintf("holds the control character %U at byte %d", line[at], at+1)}
+			return dotEnvError{i + 1, fmt.Sprintf("holds the control character %U at byte %d", line[at], at+1)}
 		}
 	}
 	return nil
@@ -76,7 +75,8 @@ func (p *dotEnv) checkEncoding(text string) error {
 
 const blanks = " \t"
 
-// next returns a name and its value; no name at the end of the file.
+// next returns the next name and its value. The name is empty at the end of the
+// file.
 func (p *dotEnv) next() (name, value string, err error) {
 	for {
 		line, rest, more := strings.Cut(p.rest, "\n")
@@ -97,10 +97,10 @@ func (p *dotEnv) next() (name, value string, err error) {
 		name = strings.Trim(after, blanks)
 	}
 	if !found || !isName(name) {
-		return "", "", p.mistake("is not of the form NAME=value")
+		return "", "", p.errorf("is not of the form NAME=value")
 	}
 	if at, again := p.setAt[name]; again {
-		return "", "", p.mistake("sets %s again; line %d does", name, at)
+		return "", "", p.errorf("sets %s again; line %d does", name, at)
 	}
 	p.setAt[name] = p.line
 	p.rest = strings.TrimLeft(p.rest[length:], blanks)
@@ -123,58 +123,58 @@ func isName(name string) bool {
 	return name != ""
 }
 
-// plain reads a value without quotes.
+// plain reads an unquoted value.
 func (p *dotEnv) plain() (string, error) {
 	line, rest, _ := strings.Cut(p.rest, "\n")
 	value := strings.Trim(line, blanks)
 	switch {
 	case strings.HasPrefix(value, "#"), strings.Contains(value, " #"), strings.Contains(value, "\t#"):
-		return "", p.mistake("has a # that may begin a comment or belong to the value: put the value in single quotes, or the comment on a line of its own")
+		return "", p.errorf("has a # that may begin a comment or belong to the value: put the value in single quotes, or the comment on a line of its own")
 	case strings.Contains(value, "${"):
-		return "", p.mistake("%s", noReference)
+		return "", p.errorf("%s", noExpansion)
 	}
 	p.rest, p.line = rest, p.line+1
 	return value, nil
 }
 
-const noReference = "refers to a variable by ${…}, and nothing is expanded here: write its value, or put single quotes around the text if it is meant as it stands"
+const noExpansion = "refers to a variable by ${…}, and nothing is expanded here: write its value, or put single quotes around the text if it is meant as it stands"
 
-// quoted reads a value in quotes, and the rest of its line, on which only a
-// comment may stand.
+// quoted reads a quoted value and the rest of its line, where only a comment may
+// follow.
 func (p *dotEnv) quoted(quote byte) (string, error) {
 	var value strings.Builder
 	for i := 1; i < len(p.rest); i++ {
 		switch c := p.rest[i]; {
 		case c == quote:
-			if err := p.skip(p.rest[:i], p.rest[i+1:]); err != nil {
+			if err := p.skipAfterQuote(p.rest[:i], p.rest[i+1:]); err != nil {
 				return "", err
 			}
 			return value.String(), nil
 		case quote == '"' && c == '$' && strings.HasPrefix(p.rest[i:], "${"):
-			return "", p.mistake("%s", noReference)
+			return "", p.errorf("%s", noExpansion)
 		case quote == '"' && c == '\\' && i+1 < len(p.rest):
 			i++
 			meant, known := escapes[p.rest[i]]
 			if !known {
-				return "", p.mistake(`has a \ in double quotes that is none of \n \r \t \" \\ \$: write \\ for a backslash, or use single quotes`)
+				return "", p.errorf(`has a \ in double quotes that is none of \n \r \t \" \\ \$: write \\ for a backslash, or use single quotes`)
 			}
 			value.WriteByte(meant)
 		default:
 			value.WriteByte(c)
 		}
 	}
-	return "", p.mistake("begins a value with a quote that is not closed")
+	return "", p.errorf("begins a value with a quote that is not closed")
 }
 
 var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', '"': '"', '\\': '\\', '$': '$'}
 
-// skip goes on behind a quoted value.
-func (p *dotEnv) skip(value, behind string) error {
+// skipAfterQuote moves to the line after a quoted value.
+func (p *dotEnv) skipAfterQuote(value, behind string) error {
 	p.line += strings.Count(value, "\n")
 	line, rest, _ := strings.Cut(behind, "\n")
 	comment := strings.TrimLeft(line, blanks)
 	if comment != "" && (comment[0] != '#' || comment == line) {
-		return p.mistake("goes on after the quote that closes the value")
+		return p.errorf("goes on after the quote that closes the value")
 	}
 	p.rest, p.line = rest, p.line+1
 	return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAValueOfADotEnvFileIsTakenAsItStands(t *testing.T) {
+func TestDotEnvValuesAreReadUnchangedOrRejected(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		`A=`:                        ``,

@@ -15,9 +15,9 @@ type secretConfig struct {
 	Lines  string `env:"LINES" lines:"true"`
 }
 
-// docker's --env-file keeps quotes, echo adds a line break, Windows a carriage
-// return: a value with them is refused, not used and not mended.
-func TestAValueIsTakenAsItStandsOrRefused(t *testing.T) {
+// docker's --env-file keeps quotes, echo adds a line break, Windows adds a carriage
+// return. A value with such characters is rejected, not used and not repaired.
+func TestValuesAreReadUnchangedOrRejected(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{`pa$$w"or'd#\n`, `"begins`, `ends'`, `"mixed'`, `"`, "a b", "ü"} {
 		cfg, err := Parse[secretConfig](Environment{"SECRET": value, "NAME": value})
@@ -46,14 +46,14 @@ func TestAValueIsTakenAsItStandsOrRefused(t *testing.T) {
 	require.Equal(t, "A: b\nC: d\n", cfg.Lines)
 }
 
-// A .env that can't be read may be another user's, or not for this program: it
-// counts only if something is missing.
+// A .env that can't be read may belong to another user or program. It matters only
+// if a setting is missing.
 func TestAnUnreadableFileMattersOnlyIfItIsNeeded(t *testing.T) {
 	type config struct {
 		Must string `env:"MUST,required"`
 	}
 	t.Chdir(t.TempDir())
-	require.NoError(t, os.Mkdir(".env", 0o700)) // which even root can't read
+	require.NoError(t, os.Mkdir(".env", 0o700)) // even root can't read a directory as a file
 	t.Setenv("MUST", "x")
 	cfg, warnings, err := Load[config]()
 	require.NoError(t, err)

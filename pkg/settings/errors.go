@@ -9,17 +9,17 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
-// ValidationError is one thing wrong with the configuration.
+// ValidationError is one error in the configuration.
 type ValidationError struct {
 	Variable string // name of the environment variable; empty if it belongs to none
-	Value    string // as it was given; empty if it was not set, Hidden for a secret
+	Value    string // the given value; empty if not set, Hidden for a secret
 	Problem  string // what is allowed, as the end of a sentence: "must be 1, 3 or 5"
 }
 
-// Hidden stands where the value of a secret would.
+// Hidden replaces the value of a secret.
 const Hidden = "(hidden)"
 
-// Error is one line: NAME="value": problem.
+// Error returns one line: NAME="value": problem.
 func (m ValidationError) Error() string {
 	switch {
 	case m.Variable == "":
@@ -32,18 +32,17 @@ func (m ValidationError) Error() string {
 	return fmt.Sprintf("%s=%q: %s", m.Variable, redact.OneLine(m.Value, 100), m.Problem)
 }
 
-// Invalid is how a Validate method reports a mistake. value is printed as
-// fmt.Sprint does; Load and Validate put Hidden in its place if the variable is
-// tagged as a secret. problem says what is allowed and must not repeat the
-// value of a secret.
+// Invalid returns a ValidationError; Validate methods use it. value is formatted by
+// fmt.Sprint. Load and Validate replace it with Hidden if the variable is tagged as
+// a secret. problem says what is allowed and must not contain a secret.
 func Invalid(variable string, value any, problem string) error {
 	return ValidationError{Variable: variable, Value: fmt.Sprint(value), Problem: problem}
 }
 
-// ValidationErrors holds every mistake that was found; there is at least one.
+// ValidationErrors holds all validation errors, at least one.
 type ValidationErrors struct{ All []ValidationError }
 
-// Error lists one mistake a line.
+// Error returns one line per validation error.
 func (e *ValidationErrors) Error() string {
 	lines := make([]string, len(e.All))
 	for i, m := range e.All {
@@ -52,30 +51,29 @@ func (e *ValidationErrors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// ExitCode is what a process ends with: 0 without an error, 2 for a
-// *ValidationErrors, 1 for any other.
+// ExitCode returns the exit code of a process: 0 without an error, 2 for a
+// *ValidationErrors, 1 for any other error.
 func ExitCode(err error) int {
-	var mistakes *ValidationErrors
+	var invalid *ValidationErrors
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &mistakes):
+	case errors.As(err, &invalid):
 		return 2
 	}
 	return 1
 }
 
-// collector gathers mistakes and keeps each of them once, because a block that
-// two services of one process share is validated for both.
+// collector collects validation errors without duplicates. Two services in one
+// process may share a block, which is then validated twice.
 type collector struct {
-	mistakes []ValidationError
-	secrets  map[string]bool
-	unread   map[string]bool // variables whose value could not be parsed
+	validationErrors []ValidationError
+	secrets          map[string]bool
+	unparsed         map[string]bool // variables whose value could not be parsed
 }
 
-// add takes apart what errors.Join made of the mistakes of a Validate. A
-// variable that could not even be parsed has been reported already, and what
-// Validate saw of it was its default.
+// add collects the errors of a Validate method and splits what errors.Join has
+// joined.
 func (c *collector) add(err error) {
 	if err == nil {
 		return
@@ -83,7 +81,7 @@ func (c *collector) add(err error) {
 	switch joined := err.(type) { //nolint:errorlint // the tree is walked node by node, so each node's own type counts
 	case *ValidationErrors:
 		for _, m := range joined.All {
-			c.keep(m)
+			c.addOne(m)
 		}
 		return
 	case interface{ Unwrap() []error }:
@@ -94,22 +92,24 @@ func (c *collector) add(err error) {
 	}
 	m := ValidationError{Problem: redact.OneLine(err.Error(), 300)}
 	_ = errors.As(err, &m)
-	c.keep(m)
+	c.addOne(m)
 }
 
-func (c *collector) keep(m ValidationError) {
+// addOne collects one error. It drops errors of a variable that could not be
+// parsed: that error is already collected, and Validate has seen only the default.
+func (c *collector) addOne(m ValidationError) {
 	if c.secrets[m.Variable] && m.Value != "" {
 		m.Value = Hidden
 	}
-	if !c.unread[m.Variable] && !slices.Contains(c.mistakes, m) {
-		c.mistakes = append(c.mistakes, m)
+	if !c.unparsed[m.Variable] && !slices.Contains(c.validationErrors, m) {
+		c.validationErrors = append(c.validationErrors, m)
 	}
 }
 
-// err is nil without a mistake; a plain nil, not a nil *ValidationErrors.
+// err returns all errors, or a plain nil (not a nil *ValidationErrors).
 func (c *collector) err() error {
-	if len(c.mistakes) == 0 {
+	if len(c.validationErrors) == 0 {
 		return nil
 	}
-	return &ValidationErrors{All: c.mistakes}
+	return &ValidationErrors{All: c.validationErrors}
 }

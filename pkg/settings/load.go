@@ -14,31 +14,30 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
-// Load reads the configuration T of a service from the environment and from
-// .env in the working directory, and validates it. The warnings are lines for
-// people: unknown DISPATCH_ names, settings without effect. Every error is a
-// *ValidationErrors with all mistakes at once.
+// Load reads the configuration T of a service from the environment and from .env in
+// the working directory, and validates it. The warnings are lines for people, such
+// as unknown DISPATCH_ names and settings without effect. Every error is a
+// *ValidationErrors with all validation errors.
 //
-// T is a struct whose fields have the tags
+// T is a struct. Each field has the tags
 //
 //	env:"NAME" envDefault:"…" help:"one line" secret:"true"
 //
-// and lines:"true" if blanks and line breaks around the value mean nothing, or
-// are structs of such fields (the blocks of this package, embedded or not;
-// envPrefix works, pointers to structs do not). What has a method
-// Validate() error is validated, see Validate; what has Warnings() []string is
-// asked for its warnings.
+// and lines:"true" if blanks and line breaks around the value don't matter; or it is
+// a struct of such fields. The blocks of this package are such structs, embedded or
+// not. envPrefix works; pointers to structs don't. Load calls the method Validate()
+// error of every struct that has one (see Validate), and Warnings() []string.
 func Load[T any]() (cfg T, warnings []string, err error) {
 	loaded, err := LoadWith(Parse[T])
 	loaded.Warnings = append(loaded.Warnings, Warnings(loaded.Environment, &loaded.Config)...)
 	return loaded.Config, loaded.Warnings, err
 }
 
-// Parse is Load from a given environment, without the warnings.
+// Parse is Load for a given environment, without warnings.
 func Parse[T any](environment Environment) (T, error) {
 	var cfg T
 	if environment == nil {
-		environment = Environment{} // env takes nil for the real environment
+		environment = Environment{} // for nil, env would read the real environment
 	}
 	found := collector{secrets: map[string]bool{}}
 	unread := map[string]bool{}
@@ -49,15 +48,15 @@ func Parse[T any](environment Environment) (T, error) {
 			unread[f.variable.Name] = true
 		}
 	}
-	found.unread = unread
+	found.unparsed = unread
 	found.validate(reflect.ValueOf(&cfg).Elem())
 	return cfg, found.err()
 }
 
-// Validate calls the Validate methods of cfg and of all blocks in it, and
-// returns every mistake as one *ValidationErrors, or nil. So the Validate of a
-// service's configuration looks at its own fields and at how they go together,
-// not at the blocks. cfg is a struct or a pointer to one.
+// Validate calls the Validate methods of cfg and of all blocks in it. It returns all
+// validation errors as one *ValidationErrors, or nil. The Validate of a service's
+// configuration therefore checks its own fields and combinations, not the blocks.
+// cfg is a struct or a pointer to one.
 func Validate(cfg any) error {
 	v := structOf(cfg)
 	found := collector{secrets: map[string]bool{}}
@@ -76,7 +75,7 @@ func (c *collector) validate(v reflect.Value) {
 	})
 }
 
-// field is one variable's place in a configuration.
+// field is the place of one variable in a configuration.
 type field struct {
 	variable Variable
 	prefix   string
@@ -84,7 +83,7 @@ type field struct {
 	decl     reflect.StructField
 }
 
-// fieldsOf lists the variables of a struct, in its order.
+// fieldsOf lists the variables of a struct in order.
 func fieldsOf(v reflect.Value, prefix string) []field {
 	var fields []field
 	for i := range v.NumField() {
@@ -120,8 +119,8 @@ func eachBlock(v reflect.Value, visit func(block any)) {
 	visit(v.Addr().Interface())
 }
 
-// structOf makes the struct in cfg addressable, so that methods on its pointer
-// are found too.
+// structOf returns cfg as an addressable struct, so that methods with a pointer
+// receiver are found too.
 func structOf(cfg any) reflect.Value {
 	v := reflect.ValueOf(cfg)
 	if v.Kind() == reflect.Pointer {
@@ -132,11 +131,11 @@ func structOf(cfg any) reflect.Value {
 	return addressable
 }
 
-// read sets the field, unless its value is wrapped in something that hardly
-// belongs to it.
+// read parses the variable and sets the field. A value with stray characters around
+// it is a validation error.
 func (f field) read(environment Environment) error {
 	value := environment[f.variable.Name]
-	problem := wrapped(value, f.decl.Tag.Get("lines") == "true")
+	problem := checkEnds(value, f.decl.Tag.Get("lines") == "true")
 	if problem == "" {
 		return f.parse(environment)
 	}
@@ -146,11 +145,11 @@ func (f field) read(environment Environment) error {
 	return ValidationError{Variable: f.variable.Name, Value: value, Problem: problem}
 }
 
-// wrapped says what stands around a value that it was hardly meant to have. A
-// file for docker's --env-file keeps quotes, one written on Windows its carriage
-// returns, a secret made by echo its line break: a receiver would refuse every
-// signature that is made with them.
-func wrapped(value string, lines bool) string {
+// checkEnds returns what is wrong with the ends of a value, or nothing. Files for
+// docker's --env-file keep quotes, files from Windows keep carriage returns, and
+// secrets written by echo keep a line break. With such a secret, a receiver would
+// reject every signature.
+func checkEnds(value string, lines bool) string {
 	if value == "" {
 		return ""
 	}
@@ -167,10 +166,10 @@ func wrapped(value string, lines bool) string {
 	return ""
 }
 
-// parse sets the field. Each is parsed as a struct of its own, because the
-// errors of env name the Go field alone, and several blocks have a URL or a
-// Port. After a mistake the field holds its default, so that what is validated
-// against it is not reported too.
+// parse sets the field. Each field is parsed as its own struct, because the errors
+// of env contain only the name of the Go field, and several blocks have a URL or a
+// Port. After an error the field holds its default, so that Validate does not report
+// errors that only follow from the first.
 func (f field) parse(environment Environment) error {
 	single := reflect.New(reflect.StructOf([]reflect.StructField{{
 		Name: f.decl.Name, Type: f.decl.Type, Tag: f.decl.Tag,
@@ -190,7 +189,7 @@ func (f field) parse(environment Environment) error {
 	}
 }
 
-// problem words an error of env for the one who has to mend it.
+// problem turns an error of env into a text for the user.
 func (f field) problem(err error) string {
 	var aggregate env.AggregateError
 	if errors.As(err, &aggregate) && len(aggregate.Errors) > 0 {
@@ -218,8 +217,8 @@ func (f field) problem(err error) string {
 	return redact.OneLine(parse.Err.Error(), 300)
 }
 
-// allowedFor names the values that a type takes; empty for types that parse
-// themselves.
+// allowedFor describes the values that a type allows. It is empty for types that
+// parse themselves.
 func allowedFor(t reflect.Type) string {
 	if t == reflect.TypeFor[time.Duration]() {
 		return "a duration such as 500ms, 30s, 2m or 1h30m, or 0"

@@ -15,7 +15,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/redact"
 )
 
-// keyList parses itself and says itself what is wrong.
+// keyList parses itself and reports its own errors.
 type keyList []string
 
 func (k *keyList) UnmarshalText(text []byte) error {
@@ -28,10 +28,10 @@ func (k *keyList) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// stubborn parses itself and quotes what it was given.
-type stubborn string
+// failingText fails to parse and repeats its value in the error.
+type failingText string
 
-func (stubborn) UnmarshalText(text []byte) error { return fmt.Errorf("not %s", text) }
+func (failingText) UnmarshalText(text []byte) error { return fmt.Errorf("not %s", text) }
 
 type stopping struct {
 	Within time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"75s"`
@@ -49,8 +49,8 @@ type sampleConfig struct {
 	Size    *int          `env:"SIZE"`
 	List    []int         `env:"LIST"`
 	Keys    keyList       `env:"KEYS" secret:"true" help:"keys, separated by commas"`
-	Secret  stubborn      `env:"SECRET" secret:"true" help:"something long"`
-	Odd     stubborn      `env:"ODD"`
+	Secret  failingText   `env:"SECRET" secret:"true" help:"something long"`
+	Odd     failingText   `env:"ODD"`
 	Must    string        `env:"MUST,required"`
 	Sub     struct {
 		Name string `env:"NAME" envDefault:"n"`
@@ -98,7 +98,7 @@ func TestParse(t *testing.T) {
 	}, cfg)
 }
 
-func TestParseReportsEveryMistakeAtOnce(t *testing.T) {
+func TestParseReportsAllErrorsAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := Parse[sampleConfig](Environment{
 		"DB_PORT": "99999", "NATS_REPLICAS": "two", "LOG_LEVEL": "loud", "TIMEOUT": "41", "FACTOR": "x",
@@ -133,10 +133,10 @@ func TestParseChecksFieldsAgainstEachOther(t *testing.T) {
 		in   Environment
 		want string
 	}{
-		"against each other":                      {base(Environment{"TIMEOUT": "36s", "SHUTDOWN_TIMEOUT": "45s"}), `SHUTDOWN_TIMEOUT="45s": must exceed TIMEOUT by 10s`},
-		"nothing follows from what can't be read": {base(Environment{"FAST": "1", "FACTOR": "x"}), `FACTOR="x": must be a number`},
-		"what can't be read is told once":         {base(Environment{"TIMEOUT": "36s", "SHUTDOWN_TIMEOUT": "4O s"}), `SHUTDOWN_TIMEOUT="4O s": must be a duration such as 500ms, 30s, 2m or 1h30m, or 0`},
-		"a secret":                                {base(Environment{"KEYS": "weak"}), `KEYS=(hidden): must be strong`},
+		"against each other":                         {base(Environment{"TIMEOUT": "36s", "SHUTDOWN_TIMEOUT": "45s"}), `SHUTDOWN_TIMEOUT="45s": must exceed TIMEOUT by 10s`},
+		"no follow-up errors of an unparsable value": {base(Environment{"FAST": "1", "FACTOR": "x"}), `FACTOR="x": must be a number`},
+		"an unparsable value is reported once":       {base(Environment{"TIMEOUT": "36s", "SHUTDOWN_TIMEOUT": "4O s"}), `SHUTDOWN_TIMEOUT="4O s": must be a duration such as 500ms, 30s, 2m or 1h30m, or 0`},
+		"a secret":                                   {base(Environment{"KEYS": "weak"}), `KEYS=(hidden): must be strong`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -147,20 +147,21 @@ func TestParseChecksFieldsAgainstEachOther(t *testing.T) {
 	}
 }
 
-// loud joins its block's mistakes itself, although Validate does it too.
-type loud struct{ Log Log }
+// repeatingConfig validates its block itself, although the package Validate does it
+// too.
+type repeatingConfig struct{ Log Log }
 
-func (l loud) Validate() error {
+func (l repeatingConfig) Validate() error {
 	return errors.Join(l.Log.Validate(), errors.New("and see postgres://u:geheim@h"))
 }
 
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	want := lines(`LOG_LEVEL="x": must be debug, info, warn or error`, `and see postgres://***@h`)
-	assert.EqualError(t, Validate(loud{Log: Log{Level: "x"}}), want, "each mistake is told once")
-	assert.EqualError(t, Validate(&loud{Log: Log{Level: "x"}}), want)
+	assert.EqualError(t, Validate(repeatingConfig{Log: Log{Level: "x"}}), want, "each error is reported once")
+	assert.EqualError(t, Validate(&repeatingConfig{Log: Log{Level: "x"}}), want)
 	err := Validate(Log{Level: "info"})
-	assert.True(t, err == nil, "a plain nil") //nolint:testifylint // NoError would take a nil *ConfigError too
+	assert.True(t, err == nil, "a plain nil") //nolint:testifylint // NoError would take a nil *ValidationErrors too
 	_, err = Parse[Log](nil)
 	assert.NoError(t, err)
 }
@@ -191,7 +192,7 @@ func TestReadEnvironment(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, Environment{"A": "1"}, env)
 	})
-	t.Run("a broken line is named, what stands there is not", func(t *testing.T) {
+	t.Run("the number of a broken line is reported, its text is not", func(t *testing.T) {
 		t.Parallel()
 		_, err := ReadEnvironment(nil, file(t, "A=1\nB=\"x\ny\"\n\nDB PASSWORD geheim\nC=geheim\n"))
 		require.ErrorContains(t, err, ".env: line 5 is not of the form NAME=value")
@@ -216,7 +217,7 @@ func TestReadEnvironment(t *testing.T) {
 	t.Run("no file that can be read", func(t *testing.T) {
 		t.Parallel()
 		env, err := ReadEnvironment([]string{"A=1"}, t.TempDir())
-		var unread *UnreadError
+		var unread *UnreadableError
 		require.ErrorAs(t, err, &unread)
 		assert.Equal(t, Environment{"A": "1"}, env)
 	})

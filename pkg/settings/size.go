@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Size is a number of bytes, written as 512MiB, 5GB or plain bytes.
+// Size is a number of bytes, written as 512MiB, 5GB or a plain number.
 type Size int64
 
 var sizePattern = regexp.MustCompile(`^([0-9]+)\s*([KMGT]i?B|B|)$`)
@@ -19,7 +19,7 @@ var sizeUnits = map[string]int64{
 	"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 }
 
-// UnmarshalText reads a size.
+// UnmarshalText parses a size.
 func (s *Size) UnmarshalText(text []byte) error {
 	parts := sizePattern.FindStringSubmatch(strings.TrimSpace(string(text)))
 	if parts == nil {
@@ -34,7 +34,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String writes the size in the largest binary unit that leaves no fraction.
+// String returns the size in the largest binary unit without a fraction.
 func (s Size) String() string {
 	for _, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
 		if size := sizeUnits[unit]; s >= Size(size) && int64(s)%size == 0 {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// ignored warns of every field of a block that is not at its default, but for
-// those that have an effect.
-func ignored(block any, reason string, effective ...string) []string {
+// ignoredWarnings returns a warning for each field of a block that differs from its
+// default, except for the effective ones.
+func ignoredWarnings(block any, reason string, effective ...string) []string {
 	var warnings []string
 	for _, f := range fieldsOf(structOf(block), "") {
 		initial := reflect.New(f.decl.Type).Elem()
 		given := field{f.variable, f.prefix, initial, f.decl}
-		_ = given.parse(Environment{}) // what has no default stays empty
+		_ = given.parse(Environment{}) // a field without a default stays empty
 		if !slices.Contains(effective, f.variable.Name) && !f.value.IsZero() && !f.value.Equal(initial) {
 			warnings = append(warnings, f.variable.Name+" is ignored, "+reason)
 		}
@@ -23,10 +23,10 @@ func ignored(block any, reason string, effective ...string) []string {
 	return warnings
 }
 
-// unambiguous reports a mistake in a URL of which a part of the password would
-// be taken for something else: postgres://u:12/3@host has the host u, and a #
-// ends every URL. The password that is used is the one that was meant, or none.
-func unambiguous(variable, raw string) error {
+// validEscaping returns a validation error if a part of a URL's password would be
+// read as something else: postgres://u:12/3@host has the host u, and a # ends every
+// URL. Without this check the program would connect with a wrong password or host.
+func validEscaping(variable, raw string) error {
 	const advice = "must have the special characters of user and password percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40, % is %25"
 	if strings.Contains(raw, "#") {
 		return Invalid(variable, Hidden, advice)
@@ -44,8 +44,8 @@ func unambiguous(variable, raw string) error {
 	return nil
 }
 
-// isRestOfPassword says whether a server in a list is what follows a comma in
-// the password of the one before: nats://u:12,3@host.
+// isRestOfPassword reports whether a server in a list is really the part after a
+// comma in the previous server's password: nats://u:12,3@host.
 func isRestOfPassword(before, server string) bool {
 	user, _, found := strings.Cut(server, "@")
 	return found && !strings.Contains(user, ":") && strings.Contains(before, "://") && !strings.Contains(before, "@")
@@ -56,7 +56,7 @@ func hasPassword(u *url.URL) bool {
 	return password != ""
 }
 
-// validHost reports a mistake if host is more than a name, an address or the
+// validHost returns a validation error unless host is a name, an address or the
 // directory of a socket.
 func validHost(variable, host string) error {
 	address := net.ParseIP(strings.Trim(host, "[]"))

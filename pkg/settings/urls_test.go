@@ -6,9 +6,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A password that was not percent-encoded makes another URL, often one that can
-// be parsed: it must not lead to another host with another password.
-func TestAPasswordInAURLIsTheOneThatWasMeantOrNone(t *testing.T) {
+// A password that is not percent-encoded may still give a valid URL, with another
+// host and password. Such URLs must be rejected.
+func TestURLsWithUnescapedPasswordsAreRejected(t *testing.T) {
 	t.Parallel()
 	for raw, fine := range map[string]bool{
 		"postgres://u:p%23%2F%3F%40%25@h:5432/db":  true,

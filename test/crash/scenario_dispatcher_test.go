@@ -144,7 +144,7 @@ func falls(i *installation) {
 	i.post(body("hello"))
 	i.settle()
 	client, marker := i.copied()
-	require.NoError(i.t, client.HSet(i.t.Context(), marker, "note", 1).Err())
+	require.NoError(i.t, client.HSet(i.t.Context(), marker, "sequence", 1).Err())
 	i.quiet = 3 * time.Second
 }
 

@@ -109,7 +109,7 @@ func TestRedisIsExactAgainAfterItForgotEverything(t *testing.T) {
 	w.awaitCopy(client, ids...)
 
 	// A Redis that was killed may come back without its last second.
-	require.NoError(t, client.HSet(ctx, "dispatch:copied", "note", 3).Err())
+	require.NoError(t, client.HSet(ctx, "dispatch:copied", "sequence", 3).Err())
 	require.NoError(t, client.Del(ctx, "dispatch:message:"+ids[7].String()).Err())
 	w.awaitCopy(client, ids...)
 }

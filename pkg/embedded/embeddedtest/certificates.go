@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// Certificates are files of an authority of a test's own.
+// Certificates are the files of a test's own certificate authority.
 type Certificates struct {
 	CA                    string
 	ServerCert, ServerKey string // for 127.0.0.1
 	ClientCert, ClientKey string
 }
 
-// NewCertificates makes an authority, and certificates for a server and a client
-// that it signs. Every user may read them.
+// NewCertificates creates an authority, and a server and a client certificate signed
+// by it. Every user may read the files. The certificates are valid for one hour.
 func NewCertificates(t testing.TB) Certificates {
 	t.Helper()
 	dir := Dir(t)

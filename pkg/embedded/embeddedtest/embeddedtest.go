@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Dir is t.TempDir for a server's data: when the tests run as root, the server's unprivileged user
-// can get at it too.
+// Dir is t.TempDir for a server's data. If the tests run as root, the server's
+// unprivileged user can access it too.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// mostOutput is how much of a process's output is kept: the end of it.
-const mostOutput = 1 << 20
+// maxOutput is how many bytes at the end of the output are kept, at least.
+const maxOutput = 1 << 20
 
-// Output gathers what a process prints; of much, the end. The zero value is
-// ready, and it is safe for concurrent use.
+// Output keeps the last MiB of a process's output. The zero value is ready to use.
+// It is safe for concurrent use.
 type Output struct {
 	mu   sync.Mutex
 	text []byte
@@ -20,20 +20,20 @@ func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.text = append(o.text, p...)
-	if len(o.text) > 2*mostOutput {
-		o.text = bytes.Clone(o.text[len(o.text)-mostOutput:])
+	if len(o.text) > 2*maxOutput {
+		o.text = bytes.Clone(o.text[len(o.text)-maxOutput:])
 	}
 	return len(p), nil
 }
 
-// String returns what is kept.
+// String returns the output that is kept.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return string(o.text)
 }
 
-// Tail returns the last so many lines.
+// Tail returns the last lines of the output, at most the given number.
 func (o *Output) Tail(lines int) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -20,12 +20,12 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 )
 
-// startWait bounds the start of a server.
-const startWait = 30 * time.Second
+// startTimeout limits the start of a server.
+const startTimeout = 30 * time.Second
 
 // PgBouncer starts a PgBouncer in front of the server of a postgres:// URL and
-// returns the URL that leads through it. mode is its pool_mode. It ends with
-// the test. A setting is a line of pgbouncer.ini.
+// returns the URL through it. mode is its pool_mode. Each setting is a line of
+// pgbouncer.ini. It stops when the test ends.
 func PgBouncer(t testing.TB, address, mode string, settings ...string) string {
 	t.Helper()
 	server, err := url.Parse(address)
@@ -55,21 +55,21 @@ max_client_conn = 400
 			t.Fatalf("PgBouncer is not installed: run scripts/deps test")
 		}
 	}
-	var said bytes.Buffer
+	var output bytes.Buffer
 	process, err := process.Start(process.Config{
-		Path: program, Args: []string{ini}, Env: []string{"LC_ALL=C"}, Output: &said, Credential: unprivileged(t), Signal: syscall.SIGINT,
+		Path: program, Args: []string{ini}, Env: []string{"LC_ALL=C"}, Output: &output, Credential: unprivileged(t), Signal: syscall.SIGINT,
 	})
 	if err != nil {
 		t.Fatalf("start PgBouncer: %v", err)
 	}
 	t.Cleanup(func() { _ = process.Stop(context.Background()) })
 	server.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	awaitListener(t, "PgBouncer", server.Host, process, &said)
+	awaitListener(t, "PgBouncer", server.Host, process, &output)
 	return server.String()
 }
 
-// unprivileged is another user if this one is root, as whom PgBouncer does not
-// run.
+// unprivileged returns another user if this one is root, because PgBouncer refuses
+// to run as root.
 func unprivileged(t testing.TB) *syscall.Credential {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -16,9 +16,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 )
 
-// Redis starts a redis-server with arguments and lines of configuration of its
-// own on a free port of 127.0.0.1, and returns that; PORT in a line is the port.
-// It ends with the test.
+// Redis starts a redis-server on a free port of 127.0.0.1 and returns the port. args
+// are extra arguments and lines extra configuration lines, in which PORT stands for
+// the port. It stops when the test ends.
 func Redis(t testing.TB, args []string, lines ...string) string {
 	t.Helper()
 	port := strconv.Itoa(freePort(t))
@@ -32,24 +32,24 @@ func Redis(t testing.TB, args []string, lines ...string) string {
 	if err != nil {
 		t.Fatal("redis-server is not installed: run scripts/deps test")
 	}
-	var said bytes.Buffer
-	process, err := process.Start(process.Config{Path: program, Args: append([]string{file}, args...), Output: &said, Signal: syscall.SIGTERM})
+	var output bytes.Buffer
+	process, err := process.Start(process.Config{Path: program, Args: append([]string{file}, args...), Output: &output, Signal: syscall.SIGTERM})
 	if err != nil {
 		t.Fatalf("start Redis: %v", err)
 	}
 	t.Cleanup(func() { _ = process.Stop(context.Background()) })
 	address := net.JoinHostPort("127.0.0.1", port)
-	awaitListener(t, "Redis", address, process, &said)
+	awaitListener(t, "Redis", address, process, &output)
 	return port
 }
 
-// FreePort is a port of 127.0.0.1 that nobody listens on.
+// FreePort returns a port of 127.0.0.1 that nobody listens on.
 func FreePort(t testing.TB) int { return freePort(t) }
 
-// awaitListener returns once a server takes connections.
-func awaitListener(t testing.TB, name, address string, process *process.Process, said *bytes.Buffer) {
+// awaitListener waits until a server accepts connections.
+func awaitListener(t testing.TB, name, address string, process *process.Process, output *bytes.Buffer) {
 	t.Helper()
-	deadline := time.After(startWait)
+	deadline := time.After(startTimeout)
 	for {
 		if conn, err := net.Dial("tcp", address); err == nil {
 			_ = conn.Close()
@@ -57,9 +57,9 @@ func awaitListener(t testing.TB, name, address string, process *process.Process,
 		}
 		select {
 		case <-process.Done():
-			t.Fatalf("%s ended: %v: %s", name, process.Err(), said)
+			t.Fatalf("%s ended: %v: %s", name, process.Err(), output)
 		case <-deadline:
-			t.Fatalf("%s does not take connections", name)
+			t.Fatalf("%s does not accept connections", name)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

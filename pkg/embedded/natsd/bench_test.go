@@ -13,8 +13,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
 )
 
-// BenchmarkPublish is what an acknowledgement costs that is synced to disk.
-// Both servers are asked in turn, so that they find the same machine.
+// BenchmarkPublish measures what it costs to sync each write to disk before it is
+// acknowledged. The modes run one after another, so that they find the same machine.
 func BenchmarkPublish(b *testing.B) {
 	body := make([]byte, 250)
 	for _, mode := range []struct {
@@ -28,7 +28,7 @@ func BenchmarkPublish(b *testing.B) {
 		{"64 at a time/sync_interval=always", 64, true},
 	} {
 		b.Run(mode.name, func(b *testing.B) {
-			server, err := natsd.Start(natsd.Config{Listen: free, Dir: b.TempDir(), SyncAlways: mode.always})
+			server, err := natsd.Start(natsd.Config{Listen: freeAddr, Dir: b.TempDir(), SyncAlways: mode.always})
 			require.NoError(b, err)
 			b.Cleanup(server.Stop)
 			js := connect(b, server)
@@ -52,13 +52,13 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// BenchmarkLife is what JetStream and its client alone cost of a message's life
-// when nothing keeps them from working in large batches: three events and an id
-// are published and acknowledged; the id, and the last event, are delivered and
-// acknowledged. One process has all of it, so what it uses is the price.
+// BenchmarkLife measures what JetStream and its client alone cost per message when
+// batches can be large: three events and an id are published and acknowledged; the
+// id and the last event are delivered and acknowledged. Server and client share one
+// process, so its CPU time is the whole cost.
 func BenchmarkLife(b *testing.B) {
 	const inFlight, event, id = 2000, 700, 80
-	server, err := natsd.Start(natsd.Config{Listen: free, Dir: b.TempDir()})
+	server, err := natsd.Start(natsd.Config{Listen: freeAddr, Dir: b.TempDir()})
 	require.NoError(b, err)
 	b.Cleanup(server.Stop)
 	js := connect(b, server)
@@ -106,7 +106,7 @@ func BenchmarkLife(b *testing.B) {
 	b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "processor-µs/op")
 }
 
-// processorTime is what this process has used.
+// processorTime returns the CPU time that this process has used.
 func processorTime(b *testing.B) time.Duration {
 	b.Helper()
 	var used syscall.Rusage

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// log hands the server's log to zap. The server says why it can't start to its log only, so the
-// first such line is kept.
+// log writes the server's log to zap. The server reports why it can't start only in
+// its log, so the first fatal line is kept.
 type log struct {
 	to    *zap.SugaredLogger
 	mu    sync.Mutex
@@ -28,7 +28,7 @@ func (l *log) fatal() error {
 	return l.first
 }
 
-// Noticef logs at debug level: two dozen lines a start, for nobody who did not ask.
+// Noticef logs at debug level, because each start writes two dozen lines.
 func (l *log) Noticef(format string, v ...any) { l.to.Debugf(format, v...) }
 
 // Warnf logs a warning.
@@ -37,19 +37,19 @@ func (l *log) Warnf(format string, v ...any) { l.to.Warnf(format, v...) }
 // Errorf logs an error.
 func (l *log) Errorf(format string, v ...any) { l.to.Errorf(format, v...) }
 
-// Fatalf keeps the reason, which Start returns, and lets the process live, other than the server's
-// own logger. The server calls it while it starts only.
+// Fatalf keeps the reason, which Start returns. It does not end the process, as the
+// server's own logger does. The server calls it only while it starts.
 func (l *log) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	if l.first == nil {
-		l.first = fmt.Errorf(format, v...) //nolint:err113 // the server's own words
+		l.first = fmt.Errorf(format, v...) //nolint:err113 // the server's own text
 	}
 	l.mu.Unlock()
 	l.to.Debugf(format, v...)
 }
 
-// Debugf is not called, as the server's debugging is off.
+// Debugf is not called, because debugging is off in the server.
 func (l *log) Debugf(format string, v ...any) { l.to.Debugf(format, v...) }
 
-// Tracef is not called, as the server's tracing is off.
+// Tracef is not called, because tracing is off in the server.
 func (l *log) Tracef(format string, v ...any) { l.to.Debugf(format, v...) }

@@ -1,5 +1,5 @@
-// Package natsd runs a NATS server with JetStream inside this process: the embedded default of the
-// dispatcher, and a real server for tests.
+// Package natsd runs a NATS server with JetStream inside this process. The
+// dispatcher uses it if no NATS is configured, and tests use it as a real server.
 package natsd
 
 import (
@@ -19,35 +19,38 @@ import (
 )
 
 var (
-	// ErrListen tells that the address can't be listened on, mostly since another server does.
+	// ErrListen means that the server can't listen on the address, usually because
+	// another server does.
 	ErrListen = errors.New("cannot listen for NATS")
-	// ErrInUse tells that another process of ours runs a server in the same directory.
+	// ErrInUse means that another of our processes runs a server in the directory.
 	ErrInUse = lock.ErrInUse
 )
 
 const (
 	// DefaultListen is where NATS' tools look for a server.
 	DefaultListen = "127.0.0.1:4222"
-	startLimit    = 10 * time.Second
-	// cannotListen is how the server begins to say that an address is taken, or not its own.
+	startTimeout  = 10 * time.Second
+	// cannotListen begins the server's error when it can't listen on the address.
 	cannotListen = "Error listening on port"
 )
 
 // Config says where and how the server runs.
 type Config struct {
-	// Listen is the host and port for clients; port 0 or -1 means a free one. Empty means
-	// DefaultListen. There is no authentication: an address beyond loopback is open to its network.
+	// Listen is the host and port for clients. Port 0 or -1 means a free one. Empty
+	// means DefaultListen. There is no authentication: an address other than
+	// loopback is open to its network.
 	Listen string
-	// Dir is where JetStream keeps its streams; it is made when missing.
+	// Dir is the directory of JetStream's streams. It is created if missing.
 	Dir string
-	// SyncAlways has every write synced to disk before it is acknowledged, which costs most of the
-	// speed of single publishes. Without it a power cut may lose the last second.
+	// SyncAlways syncs every write to disk before it is acknowledged. This costs
+	// most of the speed of single publishes. Without it a power cut may lose the
+	// last second.
 	SyncAlways bool
-	// Logger takes the server's log: notices at debug level, the rest as it is. Nil discards it.
+	// Logger receives the server's log, notices at debug level. Nil discards it.
 	Logger *zap.Logger
 }
 
-// Server is a running NATS server. All methods may be called concurrently.
+// Server is a running NATS server. All methods are safe for concurrent use.
 type Server struct {
 	nats    *server.Server
 	lock    *lock.Lock
@@ -55,12 +58,12 @@ type Server struct {
 	dir     string
 	stopped chan struct{}
 	broken  chan struct{}
-	cause   error // read after broken
+	cause   error // read after broken is closed
 }
 
-// Start runs the server and returns when it takes connections: in milliseconds, plus the time to
-// recover what is in Dir. Errors wrap ErrListen or ErrInUse where they apply. The process' signal
-// handlers are left alone.
+// Start runs the server and returns when it accepts connections: within
+// milliseconds, plus the time to recover the data in Dir. Errors wrap ErrListen or
+// ErrInUse where they apply. The process's signal handlers are not changed.
 func Start(cfg Config) (*Server, error) {
 	options, err := serverOptions(cfg)
 	if err != nil {
@@ -91,16 +94,16 @@ func start(options *server.Options, logger *zap.Logger) (*server.Server, error) 
 	log := newLog(logger)
 	s.SetLogger(log, false, false)
 	s.Start()
-	if log.fatal() == nil && s.ReadyForConnections(startLimit) {
+	if log.fatal() == nil && s.ReadyForConnections(startTimeout) {
 		return s, nil
 	}
 	s.Shutdown()
 	s.WaitForShutdown()
 	switch err := log.fatal(); {
 	case err == nil:
-		return nil, fmt.Errorf("it takes no connections after %s", startLimit)
+		return nil, fmt.Errorf("it does not accept connections after %s", startTimeout)
 	case strings.HasPrefix(err.Error(), cannotListen):
-		return nil, fmt.Errorf("%w: %w: set NATS_LISTEN to a free host:port, or NATS_URL to use the server that is there", ErrListen, err)
+		return nil, fmt.Errorf("%w: %w: set NATS_LISTEN to a free host:port, or NATS_URL to use the existing server", ErrListen, err)
 	default:
 		return nil, err
 	}
@@ -124,11 +127,11 @@ func serverOptions(cfg Config) (*server.Options, error) {
 		JetStream:  true,
 		StoreDir:   cfg.Dir,
 		SyncAlways: cfg.SyncAlways,
-		// A second costs nothing that can be measured beside the default of
-		// two minutes, and is all that a power cut may take.
+		// One second costs nothing measurable compared with the default of two
+		// minutes, and limits what a power cut may lose.
 		SyncInterval: time.Second,
-		// Streams reserve their limits. What counts is the disk, not that a
-		// small one could not hold all limits at once.
+		// Streams reserve their limits. Only the real free space counts, so a small
+		// disk must not fail because it could not hold all limits at once.
 		JetStreamMaxStore: 1 << 40,
 		NoSigs:            true,
 	}, nil
@@ -154,12 +157,12 @@ func splitListen(listen string) (host string, port int, err error) {
 // URL returns the address for clients on this machine.
 func (s *Server) URL() string { return s.nats.ClientURL() }
 
-// InProcessConn makes the server a nats.InProcessConnProvider: nats.Connect("",
-// nats.InProcessServer(server)) then goes without a socket.
+// InProcessConn makes the server a nats.InProcessConnProvider:
+// nats.Connect("", nats.InProcessServer(server)) connects without a socket.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
 
-// Stop closes the clients' connections, flushes the streams and waits for the server's end. It may
-// be called repeatedly.
+// Stop closes the clients' connections, flushes the streams, waits for the end of
+// the server and unlocks the directory. It may be called repeatedly.
 func (s *Server) Stop() {
 	s.once.Do(func() {
 		close(s.stopped)

@@ -14,12 +14,12 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/natsd"
 )
 
-const free = "127.0.0.1:0"
+const freeAddr = "127.0.0.1:0"
 
 func TestKeepsItsStreamsOverARestart(t *testing.T) {
 	t.Parallel()
 	for _, syncAlways := range []bool{false, true} {
-		cfg := natsd.Config{Listen: free, Dir: filepath.Join(t.TempDir(), "nats"), SyncAlways: syncAlways}
+		cfg := natsd.Config{Listen: freeAddr, Dir: filepath.Join(t.TempDir(), "nats"), SyncAlways: syncAlways}
 		first := start(t, cfg)
 		js := connect(t, first)
 		_, err := js.CreateStream(t.Context(), natsjs.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
@@ -39,7 +39,7 @@ func TestKeepsItsStreamsOverARestart(t *testing.T) {
 
 func TestATakenPortNamesTheVariable(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", free)
+	listener, err := net.Listen("tcp", freeAddr)
 	require.NoError(t, err)
 	defer func() { _ = listener.Close() }()
 	_, err = natsd.Start(natsd.Config{Listen: listener.Addr().String(), Dir: t.TempDir()})
@@ -47,7 +47,7 @@ func TestATakenPortNamesTheVariable(t *testing.T) {
 	require.ErrorContains(t, err, "NATS_LISTEN")
 }
 
-func TestAMistakenAddressNamesTheVariable(t *testing.T) {
+func TestAnInvalidAddressNamesTheVariable(t *testing.T) {
 	t.Parallel()
 	for _, listen := range []string{"4222", "127.0.0.1:nats", "127.0.0.1:99999"} {
 		_, err := natsd.Start(natsd.Config{Listen: listen, Dir: t.TempDir()})
@@ -58,7 +58,7 @@ func TestAMistakenAddressNamesTheVariable(t *testing.T) {
 
 func TestADirectoryHasOneServer(t *testing.T) {
 	t.Parallel()
-	cfg := natsd.Config{Listen: free, Dir: t.TempDir()}
+	cfg := natsd.Config{Listen: freeAddr, Dir: t.TempDir()}
 	start(t, cfg)
 	_, err := natsd.Start(cfg)
 	require.ErrorIs(t, err, natsd.ErrInUse)
@@ -66,7 +66,7 @@ func TestADirectoryHasOneServer(t *testing.T) {
 
 func TestConnectsWithoutASocket(t *testing.T) {
 	t.Parallel()
-	conn, err := nats.Connect("", nats.InProcessServer(start(t, natsd.Config{Listen: free, Dir: t.TempDir()})))
+	conn, err := nats.Connect("", nats.InProcessServer(start(t, natsd.Config{Listen: freeAddr, Dir: t.TempDir()})))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	require.NoError(t, conn.Flush())
@@ -75,7 +75,7 @@ func TestConnectsWithoutASocket(t *testing.T) {
 func TestLogsNoticesAtDebugLevel(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zap.DebugLevel)
-	start(t, natsd.Config{Listen: free, Dir: t.TempDir(), Logger: zap.New(core)}).Stop()
+	start(t, natsd.Config{Listen: freeAddr, Dir: t.TempDir(), Logger: zap.New(core)}).Stop()
 	require.NotZero(t, logs.Len())
 	require.Zero(t, logs.Filter(func(e observer.LoggedEntry) bool { return e.Level == zap.InfoLevel }).Len())
 }

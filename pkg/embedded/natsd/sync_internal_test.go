@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// That a disk has what was acknowledged can't be seen from here, since the
-// kernel shows its cache. What can be seen is that the server means to sync.
-func TestTheServerSyncsAsItIsTold(t *testing.T) {
+// A test can't see whether data is on the disk, because the kernel shows its cache.
+// It can see that the server is configured to sync.
+func TestTheServerIsConfiguredToSync(t *testing.T) {
 	t.Parallel()
 	for _, always := range []bool{false, true} {
 		s, err := Start(Config{Listen: "127.0.0.1:0", Dir: t.TempDir(), SyncAlways: always})

@@ -12,20 +12,21 @@ import (
 )
 
 const (
-	// watchEvery is how often the server is asked whether it works.
+	// watchEvery is the time between two checks of the server.
 	watchEvery = 2 * time.Second
-	// enoughRoom is what must fit on the disk before a start is worth a try.
-	enoughRoom = 4 << 20
+	// minFreeBytes must fit on the disk before a restart is worth trying.
+	minFreeBytes = 4 << 20
 )
 
-// ErrBroken tells that the server runs and does not work.
+// ErrBroken means that the server runs but does not work.
 var ErrBroken = errors.New("NATS can't write")
 
-// Done is closed when the server does not work any more, and would after another start: a stream
-// that could once not be written to, on a full disk, is not written to again until then.
+// Done is closed when the server no longer works and a restart would help. After a
+// failed write, for example on a full disk, the server does not write to that stream
+// again until it is restarted.
 func (s *Server) Done() <-chan struct{} { return s.broken }
 
-// Err says why Done is closed, wrapping ErrBroken; nil before.
+// Err returns why Done is closed, as an error that wraps ErrBroken. It is nil before.
 func (s *Server) Err() error {
 	select {
 	case <-s.broken:
@@ -44,7 +45,7 @@ func (s *Server) watch() {
 			return
 		case <-ticker.C:
 		}
-		if err := s.check(); err != nil && hasRoom(s.dir) {
+		if err := s.check(); err != nil && hasDiskSpace(s.dir) {
 			s.cause = err
 			close(s.broken)
 			return
@@ -52,31 +53,31 @@ func (s *Server) watch() {
 	}
 }
 
-// check asks what the server's /healthz would say.
+// check asks for the server's /healthz without a connection.
 func (s *Server) check() error {
-	answer := answer{header: http.Header{}}
-	s.nats.HandleHealthz(&answer, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/healthz"}})
-	if answer.code < http.StatusInternalServerError || !strings.Contains(answer.text.String(), "write error") {
+	response := healthResponse{header: http.Header{}}
+	s.nats.HandleHealthz(&response, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/healthz"}})
+	if response.code < http.StatusInternalServerError || !strings.Contains(response.text.String(), "write error") {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", ErrBroken, answer.text.String())
+	return fmt.Errorf("%w: %s", ErrBroken, response.text.String())
 }
 
-// hasRoom says whether files can be written again.
-func hasRoom(dir string) bool {
+// hasDiskSpace reports whether files can be written.
+func hasDiskSpace(dir string) bool {
 	path := filepath.Join(dir, "room")
-	err := os.WriteFile(path, make([]byte, enoughRoom), 0o600)
+	err := os.WriteFile(path, make([]byte, minFreeBytes), 0o600)
 	_ = os.Remove(path) // a part of it may be there
 	return err == nil
 }
 
-// answer is an http.ResponseWriter without a client.
-type answer struct {
+// healthResponse is an http.ResponseWriter without a client.
+type healthResponse struct {
 	header http.Header
 	code   int
 	text   strings.Builder
 }
 
-func (a *answer) Header() http.Header            { return a.header }
-func (a *answer) WriteHeader(code int)           { a.code = code }
-func (a *answer) Write(text []byte) (int, error) { return a.text.Write(text) }
+func (a *healthResponse) Header() http.Header            { return a.header }
+func (a *healthResponse) WriteHeader(code int)           { a.code = code }
+func (a *healthResponse) Write(text []byte) (int, error) { return a.text.Write(text) }

@@ -15,10 +15,10 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 )
 
-// directory is a home with a data directory of PostgreSQL's in it.
+// directory is a locked directory with the data directory of a PostgreSQL in it.
 type directory struct{ *datadir.Dir }
 
-// version returns the major version that made the data, 0 when there is none yet.
+// version returns the major version that created the data, 0 if there is none yet.
 func (d directory) version() int {
 	text, err := os.ReadFile(filepath.Join(d.Data, "PG_VERSION"))
 	if err != nil {
@@ -28,8 +28,9 @@ func (d directory) version() int {
 	return version
 }
 
-// initialise makes the data on first use and returns the password. initdb works beside the final
-// place, so that a run which was killed midway leaves nothing that looks like data.
+// initialise creates the data on first use and returns the password. initdb writes
+// to a temporary place next to the final one. If it is killed, it leaves nothing
+// that looks like valid data.
 func (d directory) initialise(ctx context.Context, bin string) (string, error) {
 	if d.version() > 0 {
 		if _, err := os.Stat(d.PasswordFile()); err != nil {
@@ -64,7 +65,7 @@ func (d directory) initdb(ctx context.Context, bin, data string) error {
 		Path: filepath.Join(bin, "initdb"), Args: args, Env: environment(),
 		Output: &output, Grace: time.Second,
 	}, func() error {
-		return errors.Join(os.RemoveAll(data), os.Mkdir(data, 0o700), d.Account.Own(data))
+		return errors.Join(os.RemoveAll(data), os.Mkdir(data, 0o700), d.User.Chown(data))
 	})
 	if err != nil {
 		return err

@@ -11,9 +11,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/internal/osuser"
 )
 
-// Examine says what Start would fail by in a directory, as far as that can be
-// known without changing anything, or where the programs are that it would
-// run. Errors wrap ErrNotInstalled or ErrUnreachable where they apply.
+// Examine returns the error that Start would return for a directory, as far as it is
+// known without changing anything, else the directory of the PostgreSQL programs.
+// Errors wrap ErrNotInstalled or ErrUnreachable where they apply.
 func Examine(dir string) (programs string, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
@@ -24,16 +24,16 @@ func Examine(dir string) (programs string, err error) {
 	if err != nil {
 		return "", err
 	}
-	standing := dir
-	for _, err := os.Stat(standing); errors.Is(err, os.ErrNotExist) && filepath.Dir(standing) != standing; _, err = os.Stat(standing) {
-		standing = filepath.Dir(standing)
+	existing := dir
+	for _, err := os.Stat(existing); errors.Is(err, os.ErrNotExist) && filepath.Dir(existing) != existing; _, err = os.Stat(existing) {
+		existing = filepath.Dir(existing)
 	}
-	if err := as.Reach(standing); err != nil {
+	if err := as.CheckAccess(existing); err != nil {
 		return "", err
 	}
 	const mayWrite = 2
-	if err := syscall.Access(standing, mayWrite); err != nil {
-		return "", fmt.Errorf("%s can't be written to: %w", standing, err)
+	if err := syscall.Access(existing, mayWrite); err != nil {
+		return "", fmt.Errorf("%s can't be written to: %w", existing, err)
 	}
 	return findBinaries(as, at.version(), candidates())
 }

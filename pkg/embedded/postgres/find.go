@@ -15,11 +15,11 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/internal/osuser"
 )
 
-// Oldest is the first major version that is still maintained.
+// Oldest is the oldest supported major version.
 const Oldest = 14
 
-// places are where packages put a server that PATH does not know.
-var places = []string{
+// installDirs are where packages install a server that is not in PATH.
+var installDirs = []string{
 	"/usr/lib/postgresql/*/bin",                               // Debian, Ubuntu
 	"/usr/pgsql-*/bin",                                        // PGDG on Fedora, RHEL
 	"/usr/libexec/postgresql*",                                // Alpine
@@ -32,8 +32,9 @@ var places = []string{
 	"/run/current-system/sw/bin", "/usr/local/lib/postgresql/bin", // NixOS, the official image
 }
 
-// findBinaries returns the first of dirs whose programs the account may execute. A data directory can be opened only by the major version that made it,
-// so with major > 0 only that one counts.
+// findBinaries returns the first of dirs whose programs the user may execute. If
+// major is not 0, only that version is accepted, because a data directory can only be
+// opened by the major version that created it.
 func findBinaries(as osuser.User, major int, dirs []string) (string, error) {
 	var seen []int
 	for _, dir := range dirs {
@@ -59,7 +60,8 @@ func findBinaries(as osuser.User, major int, dirs []string) (string, error) {
 	}
 }
 
-// candidates lists directories that hold both programs: PATH's first, then by version, newest first.
+// candidates lists directories that contain both programs: those in PATH first, then
+// the others, newest version first.
 func candidates() []string {
 	var dirs []string
 	add := func(dir string) bool {
@@ -74,14 +76,14 @@ func candidates() []string {
 		return true
 	}
 	if path, err := exec.LookPath("postgres"); err == nil {
-		// A link's target has the server's other programs beside it, a wrapper script's does not.
+		// The target of a link is next to the server's other programs. A wrapper script is not.
 		real, err := filepath.EvalSymlinks(path)
 		if err != nil || !add(filepath.Dir(real)) {
 			add(filepath.Dir(path))
 		}
 	}
 	var found []string
-	for _, place := range places {
+	for _, place := range installDirs {
 		matches, _ := filepath.Glob(place) // the patterns are well formed
 		found = append(found, matches...)
 	}
@@ -94,13 +96,14 @@ func candidates() []string {
 
 var number = regexp.MustCompile(`\d+`)
 
-// pathVersion is the first number in a path, its major version in all the places above.
+// pathVersion returns the first number in a path. It is the major version in all of
+// installDirs.
 func pathVersion(path string) int {
 	version, _ := strconv.Atoi(number.FindString(path))
 	return version
 }
 
-// majorVersion asks the program itself, as the account that is to run it.
+// majorVersion runs the program, as the user that will run the server.
 func majorVersion(as osuser.User, dir string) (int, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -116,7 +119,7 @@ func majorVersion(as osuser.User, dir string) (int, bool) {
 	return version, err == nil
 }
 
-// installLine is what to type on this machine.
+// installLine returns the command that installs PostgreSQL on this machine.
 func installLine() string {
 	for _, manager := range []struct{ name, line string }{
 		{"apt-get", "apt-get install postgresql"},

@@ -43,9 +43,9 @@ func TestTakesOnlyTheVersionThatMadeTheData(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotInstalled)
 }
 
-// fake is a directory with a postgres that only knows its version. A shell writes it: a descriptor of
-// ours that is open for writing would be inherited by what other tests start meanwhile, and the file
-// be "busy".
+// fake returns a directory with a postgres that only prints its version. A shell
+// writes it: other tests start processes meanwhile, which would inherit our writable
+// descriptor and make the file "busy".
 func fake(t *testing.T, version string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -19,12 +19,12 @@ import (
 )
 
 const (
-	within = 30 * time.Second
-	often  = 20 * time.Millisecond
+	waitTimeout  = 30 * time.Second
+	pollInterval = 20 * time.Millisecond
 )
 
-// serve is a parent that starts a server in args[0], ephemeral if args[1] says so, writes to it and
-// returns the server's process number.
+// serve is a role that starts a server in args[0], ephemeral if there is a second
+// argument. It writes to the server and returns its process id.
 func serve(args []string) (string, error) {
 	server, err := postgres.Start(context.Background(), postgres.Config{
 		Dir: args[0], Ephemeral: len(args) > 1,
@@ -39,14 +39,14 @@ func record(server *postgres.Server) error {
 	for _, sql := range []string{
 		"CREATE TABLE IF NOT EXISTS runs (at timestamptz)", "INSERT INTO runs VALUES (now())",
 	} {
-		if _, err := ask(context.Background(), server.URL("postgres"), sql); err != nil {
+		if _, err := queryURL(context.Background(), server.URL("postgres"), sql); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// restart starts and stops a server in args[0] twice.
+// restart is a role that starts and stops a server in args[0] twice.
 func restart(args []string) (string, error) {
 	ctx := context.Background()
 	for range 2 {
@@ -67,10 +67,10 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 	parent := reexec.Start(t, nil, nil, "serve", dir)
 	pid := number(t, parent.Line)
 	parent.Kill()
-	require.Eventually(t, func() bool { return reexec.Gone(pid) }, within, often)
+	require.Eventually(t, func() bool { return reexec.Gone(pid) }, waitTimeout, pollInterval)
 }
 
-func TestAnEphemeralOneGoesWithItsKilledParent(t *testing.T) {
+func TestAnEphemeralDirectoryIsRemovedWhenItsParentIsKilled(t *testing.T) {
 	t.Parallel()
 	dir := embeddedtest.Dir(t)
 	parent := reexec.Start(t, nil, nil, "serve", dir, "ephemeral")
@@ -79,10 +79,10 @@ func TestAnEphemeralOneGoesWithItsKilledParent(t *testing.T) {
 	require.Eventually(t, func() bool {
 		entries, err := os.ReadDir(dir)
 		return err == nil && len(entries) == 0 && reexec.Gone(pid)
-	}, within, often)
+	}, waitTimeout, pollInterval)
 }
 
-// A kill -9 and a new start at once, again and again: each start waits for the predecessor's server.
+// Each start after a kill -9 waits for the predecessor's server.
 func TestStartsRightAfterAKill(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
@@ -95,8 +95,8 @@ func TestStartsRightAfterAKill(t *testing.T) {
 	require.Equal(t, int64(3), query(t, server, "SELECT count(*) FROM runs"), "what was committed is there")
 }
 
-// With the watchers killed too the server is forgotten: the next start ends it.
-func TestEndsAForgottenServer(t *testing.T) {
+// If the watchers are killed too, the server runs on, and the next start ends it.
+func TestTheNextStartEndsAServerWithoutItsWatcher(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
 	parent := reexec.Start(t, nil, nil, "serve", dir)
@@ -112,9 +112,9 @@ func TestEndsAForgottenServer(t *testing.T) {
 	require.Equal(t, int64(1), query(t, server, "SELECT count(*) FROM runs"))
 }
 
-// After a kill of everything, the number in postmaster.pid may be another process' by now; here it
-// is that of another PostgreSQL of the same user.
-func TestALeftNumberThatWasGivenAnewDoesNotMatter(t *testing.T) {
+// After a kill, another process may have the process id in postmaster.pid. Here it is
+// another PostgreSQL of the same user.
+func TestAReusedProcessIDInPostmasterPidIsHarmless(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
 	killed := start(t, postgres.Config{Dir: dir})
@@ -136,7 +136,7 @@ func TestALeftNumberThatWasGivenAnewDoesNotMatter(t *testing.T) {
 func TestRunsAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	dir := embeddedtest.Dir(t)
-	reexec.Give(t, dir)
+	reexec.Chown(t, dir)
 	parent := reexec.Start(t, reexec.Nobody(), nil, "restart", dir)
 	require.Equal(t, "done", parent.Line)
 }

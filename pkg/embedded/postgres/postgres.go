@@ -22,11 +22,12 @@ import (
 )
 
 var (
-	// ErrNotInstalled tells that no PostgreSQL server was found; the message says what to type.
+	// ErrNotInstalled means that no PostgreSQL server was found. The error text says
+	// how to install one.
 	ErrNotInstalled = errors.New("PostgreSQL is not installed")
-	// ErrInUse tells that another process of ours runs a server in the same directory.
+	// ErrInUse means that another of our processes runs a server in the directory.
 	ErrInUse = lock.ErrInUse
-	// ErrUnreachable tells that the user the server would run as cannot get at the directory.
+	// ErrUnreachable means that the server's user can't access the directory.
 	ErrUnreachable = osuser.ErrUnreachable
 )
 
@@ -34,27 +35,30 @@ const (
 	superuser = "dispatch"
 	// stopGrace covers the checkpoint of a fast shutdown on a slow disk.
 	stopGrace = 30 * time.Second
-	// startLimit covers crash recovery of the most write-ahead log that max_wal_size lets pile up.
-	startLimit = 2 * time.Minute
+	// startTimeout covers crash recovery of all write-ahead log that max_wal_size
+	// allows.
+	startTimeout = 2 * time.Minute
 )
 
 // Config says where and how the server runs.
 type Config struct {
-	// Dir holds everything the server keeps; it is made when missing. With Ephemeral it is where
-	// the temporary directory is made, and empty means the system's place for such.
+	// Dir holds all files of the server. It is created if missing. With Ephemeral, a
+	// temporary directory is created in it; empty means the system's temporary
+	// directory.
 	Dir string
-	// Port to listen on; 0 means a free one, another at each start.
+	// Port is the port to listen on. 0 means a free one, chosen at each start.
 	Port int
-	// Settings override the defaults by PostgreSQL's own names, e.g. "max_connections": "300".
+	// Settings override the defaults. Keys are PostgreSQL's names, for example
+	// "max_connections".
 	Settings map[string]string
-	// Log takes what the server says. Nil means postgres.log in the directory.
+	// Log receives the server's output. Nil means postgres.log in the directory.
 	Log io.Writer
-	// Ephemeral is for tests: nothing is synced to disk, and the data is removed by Stop, or when
-	// this process dies without it.
+	// Ephemeral is for tests: nothing is synced to disk. Stop removes the data, and
+	// so does a watcher if this process dies first.
 	Ephemeral bool
 }
 
-// Server is a running PostgreSQL. All methods may be called concurrently.
+// Server is a running PostgreSQL. All methods are safe for concurrent use.
 type Server struct {
 	port     int
 	password string
@@ -64,13 +68,14 @@ type Server struct {
 	stopErr  error
 }
 
-// Start runs the server and returns when it answers queries: in about a second, or two more for the
-// first start in a directory. A server that was left running or shutting down by a killed
-// predecessor is ended first. Errors wrap ErrNotInstalled, ErrInUse or ErrUnreachable where they
-// apply, and end with what the server said last. When ctx ends first, nothing is left running.
+// Start runs the server and returns when it answers queries: after about one second,
+// or three for a new directory. It first ends a server that a killed predecessor has
+// left. Errors wrap ErrNotInstalled, ErrInUse or ErrUnreachable where they apply, and
+// end with the server's last output. Start takes at most two minutes. If ctx ends
+// first, no server is left running.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, startLimit,
-		fmt.Errorf("PostgreSQL was not ready within %s", startLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
+		fmt.Errorf("PostgreSQL was not ready within %s", startTimeout))
 	defer cancel()
 	at, err := datadir.Open(datadir.Config{
 		Name: "postgres", Dir: cfg.Dir, Ephemeral: cfg.Ephemeral, Output: cfg.Log,
@@ -92,7 +97,7 @@ func start(ctx context.Context, cfg Config, dir directory) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	bin, err := findBinaries(dir.Account, dir.version(), candidates())
+	bin, err := findBinaries(dir.User, dir.version(), candidates())
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +111,7 @@ func start(ctx context.Context, cfg Config, dir directory) (*Server, error) {
 		if err == nil {
 			return server, nil
 		}
-		if !dir.worthAnotherTry(cfg.Port) {
+		if !dir.retryable(cfg.Port) {
 			return nil, err
 		}
 		select {
@@ -117,7 +122,7 @@ func start(ctx context.Context, cfg Config, dir directory) (*Server, error) {
 	}
 }
 
-// launch makes one attempt to get a server that answers.
+// launch makes one attempt to start the server.
 func (s *Server) launch(ctx context.Context, cfg Config, program string, args []string) (err error) {
 	if s.port, err = datadir.Port(cfg.Port); err != nil {
 		return err
@@ -134,19 +139,19 @@ func (s *Server) launch(ctx context.Context, cfg Config, program string, args []
 		Dir:    s.dir.Data,
 		Signal: signal,
 		Grace:  stopGrace,
-	}, s.dir.releasePid)
+	}, s.dir.clearStalePID)
 	if err != nil {
 		return err
 	}
 	if err := s.ready(ctx); err != nil {
 		_ = s.process.Stop(context.WithoutCancel(ctx))
-		return fmt.Errorf("%w%s", err, s.dir.LastWords())
+		return fmt.Errorf("%w%s", err, s.dir.OutputSuffix())
 	}
 	return nil
 }
 
-// ready returns once a query is answered. Only our server knows the password, so another one that
-// took the port in between is never mistaken for it.
+// ready waits until a query is answered. Only our server knows the password, so
+// another server on the same port is never mistaken for it.
 func (s *Server) ready(ctx context.Context) error {
 	const pause = 10 * time.Millisecond
 	timer := time.NewTimer(pause)
@@ -177,8 +182,8 @@ func (s *Server) ping(ctx context.Context) error {
 	return conn.Close(ctx)
 }
 
-// Users are whom root runs the server as: the first that exists, unless the data is there already,
-// whose owner goes on.
+// Users returns the users that root may run the server as. The first that exists is
+// used, unless data exists already; then its owner is used.
 func Users() []string { return []string{"postgres", "_postgres", "nobody"} }
 
 // Port returns the TCP port on 127.0.0.1.
@@ -196,7 +201,7 @@ func (s *Server) URL(database string) string {
 	return address.String()
 }
 
-// CreateDatabase makes a database unless it is there already.
+// CreateDatabase creates a database unless it exists.
 func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 	conn, err := pgx.Connect(ctx, s.URL("postgres"))
 	if err != nil {
@@ -217,22 +222,23 @@ func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 // Done is closed when the server has ended, by itself or by Stop.
 func (s *Server) Done() <-chan struct{} { return s.process.Done() }
 
-// Err returns why the server ended by itself, with its last words in the log; nil while it runs and
-// after Stop.
+// Err returns why the server ended by itself, with its last output. It is nil while
+// the server runs and after Stop.
 func (s *Server) Err() error {
 	err := s.process.Err()
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w%s", err, s.dir.LastWords())
+	return fmt.Errorf("%w%s", err, s.dir.OutputSuffix())
 }
 
-// Pid returns the number of the server's first process.
+// Pid returns the process id of the server's main process.
 func (s *Server) Pid() int { return s.process.Pid() }
 
-// Stop breaks open transactions off, ends the server and gives the directory free; an ephemeral one
-// is removed. It waits for all that, until ctx ends or 30 s have passed: then the server is killed,
-// which loses nothing that was committed. A repeated call returns the first one's result.
+// Stop aborts open transactions, ends the server, unlocks the directory and removes
+// it if it is ephemeral. If ctx ends or 30 s have passed, it kills the server, which
+// loses nothing that was committed. A repeated call returns the result of the first
+// one.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		s.stopErr = s.process.Stop(ctx)
@@ -241,9 +247,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.stopErr
 }
 
-// environment is all that PostgreSQL gets of ours: no PGDATA or PGOPTIONS that would turn it
-// elsewhere, no secrets. The C locale makes its messages English, and on macOS it refuses to run
-// without one.
+// environment returns the whole environment of PostgreSQL's programs. It contains no
+// secrets, and no PGDATA or PGOPTIONS that would change their behaviour. The C locale
+// makes messages English; on macOS PostgreSQL does not run without a locale.
 func environment() []string {
 	env := []string{"LC_ALL=C"}
 	for _, name := range []string{"PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {

@@ -13,8 +13,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
 
-// What is kept is nobody else's, and never root's.
-func TestTheFilesAreTheServersAlone(t *testing.T) {
+// Only the server's user may read the files, and it is never root.
+func TestOnlyTheServersUserMayReadTheFiles(t *testing.T) {
 	t.Parallel()
 	dir := embeddedtest.Dir(t)
 	start(t, postgres.Config{Dir: dir})
@@ -32,7 +32,7 @@ func TestRootServesAsTheOwnerOfTheData(t *testing.T) {
 		return // an ordinary user can only ever be itself
 	}
 	dir := embeddedtest.Dir(t)
-	reexec.Give(t, dir)
+	reexec.Chown(t, dir)
 	parent := reexec.Start(t, reexec.Nobody(), nil, "serve", dir)
 	number(t, parent.Line)
 	parent.Kill()
@@ -44,7 +44,7 @@ func TestRootServesAsTheOwnerOfTheData(t *testing.T) {
 	require.Equal(t, reexec.Nobody().Uid, owner(t, info))
 }
 
-func TestADirectoryOutOfReachIsFoundBeforehand(t *testing.T) {
+func TestAnInaccessibleDirectoryIsFoundBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	locked := filepath.Join(embeddedtest.Dir(t), "locked")
 	require.NoError(t, os.Mkdir(locked, 0o700))

@@ -9,7 +9,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/internal/datadir"
 )
 
-// defaults suit a small private server: some memory, all of the durability.
+// defaults suit a small private server: little memory, full durability.
 var defaults = map[string]string{
 	"listen_addresses":        datadir.Host,
 	"unix_socket_directories": "",
@@ -19,18 +19,19 @@ var defaults = map[string]string{
 	"jit":                     "off", // compiling costs more than these short queries take
 	"timezone":                "UTC",
 	"log_timezone":            "UTC",
-	"lc_messages":             "C", // log lines are looked at, see worthAnotherTry
+	"lc_messages":             "C", // log lines are looked at, see retryable
 	"log_min_messages":        "warning",
 	"log_destination":         "stderr",
 	"logging_collector":       "off",
 	"cluster_name":            "dispatch",
-	// Files in the data directory, which go with it: segments in the system's
-	// shared memory stay behind a server that is killed.
+	// Files in the data directory are removed with it. Segments in the system's
+	// shared memory would remain after a server is killed.
 	"dynamic_shared_memory_type": "mmap",
 }
 
-// unsafe is what Ephemeral adds: a crash may ruin the data, which nobody will read again.
-var unsafe = map[string]string{
+// ephemeralSettings are added with Ephemeral. A crash may corrupt the data, which
+// nobody reads again.
+var ephemeralSettings = map[string]string{
 	"fsync":              "off",
 	"synchronous_commit": "off",
 	"full_page_writes":   "off",
@@ -40,12 +41,12 @@ var unsafe = map[string]string{
 
 var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 
-// arguments turns the settings into the command line, which has the last word over
-// postgresql.conf. They are sorted, so that a process list is easy to compare.
+// arguments returns the settings as command-line arguments, which override
+// postgresql.conf. They are sorted, so that process lists are easy to compare.
 func arguments(cfg Config) ([]string, error) {
 	settings := maps.Clone(defaults)
 	if cfg.Ephemeral {
-		maps.Copy(settings, unsafe)
+		maps.Copy(settings, ephemeralSettings)
 	}
 	maps.Copy(settings, cfg.Settings)
 	var args []string

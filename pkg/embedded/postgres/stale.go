@@ -14,21 +14,22 @@ import (
 
 const retryPause = 50 * time.Millisecond
 
-// releasePid looks after the postmaster.pid of a server that was killed. PostgreSQL clears it away
-// if its process is gone, but gives up if the number was given to another process meanwhile, which
-// happens soon in a container. A server that somebody started by hand gives ErrInUse.
+// clearStalePID handles the postmaster.pid of a killed server. PostgreSQL removes the
+// file if its process is gone, but fails if another process has got the same id,
+// which happens soon in a container. If a running server of this directory was
+// started by hand, clearStalePID returns ErrInUse.
 //
 // It is called when no server of ours runs here any more.
-func (d directory) releasePid() error {
+func (d directory) clearStalePID() error {
 	path := filepath.Join(d.Data, "postmaster.pid")
 	pid := postmasterPid(path)
 	if pid == 0 || !alive(pid) {
 		return nil
 	}
 	if d.serves(pid) {
-		return fmt.Errorf("%s: %w by a PostgreSQL that was started otherwise (pid %d)", d.Data, ErrInUse, pid)
+		return fmt.Errorf("%s: %w by a PostgreSQL that another program started (pid %d)", d.Data, ErrInUse, pid)
 	}
-	return adopt(path)
+	return replacePID(path)
 }
 
 func postmasterPid(path string) int {
@@ -41,7 +42,7 @@ func postmasterPid(path string) int {
 	return max(pid, 0)
 }
 
-// alive tells whether the process exists and is more than an unreaped remainder.
+// alive reports whether the process exists and is not a zombie.
 func alive(pid int) bool {
 	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
 		return false
@@ -54,7 +55,7 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-// serves tells whether the process is a server of this very directory.
+// serves reports whether the process is a server of this directory.
 func (d directory) serves(pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	command := strings.ReplaceAll(string(line), "\x00", " ")
@@ -68,10 +69,11 @@ func (d directory) serves(pid int) bool {
 	return strings.Contains(command, "postgres") && strings.Contains(command, d.Data)
 }
 
-// adopt puts our own number into a postmaster.pid whose number now belongs to a stranger.
-// PostgreSQL takes its parent's number for a stale one, where the stranger's would stop it; with
-// the rest of the file in place it still makes sure that no orphan uses the shared memory.
-func adopt(path string) error {
+// replacePID writes our own process id to a postmaster.pid whose id now belongs to
+// another process. PostgreSQL ignores the id of its parent, but would stop for the
+// other one. The rest of the file is kept, so PostgreSQL still checks that no orphan
+// uses the shared memory.
+func replacePID(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -85,13 +87,13 @@ func adopt(path string) error {
 	return errors.Join(err, file.Close())
 }
 
-// worthAnotherTry tells whether the failed attempt met something that passes by itself: a free port
-// that another process took first, or backends that outlive their killed server for a moment.
-func (d directory) worthAnotherTry(fixedPort int) bool {
+// retryable reports whether the failure goes away by itself: another process took
+// the free port first, or backends outlive their killed server for a moment.
+func (d directory) retryable(fixedPort int) bool {
 	if d.PortTaken() {
 		return fixedPort == 0
 	}
-	words := d.Words()
-	return strings.Contains(words, "pre-existing shared memory block") ||
-		strings.Contains(words, `lock file "postmaster.pid" already exists`)
+	output := d.OutputTail()
+	return strings.Contains(output, "pre-existing shared memory block") ||
+		strings.Contains(output, `lock file "postmaster.pid" already exists`)
 }

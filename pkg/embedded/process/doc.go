@@ -1,15 +1,16 @@
-// Package process runs a server as a child process that cannot outlive its parent.
+// Package process runs a server as a child process that can't outlive its parent.
 //
 // Three processes take part:
 //
 //	parent ──pipe 1 (gate)──► sh ──exec──► server
 //	   └─────pipe 2 (life)──► sh, the watcher: at end of file it stops the server
 //
-// Only the parent holds the writing ends, so the kernel closes them whatever the parent dies of,
-// kill -9 included, on every Unix. The server is not executed before its watcher runs (the gate),
-// hence no moment is left in which the parent's death would leave it behind. Linux' Pdeathsig is
-// no substitute: it is bound to the thread that forked, and other systems lack it.
+// Only the parent holds the write ends. The kernel closes them however the parent
+// dies, even by kill -9, on every Unix. The gate keeps the server from starting
+// before its watcher runs, so the parent's death never leaves a server behind.
+// Linux' Pdeathsig is no alternative: it depends on the thread that forked, and
+// other systems don't have it.
 //
-// Server and watcher lead sessions of their own: a Ctrl-C in the terminal, or the terminal's end,
-// reaches the parent alone, which then stops things in its order.
+// Server and watcher lead their own sessions. Ctrl-C, or the end of the terminal,
+// therefore reaches only the parent, which then stops everything in order.
 package process

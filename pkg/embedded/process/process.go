@@ -15,45 +15,47 @@ import (
 )
 
 const (
-	// DefaultGrace is how long a child may take to end after the gentle signal.
+	// DefaultGrace is how long a child may take to end after Config.Signal.
 	DefaultGrace = 10 * time.Second
-	// outputDelay bounds the wait for output that a grandchild still holds open.
+	// outputDelay limits the wait for output that a grandchild still holds open.
 	outputDelay = time.Second
 	shell       = "/bin/sh"
 )
 
-// ErrExited is what Err wraps when a child ended without having been asked to.
+// ErrExited means that a child ended without a call of Stop or Kill.
 var ErrExited = errors.New("exited by itself")
 
 // Config says what to run and how to end it.
 type Config struct {
-	// Path is the program, absolute or relative to the working directory; PATH is not searched.
+	// Path is the program, absolute or relative to the working directory. PATH is not
+	// searched.
 	Path string
 	// Args are its arguments, without the program's name.
 	Args []string
-	// Env is its whole environment; nothing of ours is passed on, which keeps secrets out of it.
+	// Env is the whole environment. Nothing of ours is inherited, which keeps secrets
+	// out.
 	Env []string
 	// Dir is its working directory. Empty means the root directory.
 	Dir string
-	// Output takes stdout and stderr; nil discards them. A child keeps writing to an *os.File after
-	// our death, to any other writer it then fails.
+	// Output receives stdout and stderr. Nil discards them. After our death a child
+	// can still write to an *os.File; writes to any other writer fail.
 	Output io.Writer
-	// Credential is the user that it runs as; nil means ours.
+	// Credential is the user that the child runs as. Nil means our own user.
 	Credential *syscall.Credential
-	// Mark is a file that the child keeps open, as descriptor 4, and closes only by ending. A lock
-	// held through it tells a later process whether the child and its own children are gone.
+	// Mark is a file that the child keeps open as descriptor 4 until it ends. A lock
+	// on it shows a later process whether the child and its children are gone.
 	Mark *os.File
-	// BeforeRun is called with the process number before the program is executed; its error
-	// prevents that. Nil means nothing to do.
+	// BeforeRun is called with the process id before the program is executed. If it
+	// returns an error, the program does not run. May be nil.
 	BeforeRun func(pid int) error
-	// Signal asks it to end. Zero means SIGTERM.
+	// Signal asks the child to end. Zero means SIGTERM.
 	Signal syscall.Signal
-	// Grace is how long it may take to end after Signal before it is killed, by Stop and by the
-	// watcher alike. Zero means DefaultGrace.
+	// Grace is how long the child may take to end after Signal. Then Stop or the
+	// watcher kills it. Zero means DefaultGrace.
 	Grace time.Duration
 }
 
-// Process is a running child. All methods may be called concurrently.
+// Process is a running child. All methods are safe for concurrent use.
 type Process struct {
 	name     string
 	cmd      *exec.Cmd
@@ -66,9 +68,9 @@ type Process struct {
 	err      error // written before done is closed
 }
 
-// Start runs the program. It returns an error when the program is not there or may not be executed
-// by us; whatever goes wrong later shows in Done and Err. Descriptors 3 to 9, which a shell or make
-// may have left open in us, are closed in the child.
+// Start runs the program. It returns an error if the program does not exist or we
+// may not execute it. Later failures show in Done and Err. Descriptors 3 to 9, which
+// a shell or make may have left open, are closed in the child.
 func Start(cfg Config) (*Process, error) {
 	name := filepath.Base(cfg.Path)
 	if _, err := exec.LookPath(cfg.Path); err != nil {
@@ -122,8 +124,8 @@ func Start(cfg Config) (*Process, error) {
 	return p, nil
 }
 
-// wait reaps the child and dismisses the watcher at once: the process number may be given to
-// another process from here on.
+// wait reaps the child and dismisses the watcher at once, because from now on another
+// process may get the same id.
 func (p *Process) wait() {
 	err := p.cmd.Wait()
 	p.watcher.dismiss()
@@ -137,13 +139,13 @@ func (p *Process) wait() {
 	close(p.done)
 }
 
-// Pid returns the process number.
+// Pid returns the process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
 // Done is closed when the child has ended and was reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err returns nil while the child runs and after an end that Stop asked for; else an error that
+// Err returns nil while the child runs and after Stop or Kill, else an error that
 // wraps ErrExited.
 func (p *Process) Err() error {
 	select {
@@ -154,7 +156,8 @@ func (p *Process) Err() error {
 	}
 }
 
-// ExitCode returns the program's exit status once Done is closed; -1 before, and after a signal.
+// ExitCode returns the program's exit status once Done is closed. It is -1 before,
+// and after a signal.
 func (p *Process) ExitCode() int {
 	select {
 	case <-p.done:
@@ -164,9 +167,9 @@ func (p *Process) ExitCode() int {
 	}
 }
 
-// Stop signals the child and waits for its end; when the grace or ctx is over it kills the child
-// and its process group. It returns once the child is reaped, so it never leaves one behind. The
-// error says that a kill was necessary. A repeated call waits for the same end.
+// Stop signals the child and waits until it has ended and was reaped. If the grace is
+// over or ctx ends, it kills the child and its process group and returns an error.
+// No child is ever left behind. A repeated call waits for the same end.
 func (p *Process) Stop(ctx context.Context) error {
 	p.stopOnce.Do(func() {
 		p.stopping.Store(true)
@@ -185,15 +188,15 @@ func (p *Process) Stop(ctx context.Context) error {
 	return fmt.Errorf("stop %s: killed, as it did not end in time", p.name)
 }
 
-// Kill ends the child at once, without a chance to tidy up.
+// Kill kills the child and its process group and waits until it was reaped.
 func (p *Process) Kill() {
 	p.stopping.Store(true)
 	p.kill()
 	<-p.done
 }
 
-// kill goes through os.Process first, which knows whether the child was reaped; only an unreaped
-// one certainly still owns the number of its group.
+// kill uses os.Process first, which knows whether the child was reaped. Only an
+// unreaped child certainly still owns the id of its group.
 func (p *Process) kill() {
 	if p.cmd.Process.Kill() == nil {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)

@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	within = 15 * time.Second
-	often  = 10 * time.Millisecond
+	waitTimeout  = 15 * time.Second
+	pollInterval = 10 * time.Millisecond
 )
 
 func TestMain(m *testing.M) {
 	reexec.Main(m, map[string]reexec.Role{
-		// run starts a shell script, with what is to be removed at our death.
+		// run starts a shell script. The second argument is a directory to remove at our death.
 		"run": func(args []string) (string, error) {
 			if len(args) > 1 {
 				if _, err := process.RemoveAtDeath(args[1]); err != nil {
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 			}
 			return strconv.Itoa(p.Pid()), nil
 		},
-		// descriptors tells which of 3 to 9 a child of ours has.
+		// descriptors returns which of the descriptors 3 to 9 are open in a child.
 		"descriptors": func([]string) (string, error) {
 			var out bytes.Buffer
 			p, err := process.Start(script(`for n in 3 4 5 6 7 8 9; do
@@ -66,7 +66,7 @@ func script(text string, out *bytes.Buffer) process.Config {
 	return cfg
 }
 
-// stubborn ignores every gentle request.
+// stubborn is a script that ignores all signals that can be ignored.
 const stubborn = `trap '' TERM INT QUIT; : >"$UP"; while :; do sleep 0.05; done`
 
 func TestStopLetsTheChildTidyUp(t *testing.T) {
@@ -74,7 +74,7 @@ func TestStopLetsTheChildTidyUp(t *testing.T) {
 	up, tidy := filepath.Join(t.TempDir(), "up"), filepath.Join(t.TempDir(), "tidy")
 	cfg := script(`trap ': >"$TIDY"; exit 0' TERM; : >"$UP"; while :; do sleep 0.05; done`, nil)
 	cfg.Env = append(cfg.Env, "UP="+up, "TIDY="+tidy)
-	cfg.Grace = within
+	cfg.Grace = waitTimeout
 	p, err := process.Start(cfg)
 	require.NoError(t, err)
 	exists(t, up)
@@ -153,7 +153,7 @@ func TestTheChildLeadsItsOwnProcessGroup(t *testing.T) {
 	p := startStubborn(t, time.Millisecond)
 	group, err := syscall.Getpgid(p.Pid())
 	require.NoError(t, err)
-	require.Equal(t, p.Pid(), group, "a Ctrl-C goes to the terminal's group")
+	require.Equal(t, p.Pid(), group, "Ctrl-C signals the terminal's process group")
 	require.Error(t, p.Stop(t.Context()))
 }
 
@@ -185,7 +185,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 
 			parent.Kill()
 			for _, left := range append(watchers, pid) {
-				require.Eventually(t, func() bool { return reexec.Gone(left) }, within, often)
+				require.Eventually(t, func() bool { return reexec.Gone(left) }, waitTimeout, pollInterval)
 			}
 			require.NoDirExists(t, dir)
 		})
@@ -201,7 +201,7 @@ func TestReleaseKeepsTheDirectory(t *testing.T) {
 	require.DirExists(t, dir)
 }
 
-func TestADroppedWatcherWatchesOn(t *testing.T) {
+func TestAnUnreferencedWatcherStillWatches(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	p := startStubborn(t, time.Hour)
@@ -212,11 +212,11 @@ func TestADroppedWatcherWatchesOn(t *testing.T) {
 	require.Never(t, func() bool {
 		_, err := os.Stat(dir)
 		return err != nil || reexec.Gone(p.Pid())
-	}, 300*time.Millisecond, often)
+	}, 300*time.Millisecond, pollInterval)
 	p.Kill()
 }
 
 func exists(t *testing.T, path string) {
 	t.Helper()
-	require.Eventually(t, func() bool { _, err := os.Stat(path); return err == nil }, within, often)
+	require.Eventually(t, func() bool { _, err := os.Stat(path); return err == nil }, waitTimeout, pollInterval)
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// gateScript becomes the program once a line has come through descriptor 3. End of file instead
+// gateScript executes the program once a line arrives on descriptor 3. End of file
 // means that the parent is gone.
 func gateScript(keepMark bool) string {
 	const script = `IFS= read -r word <&3 || exit 125
@@ -21,9 +21,9 @@ exec "$@"`
 	return fmt.Sprintf(script, "4<&- ")
 }
 
-// watchScript takes: the signal, the process, how many tenths of a second the process may take.
-// A line on stdin dismisses it; end of file means that the parent is gone. A process that ended
-// but which nobody reaps (a container whose first process is no init) counts as ended.
+// watchScript takes the signal, the process id and the grace in tenths of a second.
+// A line on stdin dismisses it; end of file means that the parent is gone. A zombie
+// counts as ended, because in a container without an init nobody reaps it.
 const watchScript = `trap '' HUP INT QUIT TERM
 exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
 IFS= read -r word && exit 0
@@ -44,8 +44,8 @@ if alive "$@"; then
 	kill -s KILL "$2" 2>/dev/null
 fi`
 
-// removeScript removes the directories given to it once the parent is gone. It repeats that, since
-// a server which is just being stopped may still add files.
+// removeScript removes the given directories once the parent is gone. It repeats
+// that, because a server that is still stopping may add files.
 const removeScript = `trap '' HUP INT QUIT TERM
 exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
 IFS= read -r word && exit 0
@@ -59,9 +59,9 @@ for dir; do
 	done
 done`
 
-// watcher is a shell that acts when its stdin ends, which is when the parent is gone.
+// watcher is a shell that acts at the end of its stdin, when the parent is gone.
 type watcher struct {
-	life  *os.File // the only writing end
+	life  *os.File // the only write end
 	ended chan struct{}
 }
 
@@ -89,8 +89,8 @@ func startWatcher(script string, args ...string) (*watcher, error) {
 	go func() {
 		defer close(w.ended)
 		_ = cmd.Wait()
-		// Holding life until here keeps the garbage collector from closing it, and thereby from
-		// setting the watcher off, when the caller has dropped everything else.
+		// This reference to life keeps the garbage collector from closing it, which would trigger
+		// the watcher although the parent lives.
 		_ = w.life.Close()
 	}()
 	return w, nil
@@ -102,10 +102,10 @@ func (w *watcher) dismiss() {
 	<-w.ended
 }
 
-// RemoveAtDeath has directories removed, with all they hold, if this process dies without having
-// called the returned release. The directories need not exist yet: name them first and make them
-// afterwards, then none is left behind whenever the death comes. Release leaves them as they are; it
-// is to be called once, or never.
+// RemoveAtDeath removes directories with their content if this process dies without
+// calling release. The directories need not exist yet: call RemoveAtDeath before
+// creating them, so that none is left behind at any moment. release keeps them. Call
+// it at most once.
 func RemoveAtDeath(dirs ...string) (release func(), err error) {
 	w, err := startWatcher(removeScript, dirs...)
 	if err != nil {

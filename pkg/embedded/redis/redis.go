@@ -1,9 +1,10 @@
-// Package redis runs a private Redis as a child process: the embedded default of the dispatcher's
-// cache, and a real server for tests.
+// Package redis runs a private Redis as a child process. The dispatcher uses it if no
+// Redis is configured, and tests use it as a real server.
 //
-// It listens on 127.0.0.1 alone and wants a random password, kept in the directory. Writes go to an
-// append-only file that is synced every second. Under Config.Dir lie data/, redis.conf, password,
-// redis.log and the files lock and running. Started by root it runs as the user redis, else nobody.
+// It listens only on 127.0.0.1 and requires a random password, which is kept in the
+// directory. Writes go to an append-only file that is synced every second. Config.Dir
+// contains data/, redis.conf, password, redis.log, lock and running. If root starts
+// it, it runs as the user redis, else nobody.
 package redis
 
 import (
@@ -29,49 +30,51 @@ import (
 )
 
 var (
-	// ErrNotInstalled tells that this machine has no redis-server (nor valkey-server); the message
-	// says what to type. The pipeline does without.
+	// ErrNotInstalled means that neither redis-server nor valkey-server was found. The
+	// error text says how to install one. The pipeline works without it.
 	ErrNotInstalled = errors.New("Redis is not installed")
-	// ErrInUse tells that another process of ours runs a server in the same directory.
+	// ErrInUse means that another of our processes runs a server in the directory.
 	ErrInUse = lock.ErrInUse
-	// ErrUnreachable tells that the user the server would run as cannot get at the directory.
+	// ErrUnreachable means that the server's user can't access the directory.
 	ErrUnreachable = osuser.ErrUnreachable
 )
 
 const (
-	startLimit = time.Minute // loading the append-only file included
-	retryPause = 50 * time.Millisecond
+	startTimeout = time.Minute // loading the append-only file included
+	retryPause   = 50 * time.Millisecond
 )
 
 // Config says where and how the server runs.
 type Config struct {
-	// Dir holds everything the server keeps; it is made when missing. With Ephemeral it is where
-	// the temporary directory is made, and empty means the system's place for such.
+	// Dir holds all files of the server. It is created if missing. With Ephemeral, a
+	// temporary directory is created in it; empty means the system's temporary
+	// directory.
 	Dir string
-	// Port to listen on; 0 means a free one, another at each start.
+	// Port is the port to listen on. 0 means a free one, chosen at each start.
 	Port int
-	// Log takes what the server says. Nil means redis.log in the directory.
+	// Log receives the server's output. Nil means redis.log in the directory.
 	Log io.Writer
-	// Ephemeral is for tests: nothing is written to disk, and the directory is removed by Stop, or
-	// when this process dies without it.
+	// Ephemeral is for tests: nothing is written to disk. Stop removes the directory,
+	// and so does a watcher if this process dies first.
 	Ephemeral bool
 }
 
-// Server is a running Redis. All methods may be called concurrently.
+// Server is a running Redis. All methods are safe for concurrent use.
 type Server struct {
 	port     int
 	password string
 	process  *process.Process
-	home     *datadir.Dir
+	dir      *datadir.Dir
 	stopOnce sync.Once
 	stopErr  error
 }
 
-// Start runs the server and returns when it answers. A server that was left running by a killed
-// predecessor is ended first. Errors wrap ErrNotInstalled, ErrInUse or ErrUnreachable where they
-// apply. When ctx ends first, nothing is left running.
+// Start runs the server and returns when it responds, within one minute. It first
+// ends a server that a killed predecessor has left. Errors wrap ErrNotInstalled,
+// ErrInUse or ErrUnreachable where they apply. If ctx ends first, no server is left
+// running.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("Redis was not ready within %s", startLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("Redis was not ready within %s", startTimeout))
 	defer cancel()
 	program, err := find()
 	if err != nil {
@@ -100,10 +103,10 @@ func start(ctx context.Context, cfg Config, program string, at *datadir.Dir) (*S
 	if err := os.Mkdir(at.Data, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
-	if err := at.Account.Own(at.Data); err != nil {
+	if err := at.User.Chown(at.Data); err != nil {
 		return nil, err
 	}
-	server := &Server{password: password, home: at}
+	server := &Server{password: password, dir: at}
 	for {
 		err := server.launch(ctx, cfg, program)
 		if err == nil {
@@ -120,40 +123,40 @@ func start(ctx context.Context, cfg Config, program string, at *datadir.Dir) (*S
 	}
 }
 
-// launch makes one attempt to get a server that answers.
+// launch makes one attempt to start the server.
 func (s *Server) launch(ctx context.Context, cfg Config, program string) (err error) {
 	if s.port, err = datadir.Port(cfg.Port); err != nil {
 		return err
 	}
-	s.home.Mark()
-	// The password goes through a file, since a command line can be read by everyone.
-	file := filepath.Join(s.home.Root, "redis.conf")
-	s.process, err = s.home.Run(ctx, process.Config{
+	s.dir.Mark()
+	// The password is passed in a file, because everyone can read a command line.
+	file := filepath.Join(s.dir.Root, "redis.conf")
+	s.process, err = s.dir.Run(ctx, process.Config{
 		Path: program,
 		Args: []string{file},
 		Env:  []string{"LC_ALL=C", "PATH=/usr/bin:/bin"},
-		Dir:  s.home.Data,
-	}, func() error { return s.home.WriteFile(file, s.settings()) })
+		Dir:  s.dir.Data,
+	}, func() error { return s.dir.WriteFile(file, s.settings()) })
 	if err != nil {
 		return err
 	}
 	if err := s.ready(ctx); err != nil {
 		_ = s.process.Stop(context.WithoutCancel(ctx))
-		return fmt.Errorf("%w%s", err, s.home.LastWords())
+		return fmt.Errorf("%w%s", err, s.dir.OutputSuffix())
 	}
 	return nil
 }
 
 func (s *Server) settings() string {
 	appendOnly := "yes"
-	if s.home.Ephemeral {
+	if s.dir.Ephemeral {
 		appendOnly = "no"
 	}
 	return strings.Join([]string{
 		"bind " + datadir.Host,
 		"port " + strconv.Itoa(s.port),
 		"requirepass " + s.password,
-		"dir " + strconv.Quote(s.home.Data),
+		"dir " + strconv.Quote(s.dir.Data),
 		"appendonly " + appendOnly,
 		"appendfsync everysec",
 		`save ""`,
@@ -163,8 +166,8 @@ func (s *Server) settings() string {
 	}, "\n") + "\n"
 }
 
-// ready returns once the server has loaded its data and answers. Only ours knows the password, so
-// another one that took the port in between is never mistaken for it.
+// ready waits until the server has loaded its data and responds. Only our server
+// knows the password, so another server on the same port is never mistaken for it.
 func (s *Server) ready(ctx context.Context) error {
 	const pause = 5 * time.Millisecond
 	for {
@@ -194,14 +197,14 @@ func (s *Server) ping() error {
 	if _, err := fmt.Fprintf(conn, "AUTH %s\r\nPING\r\n", s.password); err != nil {
 		return err
 	}
-	answers := bufio.NewReader(conn)
+	replies := bufio.NewReader(conn)
 	for _, want := range []string{"+OK", "+PONG"} {
-		line, err := answers.ReadString('\n')
+		line, err := replies.ReadString('\n')
 		if err != nil {
 			return err
 		}
 		if line = strings.TrimSpace(line); line != want {
-			return fmt.Errorf("the server answers %q", line)
+			return fmt.Errorf("the server replies %q", line)
 		}
 	}
 	return nil
@@ -216,33 +219,35 @@ func (s *Server) URL() string {
 	return address.String()
 }
 
-// Pid returns the server's process number.
+// Pid returns the server's process id.
 func (s *Server) Pid() int { return s.process.Pid() }
 
 // Done is closed when the server has ended, by itself or by Stop.
 func (s *Server) Done() <-chan struct{} { return s.process.Done() }
 
-// Err returns why the server ended by itself; nil while it runs and after Stop.
+// Err returns why the server ended by itself, with its last output. It is nil while
+// the server runs and after Stop.
 func (s *Server) Err() error {
 	err := s.process.Err()
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w%s", err, s.home.LastWords())
+	return fmt.Errorf("%w%s", err, s.dir.OutputSuffix())
 }
 
-// Stop ends the server, which writes out what it holds, and gives the directory free; an ephemeral
-// one is removed. When ctx ends, or after 10 s, the server is killed. A repeated call returns the
-// first one's result.
+// Stop ends the server, which saves its data, unlocks the directory and removes it if
+// it is ephemeral. If ctx ends, or after 10 s, it kills the server. A repeated call
+// returns the result of the first one.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		s.stopErr = s.process.Stop(ctx)
-		s.home.Close()
+		s.dir.Close()
 	})
 	return s.stopErr
 }
 
-// find returns the server's program: PATH's, else Homebrew's or one that only root's PATH has.
+// find returns the path of the server's program: from PATH, else from directories of
+// Homebrew or those that only root's PATH contains.
 func find() (string, error) {
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		for _, dir := range []string{"", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"} {

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	within = 30 * time.Second
-	often  = 10 * time.Millisecond
+	waitTimeout  = 30 * time.Second
+	pollInterval = 10 * time.Millisecond
 )
 
 func TestMain(m *testing.M) {
@@ -92,14 +92,14 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 		require.NoError(t, err, parent.Line)
 		parent.Kill()
 		start(t, redis.Config{Dir: dir})
-		require.Eventually(t, func() bool { return reexec.Gone(pid) }, within, often)
+		require.Eventually(t, func() bool { return reexec.Gone(pid) }, waitTimeout, pollInterval)
 	}
 }
 
 func TestRunsAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	dir := embeddedtest.Dir(t)
-	reexec.Give(t, dir)
+	reexec.Chown(t, dir)
 	parent := reexec.Start(t, reexec.Nobody(), nil, "serve", dir)
 	require.NotContains(t, parent.Line, "error")
 }
@@ -131,7 +131,7 @@ func start(t *testing.T, cfg redis.Config) *redis.Server {
 	return server
 }
 
-// command returns the first line of the server's answer.
+// command returns the first line of the server's reply.
 func command(t *testing.T, address, text string) string {
 	t.Helper()
 	parsed, err := url.Parse(address)
@@ -142,10 +142,10 @@ func command(t *testing.T, address, text string) string {
 	defer func() { _ = conn.Close() }()
 	_, err = fmt.Fprintf(conn, "AUTH %s\r\n%s\r\n", password, text)
 	require.NoError(t, err)
-	answers := bufio.NewReader(conn)
-	_, err = answers.ReadString('\n')
+	replies := bufio.NewReader(conn)
+	_, err = replies.ReadString('\n')
 	require.NoError(t, err)
-	line, err := answers.ReadString('\n')
+	line, err := replies.ReadString('\n')
 	require.NoError(t, err)
 	return strings.TrimSpace(line)
 }

@@ -51,7 +51,7 @@ func (p *Projector) copyStates(ctx context.Context, batch []natsjs.Msg) (last ui
 			return 0, err
 		}
 	}
-	return last, p.write(ctx, ids, cache.Position{Epoch: p.position.Epoch, Sequence: last})
+	return last, p.write(ctx, ids, cache.Progress{Epoch: p.position.Epoch, Sequence: last})
 }
 
 // parse returns the ids in change notifications, each once, and the sequence of
@@ -80,7 +80,7 @@ func (p *Projector) parse(batch []natsjs.Msg) (last uint64, ids []message.ID, er
 
 // write copies the states of messages, after which Redis holds everything up to
 // a position. It removes messages from Redis that are no longer in Postgres.
-func (p *Projector) write(ctx context.Context, ids []message.ID, upTo cache.Position) error {
+func (p *Projector) write(ctx context.Context, ids []message.ID, upTo cache.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, component.StoreTimeout)
 	defer cancel()
 	states, err := p.Store.States(ctx, ids)
@@ -94,7 +94,7 @@ func (p *Projector) write(ctx context.Context, ids []message.ID, upTo cache.Posi
 	for _, state := range states {
 		delete(gone, state.ID)
 	}
-	if _, err := p.cache.Forget(ctx, slices.Collect(maps.Keys(gone))); err != nil {
+	if _, err := p.cache.Delete(ctx, slices.Collect(maps.Keys(gone))); err != nil {
 		return err
 	}
 	failpoint.At(failpoint.ProjectorRead)

@@ -25,7 +25,7 @@ func (p *Projector) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	held, err := p.cache.Position(ctx)
+	held, err := p.cache.Progress(ctx)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (p *Projector) ackFloor(ctx context.Context) (sequence uint64, found bool, 
 // restart has everything copied again that CHANGES still holds: the consumer is
 // created again at the start of CHANGES, and Redis gets a new position. If the
 // database is another one, Redis is emptied first.
-func (p *Projector) restart(ctx context.Context, held cache.Position, epoch int64) error {
+func (p *Projector) restart(ctx context.Context, held cache.Progress, epoch int64) error {
 	p.Log.Info("Redis holds no complete copy; copying everything again")
 	if held.History != epoch {
 		if err := p.cache.Clear(ctx); err != nil {
@@ -86,6 +86,6 @@ func (p *Projector) restart(ctx context.Context, held cache.Position, epoch int6
 	}
 	failpoint.At(failpoint.ProjectorRestarted)
 	p.changes.Reset()
-	p.position = cache.Position{Epoch: message.NewID(time.Now()).String(), History: epoch}
+	p.position = cache.Progress{Epoch: message.NewID(time.Now()).String(), History: epoch}
 	return p.cache.Begin(ctx, p.position.Epoch, epoch)
 }

@@ -50,7 +50,7 @@ type Projector struct {
 	metrics  Metrics
 	failures *service.FailureTracker
 
-	position     cache.Position // in CHANGES, as Redis is known to hold it
+	position     cache.Progress // in CHANGES, as Redis is known to hold it
 	checked      time.Time
 	countsCopied time.Time
 	countsStale  bool // messages have changed since then

@@ -105,7 +105,7 @@ func (e *Eraser) forget(ctx context.Context, ids []message.ID, result *Result) e
 	if e.cache == nil {
 		return nil
 	}
-	n, err := e.cache.Forget(ctx, ids)
+	n, err := e.cache.Delete(ctx, ids)
 	result.Cached += n
 	if err != nil {
 		return errors.Join(err, unavailable("Redis went away; what is left is erased by the same request again"))

@@ -1,5 +1,5 @@
-// Package datadir is the directory of a private server: made, checked, locked, and taken over from a
-// predecessor that was killed.
+// Package datadir manages the directory of a private server. It creates, checks and
+// locks the directory, and ends a server that an earlier process left in it.
 package datadir
 
 import (
@@ -15,35 +15,37 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/process"
 )
 
-// Config says whose home it is.
+// Config describes the directory of one server.
 type Config struct {
-	// Name of the server, for file names.
+	// Name is the name of the server, for file names.
 	Name string
-	// Dir is the directory; with Ephemeral, where a temporary one is made, empty meaning the
-	// system's place for such.
+	// Dir is the directory. With Ephemeral, a temporary directory is created in it;
+	// empty means the system's temporary directory.
 	Dir       string
 	Ephemeral bool
-	// Users are whom root runs the server as: the first that exists, unless data is there already,
-	// whose owner goes on.
+	// Users are the users that root may run the server as. The first that exists is
+	// used, unless data exists already; then its owner is used.
 	Users []string
-	// Output takes what the server says; nil means a log file in the directory.
+	// Output receives the server's output. Nil means a log file in the directory.
 	Output Output
 }
 
-// Dir is locked for us until Close.
+// Dir is a directory that is locked until Close. It is not safe for concurrent use,
+// except for Log.
 type Dir struct {
 	*Log
-	Name      string
-	Root      string // Config.Dir, or the temporary directory
-	Data      string // where the server keeps its data; not made here
-	Ephemeral bool
-	Account   osuser.User
-	lock      *lock.Lock
-	forget    func() // ephemeral: dismisses the one who removes it at our death
+	Name          string
+	Root          string // Config.Dir, or the temporary directory
+	Data          string // directory of the server's data; Open does not create it
+	Ephemeral     bool
+	User          osuser.User
+	lock          *lock.Lock
+	cancelRemoval func() // ephemeral: stops the watcher that would remove it at our death
 }
 
-// Open makes, checks and locks a home. Everything that can be known to fail later is found out here.
-// Errors wrap lock.ErrInUse or osuser.ErrUnreachable where they apply.
+// Open creates, checks and locks a directory. It finds the failures that can be
+// known before the server starts. Errors wrap lock.ErrInUse or
+// osuser.ErrUnreachable where they apply.
 func Open(cfg Config) (*Dir, error) {
 	if cfg.Dir == "" {
 		if !cfg.Ephemeral {
@@ -58,7 +60,7 @@ func Open(cfg Config) (*Dir, error) {
 	h := &Dir{Name: cfg.Name, Root: root, Ephemeral: cfg.Ephemeral}
 	if cfg.Ephemeral {
 		h.Root = filepath.Join(root, "dispatch-"+cfg.Name+"-"+rand.Text())
-		if h.forget, err = process.RemoveAtDeath(h.Root); err != nil {
+		if h.cancelRemoval, err = process.RemoveAtDeath(h.Root); err != nil {
 			return nil, err
 		}
 	}
@@ -71,13 +73,13 @@ func Open(cfg Config) (*Dir, error) {
 }
 
 func (h *Dir) open(cfg Config) (err error) {
-	if h.Account, err = osuser.Choose(h.Data, cfg.Users...); err != nil {
+	if h.User, err = osuser.Choose(h.Data, cfg.Users...); err != nil {
 		return err
 	}
-	if err := h.Account.MakeDir(h.Root); err != nil {
+	if err := h.User.MakeDir(h.Root); err != nil {
 		return err
 	}
-	if err := h.Account.Reach(h.Root); err != nil {
+	if err := h.User.CheckAccess(h.Root); err != nil {
 		return err
 	}
 	if h.lock, err = lock.Acquire(h.Root); err != nil {
@@ -87,25 +89,25 @@ func (h *Dir) open(cfg Config) (err error) {
 	return err
 }
 
-// Close gives the directory free, and removes an ephemeral one.
+// Close unlocks the directory, and removes it if it is ephemeral.
 func (h *Dir) Close() {
 	if h.Log != nil {
 		h.Log.close()
 	}
-	if h.forget != nil {
+	if h.cancelRemoval != nil {
 		_ = os.RemoveAll(h.Root)
-		h.forget()
+		h.cancelRemoval()
 	}
 	if h.lock != nil {
 		h.lock.Release()
 	}
 }
 
-// PasswordFile is where Password keeps it.
+// PasswordFile returns the path of the file with the password.
 func (h *Dir) PasswordFile() string { return filepath.Join(h.Root, "password") }
 
-// Password returns the server's password: a random one on first use, the same ever after. Its file
-// belongs to the server's user, mode 0600.
+// Password returns the server's password. The first call in a directory creates a
+// random one and stores it. The file belongs to the server's user, mode 0600.
 func (h *Dir) Password() (string, error) {
 	path := h.PasswordFile()
 	if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
@@ -115,7 +117,7 @@ func (h *Dir) Password() (string, error) {
 	return password, h.WriteFile(path, password+"\n")
 }
 
-// WriteFile writes a file of the server's, mode 0600, at once in full.
+// WriteFile writes a file of the server atomically, mode 0600.
 func (h *Dir) WriteFile(path, text string) error {
 	file, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
@@ -127,7 +129,7 @@ func (h *Dir) WriteFile(path, text string) error {
 	}
 	err = errors.Join(err, file.Close())
 	if err == nil {
-		err = h.Account.Own(file.Name())
+		err = h.User.Chown(file.Name())
 	}
 	if err == nil {
 		err = os.Rename(file.Name(), path)
@@ -139,7 +141,7 @@ func (h *Dir) WriteFile(path, text string) error {
 	return nil
 }
 
-// Sync makes the names in the directory survive a power cut.
+// Sync makes the directory entries survive a power cut.
 func (h *Dir) Sync() error {
 	if h.Ephemeral {
 		return nil

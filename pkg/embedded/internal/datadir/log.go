@@ -8,27 +8,28 @@ import (
 )
 
 const (
-	// logLimit is the size at which the log is put aside at the next start.
-	logLimit = 4 << 20
-	// mostWords is how much of what a server said goes into an error.
-	mostWords = 2048
+	// maxLogSize is the size above which the next start rotates the log.
+	maxLogSize = 4 << 20
+	// maxTail is how many bytes of the server's last output an error shows.
+	maxTail = 2048
 )
 
-// Output is an io.Writer, under a name of its own so that Config explains itself.
+// Output is an io.Writer. The name makes Config easier to read.
 type Output = io.Writer
 
-// Log is what a server says: a file of ours that it writes by itself, or the caller's writer.
+// Log holds the output of a server: a file that the server writes itself, or the
+// caller's writer. It is safe for concurrent use after Mark.
 type Log struct {
-	file *os.File // nil when the caller takes it
-	from int64    // where the present attempt begins in file
-	tail *tail    // nil when there is a file
+	file *os.File // nil if the caller has set a writer
+	from int64    // offset in file where the present start begins
+	tail *tail    // nil if there is a file
 }
 
 func openLog(path string, output io.Writer) (*Log, error) {
 	if output != nil {
 		return &Log{tail: &tail{to: output}}, nil
 	}
-	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLogSize {
 		if err := os.Rename(path, path+".1"); err != nil {
 			return nil, err
 		}
@@ -43,7 +44,7 @@ func (l *Log) close() {
 	}
 }
 
-// Output is for process.Config.
+// Output returns the writer for process.Config.
 func (l *Log) Output() io.Writer {
 	if l.file != nil {
 		return l.file
@@ -51,7 +52,7 @@ func (l *Log) Output() io.Writer {
 	return l.tail
 }
 
-// Mark lets Words begin here.
+// Mark makes OutputTail begin at the present end of the output.
 func (l *Log) Mark() {
 	if l.file == nil {
 		l.tail.reset()
@@ -60,8 +61,8 @@ func (l *Log) Mark() {
 	l.from, _ = l.file.Seek(0, io.SeekEnd)
 }
 
-// Words returns the end of what the server has said since Mark.
-func (l *Log) Words() string {
+// OutputTail returns the last 2 KiB of the output since Mark.
+func (l *Log) OutputTail() string {
 	if l.file == nil {
 		return l.tail.text()
 	}
@@ -69,21 +70,21 @@ func (l *Log) Words() string {
 	if err != nil {
 		return ""
 	}
-	from := max(l.from, info.Size()-mostWords)
+	from := max(l.from, info.Size()-maxTail)
 	buf := make([]byte, max(info.Size()-from, 0))
 	n, _ := l.file.ReadAt(buf, from)
 	return strings.TrimSpace(string(buf[:n]))
 }
 
-// LastWords is Words as the end of an error message.
-func (l *Log) LastWords() string {
-	if words := l.Words(); words != "" {
-		return "; the server said: " + words
+// OutputSuffix returns OutputTail as the end of an error message.
+func (l *Log) OutputSuffix() string {
+	if output := l.OutputTail(); output != "" {
+		return "; server output: " + output
 	}
 	return ""
 }
 
-// tail passes everything on and remembers the end of it.
+// tail passes output on and remembers the last bytes.
 type tail struct {
 	to  io.Writer
 	mu  sync.Mutex
@@ -93,7 +94,7 @@ type tail struct {
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	t.end = append(t.end, p...)
-	t.end = t.end[max(len(t.end)-mostWords, 0):]
+	t.end = t.end[max(len(t.end)-maxTail, 0):]
 	t.mu.Unlock()
 	return t.to.Write(p)
 }

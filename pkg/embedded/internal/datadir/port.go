@@ -10,8 +10,8 @@ import (
 // Host is the only address that private servers listen on.
 const Host = "127.0.0.1"
 
-// Port returns wanted, or a free one if that is 0. Another process may take it before the server
-// does: see PortTaken.
+// Port returns wanted, or a free port if wanted is 0. Another process may take the
+// port before the server does, see PortTaken.
 func Port(wanted int) (int, error) {
 	if wanted != 0 {
 		return wanted, nil
@@ -24,8 +24,8 @@ func Port(wanted int) (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// Address is Host and a port.
+// Address returns Host with a port.
 func Address(port int) string { return net.JoinHostPort(Host, strconv.Itoa(port)) }
 
-// PortTaken tells whether the server said so.
-func (l *Log) PortTaken() bool { return strings.Contains(l.Words(), "Address already in use") }
+// PortTaken reports whether the server's output says that its port is taken.
+func (l *Log) PortTaken() bool { return strings.Contains(l.OutputTail(), "Address already in use") }

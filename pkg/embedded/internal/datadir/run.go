@@ -16,27 +16,30 @@ import (
 
 const (
 	takeOverPause = 20 * time.Millisecond
-	// patience is what the predecessor's watcher needs, or the kernel, before we step in.
-	patience = 250 * time.Millisecond
-	// afterKill is how long the kernel may take to end what was killed.
-	afterKill = 5 * time.Second
+	// takeOverDelay is the time that the predecessor's watcher and the kernel get to
+	// end the old server before we signal it.
+	takeOverDelay = 250 * time.Millisecond
+	// killTimeout is how long the kernel may take to end a killed process.
+	killTimeout = 5 * time.Second
 )
 
-// Run starts the server's program in this home, after the one of a killed predecessor has ended: two
-// would ruin the data. In between, prepare is called. The caller sets the program, its arguments,
-// environment and directory, and how to end it; output nil means the home's log.
+// Run starts the server's program in this directory. It first waits until the server
+// of a killed predecessor has ended, because two servers would corrupt the data,
+// then calls prepare. The caller sets the program, its arguments, environment,
+// directory and end signal. If cfg.Output is nil, Log receives the output.
 //
-// A file "running" is locked through a descriptor that the server and its children hold, so the
-// kernel says exactly when the last of them is gone; process numbers, which are given anew, could
-// not. The lock of the home itself is not passed on.
+// The server and its children hold a descriptor through which the file "running" is
+// locked. The kernel therefore shows exactly when the last of them has ended. A
+// process id could not, because ids are reused. The server does not inherit the lock
+// of the directory itself.
 func (h *Dir) Run(ctx context.Context, cfg process.Config, prepare func() error) (*process.Process, error) {
 	path := filepath.Join(h.Root, "running")
-	number, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	pidFile, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = number.Close() }()
-	// For reading only: the server must not be able to choose whom its successor signals.
+	defer func() { _ = pidFile.Close() }()
+	// Read-only: the server must not be able to choose which process its successor signals.
 	mark, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -51,22 +54,23 @@ func (h *Dir) Run(ctx context.Context, cfg process.Config, prepare func() error)
 	if cfg.Output == nil {
 		cfg.Output = h.Output()
 	}
-	cfg.Credential = h.Account.Credential()
+	cfg.Credential = h.User.Credential()
 	cfg.Mark = mark
 	cfg.BeforeRun = func(pid int) error {
-		return errors.Join(number.Truncate(0), writeNumber(number, pid))
+		return errors.Join(pidFile.Truncate(0), writePID(pidFile, pid))
 	}
 	return process.Start(cfg)
 }
 
-func writeNumber(file *os.File, pid int) error {
+func writePID(file *os.File, pid int) error {
 	_, err := file.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0)
 	return err
 }
 
-// takeOver locks mark. While a predecessor's server holds it, its parent is dead, for we hold the
-// home; it is shutting down, or was forgotten because its watcher was killed too. It is asked to end,
-// which does no harm twice, and killed when the grace is over.
+// takeOver locks mark. While an old server holds it, its parent is dead, because we
+// hold the directory. The old server is shutting down, or its watcher was killed
+// too. takeOver sends it the end signal, which is harmless if sent twice, and kills
+// it when the grace is over.
 func (h *Dir) takeOver(ctx context.Context, mark *os.File, cfg process.Config) error {
 	var asked, killed bool
 	began := time.Now()
@@ -80,13 +84,13 @@ func (h *Dir) takeOver(ctx context.Context, mark *os.File, cfg process.Config) e
 		}
 		waited := time.Since(began)
 		switch {
-		case !asked && waited > patience:
+		case !asked && waited > takeOverDelay:
 			asked = true
 			h.signalPredecessor(mark, cfg.Signal)
 		case !killed && waited > cfg.Grace:
 			killed = true
 			h.signalPredecessor(mark, syscall.SIGKILL)
-		case waited > cfg.Grace+afterKill:
+		case waited > cfg.Grace+killTimeout:
 			return fmt.Errorf("the %s of an earlier run in %s does not end", h.Name, h.Root)
 		}
 		select {

@@ -1,4 +1,4 @@
-// Package lock keeps two processes from working in the same directory.
+// Package lock lets only one process use a directory.
 package lock
 
 import (
@@ -11,27 +11,28 @@ import (
 	"syscall"
 )
 
-// ErrInUse tells that another process works in the directory.
+// ErrInUse means that another process uses the directory.
 var ErrInUse = errors.New("directory is in use")
 
-// Lock is held until Release or the end of the process, whatever ends it. Child processes do not
-// inherit it.
+// Lock is held until Release or the end of the process, in whatever way it ends.
+// Child processes do not inherit it.
 type Lock struct {
-	// A plain descriptor, since the garbage collector would close a file that was dropped, and give
-	// the directory free under a server that runs on.
+	// A plain descriptor: the garbage collector would close an unreferenced
+	// os.File and so unlock the directory of a running server.
 	descriptor int
 }
 
-// Acquire locks dir, which must exist, by a file named "lock" in it. It does not wait: a directory
-// locked by another gives an error that wraps ErrInUse and names the other's process number.
+// Acquire locks dir, which must exist, with a file named "lock" in it. It does not
+// wait. If another process holds the lock, the error wraps ErrInUse and contains its
+// process id.
 func Acquire(dir string) (*Lock, error) {
 	path := filepath.Join(dir, "lock")
 	const flags = syscall.O_RDWR | syscall.O_CREAT | syscall.O_CLOEXEC | syscall.O_NOFOLLOW
-	fd, err := again(func() (int, error) { return syscall.Open(path, flags, 0o600) })
+	fd, err := retryInterrupted(func() (int, error) { return syscall.Open(path, flags, 0o600) })
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	_, err = again(func() (int, error) { return 0, syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) })
+	_, err = retryInterrupted(func() (int, error) { return 0, syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) })
 	if err != nil {
 		defer func() { _ = syscall.Close(fd) }()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
@@ -39,15 +40,15 @@ func Acquire(dir string) (*Lock, error) {
 		}
 		return nil, fmt.Errorf("%s: %w by another process%s", dir, ErrInUse, owner(fd))
 	}
-	// The number is for the message above only, so a failure to write it is harmless.
+	// The process id is only for the message above, so a failed write is harmless.
 	if syscall.Ftruncate(fd, 0) == nil {
 		_, _ = syscall.Pwrite(fd, []byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &Lock{descriptor: fd}, nil
 }
 
-// again repeats a call that a signal interrupted.
-func again(call func() (int, error)) (int, error) {
+// retryInterrupted repeats a call that a signal has interrupted.
+func retryInterrupted(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
 		if !errors.Is(err, syscall.EINTR) {
@@ -65,9 +66,10 @@ func owner(fd int) string {
 	return ""
 }
 
-// Release gives the directory free; it is to be called once. It unlocks before it closes: a child
-// that is just being forked holds the descriptor too, until it executes its program. The file stays,
-// as removing it would let two others lock two different files of the same name.
+// Release unlocks the directory. Call it once. It unlocks before it closes, because
+// a child that is being forked also holds the descriptor until it executes its
+// program. The file stays: if it were removed, two processes could lock two
+// different files of the same name.
 func (l *Lock) Release() {
 	_ = syscall.Flock(l.descriptor, syscall.LOCK_UN)
 	_ = syscall.Close(l.descriptor)

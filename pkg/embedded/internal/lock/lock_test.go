@@ -25,7 +25,7 @@ func TestALockHoldsUntilItIsReleased(t *testing.T) {
 	held.Release()
 }
 
-func TestADroppedLockIsHeldOn(t *testing.T) {
+func TestAnUnreferencedLockIsStillHeld(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	_, err := lock.Acquire(dir)

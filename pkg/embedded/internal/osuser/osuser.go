@@ -1,5 +1,5 @@
-// Package osuser chooses the user that a private server runs as, and finds out beforehand whether
-// that user can get at what it needs.
+// Package osuser chooses the user that a private server runs as, and checks that
+// this user can access the directory.
 package osuser
 
 import (
@@ -15,19 +15,19 @@ import (
 	"syscall"
 )
 
-// ErrUnreachable tells that the chosen user cannot enter a directory.
+// ErrUnreachable means that the chosen user cannot enter a directory.
 var ErrUnreachable = errors.New("directory out of reach")
 
-// User is the user a server runs as.
+// User is the user that a server runs as.
 type User struct {
 	Name     string
 	UID, GID int
-	// Switch tells whether that is another user than ours, which only root can become.
+	// Switch is true if this is not our own user. Only root can switch.
 	Switch bool
 }
 
-// Choose returns our own user, unless we are root. Root becomes the owner of existing if that is
-// there and not root's, else the first of names that the system knows.
+// Choose returns our own user unless we are root. Root uses the owner of existing if
+// that path exists and does not belong to root, else the first of names that exists.
 func Choose(existing string, names ...string) (User, error) {
 	if os.Geteuid() != 0 {
 		return User{Name: nameOf(os.Geteuid()), UID: os.Geteuid(), GID: os.Getegid()}, nil
@@ -59,8 +59,9 @@ func nameOf(uid int) string {
 	return strconv.Itoa(uid)
 }
 
-// Credential is what to start a process with: nil for our own user; else no supplementary group
-// is left, so root's groups give the server nothing.
+// Credential returns the credential to start a process with, nil for our own user.
+// It has no supplementary groups, so the server gets no permissions from root's
+// groups.
 func (a User) Credential() *syscall.Credential {
 	if !a.Switch {
 		return nil
@@ -68,22 +69,23 @@ func (a User) Credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(a.UID), Gid: uint32(a.GID)}
 }
 
-// Own gives path to the account.
-func (a User) Own(path string) error {
+// Chown makes the user the owner of path.
+func (a User) Chown(path string) error {
 	if !a.Switch {
 		return nil
 	}
 	return os.Lchown(path, a.UID, a.GID)
 }
 
-// MakeDir makes dir and what is missing above it. Made by root for another user, they may be
-// entered by everyone (but not listed), whatever the umask: else that user could not get through.
-// An empty dir that is there already, as mktemp -d makes it, is opened in the same way; one that
-// holds something stays as it is, for that something may count on it.
+// MakeDir creates dir and its missing parents. If root creates them for another
+// user, everyone may enter them (but not list them), regardless of the umask, so
+// that this user can reach dir. An existing empty directory, such as one made by
+// mktemp -d, gets the same mode. A directory with content keeps its mode, because
+// its content may depend on it.
 func (a User) MakeDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil {
-		return a.openEmpty(dir, info)
+		return a.allowTraversalIfEmpty(dir, info)
 	}
 	if parent := filepath.Dir(dir); parent != dir {
 		if _, err := os.Stat(parent); err != nil {
@@ -95,33 +97,34 @@ func (a User) MakeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return a.open(dir, 0o700)
+	return a.allowTraversal(dir, 0o700)
 }
 
-func (a User) openEmpty(dir string, info os.FileInfo) error {
+func (a User) allowTraversalIfEmpty(dir string, info os.FileInfo) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) > 0 {
-		return nil //nolint:nilerr // a directory that can't be read is not known to be empty
+		return nil //nolint:nilerr // an unreadable directory may have content
 	}
-	return a.open(dir, info.Mode().Perm())
+	return a.allowTraversal(dir, info.Mode().Perm())
 }
 
-func (a User) open(dir string, mode os.FileMode) error {
+func (a User) allowTraversal(dir string, mode os.FileMode) error {
 	if !a.Switch || mode&0o001 != 0 {
 		return nil
 	}
 	return os.Chmod(dir, mode|0o011)
 }
 
-// enterScript prints the first of the directories given to it that can't be entered.
+// enterScript prints the first directory of its arguments that can't be entered.
 const enterScript = `for dir; do
 	cd "$dir" 2>/dev/null || { printf '%s' "$dir"; exit 1; }
 done`
 
-// Reach tries, as that account, to enter dir from the root downwards. A directory that refuses it
-// gives an error that wraps ErrUnreachable, names that directory and says what to do. The attempt
-// is real: a calculation from mode bits knows nothing of access lists or of other systems' rules.
-func (a User) Reach(dir string) error {
+// CheckAccess tries, as that user, to enter dir and each of its parents. If a
+// directory refuses, the error wraps ErrUnreachable, names that directory and says
+// what to do. It really enters them, because mode bits don't show access lists or
+// other rules of the system.
+func (a User) CheckAccess(dir string) error {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err

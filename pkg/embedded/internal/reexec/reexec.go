@@ -1,5 +1,5 @@
-// Package reexec runs the test binary again, as a process that a test may kill or run as another
-// user.
+// Package reexec runs the test binary again as another process, which a test may
+// kill or run as another user.
 package reexec
 
 import (
@@ -18,11 +18,12 @@ import (
 
 const roleVariable = "DISPATCH_TEST_ROLE"
 
-// Role is what a process does instead of testing. It returns one line for its test, and its process
+// Role is the work of such a process. It returns one line for the test. The process
 // then lives until it is killed or its stdin ends.
 type Role func(args []string) (string, error)
 
-// Main is for TestMain.
+// Main runs the role that the environment names, else the tests. Call it in
+// TestMain.
 func Main(m *testing.M, roles map[string]Role) {
 	name := os.Getenv(roleVariable)
 	if name == "" {
@@ -40,15 +41,15 @@ func Main(m *testing.M, roles map[string]Role) {
 
 // Process is a running role.
 type Process struct {
-	// Line is what the role returned, or "error: " and its error.
+	// Line is the line that the role returned, or "error: " and its error.
 	Line string
 	Pid  int
 	t    *testing.T
 	cmd  *exec.Cmd
 }
 
-// Start runs a role and waits for its line. Extra files become its descriptors from 3 on, without
-// being closed when it executes something.
+// Start runs a role and waits for its line. The extra files become descriptors 3 and
+// up, and are inherited by programs that it executes.
 func Start(t *testing.T, as *syscall.Credential, extra []*os.File, role string, args ...string) *Process {
 	t.Helper()
 	cmd := exec.Command(binary(t, as), args...)
@@ -70,20 +71,20 @@ func Start(t *testing.T, as *syscall.Credential, extra []*os.File, role string, 
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		t.Fatalf("role %s said nothing: %v", role, err)
+		t.Fatalf("role %s printed nothing: %v", role, err)
 	}
 	p := &Process{Line: strings.TrimSpace(line), Pid: cmd.Process.Pid, t: t, cmd: cmd}
 	t.Cleanup(func() { _ = stdin.Close(); p.Kill() })
 	return p
 }
 
-// Kill is kill -9.
+// Kill sends SIGKILL and waits.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 }
 
-// Children lists the numbers of the process' children whose command line contains word.
+// Children returns the ids of the child processes whose command line contains word.
 func (p *Process) Children(word string) []int {
 	out, err := exec.Command("ps", "-A", "-ww", "-o", "pid=,ppid=,command=").Output()
 	if err != nil {
@@ -99,16 +100,17 @@ func (p *Process) Children(word string) []int {
 	return pids
 }
 
-// Gone tells whether a process has ended; one that nobody reaps has.
+// Gone reports whether a process has ended. A zombie has ended.
 func Gone(pid int) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", fmt.Sprint(pid)).Output()
 	state := strings.TrimSpace(string(out))
 	return err != nil || state == "" || strings.HasPrefix(state, "Z")
 }
 
-// binary is this one, or, for another user, a copy that every user can execute: the original lies in
-// a directory of mode 0700. It is cp that copies, since a descriptor of ours that is open for writing
-// would be inherited by what other tests start meanwhile, and the copy be "busy".
+// binary returns the path of the test binary. For another user it is a copy that
+// everyone may execute, because the original is in a directory of mode 0700. cp
+// makes the copy: other tests start processes meanwhile, which would inherit our
+// writable descriptor and make the copy "busy".
 func binary(t *testing.T, as *syscall.Credential) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -125,7 +127,8 @@ func binary(t *testing.T, as *syscall.Credential) string {
 	return path
 }
 
-// Nobody is the credential of an ordinary user when the tests run as root, else nil: ours.
+// Nobody returns the credential of an ordinary user if the tests run as root, else
+// nil, which means our own user.
 func Nobody() *syscall.Credential {
 	if os.Geteuid() != 0 {
 		return nil
@@ -133,8 +136,8 @@ func Nobody() *syscall.Credential {
 	return &syscall.Credential{Uid: 65534, Gid: 65534}
 }
 
-// Give makes path the ordinary user's.
-func Give(t *testing.T, path string) {
+// Chown makes the ordinary user the owner of path.
+func Chown(t *testing.T, path string) {
 	t.Helper()
 	if as := Nobody(); as != nil {
 		if err := os.Chown(path, int(as.Uid), int(as.Gid)); err != nil {

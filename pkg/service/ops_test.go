@@ -32,7 +32,7 @@ func TestOps(t *testing.T) {
 		return resp.StatusCode, string(body)
 	}
 	code, _ := ask("GET", "/health/ready")
-	assert.Equal(t, 503, code, "the start can be watched")
+	assert.Equal(t, 503, code, "probes are answered during the start")
 	health.Serving()
 	for _, tt := range []struct {
 		method, path string
@@ -63,8 +63,8 @@ func TestOps(t *testing.T) {
 	assert.ErrorIs(t, err, net.ErrClosed)
 }
 
-// TestOpsRefusesWhatCouldBeReadInTwoWays has requests that net/http takes.
-func TestOpsRefusesWhatCouldBeReadInTwoWays(t *testing.T) {
+// TestOpsRefusesAmbiguousFraming sends requests that net/http alone accepts.
+func TestOpsRefusesAmbiguousFraming(t *testing.T) {
 	t.Parallel()
 	ops, err := ListenOps("127.0.0.1:0", NewHealth(), NewMetrics())
 	require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestOpsRefusesWhatCouldBeReadInTwoWays(t *testing.T) {
 		require.NoError(t, err, name)
 		require.NoError(t, conn.Close())
 		assert.Regexp(t, `^HTTP/1\.1 400 Bad Request\r\n`, string(answers), name)
-		assert.Equal(t, 1, strings.Count(string(answers), "HTTP/1.1 "), "%s: nothing behind it is answered", name)
+		assert.Equal(t, 1, strings.Count(string(answers), "HTTP/1.1 "), "%s: no later request on the connection is answered", name)
 	}
 	cancel()
 	assert.NoError(t, <-ended)

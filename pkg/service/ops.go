@@ -11,16 +11,16 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/service/framing"
 )
 
-// Ops is the small HTTP server for those who watch a service:
-// GET /health, /health/ready and /metrics.
+// Ops is the HTTP server for operators. It serves GET /health, /health/ready and
+// /metrics.
 type Ops struct {
 	listener net.Listener // nil: off
 	server   *http.Server
 }
 
-// ListenOps listens on addr, the value of HEALTH_ADDR, at once: a taken port is
-// an error of the start, and probes are answered as soon as Run is called. With
-// an empty addr there is no server, and Run just waits.
+// ListenOps listens on addr, the value of HEALTH_ADDR. A port that is taken is an
+// error here, at the start. Probes are answered once Run is called. If addr is
+// empty, there is no server and Run only waits for its context.
 func ListenOps(addr string, health *Health, metrics *Metrics) (*Ops, error) {
 	if addr == "" {
 		return &Ops{}, nil
@@ -43,8 +43,8 @@ func ListenOps(addr string, health *Health, metrics *Metrics) (*Ops, error) {
 	}}, nil
 }
 
-// Addr is the address that is listened on, with the port that was chosen for
-// port 0; empty if there is no server.
+// Addr returns the listen address with the actual port, also if port 0 was
+// requested. It is empty if there is no server.
 func (o *Ops) Addr() string {
 	if o.listener == nil {
 		return ""
@@ -52,8 +52,8 @@ func (o *Ops) Addr() string {
 	return o.listener.Addr().String()
 }
 
-// Run serves until ctx ends; answers under way get a second more. Register it
-// first in a Group, so that it ends last and the drain can be watched.
+// Run serves until ctx ends. Requests in flight then get one more second. Register
+// it first in a Group: it then stops last, and probes can watch the drain.
 func (o *Ops) Run(ctx context.Context) error {
 	if o.listener == nil {
 		<-ctx.Done()

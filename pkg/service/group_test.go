@@ -20,36 +20,37 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// diary notes what happens, in order.
-type diary struct {
+// recorder records events in order.
+type recorder struct {
 	mu    sync.Mutex
 	notes []string
 }
 
-func (d *diary) note(format string, args ...any) {
+func (d *recorder) note(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.notes = append(d.notes, fmt.Sprintf(format, args...))
 }
 
-func (d *diary) all() []string {
+func (d *recorder) all() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.notes)
 }
 
-// worker works until it is told to stop, and then needs a while to finish.
-func (d *diary) worker(name string, needs time.Duration) (string, func(context.Context) error) {
+// worker returns a component that works until it is stopped and then needs a while
+// to finish.
+func (d *recorder) worker(name string, needs time.Duration) (string, func(context.Context) error) {
 	return name, func(ctx context.Context) error {
 		<-ctx.Done()
-		d.note("%s: told to stop", name)
+		d.note("%s: stopping", name)
 		time.Sleep(needs) // the fake clock's
 		d.note("%s: finished", name)
 		return ctx.Err()
 	}
 }
 
-func (d *diary) hook(name string) (string, func(context.Context) error) {
+func (d *recorder) hook(name string) (string, func(context.Context) error) {
 	return name, func(context.Context) error { d.note("%s: closed", name); return nil }
 }
 
@@ -65,10 +66,10 @@ func TestGroupStopsTheLastFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		log, logs := observed()
-		d, health := &diary{}, NewHealth()
+		d, health := &recorder{}, NewHealth()
 		g := NewGroup(log, 10*time.Second, health)
 		g.OnClose("postgres", func() { d.note("postgres: closed") })
-		g.Go(d.worker("announcer", time.Second))
+		g.Go(d.worker("publisher", time.Second))
 		g.Go(d.worker("intake", 2*time.Second))
 		g.OnStop(d.hook("http"))
 
@@ -83,8 +84,8 @@ func TestGroupStopsTheLastFirst(t *testing.T) {
 		require.NoError(t, <-ended)
 		want := []string{
 			"http: closed",
-			"intake: told to stop", "intake: finished",
-			"announcer: told to stop", "announcer: finished",
+			"intake: stopping", "intake: finished",
+			"publisher: stopping", "publisher: finished",
 			"postgres: closed",
 		}
 		assert.Equal(t, want, d.all())
@@ -96,24 +97,24 @@ func TestGroupStopsTheLastFirst(t *testing.T) {
 	})
 }
 
-func TestNothingDiesQuietly(t *testing.T) {
+func TestAComponentThatEndsEarlyStopsTheGroup(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		run  func(context.Context) error
 		want string
 		is   error
 	}{
-		"an error":          {func(context.Context) error { return errBroken }, "relay: broken", errBroken},
-		"no error":          {func(context.Context) error { return nil }, "relay: returned before it was stopped", ErrReturned},
-		"somebody's cancel": {func(context.Context) error { return context.Canceled }, "relay: context canceled", context.Canceled},
-		"a panic":           {func(context.Context) error { panic("ouch") }, "relay: panic: ouch", nil},
+		"an error":         {func(context.Context) error { return errBroken }, "relay: broken", errBroken},
+		"no error":         {func(context.Context) error { return nil }, "relay: returned before it was stopped", ErrReturned},
+		"a foreign cancel": {func(context.Context) error { return context.Canceled }, "relay: context canceled", context.Canceled},
+		"a panic":          {func(context.Context) error { panic("ouch") }, "relay: panic: ouch", nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				log, logs := observed()
-				d := &diary{}
+				d := &recorder{}
 				g := NewGroup(log, 10*time.Second, nil)
 				g.OnStop(d.hook("postgres"))
 				g.Go(d.worker("ticker", time.Second))
@@ -123,17 +124,17 @@ func TestNothingDiesQuietly(t *testing.T) {
 				if tt.is != nil {
 					assert.ErrorIs(t, err, tt.is)
 				}
-				assert.Equal(t, []string{"ticker: told to stop", "ticker: finished", "postgres: closed"}, d.all(), "the others drain as ever")
+				assert.Equal(t, []string{"ticker: stopping", "ticker: finished", "postgres: closed"}, d.all(), "the other parts drain as usual")
 				stopping := logs.FilterMessage("stopping").All()
 				require.Len(t, stopping, 1)
-				assert.Equal(t, tt.want, stopping[0].ContextMap()["reason"], "said at once, not after the drain")
+				assert.Equal(t, tt.want, stopping[0].ContextMap()["reason"], "logged at once, not after the drain")
 				panics := logs.FilterMessage("panic").All()
 				if name != "a panic" {
 					assert.Empty(t, panics)
 					return
 				}
 				require.Len(t, panics, 1)
-				assert.Contains(t, panics[0].ContextMap()["stack"], "run_test.go")
+				assert.Contains(t, panics[0].ContextMap()["stack"], "group_test.go")
 			})
 		})
 	}
@@ -165,11 +166,11 @@ func TestFailingWhileStopping(t *testing.T) {
 		g.OnStop("http", func(context.Context) error { close(stopped); synctest.Wait(); return nil })
 		cancel()
 		assert.EqualError(t, g.Wait(ctx), "http: broken")
-		assert.Equal(t, 1, logs.FilterMessage("stopping").Len(), "it is not the reason")
+		assert.Equal(t, 1, logs.FilterMessage("stopping").Len(), "its failure is not the reason")
 	})
 }
 
-func TestErrorsOfTheStopAreAllTold(t *testing.T) {
+func TestAllErrorsOfTheStopAreReturned(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := observed()
@@ -189,12 +190,12 @@ func TestShutdownTimeout(t *testing.T) {
 		log, _ := observed()
 		release := make(chan struct{})
 		defer close(release)
-		d := &diary{}
+		d := &recorder{}
 		ctx, cancel := context.WithCancel(t.Context())
 		g := NewGroup(log, 10*time.Second, nil)
 		g.OnClose("postgres", func() { <-release })
 		g.OnStop(d.hook("nats"))
-		g.Go(d.worker("announcer", 100*time.Millisecond))
+		g.Go(d.worker("publisher", 100*time.Millisecond))
 		g.Go("relay", func(context.Context) error { <-release; return nil })
 		g.OnStop("http", func(ctx context.Context) error {
 			deadline, _ := ctx.Deadline()
@@ -206,8 +207,8 @@ func TestShutdownTimeout(t *testing.T) {
 		err := g.Wait(ctx)
 		assert.EqualError(t, err, "not stopped within 10s: relay, postgres")
 		assert.ErrorIs(t, err, ErrNotStopped)
-		assert.Equal(t, 11*time.Second, time.Since(began), "what comes after relay gets a second altogether")
-		assert.Equal(t, []string{"http: has 10s", "announcer: told to stop", "announcer: finished", "nats: closed"}, d.all())
+		assert.Equal(t, 11*time.Second, time.Since(began), "the parts after relay share one second")
+		assert.Equal(t, []string{"http: has 10s", "publisher: stopping", "publisher: finished", "nats: closed"}, d.all())
 	})
 }
 
@@ -240,7 +241,7 @@ func TestAStartThatFailsIsUndone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, logs := observed()
-		d := &diary{}
+		d := &recorder{}
 		run := func() error {
 			g := NewGroup(log, 10*time.Second, nil)
 			defer g.Stop()
@@ -250,8 +251,8 @@ func TestAStartThatFailsIsUndone(t *testing.T) {
 			return errors.New("no schema")
 		}
 		assert.EqualError(t, run(), "no schema")
-		assert.Equal(t, []string{"ticker: told to stop", "ticker: finished", "postgres: closed"}, d.all())
-		assert.Equal(t, 1, logs.FilterMessage("stopped").FilterLevelExact(zapcore.ErrorLevel).Len(), "nobody else would tell of nats")
+		assert.Equal(t, []string{"ticker: stopping", "ticker: finished", "postgres: closed"}, d.all())
+		assert.Equal(t, 1, logs.FilterMessage("stopped").FilterLevelExact(zapcore.ErrorLevel).Len(), "otherwise the error of nats would be lost")
 	})
 }
 
@@ -259,7 +260,7 @@ func TestStopEndsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, logs := observed()
-		d := &diary{}
+		d := &recorder{}
 		g := NewGroup(log, 10*time.Second, nil)
 		g.Go(d.worker("ticker", time.Second))
 		var stops sync.WaitGroup
@@ -271,7 +272,7 @@ func TestStopEndsWait(t *testing.T) {
 		g.Go("late", func(context.Context) error { d.note("late"); return nil })
 		g.OnStop(d.hook("late"))
 		synctest.Wait()
-		assert.Equal(t, []string{"ticker: told to stop", "ticker: finished"}, d.all())
+		assert.Equal(t, []string{"ticker: stopping", "ticker: finished"}, d.all())
 		assert.Zero(t, logs.FilterLevelExact(zapcore.ErrorLevel).Len())
 	})
 }

@@ -15,37 +15,36 @@ import (
 	"go.uber.org/zap"
 )
 
-// ErrReturned is the failure of a component that returned nil although nobody
-// had stopped it.
+// ErrReturned means that a component returned nil before the group stopped it.
 var ErrReturned = errors.New("returned before it was stopped")
 
-// ErrNotStopped is in Wait's error, with the names, when something was still
-// running at the end of the shutdown timeout.
+// ErrNotStopped means that parts were still running at the end of the shutdown
+// timeout. The error names them.
 var ErrNotStopped = errors.New("not stopped")
 
-// lastCall is what is left for everything below a part that used up the
-// shutdown timeout: enough to close a pool that nobody uses.
-const lastCall = time.Second
+// lateGrace is the time that the remaining parts get after one of them has used up
+// the shutdown timeout. It is enough to close an idle pool.
+const lateGrace = time.Second
 
-// Group runs the components of a service and stops them in order. What is
-// registered is a stack: register in the order in which things depend on each
-// other, and the last one, the intake, is stopped first.
+// Group runs the components of a service and stops them in order. Its parts form a
+// stack: register a dependency before what depends on it. The last part, usually
+// the intake, stops first.
 //
 //	g := service.NewGroup(log, timeout, health)
-//	defer g.Stop()                          // undoes a start that fails half-way
-//	g.OnStop("postgres", closePool)         // stopped last
-//	g.Go("announcer", announcer.Run)
+//	defer g.Stop()                            // cleans up if the start fails halfway
+//	g.OnStop("postgres", closePool)           // stopped last
+//	g.Go("publisher", publisher.Run)
 //	g.Go("http", serve)
 //	g.OnStop("http", app.ShutdownWithContext) // stopped first: makes serve return
 //	return g.Wait(ctx)
 //
-// A component's turn: its context is cancelled, and it has to finish what it
-// has begun and return. A hook's turn: it is called. Either way the next one's
-// turn comes when it is done. All share one deadline; what comes after it gets
-// a second altogether.
+// To stop a component, the group cancels its context; the component finishes its
+// work in flight and returns. To stop a hook, the group calls it. The next part
+// follows when the present one is done. All share one deadline. The parts that
+// remain after the deadline share one more second.
 //
-// Nothing dies quietly: a component that returns or panics before its turn
-// stops the whole group, and Wait says which one and why.
+// If a component returns or panics before it is stopped, the whole group stops, and
+// Wait returns the component's name and error.
 type Group struct {
 	log     *zap.Logger
 	timeout time.Duration
@@ -54,13 +53,13 @@ type Group struct {
 	mu       sync.Mutex
 	stack    []*part
 	stopping bool
-	cause    error // of the first component that ended before its turn
+	cause    error // error of the first component that ended early
 
 	ended    chan struct{} // closed when cause is set, or Stop called
 	end      func()        // closes ended, once
 	drained  chan struct{} // closed when everything is stopped
-	outcome  error         // of the drain; read after drained
-	reported atomic.Bool   // the outcome has reached somebody
+	drainErr error         // result of the drain; read after drained is closed
+	reported atomic.Bool   // drainErr was returned or logged
 }
 
 // part is a component or a hook.
@@ -68,22 +67,22 @@ type part struct {
 	name string
 	stop func(ctx context.Context) // begins to stop it
 	done chan struct{}             // closed when it is stopped
-	err  error                     // what came of it; read after done
+	err  error                     // its result; read after done is closed
 }
 
-// NewGroup makes an empty group. timeout bounds the drain. health is told when
-// the service begins to serve (Wait) and to stop; it may be nil.
+// NewGroup returns an empty group. timeout limits the drain. The group calls
+// health.Serving in Wait and health.Stopping when it stops. health may be nil.
 func NewGroup(log *zap.Logger, timeout time.Duration, health *Health) *Group {
 	g := &Group{log: log, timeout: timeout, health: health, ended: make(chan struct{}), drained: make(chan struct{})}
 	g.end = sync.OnceFunc(func() { close(g.ended) })
 	return g
 }
 
-// Go starts a component. run should work until ctx ends, then finish what it
-// has begun and return nil; ctx's error counts as nil, and once the group stops so
-// does http.ErrServerClosed. ctx carries nothing and ends at the component's
-// turn, not with the process' context; work in flight needs a context of its
-// own. After the group was stopped, Go does nothing.
+// Go starts a component. run should work until ctx ends, then finish its work in
+// flight and return nil. ctx's error counts as nil, and so does
+// http.ErrServerClosed while the group stops. ctx carries no values. It ends when it
+// is the component's turn to stop, not when the process's context ends. Work in
+// flight needs its own context. On a stopped group, Go does nothing.
 func (g *Group) Go(name string, run func(ctx context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &part{name: name, stop: func(context.Context) { cancel() }, done: make(chan struct{})}
@@ -100,16 +99,15 @@ func (g *Group) Go(name string, run func(ctx context.Context) error) {
 		if ctx.Err() == nil && g.endedEarly(name, err) {
 			return
 		}
-		if !errors.Is(err, http.ErrServerClosed) { // how net/http says that Shutdown was called
+		if !errors.Is(err, http.ErrServerClosed) { // what Serve returns after Shutdown
 			p.err = err
 		}
 	}()
 }
 
-// OnStop registers a hook. stop is called once, at its turn, with a context
-// that lasts as long as the shutdown timeout; it should end with that context.
-// After the group was stopped, OnStop calls nothing: what was opened that late
-// is closed by the end of the process.
+// OnStop registers a hook. stop is called once, when it is its turn. Its context
+// ends with the shutdown timeout, and stop should return then. On a stopped group,
+// OnStop does nothing: the end of the process releases the resource.
 func (g *Group) OnStop(name string, stop func(ctx context.Context) error) {
 	p := &part{name: name, done: make(chan struct{})}
 	p.stop = func(ctx context.Context) {
@@ -121,15 +119,15 @@ func (g *Group) OnStop(name string, stop func(ctx context.Context) error) {
 	g.push(p)
 }
 
-// OnClose is OnStop for what is closed by a plain function, as a pool is.
+// OnClose is OnStop for a plain close function, such as that of a pool.
 func (g *Group) OnClose(name string, closeIt func()) {
 	g.OnStop(name, func(context.Context) error { closeIt(); return nil })
 }
 
-// Wait declares the service to be serving, waits until ctx ends, a component
-// ends by itself or Stop is called, stops everything and returns all that went
-// wrong: nil after an orderly stop. Errors carry the name of the component or
-// hook; ErrReturned and ErrNotStopped can be asked for.
+// Wait marks the service as serving. It waits until ctx ends, a component ends by
+// itself or Stop is called, then stops all parts. It returns nil after an orderly
+// stop, else all errors, each with the name of its part. They wrap ErrReturned and
+// ErrNotStopped where those apply.
 func (g *Group) Wait(ctx context.Context) error {
 	if g.health != nil {
 		g.health.Serving()
@@ -144,10 +142,9 @@ func (g *Group) Wait(ctx context.Context) error {
 	return err
 }
 
-// Stop stops everything, in order, and returns when it is done; when it is done
-// already, it does nothing. It is meant to be deferred: with errors that no
-// Wait returns, it logs. A component must not call it, since it would wait for
-// itself.
+// Stop stops all parts in order and returns when they are done. On a stopped group
+// it does nothing. It is meant for defer: it logs the errors if no Wait returns
+// them. A component must not call it, because it would wait for itself.
 func (g *Group) Stop() {
 	g.end()
 	if err := g.drain(); err != nil && !g.reported.Swap(true) {
@@ -165,9 +162,9 @@ func (g *Group) push(p *part) bool {
 	return true
 }
 
-// endedEarly says whether the end of a component is the reason why the group
-// stops. While the group is stopping anyway, a component may end before its
-// turn: that of an HTTP server is ended by the hook above it.
+// endedEarly reports whether the end of a component is the reason for the group to
+// stop. While the group stops, a component may end before its turn: the hook that
+// shuts down an HTTP server also ends its component.
 func (g *Group) endedEarly(name string, err error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -183,7 +180,7 @@ func (g *Group) endedEarly(name string, err error) bool {
 	return true
 }
 
-// guard turns a panic into an error, after logging its stack.
+// guard logs a panic with its stack and returns it as an error.
 func (g *Group) guard(name string, run func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -194,22 +191,22 @@ func (g *Group) guard(name string, run func() error) (err error) {
 	return run()
 }
 
-// drain stops everything if nobody has begun to, and returns what came of it.
+// drain stops all parts once and returns the result to every caller.
 func (g *Group) drain() error {
 	g.mu.Lock()
 	first := !g.stopping
-	g.stopping = true // from here on, stack and cause stay as they are
+	g.stopping = true // stack and cause no longer change
 	g.mu.Unlock()
 	if first {
 		g.end()
-		g.outcome = g.stopAll()
+		g.drainErr = g.stopAll()
 		close(g.drained)
 	}
 	<-g.drained
-	return g.outcome
+	return g.drainErr
 }
 
-// stopAll gives each part its turn, the last registered first.
+// stopAll stops the parts one after another, the last registered first.
 func (g *Group) stopAll() error {
 	if g.health != nil {
 		g.health.Stopping()
@@ -217,7 +214,7 @@ func (g *Group) stopAll() error {
 	began := time.Now()
 	drain, cancel := context.WithTimeout(context.Background(), g.timeout)
 	defer cancel()
-	last, cancelLast := context.WithTimeout(context.Background(), g.timeout+lastCall)
+	last, cancelLast := context.WithTimeout(context.Background(), g.timeout+lateGrace)
 	defer cancelLast()
 
 	errs := []error{g.cause}
@@ -242,16 +239,15 @@ func (g *Group) stopAll() error {
 	return errors.Join(errs...)
 }
 
-// end stops the part and waits for it, while ctx lasts; the error is what came of
-// the part. A hook that gave up because ctx ended has not stopped what it should
-// have.
+// end stops the part and waits until it is done or ctx ends. err is the result of
+// the part. A hook that returned because ctx ended has not stopped its resource.
 func (p *part) end(ctx context.Context) (stopped bool, err error) {
 	p.stop(ctx)
 	select {
 	case <-p.done:
 	case <-ctx.Done():
 		select {
-		case <-p.done: // both at once: it did make it
+		case <-p.done: // both are ready: the part is done in time
 		default:
 			return false, nil
 		}
