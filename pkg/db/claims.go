@@ -15,17 +15,16 @@ type Delivery struct {
 	ClaimNumber message.ClaimNumber
 }
 
-// OpenClaim is a claim that is made and not yet known to be published.
+// OpenClaim is a claim that may not be published yet.
 type OpenClaim struct {
 	OutboxID int64
-	Relays   int // how often a relay has taken it
+	Relays   int // how often a relay took it over
 	Batch    []byte
 	Age      time.Duration // since the claim
 }
 
-// AbandonedClaims returns claims, oldest first, that whoever had them last had
-// that long to publish and has not. It locks nothing. It begins where
-// OutboxBacklog last found rows.
+// AbandonedClaims returns claims, oldest first, that their last owner did not publish
+// within age. It locks nothing. It starts where OutboxBacklog last found rows.
 func (s *Store) AbandonedClaims(ctx context.Context, age time.Duration, limit int) ([]OpenClaim, error) {
 	rows, err := s.queries.AbandonedClaims(ctx, dbsqlc.AbandonedClaimsParams{Watermark: s.outbox.watermark(), Age: age, BatchLimit: int32(limit), BytesLimit: outboxPageBytes})
 	if err != nil {
@@ -123,8 +122,8 @@ type FinishedClaim struct {
 	Size     int    // how many ids it held
 }
 
-// FinishRelayedClaims ends claims. For that of a tick the interval begins now, by
-// Postgres' clock. A claim that somebody else has taken since is left alone.
+// FinishRelayedClaims ends claims. For the claim of a tick, the interval begins now
+// by the clock of Postgres. A claim that another relay took over is left alone.
 func (s *Store) FinishRelayedClaims(ctx context.Context, ended []FinishedClaim) error {
 	return endClaims(ctx, s.queries, ended)
 }
@@ -144,7 +143,7 @@ func endClaims(ctx context.Context, q *dbsqlc.Queries, ended []FinishedClaim) er
 	return nil
 }
 
-// notNull stands for nothing where a column holds no NULL.
+// notNull returns an empty slice for nil, for columns that are NOT NULL.
 func notNull(batch []byte) []byte {
 	if batch == nil {
 		return []byte{}

@@ -11,8 +11,8 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// A complete fold reads all rows of the counts, dead ones too. It comes every
-// completeFoldEvery, or less often when it takes long.
+// A complete fold reads all rows of the counts, including dead ones. It runs every
+// completeFoldEvery, or less often if it takes long.
 const (
 	completeFoldEvery = time.Minute
 	completeFoldShare = 20

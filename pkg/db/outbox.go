@@ -10,7 +10,7 @@ import (
 )
 
 // PublishDeadline is how long after the start of its transaction the owner of an
-// outbox row may publish it. Later it must not: a relay may have taken the row.
+// outbox row may publish it. After that a relay may have taken the row over.
 const PublishDeadline = 5 * time.Second
 
 // OutboxRow is an outbox row of events that its owner did not publish in time.
@@ -118,15 +118,15 @@ func (s *Store) InsertOutboxEvents(ctx context.Context, batch []byte) error {
 	return nil
 }
 
-// backlogShare keeps the measuring of the outbox to that share of the time.
+// backlogShare limits measuring the outbox to a 20th of the time.
 const backlogShare = 20
 
-// backlog is what the outbox held when it was measured last. The zero value is
-// ready. It is safe for concurrent use.
+// backlog is the last measurement of the outbox. The zero value is ready. It is safe
+// for concurrent use.
 //
-// It keeps the relay from reading dead rows. Postgres can't remove those while
-// somebody holds an old snapshot, and from the lowest id on a relay that finds
-// nothing would look at all of them, each second: 48 ms for half a million.
+// It spares the relay from reading dead rows, which Postgres cannot remove while
+// anything holds an old snapshot. A relay that starts at the lowest id would read
+// all of them each second: 48 ms for half a million.
 type backlog struct {
 	mu     sync.Mutex
 	row    dbsqlc.OutboxBacklogRow

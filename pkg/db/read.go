@@ -65,16 +65,16 @@ func (s *Store) States(ctx context.Context, ids []message.ID) ([]message.Snapsho
 	return states, nil
 }
 
-// LoadedMessages is what LoadQueued found.
+// LoadedMessages is the result of LoadQueued.
 type LoadedMessages struct {
 	Messages map[message.ID]message.Message
-	Deferred map[message.ID]bool // there was no room for their payloads: to be asked for again
+	Deferred map[message.ID]bool // their payloads did not fit; load them again later
 }
 
-// LoadQueued returns those of the ids that are QUEUED or RETRYING. A copy is
-// worth sending only if its row is among them and its Claim is not above the
-// copy's. Once their payloads have so many bytes, the rest is left for later;
-// the first is always among them.
+// LoadQueued returns those of the messages that are QUEUED or RETRYING. A delivery
+// may be sent only if its message is among them with no higher claim number. Once
+// their payloads have that many bytes, the rest is deferred; the first message is
+// always returned.
 func (s *Store) LoadQueued(ctx context.Context, ids []message.ID, bytes int64) (LoadedMessages, error) {
 	rows, err := s.queries.LoadQueued(ctx, max(bytes, 1), ids)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Store) AttemptOutcomes(ctx context.Context, id message.ID) ([]message.R
 	return recorded, nil
 }
 
-// Clock is what Postgres' clock says.
+// Clock returns the time of Postgres.
 func (s *Store) Clock(ctx context.Context) (time.Time, error) {
 	now, err := s.queries.Clock(ctx)
 	if err != nil {

@@ -10,25 +10,25 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Outcome is what a sender made of a copy of an id.
+// Outcome is what a sender reports about a delivery.
 type Outcome struct {
 	ID              message.ID
 	Transition      message.Transition
 	Version         int64               // the event's sequence
 	ClaimNumber     message.ClaimNumber // the copy's
-	NextClaimNumber message.ClaimNumber // one more when it was parked, else the same
+	NextClaimNumber message.ClaimNumber // one higher if the retry was parked, otherwise the same
 	DeliveryCount   int                 // JetStream's count
-	Attempts        int                 // how many the message has had with this
+	Attempts        int                 // of the message, including this one
 	Attempt         *message.Attempt
 	EndedAt         time.Time
 	NextAttemptAt   time.Time // of a Defer
 	ExternalID      string
 	Error           string
-	Event           uint64 // the sequence of its event; 0: it is not to be noted
+	Event           uint64 // the sequence of its event; 0: not part of the progress
 }
 
-// transitionPairs is the guard of RecordOutcomes: FROM>TO for every move that an
-// outcome can make.
+// transitionPairs is the guard of RecordOutcomes: FROM>TO for every transition that
+// an outcome can cause.
 var transitionPairs = func() []string {
 	var pairs []string
 	for _, move := range []message.Transition{message.Succeed, message.Reschedule, message.Fail, message.ExpireInFlight} {
@@ -40,16 +40,16 @@ var transitionPairs = func() []string {
 }()
 
 // Record writes outcomes and their attempts in one transaction, those of one
-// message in the order in which they are given. One that is recorded already,
-// or that a newer claim has overtaken, changes no state; a 2xx wins over every
-// state but SENT. Of a message that is erased meanwhile nothing is kept. It
-// returns how many moved a message.
+// message in the given order. An outcome that is recorded already, or that a newer
+// claim supersedes, changes no state. A 2xx wins over every state except SENT.
+// Nothing is stored about a message that was erased. It returns how many outcomes
+// changed a message.
 func (s *Store) Record(ctx context.Context, outcomes []Outcome, lease time.Duration) (int, error) {
 	return s.RecordAfter(ctx, 0, outcomes, lease)
 }
 
-// RecordAfter is Record, and notes with the outcomes how far in EVENTS they are,
-// and up to which event all were recorded before.
+// RecordAfter is Record and also stores the progress: the last event of these
+// outcomes, and the event up to which everything was recorded before.
 func (s *Store) RecordAfter(ctx context.Context, complete uint64, outcomes []Outcome, lease time.Duration) (int, error) {
 	moved := 0
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {
@@ -84,9 +84,9 @@ type recording struct {
 	locked   map[message.ID]bool // messages that can't be deleted before its end
 }
 
-// insertAttempts inserts the attempts of messages that are locked, and of
-// those that it finds and locks: of the others, which are erased, nothing is
-// to be left. It notes with them how far in EVENTS outcomes are recorded.
+// insertAttempts inserts the attempts of messages that are locked, and of those
+// that it can lock. The other messages were erased, and nothing about them is
+// stored. It also stores the progress.
 func insertAttempts(ctx context.Context, q, last *dbsqlc.Queries, r recording) error {
 	var unlocked []message.ID
 	for _, o := range r.outcomes {
@@ -146,8 +146,8 @@ func outcomeParams(round []Outcome, lease time.Duration) dbsqlc.RecordOutcomesPa
 	return p
 }
 
-// storable replaces what Postgres' text can't hold. A webhook may answer
-// anything, and its answer must not cost the outcome.
+// storable replaces characters that a text in Postgres cannot contain. A webhook may
+// return anything, and its response must not prevent the outcome from being stored.
 func storable(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }

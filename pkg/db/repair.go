@@ -12,13 +12,13 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// A server that took over from another one, or that was restored, may lack the
-// last commits that its predecessor confirmed. The schedule holds the timeline
-// of the server whose commits are known to be complete. Every statement that
-// emits compares it with the server's own, so that nothing is emitted between a
-// failover and its repair, whoever notices it when.
+// A server that took over from another one, or that was restored, may lack the last
+// commits that its predecessor confirmed. The schedule contains the timeline of the
+// server whose commits are known to be complete. Every statement that emits compares
+// it with the server's own timeline. So nothing is emitted between a failover and
+// its repair, no matter who notices it and when.
 
-// Timeline is which server this is.
+// Timeline identifies a server.
 type Timeline struct {
 	Trusted bool   // no commits are lost, as far as the schedule knows
 	Server  string // cluster and timeline
@@ -75,9 +75,9 @@ func (s *Store) LoadVerified(ctx context.Context, ids []message.ID, bytes int64)
 	return queuedOf(rows), nil
 }
 
-// ReportCommitsLost stops every emission, here and elsewhere, until FinishRepair. Who
-// is not certain has Postgres compare the timelines. It reports whether this
-// call stopped them.
+// ReportCommitsLost stops every emission, of all processes, until FinishRepair. If
+// the caller is not certain, Postgres compares the timelines first. It reports
+// whether this call stopped the emissions.
 func (s *Store) ReportCommitsLost(ctx context.Context, certain bool) (bool, error) {
 	n, err := s.queries.ReportCommitsLost(ctx, certain)
 	if err != nil {
@@ -226,8 +226,7 @@ type CancelRecord struct {
 	At      time.Time
 }
 
-// RestoreCancels makes cancels again whose commit was lost, and returns how many
-// those were.
+// RestoreCancels repeats cancels whose commit was lost, and returns their number.
 func (s *Store) RestoreCancels(ctx context.Context, cancels []CancelRecord) (int, error) {
 	p := dbsqlc.RestoreCancelsParams{FromStatuses: texts(message.Cancel.From)}
 	for _, c := range cancels {
