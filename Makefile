@@ -91,9 +91,9 @@ proof: ## Run the proofs of docs/RELIABILITY.md at full length, and every other 
 	@scripts/deps test
 	CGO_ENABLED=0 go test -p 1 -count=1 -timeout 60m $(TESTFLAGS) $(PKGS)
 
-# What starts servers imports pkg/embedded or pkg/db/dbtest, or is part of them.
+# Tests that start servers import one of these packages, or belong to them.
 WITH_IMPORTS := go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' $(PKGS)
-SERVERS      := pkg/embedded|pkg/db/dbtest|test/testenv
+SERVERS      := pkg/embedded|pkg/db/dbtest|internal/cli/clitest|test/testenv
 
 test-unit: ## Run the tests that need nothing: no servers, no C compiler
 	CGO_ENABLED=0 go test $(TESTFLAGS) $$($(WITH_IMPORTS) | grep -Ev '$(SERVERS)' | cut -d' ' -f1)

@@ -1,7 +1,7 @@
-// Command redisratio measures how much of its throughput the pipeline keeps
-// while Redis is flushed every second, frozen, or dead, against the same
-// installation with a Redis that works. Each round measures every case once,
-// in turn, so that a machine that gets slower meanwhile does not decide:
+// Command redisratio measures how much of its throughput the pipeline keeps while
+// Redis is flushed every second, frozen, or dead, compared with a Redis that works.
+// Each round measures every case once, so that a machine that becomes slower
+// affects all of them:
 //
 //	go run ./test/tools/redisratio -rounds 5
 package main
@@ -23,8 +23,7 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// cases are what can be done to Redis for the time of a run. The returned
-// function takes it back.
+// cases are the faults of Redis during a run. The returned function ends the fault.
 var cases = []struct {
 	name  string
 	spoil func(context.Context, *server) (mend func() error, err error)

@@ -17,7 +17,9 @@ import (
 func (b *bench) lists(ctx context.Context) error {
 	lists := b.store.WithReadPool(b.reads)
 	var samples []message.Message
-	rows, err := b.pool.Query(ctx, `SELECT id FROM messages TABLESAMPLE SYSTEM (0.2) LIMIT 20000`)
+	const sample = 20_000
+	percent := min(100, 100*sample/float64(b.rows))
+	rows, err := b.pool.Query(ctx, fmt.Sprintf(`SELECT id FROM messages TABLESAMPLE SYSTEM (%g) LIMIT %d`, percent, sample))
 	if err != nil {
 		return err
 	}

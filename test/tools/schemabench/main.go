@@ -1,6 +1,6 @@
-// Command schemabench measures what the schema can do at a size: inserts,
-// claims, outcomes, lists, bytes a message, and what deleting beside all that
-// costs. It fills a private PostgreSQL, or the empty database of -url.
+// Command schemabench measures the schema at a size: inserts, claims, outcomes,
+// lists, bytes per message, and the cost of deletes next to all that. It fills a
+// private PostgreSQL, or the empty database of -url.
 //
 //	go run ./test/tools/schemabench -rows 10000000
 //	go run ./test/tools/schemabench -rows 1000000 -phases load,lists
@@ -25,15 +25,18 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/embedded/postgres"
 )
 
+// leastRows keeps the samples from being empty. Claims need more, and say so.
+const leastRows = 1000
+
 // bench is one run.
 type bench struct {
 	pool, reads *pgxpool.Pool
 	store       *db.Store
 	rows        int
-	seconds     time.Duration // that a rate is measured for
+	seconds     time.Duration // the time to measure a rate
 }
 
-// phases, in the order in which they make sense.
+// phases are all phases, in the order in which they run.
 var phases = []struct {
 	name, about string
 	run         func(*bench, context.Context) error
@@ -69,6 +72,9 @@ func run(ctx context.Context) (err error) {
 	chosen := flag.String("phases", strings.Join(names[1:], ","), "what to measure")
 	seconds := flag.Duration("for", 10*time.Second, "how long to measure each rate")
 	flag.Parse()
+	if *rows < leastRows {
+		return fmt.Errorf("-rows must be %d or more", leastRows)
+	}
 	for _, name := range strings.Split(*chosen, ",") {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("no phase %q; there are %s", name, strings.Join(names, ", "))
