@@ -9,13 +9,13 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// maxChanges is how many messages a note names at most: few enough for one
-// question to Postgres, and for NATS' default max_payload.
+// maxChanges is how many messages a change notification names at most: few enough for one
+// query to Postgres, and for NATS' default max_payload.
 const maxChanges = 1000
 
-// ChangesSubject returns the notes that say which messages a transaction has changed.
-// They are for the copy in Redis: one for all that changed together costs a
-// fraction of reading everybody's events.
+// Changes returns the change notifications of a transaction: they name the messages that
+// it changed, for the copy in Redis. One for all messages of a transaction costs a
+// fraction of reading each one's event.
 func (c EventBuilder) Changes(messages []message.Message) []OutboxMessage {
 	ids := make([]message.ID, len(messages))
 	for i, m := range messages {
@@ -30,8 +30,8 @@ func (c EventBuilder) Changes(messages []message.Message) []OutboxMessage {
 	return notes
 }
 
-// ChangesOf is Changed for messages that are known by their ids alone. Called
-// again it returns other notes, which say the same.
+// ChangesOf is Changes for messages of which only the ids are known. Each call returns new
+// notifications, with the same content.
 func (c EventBuilder) ChangesOf(ids []message.ID) []OutboxMessage {
 	var notes []OutboxMessage
 	for len(ids) > 0 {
@@ -49,13 +49,13 @@ func (c EventBuilder) ChangesOf(ids []message.ID) []OutboxMessage {
 	return notes
 }
 
-// ParseChanges returns the messages that a note names, a line for each.
+// ParseChanges returns the messages that a change notification names, one a line.
 func ParseChanges(note []byte) ([]message.ID, error) {
 	var ids []message.ID
 	for line := range strings.Lines(string(note)) {
 		id, err := message.ParseID(strings.TrimSuffix(line, "\n"))
 		if err != nil {
-			return nil, fmt.Errorf("read a note of changed messages: %w", err)
+			return nil, fmt.Errorf("read a change notification: %w", err)
 		}
 		ids = append(ids, id)
 	}

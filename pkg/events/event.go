@@ -46,35 +46,35 @@ type Data struct {
 	Outcome        *Outcome `json:"outcome,omitempty"`
 }
 
-// Outcome is what became of a delivery, in the recorder's terms.
+// Outcome is what a sender reports of a delivery, for the recorder.
 type Outcome struct {
-	ClaimNumber     message.ClaimNumber `json:"claim"`             // of the copy that was delivered
-	NextClaimNumber message.ClaimNumber `json:"nextClaim"`         // one more when the message was parked, else the same
+	ClaimNumber     message.ClaimNumber `json:"claim"`             // of the delivery
+	NextClaimNumber message.ClaimNumber `json:"nextClaim"`         // one more if a retry was scheduled, else the same
 	Delivery        int                 `json:"delivery"`          // JetStream's count of this copy's deliveries
 	Attempt         *message.Attempt    `json:"attempt,omitempty"` // nil when it was not tried
 }
 
-// EventBuilder makes the entries to publish for what happens to messages. It is
-// safe for concurrent use.
+// EventBuilder builds the messages to publish for what happens to messages. It is safe for
+// concurrent use.
 type EventBuilder struct {
 	topology    Topology
 	fullContent bool
 }
 
-// NewEventBuilder returns a Builder. With fullContent the events carry content,
-// payload and metadata; without, they tell everything else.
+// NewEventBuilder returns an EventBuilder. With fullContent the events contain content,
+// payload and metadata; without, everything else.
 func NewEventBuilder(topology Topology, fullContent bool) EventBuilder {
 	return EventBuilder{topology: topology, fullContent: fullContent}
 }
 
-// Transitions returns what moves that Postgres has made publish: an event a message,
-// and the note that these have changed.
+// Transitions returns what to publish after transitions that Postgres made: one event for
+// each message, and the change notifications.
 func (c EventBuilder) Transitions(kind message.EventType, moved []message.Message) []OutboxMessage {
 	return append(c.transitions(kind, moved), c.Changes(moved)...)
 }
 
-// transitions returns the events of moves. Their ids are message and version, since
-// a version is reached once.
+// transitions returns the events. An event's id is the message and its version, since a
+// message reaches a version once.
 func (c EventBuilder) transitions(kind message.EventType, moved []message.Message) []OutboxMessage {
 	entries := make([]OutboxMessage, 0, len(moved)+1)
 	for _, m := range moved {
@@ -84,8 +84,8 @@ func (c EventBuilder) transitions(kind message.EventType, moved []message.Messag
 	return entries
 }
 
-// Claims returns what a claim publishes: every id on the work queue, then
-// the events that say so, and the note that these have changed.
+// Claims returns what to publish after a claim: every id on the delivery queue, then the
+// events, and the change notifications.
 func (c EventBuilder) Claims(origin string, claimed []message.Message) []OutboxMessage {
 	return append(c.claims(origin, claimed), c.Changes(claimed)...)
 }
@@ -98,9 +98,8 @@ func (c EventBuilder) claims(origin string, claimed []message.Message) []OutboxM
 	return append(entries, c.transitions(message.EventQueued, claimed)...)
 }
 
-// Created returns what new messages publish: the events that they were
-// created, what the claim of those publishes that were claimed with that, and
-// one note of all.
+// Created returns what to publish for new messages: their events, what the claim publishes
+// of those that the fast path claimed at once, and the change notifications.
 func (c EventBuilder) Created(created []message.Message) []OutboxMessage {
 	var claimed []message.Message
 	first := make([]message.Message, len(created))
@@ -115,7 +114,7 @@ func (c EventBuilder) Created(created []message.Message) []OutboxMessage {
 	return append(entries, c.Changes(created)...)
 }
 
-// Delivery returns the emission of an id under its present claim.
+// Delivery returns the message that puts an id on the delivery queue under its claim.
 func (c EventBuilder) Delivery(origin string, m message.Message) OutboxMessage {
 	claim := m.ClaimNumber.String()
 	entry := OutboxMessage{
@@ -133,9 +132,9 @@ func (c EventBuilder) Delivery(origin string, m message.Message) OutboxMessage {
 	return entry
 }
 
-// Relayed makes of an emission the one that a relay publishes under a new claim
-// number. after is the last message on its subject when the relay looked: a
-// delivery that arrived since may be with a sender, and must be waited for.
+// Relayed returns the delivery that a relay publishes under a new claim number. after is the
+// last sequence on its subject when the relay looked: a delivery that arrived since may be
+// with a sender, and the relay must wait for it.
 func (e OutboxMessage) Relayed(id message.ID, claim message.ClaimNumber, after uint64) OutboxMessage {
 	e = e.ExpectLastSequence(after)
 	number := claim.String()

@@ -10,7 +10,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// OutboxMessage is one message to publish.
+// OutboxMessage is one message to publish, as the outbox keeps it.
 type OutboxMessage struct {
 	Subject string
 	MsgID   string // Nats-Msg-Id: publishing again within the stream's window is harmless
@@ -18,13 +18,13 @@ type OutboxMessage struct {
 	Data    []byte
 }
 
-// IsDelivery reports whether the entry puts an id on the work queue.
+// IsDelivery reports whether the message puts an id on the delivery queue.
 func (e OutboxMessage) IsDelivery() bool {
 	return e.Headers[HeaderClaim] != "" && e.Headers[natsjs.ScheduleHeader] == ""
 }
 
-// ExpectLastSequence has the entry refused unless the last message on its subject is the one
-// with this number; 0: there is none.
+// ExpectLastSequence returns the message with the condition that the last message on its
+// subject has this sequence; 0: there is none. Otherwise the server refuses it.
 func (e OutboxMessage) ExpectLastSequence(sequence uint64) OutboxMessage {
 	e.Headers = maps.Clone(e.Headers)
 	if e.Headers == nil {
@@ -34,13 +34,13 @@ func (e OutboxMessage) ExpectLastSequence(sequence uint64) OutboxMessage {
 	return e
 }
 
-// batchFormat is the first byte of an unpacked batch. A later form gets
-// another, so that rows which an older release has left can still be read.
+// batchFormat is the first byte of an uncompressed batch. A later format gets another
+// byte, so that rows of an older release can still be read.
 const batchFormat = 1
 
-// EncodeOutbox packs entries for the outbox: each one's texts, with their lengths
-// before them, and the whole compressed. A batch's events resemble each
-// other, so that compression leaves little of them.
+// EncodeOutbox encodes messages for a row of the outbox: the parts of each with their
+// lengths, all compressed. The events of a batch resemble each other, so compression
+// leaves little of them.
 func EncodeOutbox(entries []OutboxMessage) []byte {
 	size := 1
 	for _, e := range entries {
@@ -63,7 +63,7 @@ func appendPart[T string | []byte](b []byte, part T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(part))), part...)
 }
 
-// DecodeOutbox unpacks what Encode packed.
+// DecodeOutbox decodes what EncodeOutbox encoded.
 func DecodeOutbox(batch []byte) ([]OutboxMessage, error) {
 	plain, err := s2.Decode(nil, batch)
 	if err != nil {
@@ -94,7 +94,7 @@ func DecodeOutbox(batch []byte) ([]OutboxMessage, error) {
 	return entries, nil
 }
 
-// OutboxSize is how many bytes Decode unpacks; 0 for what it can't read.
+// OutboxSize is how many bytes DecodeOutbox uncompresses; 0 if the batch is invalid.
 func OutboxSize(batch []byte) int {
 	size, err := s2.DecodedLen(batch)
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// Reduction is how much of an event is published.
+// Reduction is how much of an event is left out.
 type Reduction int
 
 const (
 	Unreduced Reduction = iota
-	// WithoutContent is without content, payload and metadata.
+	// WithoutContent leaves out content, payload and metadata.
 	WithoutContent
-	// lightest is also without the response of the webhook, with errors cut
-	// short, and without the problem of a rejection. What is recorded stays.
+	// Smallest also leaves out the webhook's response and the problem of a rejection, and
+	// shortens errors. What is recorded stays.
 	Smallest
 )
 
@@ -36,9 +36,9 @@ func (e OutboxMessage) Size() int64 {
 
 func header(name, value string) int { return len(name) + len(": \r\n") + len(value) }
 
-// Reduced returns an event with less in it, and says so in its data: an event
-// that is too large for NATS must not be missing, since outcomes are recorded
-// from events. Everything else is returned as it is.
+// Reduced returns an event with less in it, and marks that in its data. An event that is too
+// large for NATS must not be missing, since the recorder records outcomes from events. Other
+// messages are returned unchanged.
 func (e OutboxMessage) Reduced(w Reduction) OutboxMessage {
 	if w == Unreduced || e.IsDelivery() {
 		return e

@@ -8,12 +8,12 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/message"
 )
 
-// ScheduledRetry returns the schedule that puts a message's id back on the work queue
-// at its NextAttemptAt, by the NATS server's clock, under its Claim. There is
-// one schedule a message: publishing it again replaces it.
+// ScheduledRetry returns the schedule that puts a message's id back on the delivery queue at
+// its NextAttemptAt, by the NATS server's clock, under its claim number. A message has one
+// schedule: publishing it again replaces it.
 //
-// The time goes into the header by hand, because natsjs.WithScheduleAt
-// cuts it to whole seconds and so fires up to a second early.
+// The header is written by hand because jetstream.WithScheduleAt cuts the time to whole
+// seconds, and so fires up to a second early.
 func (c EventBuilder) ScheduledRetry(m message.Message) OutboxMessage {
 	entry := c.Delivery(OriginRetry, m)
 	entry.Headers[natsjs.ScheduleHeader] = "@at " + m.NextAttemptAt.UTC().Format(time.RFC3339Nano)
