@@ -232,7 +232,7 @@ func TestAnAnswerMayComeTooLateForItsSender(t *testing.T) {
 	require.NotEmpty(t, slow(2.59).Findings)
 }
 
-func TestAFindingTellsTheWholeHistory(t *testing.T) {
+func TestAFindingShowsTheWholeTimeline(t *testing.T) {
 	t.Parallel()
 	record := truth()
 	record.Rows[1].Status = "RETRYING"

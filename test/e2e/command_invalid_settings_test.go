@@ -166,9 +166,9 @@ func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 	require.Empty(t, settings.Warnings(nil, &cfg))
 }
 
-// TestAllMistakesAreToldAtOnce starts every program with as many mistakes as
+// TestAllMistakesAreReportedAtOnce starts every program with as many mistakes as
 // there can be together.
-func TestAllMistakesAreToldAtOnce(t *testing.T) {
+func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	all := settings.Environment{}
 	var wrong []string

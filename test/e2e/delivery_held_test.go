@@ -189,10 +189,10 @@ func TestNoNakIsSentWhenTheHoldIsNearlyOver(t *testing.T) {
 }
 
 // A sender that was cut off while it attempted tells the outcome when it is
-// back, however late. The retry is not its own to park by then: whoever has
+// back, however late. The retry is not its own to park by then: the sender that has
 // the delivery may be in the middle of a request, and the schedule would
-// bring another copy beside it.
-func TestASenderThatWasCutOffLeavesItsRetryToWhoeverHasTheDelivery(t *testing.T) {
+// add another delivery next to it.
+func TestASenderThatWasCutOffLeavesItsRetryToTheNextHolder(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t, "WEBHOOK_TIMEOUT", briefTimeout, "RETRY_BASE", "1h", "RETRY_MAX", "1h")
 	w.setAckWait(shortWait)

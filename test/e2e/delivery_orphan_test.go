@@ -13,7 +13,7 @@ import (
 // A NATS server that goes down at the wrong moment may hold copies that it
 // takes for acknowledged. Nobody is given them, so a dispatcher takes them
 // away; what was not done is brought back by its lease.
-func TestACopyThatNobodyIsGivenIsTakenOffTheQueue(t *testing.T) {
+func TestADeliveryThatNoSenderGetsIsTakenOffTheQueue(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t, "LEASE", "2s")
 	dispatcher := w.runDispatcher()

@@ -18,7 +18,7 @@ import (
 )
 
 // TestAHundredThousandParkedRetriesHoldUpNobody prints how long fresh
-// messages take beside them; run it with -v to see.
+// messages take meanwhile; run it with -v to see.
 func TestAHundredThousandParkedRetriesHoldUpNobody(t *testing.T) {
 	t.Parallel()
 	parked := uint64(100_000)

@@ -17,7 +17,7 @@ import (
 // A sender that stood still for longer than the ack wait finds its timers due
 // when it goes on. Its first sign of life must not bring back a copy that the
 // server may have given to another by then.
-func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
+func TestAHeartbeatBringsNoExpiredDeliveryBack(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	w := newPipeline(t)
@@ -43,7 +43,7 @@ func TestASignOfLifeBringsNoLapsedCopyBack(t *testing.T) {
 // that was killed would so deliver again at once what waited on the queue for
 // longer than the ack wait, though somebody is working on it. A sign of life
 // is written down as it is.
-func TestAKilledServerDoesNotTakeAnOldCopyFromItsHolder(t *testing.T) {
+func TestAKilledServerDoesNotTakeADeliveryFromItsHolder(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	const ackWait = 12 * time.Second

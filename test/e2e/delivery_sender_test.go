@@ -17,7 +17,7 @@ import (
 // moment is how long a test watches for something that must not happen.
 const moment = 700 * time.Millisecond
 
-func TestADoubtfulCopyWaitsForTheRecorderAndAFreshOneDoesNot(t *testing.T) {
+func TestAnUnverifiedDeliveryWaitsForTheRecorderAndAFreshOneDoesNot(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	early := w.claimed(draft())[0]
@@ -40,7 +40,7 @@ func TestADoubtfulCopyWaitsForTheRecorderAndAFreshOneDoesNot(t *testing.T) {
 	w.requireNothingLeft()
 }
 
-func TestCopiesThatDoNotCountAreDropped(t *testing.T) {
+func TestDeliveriesThatDoNotCountAreDropped(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.insert(draft())
@@ -66,7 +66,7 @@ func TestCopiesThatDoNotCountAreDropped(t *testing.T) {
 	require.Len(t, w.webhook.received(""), 1)
 }
 
-func TestASecondCopyWaitsForTheFirstInTheSameHands(t *testing.T) {
+func TestASecondDeliveryWaitsForTheFirstInTheSameSender(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.runDispatcher()

@@ -254,7 +254,7 @@ func TestStopOutlivesARestartOfEverything(t *testing.T) {
 }
 
 // events returns the events of a message in the order of the stream, once
-// there are so many.
+// there are count of them.
 func (w *pipeline) events(id message.ID, count int) []events.Event {
 	w.t.Helper()
 	consumer, err := w.js.OrderedConsumer(w.t.Context(), w.topology.EventsStream(), natsjs.OrderedConsumerConfig{})

@@ -119,7 +119,7 @@ func (w *pipeline) awaitIn(name, subject string) *natsjs.RawStreamMsg {
 	return msg
 }
 
-// awaitSenders waits until so many senders ask for ids.
+// awaitSenders waits until n senders ask for ids.
 func (w *pipeline) awaitSenders(n int) {
 	w.t.Helper()
 	testenv.Eventually(w.t, func() bool { return w.consumer().NumWaiting >= n })

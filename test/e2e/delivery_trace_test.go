@@ -17,7 +17,7 @@ const (
 )
 
 // TestATraceGoesAllTheWay sends messages through every door; each comes out
-// at the webhook, and is told in events, with the context it came in with.
+// at the webhook, and appears in events with the context it came in with.
 func TestATraceGoesAllTheWay(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)

@@ -26,7 +26,7 @@ func (w *pipeline) deferral(m message.Message, next time.Time) (events.OutboxMes
 	return events.NewEventBuilder(w.topology, false).Outcome(message.EventAttempted, m, told), m
 }
 
-// A sender that dies after it told of a retry and before it parked it leaves
+// A sender that dies after it published a retry and before it parked it leaves
 // a copy of the old claim. The next one parks it; the lease, five minutes
 // after the retry was due, is not needed.
 func TestARetryWhoseSenderDiedBeforeParkingItIsParkedByTheNext(t *testing.T) {

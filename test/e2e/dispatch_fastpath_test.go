@@ -29,7 +29,7 @@ func (w *pipeline) awaitArrivals(api *runningService) (id message.ID) {
 	return id
 }
 
-func TestWhatArrivesWhileNothingWaitsIsEmittedAtOnce(t *testing.T) {
+func TestTheFastPathEmitsAtOnceWhileNothingWaits(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	dispatcher := w.runDispatcher()
@@ -57,7 +57,7 @@ func TestWhatArrivesWhileNothingWaitsIsEmittedAtOnce(t *testing.T) {
 	require.Empty(t, w.webhook.repeated())
 }
 
-func TestNothingIsEmittedOnArrivalAfterAStop(t *testing.T) {
+func TestTheFastPathEmitsNothingAfterAStop(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.runDispatcher()
@@ -124,7 +124,7 @@ func TestWhatItsIngestClaimedAndNeverPublishedIsRelayed(t *testing.T) {
 }
 
 // Behind a queue that is long the ticks keep order, and the queue in its bound.
-func TestWhatArrivesBehindALongQueueWaitsForATick(t *testing.T) {
+func TestTheFastPathLeavesALongQueueToTheTick(t *testing.T) {
 	t.Parallel()
 	const long = 9_100
 	w := newPipeline(t)

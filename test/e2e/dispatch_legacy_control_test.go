@@ -11,8 +11,8 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-// TestTheOriginalsSchedulerRoutes is what a client of the original does.
-func TestTheOriginalsSchedulerRoutes(t *testing.T) {
+// TestTheLegacySchedulerRoutes is what a client of the original does.
+func TestTheLegacySchedulerRoutes(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	api := w.runAll()

@@ -47,7 +47,7 @@ func TestThePaceHoldsThoughEverythingStandsStillForThreeIntervals(t *testing.T) 
 }
 
 // Postgres is killed, stands still, and refuses connections, under load.
-// Clients are told so, and whatever was accepted arrives once.
+// Clients get an error, and everything accepted arrives once.
 func TestPostgresIsKilledStandsStillAndRefuses(t *testing.T) {
 	t.Parallel()
 	i := newInstallation(t, testenv.Options{

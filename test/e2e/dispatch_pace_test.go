@@ -117,7 +117,7 @@ func TestTheContinuousModeIsOnTime(t *testing.T) {
 	w.awaitStatus(failed, message.Sent) // no event tells of a retry
 }
 
-func TestALostIDIsEmittedAnewAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
+func TestALostIDIsEmittedAgainAtThePaceAndOneOnItsWayIsNot(t *testing.T) {
 	t.Parallel()
 	const interval = time.Second
 	w := newPipeline(t, "PROCESSING_INTERVAL", interval.String(), "BATCH_SIZE", "1", "LEASE", "1s")
@@ -187,7 +187,7 @@ func TestTwentyClaimsWithoutAnOutcomeEndFailed(t *testing.T) {
 	require.EqualValues(t, 0, w.deliveries().State.LastSeq)
 }
 
-func TestWhatExpiresIsToldEvenThoughNATSIsAway(t *testing.T) {
+func TestExpiryEventsAreKeptWhileNATSIsAway(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t, "PROCESSING_INTERVAL", "1h")
 	w.runDispatcher()

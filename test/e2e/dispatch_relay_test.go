@@ -131,7 +131,7 @@ func TestWhatArrivesAfterTheRelayIsDropped(t *testing.T) {
 
 // The original arrives after a relay has looked for it and before the relay's
 // number is committed, so that a sender's request is in flight under the old one.
-func TestARelayWaitsForTheDeliveryThatArrivedBesideIt(t *testing.T) {
+func TestARelayWaitsForTheDeliveryThatTheFastPathEmits(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t, "WEBHOOK_TIMEOUT", "30s", "SHUTDOWN_TIMEOUT", "45s")
 	answer, release := held(t)

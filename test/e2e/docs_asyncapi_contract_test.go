@@ -136,7 +136,7 @@ func (c *contract) expired() {
 
 // rejected publishes what can't be taken: it is kept with its problem.
 func (c *contract) rejected() {
-	const size = 1<<20 - 500 // of a message that NATS takes, but not with a problem beside it
+	const size = 1<<20 - 500 // of a message that NATS takes, but not together with a problem
 	noise := make([]byte, size)
 	for i := range noise {
 		noise[i] = byte(rand.Uint32())

@@ -74,7 +74,7 @@ func (d document) get(path ...string) map[string]any {
 
 const asyncAPIFile = "asyncapi.yaml"
 
-// readAsyncAPI reads the description anew, with nothing seen.
+// readAsyncAPI reads the description again, with nothing seen.
 func readAsyncAPI() (*asyncAPI, error) {
 	doc, err := readDocument("../../docs/" + asyncAPIFile)
 	if err != nil {

@@ -48,9 +48,9 @@ func eraseBeside(t *testing.T, ingest *runningService, query string) <-chan eras
 	return done
 }
 
-// TestIntakeInHandIsErasedOnceItIsStored: an ingest has fetched an entry and
+// TestIntakeInFlightIsErasedOnceItIsStored: an ingest has fetched an entry and
 // can't store it yet when the erasure looks through the stream.
-func TestIntakeInHandIsErasedOnceItIsStored(t *testing.T) {
+func TestIntakeInFlightIsErasedOnceItIsStored(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	ingest := w.runIngest()

@@ -134,7 +134,7 @@ func TestARecipientIsErasedEverywhere(t *testing.T) {
 	again := erase(t, ingest, query)
 	require.Equal(t, erasure{EventsUntil: again.EventsUntil}, again)
 
-	// Others are told that what was open has ended, and not whose it was.
+	// Events say that what was open has ended, and not whose it was.
 	ends := w.eventsOf(message.EventCancelled, parked, later)
 	require.Len(t, ends, 2)
 	for _, end := range ends {
@@ -188,7 +188,7 @@ func TestARequestInFlightLeavesNothing(t *testing.T) {
 	require.Equal(t, 1, erase(t, ingest, "to=%2B905552222222").Erased)
 	close(release)
 
-	// The outcome is told; once the recorder has passed it, nothing is there.
+	// The outcome is published; once the recorder has passed it, nothing is there.
 	testenv.Eventually(t, func() bool { return len(w.eventsOf(message.EventSent, id)) == 1 })
 	progress := jetstream.NewRecorderProgress(w.js)
 	last, err := progress.LastEvent(t.Context())

@@ -67,7 +67,7 @@ func TestAWalkGoesOnWhereTheLastOneEnded(t *testing.T) {
 	require.Equal(t, want, seen)
 	require.Len(t, w.contents(name), entries-200-1)
 
-	// A stream that was made anew is walked from its beginning.
+	// A stream that was created again is walked from its beginning.
 	require.NoError(t, w.js.DeleteStream(t.Context(), name))
 	made()
 	_, err = w.js.Publish(t.Context(), subject, []byte("new"))

@@ -16,7 +16,7 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-func TestEventsCarryContentWhenToldTo(t *testing.T) {
+func TestEventsCarryContentIfConfigured(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	api := w.runIngest("EVENT_CONTENT", "full")
@@ -100,7 +100,7 @@ func TestRequestsOverNATSAreThoseOfHTTP(t *testing.T) {
 	w.refusedOverNATS(w.askMessages("list", `[]`), http.StatusBadRequest, "malformed")
 }
 
-func TestWithNATSAwayMessagesAreTakenAndToldLater(t *testing.T) {
+func TestWithNATSAwayMessagesAreAcceptedAndPublishedLater(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	api := w.runIngest()

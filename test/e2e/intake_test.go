@@ -74,7 +74,7 @@ func (w *pipeline) storedMessages() []message.Message {
 	return list
 }
 
-func TestWhatIsPublishedIsStoredAndTold(t *testing.T) {
+func TestWhatIsPublishedIsStoredAndHasAnEvent(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.runIngest()

@@ -49,7 +49,7 @@ func (w *pipeline) now() time.Time {
 
 // Every service runs on a machine whose clock is ten minutes ahead of Postgres'
 // or behind: what is due, what has expired, when the next attempt is made and
-// what the webhook is told all go by Postgres' clock.
+// what the webhook receives all use Postgres' clock.
 func TestClocksThatAreMinutesOffChangeNothing(t *testing.T) {
 	t.Parallel()
 	for name, by := range map[string]time.Duration{"machines behind": 10 * time.Minute, "machines ahead": -10 * time.Minute} {

@@ -307,7 +307,7 @@ func (l *load) count() int {
 	return len(l.accepted)
 }
 
-// await waits until so many more messages are accepted.
+// await waits until that many more messages are accepted.
 func (l *load) await(more int) {
 	l.t.Helper()
 	deadline := time.After(waitTimeout)

@@ -71,7 +71,7 @@ func TestAClusterOfThreeServersLosesThemOneByOne(t *testing.T) {
 	i.requireAllSent(append(accepted, i.storedAs(published)...))
 }
 
-// awaitReplicas waits until every stream and consumer is on so many servers
+// awaitReplicas waits until every stream and consumer is on n servers
 // that are all up to date.
 func (i *installation) awaitReplicas(n int) {
 	i.t.Helper()

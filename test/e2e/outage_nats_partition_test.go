@@ -36,7 +36,7 @@ func TestAServerThatLosesOneOtherIsLeft(t *testing.T) {
 	}
 }
 
-// startPartitioned prepares an installation on three NATS servers, on so many of which
+// startPartitioned prepares an installation on three NATS servers, on as many of which
 // each stream is.
 func startPartitioned(t *testing.T, replicas string) *installation {
 	t.Helper()

@@ -91,7 +91,7 @@ func TestAJetStreamThatLostItsEndCostsNothingThatPostgresKnows(t *testing.T) {
 	}
 }
 
-// A stream that lost its end gives its numbers out anew. A consumer that has
+// A stream that lost its end gives its numbers out again. A consumer that has
 // had those numbers would pass over what bears them now.
 func TestAConsumerThatIsAheadOfItsStreamBeginsOnceMore(t *testing.T) {
 	t.Parallel()
@@ -223,7 +223,7 @@ func TestADamagedStoreLosesNoMessage(t *testing.T) {
 }
 
 // A broken record of the work queue can have a nats-server go round in circles
-// when an id that it lost is emitted anew. Nobody calls that ready, and the
+// when an id that it lost is emitted again. Nobody calls that ready, and the
 // stream can be thrown away: all that it holds is in Postgres.
 func TestAWorkQueueThatCantBeReadIsThrownAway(t *testing.T) {
 	t.Parallel()
@@ -257,7 +257,7 @@ func TestAWorkQueueThatCantBeReadIsThrownAway(t *testing.T) {
 	i.requireAllSent(load.stop())
 }
 
-func TestAMissingConsumerIsTold(t *testing.T) {
+func TestAMissingConsumerIsReported(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	address := freeAddr(t)

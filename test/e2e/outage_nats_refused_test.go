@@ -18,7 +18,7 @@ import (
 	"github.com/message-dispatcher/dispatch/test/testenv"
 )
 
-func TestAnEntryThatNATSRefusesHoldsUpNoOther(t *testing.T) {
+func TestAnOutboxMessageThatNATSRefusesHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.wire.ignore()
@@ -184,7 +184,7 @@ func TestOutcomesDoNotWaitForANoteThatNATSRefuses(t *testing.T) {
 	}, "the notes are kept, and published later")
 }
 
-func TestAnAnswerThatNATSDoesNotTakeIsToldSo(t *testing.T) {
+func TestAResponseThatNATSRefusesBecomesAnError(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t, "MAX_PAYLOAD_BYTES", "2000000")
 	api := w.runIngest()

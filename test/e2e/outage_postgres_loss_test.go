@@ -281,9 +281,9 @@ func TestRedisIsExactAgainAfterPostgresHasLostCommits(t *testing.T) {
 	})
 }
 
-// TestHealthTellsOfLostCommits has one dispatcher hold the repair that the
+// TestHealthReportsLostCommits has one dispatcher hold the repair that the
 // other one tells of.
-func TestHealthTellsOfLostCommits(t *testing.T) {
+func TestHealthReportsLostCommits(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.sql(`UPDATE schedule SET trusted_timeline = NULL, commits_lost_at = clock_timestamp(), repairer = gen_random_uuid(),

@@ -109,9 +109,9 @@ func TestADumpOfALoadedSystemComesBackWhole(t *testing.T) {
 	again.requireNothingLeft()
 }
 
-// TestADumpBesideItsNATSSendsNothingAgain restores a backup and keeps the
+// TestADumpRestoredNextToItsNATSSendsNothingAgain restores a backup and keeps the
 // streams: what was sent since the backup is known from there.
-func TestADumpBesideItsNATSSendsNothingAgain(t *testing.T) {
+func TestADumpRestoredNextToItsNATSSendsNothingAgain(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.wire.ignore()

@@ -58,7 +58,7 @@ func TestIDsAreKeptWhilePostgresIsAway(t *testing.T) {
 
 // A sender that is cut off from NATS for longer than the ack wait loses what
 // it holds to another one. Only what was in flight may be sent twice.
-func TestWhatWaitsInTheHandsOfASenderThatIsCutOffIsSentOnce(t *testing.T) {
+func TestWhatASenderThatIsCutOffHoldsIsSentOnce(t *testing.T) {
 	t.Parallel()
 	w := newPipeline(t)
 	w.runDispatcher()

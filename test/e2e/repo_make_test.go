@@ -96,7 +96,7 @@ func (c tree) makes(args ...string) string {
 	return out
 }
 
-// refuses wants one line that says what is lacking, beside make's own.
+// refuses expects one line that says what is missing, next to make's own.
 func (c tree) refuses(want string, args ...string) {
 	c.t.Helper()
 	code, out := c.make(args...)
