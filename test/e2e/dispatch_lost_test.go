@@ -3,7 +3,8 @@ package e2e_test
 import (
 	"io"
 	"net/http"
-	"strings"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,7 @@ import (
 // One sweep finds all of it, so that only the pace says how fast it goes out.
 func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 	t.Parallel()
+	const batch = 500 // of a sweep
 	w := newPipeline(t, "LEASE", "20s") // a sweep every second or two
 	list := drafts(1200)
 	w.insert(list...)
@@ -25,6 +27,9 @@ func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 	addr := freeAddr(t)
 	w.runDispatcher("HEALTH_ADDR", addr)
 
+	// Each sweep finds them all again. On a slow machine a sweep may run out of
+	// time before its last batch, and the next one begins from the start.
+	found := regexp.MustCompile(`dispatch_dispatcher_expired_leases_total\{found="lost"\} (\d+)\n`)
 	testenv.Eventually(t, func() bool {
 		response, err := http.Get("http://" + addr + "/metrics")
 		if err != nil {
@@ -32,8 +37,13 @@ func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 		}
 		defer response.Body.Close()
 		text, err := io.ReadAll(response.Body)
-		return err == nil && strings.Contains(string(text), `dispatch_dispatcher_expired_leases_total{found="lost"} 1200`+"\n")
-	})
+		count := found.FindSubmatch(text)
+		if err != nil || count == nil {
+			return false
+		}
+		lost, err := strconv.Atoi(string(count[1]))
+		return err == nil && lost%batch != 0
+	}, "no sweep comes to the last batch, which is smaller")
 
 	_, err = w.store.SetRunning(t.Context(), true)
 	require.NoError(t, err)
