@@ -17,7 +17,7 @@ import (
 // One sweep finds all of it, so that only the pace says how fast it goes out.
 func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 	t.Parallel()
-	const batch = 500 // of a sweep
+	const batch = 500                   // of a sweep
 	w := newPipeline(t, "LEASE", "20s") // a sweep every second or two
 	list := drafts(1200)
 	w.insert(list...)
