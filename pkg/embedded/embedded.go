@@ -172,16 +172,18 @@ func (s *Stack) startRedis(ctx context.Context, cfg Config) error {
 	case ctx.Err() != nil && err != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, redis.ErrNotInstalled):
-		s.logger.Info("no redis-server on this machine, going on without")
+		s.logger.Info("redis-server is not installed, continuing without Redis")
 		return nil
 	case err != nil:
-		s.logger.Warn("no private Redis, going on without", zap.Error(err))
+		s.logger.Warn("private Redis did not start, continuing without Redis", zap.Error(err))
 		return nil
 	}
 	port := server.Port()
 	s.redis = supervise("Redis", server, s.logger, func(ctx context.Context) (managedServer, error) {
 		return redis.Start(ctx, redis.Config{Dir: filepath.Join(cfg.Dir, "redis"), Port: port})
-	}, func(err error) { s.logger.Error("Redis is gone, going on without", zap.Error(err)) })
+	}, func(err error) {
+		s.logger.Error("Redis could not be restarted, continuing without Redis", zap.Error(err))
+	})
 	s.RedisURL = server.URL()
 	s.logger.Debug("private Redis runs", zap.Int("port", port), zap.Int("pid", server.Pid()))
 	return nil

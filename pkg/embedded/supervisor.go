@@ -43,32 +43,32 @@ func supervise(name string, server managedServer, logger *zap.Logger,
 	start func(context.Context) (managedServer, error), giveUp func(error),
 ) *supervisor {
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &supervisor{
+	s := &supervisor{
 		name: name, server: server, logger: logger, start: start, giveUp: giveUp,
 		cancel: cancel, ended: make(chan struct{}),
 	}
-	go k.run(ctx)
-	return k
+	go s.run(ctx)
+	return s
 }
 
-func (k *supervisor) run(ctx context.Context) {
-	defer close(k.ended)
+func (s *supervisor) run(ctx context.Context) {
+	defer close(s.ended)
 	restarts, since := 0, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-k.server.Done():
+		case <-s.server.Done():
 		}
 		if time.Since(since) > stableAfter {
 			restarts = 0
 		}
-		err := k.server.Err()
-		_ = k.server.Stop(ctx) // it has ended; Stop unlocks its directory
-		k.logger.Error(k.name+" ended, starting it again", zap.Error(err))
+		err := s.server.Err()
+		_ = s.server.Stop(ctx) // it has ended; Stop unlocks its directory
+		s.logger.Error(s.name+" ended, restarting it", zap.Error(err))
 		for {
 			if restarts++; restarts > maxRestarts {
-				k.giveUp(err)
+				s.giveUp(err)
 				return
 			}
 			select {
@@ -76,21 +76,21 @@ func (k *supervisor) run(ctx context.Context) {
 				return
 			case <-time.After(restartPause):
 			}
-			server, startErr := k.start(ctx)
+			server, startErr := s.start(ctx)
 			if startErr == nil {
-				k.server = server
+				s.server = server
 				break
 			}
 			err = startErr
 		}
 		since = time.Now()
-		k.logger.Info(k.name + " runs again")
+		s.logger.Info(s.name + " was restarted")
 	}
 }
 
 // stop ends the supervision first, then the server.
-func (k *supervisor) stop(ctx context.Context) error {
-	k.cancel()
-	<-k.ended
-	return k.server.Stop(ctx)
+func (s *supervisor) stop(ctx context.Context) error {
+	s.cancel()
+	<-s.ended
+	return s.server.Stop(ctx)
 }

@@ -31,12 +31,12 @@ func TestAServerThatKeepsDyingIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		started, gaveUp := 0, make(chan error, 1)
-		k := supervise("server", newShortLived(time.Second), zap.NewNop(), func(context.Context) (managedServer, error) {
+		s := supervise("server", newShortLived(time.Second), zap.NewNop(), func(context.Context) (managedServer, error) {
 			started++
 			return newShortLived(time.Second), nil
 		}, func(err error) { gaveUp <- err })
 		require.ErrorContains(t, <-gaveUp, "out of memory")
-		require.NoError(t, k.stop(t.Context()))
+		require.NoError(t, s.stop(t.Context()))
 		require.Equal(t, maxRestarts, started)
 	})
 }
@@ -46,14 +46,14 @@ func TestAServerThatDiesRarelyIsAlwaysRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		enough := make(chan struct{})
 		started := 0
-		k := supervise("server", newShortLived(2*stableAfter), zap.NewNop(), func(context.Context) (managedServer, error) {
+		s := supervise("server", newShortLived(2*stableAfter), zap.NewNop(), func(context.Context) (managedServer, error) {
 			if started++; started == 3*maxRestarts {
 				close(enough)
 			}
 			return newShortLived(2 * stableAfter), nil
 		}, func(err error) { t.Error(err) })
 		<-enough
-		require.NoError(t, k.stop(t.Context()))
+		require.NoError(t, s.stop(t.Context()))
 		synctest.Wait()
 	})
 }
@@ -62,10 +62,10 @@ func TestAServerThatCannotStartAgainIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reason, gaveUp := errors.New("the disk is full"), make(chan error, 1)
-		k := supervise("server", newShortLived(time.Second), zap.NewNop(), func(context.Context) (managedServer, error) {
+		s := supervise("server", newShortLived(time.Second), zap.NewNop(), func(context.Context) (managedServer, error) {
 			return nil, reason
 		}, func(err error) { gaveUp <- err })
 		require.ErrorIs(t, <-gaveUp, reason)
-		require.NoError(t, k.stop(t.Context()))
+		require.NoError(t, s.stop(t.Context()))
 	})
 }

@@ -92,7 +92,7 @@ func TestStartsRightAfterAKill(t *testing.T) {
 		parent.Kill()
 	}
 	server := start(t, postgres.Config{Dir: dir})
-	require.Equal(t, int64(3), query(t, server, "SELECT count(*) FROM runs"), "what was committed is there")
+	require.Equal(t, int64(3), query(t, server, "SELECT count(*) FROM runs"), "committed rows survive")
 }
 
 // If the watchers are killed too, the server runs on, and the next start ends it.

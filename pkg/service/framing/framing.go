@@ -1,12 +1,11 @@
-// Package framing refuses HTTP/1 requests that two servers could take apart in
-// two ways: with two lengths, a length beside a transfer coding, a line that
-// ends in a bare LF. A proxy and the server behind it must never disagree about
-// where a request ends: what one takes for a body, the other would answer as a
-// request.
+// Package framing rejects HTTP/1 requests with ambiguous framing: two lengths, a
+// length together with a transfer coding, a line that ends in a bare LF. A proxy and
+// the server behind it must agree on where each request ends. Otherwise one of them
+// reads as a body what the other answers as a request (request smuggling).
 //
-// The servers used here are more lenient than RFC 9112 allows, or was wise. So
-// the check does not depend on them: it reads along on the connection, in
-// front of the server's own parser, and keeps no more than an unfinished line.
+// The servers used here are more lenient than RFC 9112 allows or than is safe. The
+// check therefore does not depend on them. It reads the connection in front of the
+// server's own parser, and buffers no more than one unfinished line.
 package framing
 
 import (
@@ -15,34 +14,33 @@ import (
 	"net"
 )
 
-// Error is a request that was refused. It is the end of a sentence about the
-// request, and holds nothing that came from the client.
+// Error means that a request was rejected. Reason is the end of a sentence about the
+// request and contains nothing that the client has sent.
 type Error struct{ Reason string }
 
-// Error says what is wrong.
+// Error returns the reason.
 func (e *Error) Error() string { return "the request is refused: " + e.Reason }
 
-// Limits of a line. Servers have lower ones for a head, and answer them
-// better.
+// Limits of a line in bytes. Servers have lower limits for a head and better
+// responses for longer ones.
 const (
 	maxHeadLine  = 64 << 10
 	maxChunkLine = 4 << 10
 )
 
-// Reader passes on the requests of one connection until one of them breaks the
-// rules. Of that one it passes on less than its whole head, or its whole body,
-// and then returns an *Error, again for every later Read. A Reader is not safe
-// for concurrent use.
+// Reader passes on the requests of one connection until one of them breaks the rules.
+// It passes on less than the whole head or body of that request. Then every Read
+// returns the same *Error. A Reader is not safe for concurrent use.
 type Reader struct {
 	from   io.Reader
 	next   part
-	left   int64  // bytes of the body, or of the chunk
-	line   []byte // the beginning of a line whose end has not come yet
+	left   int64  // remaining bytes of the body or chunk
+	line   []byte // beginning of an unfinished line
 	head   head
 	broken *Error
 }
 
-// part is what comes next on a connection.
+// part is the kind of the next bytes on a connection.
 type part int
 
 const (
@@ -55,10 +53,10 @@ const (
 	trailerLine
 )
 
-// NewReader returns a Reader at the beginning of a connection.
+// NewReader returns a Reader for a new connection.
 func NewReader(from io.Reader) *Reader { return &Reader{from: from} }
 
-// Err returns the *Error that ended the connection, nil if none did.
+// Err returns the *Error that ended the connection, nil if there is none.
 func (r *Reader) Err() *Error { return r.broken }
 
 // Read implements io.Reader.
@@ -77,8 +75,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// scan follows the bytes that have come, and returns how many of them may be
-// passed on.
+// scan checks the bytes and returns how many of them may be passed on.
 func (r *Reader) scan(p []byte) int {
 	for at := 0; at < len(p); {
 		if r.next == body || r.next == chunk {
@@ -117,7 +114,7 @@ func after(p part) part {
 	return requestLine
 }
 
-// keep keeps the beginning of a line.
+// keep buffers the beginning of a line.
 func (r *Reader) keep(start []byte) *Error {
 	limit := maxHeadLine
 	if r.next != requestLine && r.next != headerLine {
@@ -130,7 +127,7 @@ func (r *Reader) keep(start []byte) *Error {
 	return nil
 }
 
-// take judges one line, with its LF, and moves on.
+// take checks one line, with its LF, and sets what comes next.
 func (r *Reader) take(line []byte) *Error {
 	if len(line) < 2 || line[len(line)-2] != '\r' {
 		return &Error{"a line of it ends in LF without CR"}
@@ -142,7 +139,7 @@ func (r *Reader) take(line []byte) *Error {
 	switch r.next {
 	case requestLine:
 		if len(text) == 0 {
-			return nil // some clients end a body with one CRLF too many
+			return nil // some clients send an extra CRLF after a body
 		}
 		r.head, r.next = head{}, headerLine
 		return r.head.request(text)
@@ -163,12 +160,12 @@ func (r *Reader) take(line []byte) *Error {
 			return trailer(text)
 		}
 		r.endRequest()
-	case body, chunk: // have no lines
+	case body, chunk: // contain no lines
 	}
 	return nil
 }
 
-// endHead finds out what follows a head.
+// endHead checks the whole head and sets what follows it.
 func (r *Reader) endHead() *Error {
 	if err := r.head.judge(); err != nil {
 		return err
@@ -187,7 +184,7 @@ func (r *Reader) endHead() *Error {
 func (r *Reader) endRequest() {
 	r.next = requestLine
 	if cap(r.line) > maxChunkLine {
-		r.line = nil // an idle connection holds no memory of a long line
+		r.line = nil // an idle connection must not hold the memory of a long line
 	}
 }
 

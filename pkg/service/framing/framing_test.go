@@ -19,9 +19,9 @@ const (
 	post = "POST /x HTTP/1.1\r\n" + host
 )
 
-// TestWhatIsFramedWellPasses gives what the RFCs allow, with another request
-// behind it, in one piece and in pieces of one byte.
-func TestWhatIsFramedWellPasses(t *testing.T) {
+// TestWellFramedRequestsPass sends requests that the RFCs allow, each followed by
+// another request, in one piece and in pieces of one byte.
+func TestWellFramedRequestsPass(t *testing.T) {
 	t.Parallel()
 	for name, request := range map[string]string{
 		"no body":                   get,
@@ -52,15 +52,15 @@ func TestWhatIsFramedWellPasses(t *testing.T) {
 			require.Nil(t, r.Err())
 			require.Equal(t, requestLine, r.next, "%s, %s: the end is where a request may begin", name, way)
 		}
-		if !strings.HasPrefix(request, "\r\n") { // which net/http does not take
+		if !strings.HasPrefix(request, "\r\n") { // net/http does not accept it
 			require.Equal(t, 2, requests(t, stream), name)
 		}
 	}
 }
 
-// TestWhatCouldBeReadInTwoWaysIsRefused lists what must not reach a server.
-// What passes of it is less than the request, and nothing that follows.
-func TestWhatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
+// TestAmbiguousRequestsAreRejected lists requests that must not reach a server. The
+// Reader passes on less than the request, and nothing after it.
+func TestAmbiguousRequestsAreRejected(t *testing.T) {
 	t.Parallel()
 	chunked := "Transfer-Encoding: chunked\r\n"
 	for name, request := range map[string]string{
@@ -135,7 +135,7 @@ func TestWhatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
 		"a chunk that is shorter":    post + chunked + "\r\n5\r\na\r\n0\r\n\r\n",
 		"a length as a trailer":      post + chunked + "\r\n0\r\nContent-Length: 4\r\n\r\n",
 		"a folded trailer":           post + chunked + "\r\n0\r\nX: a\r\n b\r\n\r\n",
-		"a chunk's size, and a space before its extension": post + chunked + "\r\n1 ;a\r\na\r\n0\r\n\r\n", // allowed, but no server takes it
+		"a chunk's size, and a space before its extension": post + chunked + "\r\n1 ;a\r\na\r\n0\r\n\r\n", // allowed, but no server accepts it
 	} {
 		for way, from := range ways(get + request + get) {
 			passed, err := io.ReadAll(NewReader(from))
@@ -148,9 +148,9 @@ func TestWhatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
 	}
 }
 
-// TestALineWithoutAnEndIsNotKept bounds what a connection can have a server
-// hold.
-func TestALineWithoutAnEndIsNotKept(t *testing.T) {
+// TestAnEndlessLineIsNotBuffered checks that a connection can't fill the server's
+// memory.
+func TestAnEndlessLineIsNotBuffered(t *testing.T) {
 	t.Parallel()
 	for start, limit := range map[string]int{
 		"GET /":      maxHeadLine,
@@ -176,7 +176,7 @@ func TestARefusalLasts(t *testing.T) {
 	require.Equal(t, r.Err(), err)
 }
 
-// ways are the ways in which a stream can arrive.
+// ways returns readers that deliver a stream in different ways.
 func ways(stream string) map[string]io.Reader {
 	return map[string]io.Reader{
 		"in one piece":       strings.NewReader(stream),
@@ -202,7 +202,7 @@ func requests(t *testing.T, stream string) (count int) {
 	}
 }
 
-// FuzzReader looks for streams that are judged by how they arrive.
+// FuzzReader looks for streams whose result depends on how they arrive.
 func FuzzReader(f *testing.F) {
 	for _, stream := range []string{get + get, post + "Content-Length: 1\r\n\r\na", post + "Transfer-Encoding: chunked\r\n\r\n1;a\r\nb\r\n0\r\nX: y\r\n\r\n" + get} {
 		f.Add(stream)
@@ -220,7 +220,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// BenchmarkReader reads a usual request, again and again.
+// BenchmarkReader reads a typical request repeatedly.
 func BenchmarkReader(b *testing.B) {
 	request := "POST /api/v1/messages HTTP/1.1\r\n" + host + "User-Agent: Go-http-client/1.1\r\nContent-Length: 47\r\n" +
 		"Authorization: Bearer 0123456789abcdef0123456789abcdef\r\nContent-Type: application/json\r\nIdempotency-Key: 0123456789\r\nAccept-Encoding: gzip\r\n\r\n" +

@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// Digits of a length that fits an int64.
+// Number of digits of a length that always fits an int64.
 const (
 	maxDecimalDigits = 18
 	maxHexDigits     = 15
 )
 
-// head is what a head says about where its request ends, and whom it is for.
+// head holds the parts of a request head that decide about its framing and its host.
 type head struct {
 	old       bool // HTTP/1.0
-	absolute  bool // the target names a host, which is authority
+	absolute  bool // the target contains a host, stored in authority
 	authority string
 	hosts     int
-	host      string // of an absolute target's request
+	host      string // the Host header, set only if absolute
 	sized     bool
 	length    int64
 	chunked   bool
 }
 
-// request judges a request line (RFC 9112 §3).
+// request checks a request line (RFC 9112 §3).
 func (h *head) request(line []byte) *Error {
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, version, _ := bytes.Cut(rest, []byte(" "))
@@ -38,7 +38,7 @@ func (h *head) request(line []byte) *Error {
 		return &Error{"its first line is not METHOD TARGET HTTP/1.1"}
 	}
 	if bytes.HasPrefix(target, []byte("//")) {
-		return &Error{"its path begins with two slashes"} // which some read as a host
+		return &Error{"its path begins with two slashes"} // some servers read it as a host
 	}
 	if target[0] == '/' || !bytes.Contains(target, []byte("://")) {
 		return nil
@@ -55,7 +55,7 @@ func (h *head) request(line []byte) *Error {
 	return nil
 }
 
-// field judges a header line (RFC 9112 §5).
+// field checks a header line (RFC 9112 §5).
 func (h *head) field(line []byte) *Error {
 	name, value, err := split(line)
 	if err != nil {
@@ -78,7 +78,7 @@ func (h *head) field(line []byte) *Error {
 	return nil
 }
 
-// split takes a header line apart.
+// split returns the name and the value of a header line.
 func split(line []byte) (name, value []byte, err *Error) {
 	if line[0] == ' ' || line[0] == '\t' {
 		return nil, nil, &Error{"a header of it is folded: a line begins with white space"}
@@ -107,8 +107,8 @@ func (h *head) readHost(value []byte) *Error {
 	return nil
 }
 
-// readLength reads a Content-Length. A second one is refused even where it
-// says the same: a list of lengths is what smuggling begins with.
+// readLength reads a Content-Length. A second one is rejected even if it is equal,
+// because request smuggling begins with several lengths.
 func (h *head) readLength(value []byte) *Error {
 	if h.sized {
 		return &Error{"it has more than one Content-Length"}
@@ -139,7 +139,7 @@ func (h *head) readCoding(value []byte) *Error {
 	return nil
 }
 
-// judge judges a head as a whole.
+// judge checks the head as a whole.
 func (h *head) judge() *Error {
 	switch {
 	case h.chunked && h.sized:
@@ -152,8 +152,8 @@ func (h *head) judge() *Error {
 	return nil
 }
 
-// trailer judges a line behind a chunked body: what decides about framing must
-// not come that late.
+// trailer checks a line after a chunked body. Headers that decide about framing are
+// not allowed there.
 func trailer(line []byte) *Error {
 	name, _, err := split(line)
 	if err != nil {
@@ -167,8 +167,8 @@ func trailer(line []byte) *Error {
 	return nil
 }
 
-// hex reads the hexadecimal number that text begins with. Of one with more
-// than maxHexDigits the value means nothing.
+// hex reads the hexadecimal number at the beginning of text. If it has more than
+// maxHexDigits, value is meaningless.
 func hex(text []byte) (value int64, digits int) {
 	for ; digits < len(text); digits++ {
 		switch c := text[digits]; {
