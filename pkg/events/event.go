@@ -30,7 +30,7 @@ type Envelope struct {
 	Tracestate  string `json:"tracestate,omitempty"`
 }
 
-// EventSubject is a CloudEvent that tells of a message.
+// Event is a CloudEvent that tells of a message.
 type Event struct {
 	Envelope
 	Data Data `json:"data"`

@@ -13,6 +13,7 @@ import (
 type Reduction int
 
 const (
+	// Unreduced leaves out nothing.
 	Unreduced Reduction = iota
 	// WithoutContent leaves out content, payload and metadata.
 	WithoutContent

@@ -51,7 +51,7 @@ const headerAllowance = 128
 // left out, its code tells enough.
 const longestProblem = 16 << 10
 
-// RejectedSubject returns what a rejection publishes: the message as it came, with
+// Rejection returns what a rejection publishes: the message as it came, with
 // its problem, for the REJECTED stream, and the event that says so. limit is
 // the most that NATS takes, as of nats.Conn.MaxPayload: a message that does
 // not fit together with its problem is compressed, and cut as a last resort.

@@ -116,7 +116,7 @@ func (t Topology) EventsStream() string { return t.stream("EVENTS") }
 // ChangesStream tells the dispatcher whose state it has yet to copy to Redis.
 func (t Topology) ChangesStream() string { return t.stream("CHANGES") }
 
-// ChangesSubject is where a transaction's note goes that says which messages it has
+// ChangesSubject is where transactions publish change notifications: which messages they have
 // changed.
 func (t Topology) ChangesSubject() string { return t.prefix + ".changed" }
 
