@@ -80,6 +80,7 @@ func verdict(findings []doctor.Finding) error {
 		return exit.Silent(exit.CodeUnreachable)
 	case doctor.Wrong:
 		return exit.Silent(exit.CodeFailed)
+	case doctor.OK, doctor.Skipped:
 	}
 	return nil
 }

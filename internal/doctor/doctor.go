@@ -24,6 +24,7 @@ const maxClockDifference = time.Second
 // Result classifies a finding.
 type Result string
 
+// The results.
 const (
 	OK          Result = "ok"
 	Wrong       Result = "wrong"
@@ -96,11 +97,12 @@ func (d *doctor) away(check string, err error, remedy string) {
 func Worst(findings []Finding) Result {
 	worst := OK
 	for _, f := range findings {
-		switch {
-		case f.Result == Unreachable:
+		switch f.Result {
+		case Unreachable:
 			return Unreachable
-		case f.Result == Wrong:
+		case Wrong:
 			worst = Wrong
+		case OK, Skipped:
 		}
 	}
 	return worst
@@ -144,4 +146,5 @@ func (d *doctor) clock(check string, theirs, sent, answered time.Time) {
 	d.good(check, detail)
 }
 
+// UnfinishedRemedy says what to do about a migration that did not finish.
 const UnfinishedRemedy = "find out why the last step did not finish, fix it, then set dirty to false in schema_migrations, and version to the last one that is complete"

@@ -39,6 +39,7 @@ type importFlags struct {
 	country              string
 }
 
+// Command returns the command import.
 func Command() *cobra.Command {
 	var flags importFlags
 	cmd := &cobra.Command{

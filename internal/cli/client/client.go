@@ -1,3 +1,4 @@
+// Package client calls the HTTP API for the commands.
 package client
 
 import (
@@ -25,6 +26,7 @@ type Client struct {
 	http http.Client
 }
 
+// New returns a client of the API at a base URL. The key may be empty.
 func New(base, key string) *Client {
 	return &Client{Base: strings.TrimRight(base, "/"), key: key, http: http.Client{Timeout: 30 * time.Second}}
 }

@@ -1,3 +1,5 @@
+// Package command is what all commands have in common: checks of their arguments,
+// help, completions, and the end at a signal.
 package command
 
 import (

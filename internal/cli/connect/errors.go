@@ -1,3 +1,5 @@
+// Package connect connects a command to Postgres and NATS. It does not wait for a
+// server that can't be reached.
 package connect
 
 import (

@@ -1,3 +1,4 @@
+// Package environment reads the settings of the commands.
 package environment
 
 import (

@@ -31,6 +31,7 @@ func (o *Object) Bytes() []byte {
 	return append(append([]byte{'{'}, o.body.Bytes()...), '}')
 }
 
+// Quoted returns a text as a JSON string.
 func Quoted(text string) []byte {
 	data, _ := json.Marshal(text) // a string never fails
 	return data

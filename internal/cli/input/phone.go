@@ -21,6 +21,7 @@ type PhoneNumbers struct {
 	of      message.Country // set by Check
 }
 
+// Add adds the flags.
 func (n *PhoneNumbers) Add(f *pflag.FlagSet) {
 	f.StringVar(&n.Country, "country", "", "read numbers without a + as those of this country: TR, or its calling code 90")
 	f.BoolVar(&n.plus, "plus", false, "put a + before numbers that have lost theirs; they begin with a calling code")
@@ -44,6 +45,7 @@ func (n *PhoneNumbers) Check() (err error) {
 // the digits that it does not show when it saves the sheet.
 var scientific = regexp.MustCompile(`^\s*[+-]?[0-9]+([.,][0-9]+)?[eE]\+[0-9]+\s*$`)
 
+// RoundedAdvice is the error of a number that has lost digits.
 const RoundedAdvice = "is a number that a spreadsheet has rounded: its last digits are lost. Give the column the format Text, put the numbers in again, and save it"
 
 // Read converts a recipient to international form, if the flags say how. The API
@@ -110,4 +112,5 @@ func WithoutPlus(to string) bool {
 	return len(bare) > 6 && (isDigit(bare[0]) || bare[0] == '(')
 }
 
+// PlusAdvice says how numbers without a + are read.
 const PlusAdvice = "a number without a + is read with --country TR (national, or its + lost) or --plus (its + lost)"
