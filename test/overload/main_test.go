@@ -34,6 +34,7 @@ func skipInShort(t *testing.T) {
 func TestMain(m *testing.M) {
 	if os.Getenv(ownMounts) != "" {
 		testenv.Main(m, parallelTests)
+		return
 	}
 	code, err := runInOwnNamespace()
 	if err != nil {

@@ -2,8 +2,6 @@ package testenv
 
 import (
 	"flag"
-	"fmt"
-	"os"
 	"strconv"
 	"testing"
 )
@@ -13,20 +11,13 @@ import (
 // timeouts. Therefore atOnce of them run at the same time, on however few
 // processors. The flag -parallel wins.
 func Main(m *testing.M, atOnce int) {
-	if err := SetParallel(atOnce); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
-	}
-	os.Exit(m.Run())
-}
-
-// SetParallel is Main without the run, for a TestMain with more to do.
-func SetParallel(atOnce int) error {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if given {
-		return nil
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+			panic(err) // package testing defines the flag
+		}
 	}
-	return flag.Set("test.parallel", strconv.Itoa(atOnce))
+	m.Run() // package testing exits with its result
 }
