@@ -30,7 +30,7 @@ func TestOneSweepFindsMoreThanABatchOfLostMessages(t *testing.T) {
 	// Each sweep finds them all again. On a slow machine a sweep may run out of
 	// time before its last batch, and the next one begins from the start.
 	found := regexp.MustCompile(`dispatch_dispatcher_expired_leases_total\{found="lost"\} (\d+)\n`)
-	testenv.Eventually(t, func() bool {
+	testenv.EventuallyWithin(t, 5*testenv.WaitTimeout, func() bool {
 		response, err := http.Get("http://" + addr + "/metrics")
 		if err != nil {
 			return false
