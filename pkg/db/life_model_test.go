@@ -216,3 +216,8 @@ func (l *life) invariants(t *rapid.T, action string) {
 	}
 	require.GreaterOrEqual(t, is.attempts, was.attempts)
 }
+
+func (w *living) reclaimOf(t *rapid.T, l *life) {
+	w.exec(t, "UPDATE messages SET lease_until = clock_timestamp() - $2::interval WHERE id = $1 AND lease_until IS NOT NULL", l.id, time.Second)
+	w.claim(t, 1, []db.ExpiredLease{{ID: l.id, ClaimNumber: l.row.claim}})
+}

@@ -55,7 +55,7 @@ func (s *Store) NextDue(ctx context.Context, destination string, watermark *Wate
 	return row.Wait, true, nil
 }
 
-// ClaimLost is a message whose lease ran out, as the sweep found it.
+// ExpiredLease is a message whose lease expired.
 type ExpiredLease struct {
 	ID                   message.ID
 	Destination          string
@@ -80,7 +80,7 @@ type TickParams struct {
 	claimsFrom message.ClaimNumber // the schedule's
 }
 
-// ClaimNumber is what a tick took: highest priority first, then oldest.
+// Claim is the messages that a tick claims, highest priority first, then oldest.
 type Claim struct {
 	Reclaimed []message.Message // their leases had expired
 	Fresh     []message.Message // were PENDING
@@ -103,9 +103,9 @@ type TickResult struct {
 	OutboxID int64         // to publish and then finish with FinishClaim; 0 for an empty claim
 }
 
-// TickResult runs a tick if one is due: in one transaction on the schedule it
-// claims a batch, stores its announcement and leaves the next tick open until
-// FinishClaim. It never waits for another dispatcher's tick.
+// Tick runs a tick if one is due. In one transaction it locks the schedule, claims
+// a batch and stores it in the outbox. The next tick can run only after
+// FinishClaim. Tick never waits for the tick of another dispatcher.
 func (s *Store) Tick(ctx context.Context, p TickParams) (TickResult, error) {
 	var tick TickResult
 	err := s.inTx(ctx, func(q, last *dbsqlc.Queries) error {

@@ -1,3 +1,6 @@
+// Package dbpool opens pools of Postgres connections: it checks servers and
+// poolers, sets up sessions, and runs transactions in few round trips. It also
+// says which errors pass by themselves.
 package dbpool
 
 import (

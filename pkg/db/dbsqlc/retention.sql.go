@@ -8,9 +8,8 @@ package dbsqlc
 import (
 	"context"
 
-	"time"
-
 	"github.com/message-dispatcher/dispatch/pkg/message"
+	"time"
 )
 
 const deleteOrphanedAttempts = `-- name: DeleteOrphanedAttempts :one
