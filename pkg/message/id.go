@@ -23,7 +23,7 @@ type ID [16]byte
 func NewID(now time.Time) ID {
 	var id ID
 	_, _ = rand.Read(id[8:]) // crypto/rand.Read never fails: it ends the program instead
-	id.stamp(now)
+	id.stamp(ticks(now))
 	return id
 }
 
@@ -39,17 +39,28 @@ func DerivedID(stored time.Time, sequence uint64, subject string) ID {
 
 	var id ID
 	copy(id[:], sum[:])
-	id.stamp(stored)
+	id.stamp(ticks(stored))
 	return id
 }
 
-func (id *ID) stamp(t time.Time) {
+// An ID's time is counted in ticks, of which a millisecond has 4096.
+const (
+	tickBits     = 12
+	ticksInMilli = 1 << tickBits
+)
+
+// ticks returns the ticks from 1970 to t, rounded down.
+func ticks(t time.Time) int64 {
 	ms := t.UnixMilli()
-	fraction := uint16((t.UnixNano() - ms*int64(time.Millisecond)) * 4096 / int64(time.Millisecond))
+	return ms<<tickBits + (t.UnixNano()-ms*int64(time.Millisecond))*ticksInMilli/int64(time.Millisecond)
+}
+
+// stamp writes the time, the version and the variant, and leaves the other bits.
+func (id *ID) stamp(ticks int64) {
 	var head [8]byte
-	binary.BigEndian.PutUint64(head[:], uint64(ms)<<16)
+	binary.BigEndian.PutUint64(head[:], uint64(ticks>>tickBits)<<16)
 	copy(id[:6], head[:6])
-	binary.BigEndian.PutUint16(id[6:8], 0x7000|fraction)
+	binary.BigEndian.PutUint16(id[6:8], 0x7000|uint16(ticks&(ticksInMilli-1)))
 	id[8] = id[8]&0x3f | 0x80
 }
 
@@ -58,7 +69,7 @@ func (id *ID) stamp(t time.Time) {
 func (id ID) Time() time.Time {
 	var head [8]byte
 	copy(head[2:], id[:6])
-	fraction := time.Duration(binary.BigEndian.Uint16(id[6:8])&0x0fff) * time.Millisecond / 4096
+	fraction := time.Duration(binary.BigEndian.Uint16(id[6:8])&0x0fff) * time.Millisecond / ticksInMilli
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(head[:]))).Add(fraction).UTC()
 }
 
@@ -69,9 +80,9 @@ func FirstID(t time.Time) ID {
 	if t.UnixMilli() < 0 {
 		return id
 	}
-	id.stamp(t)
+	id.stamp(ticks(t))
 	if id.Time().Before(t) {
-		id.stamp(t.Add(time.Millisecond / 4096))
+		id.stamp(ticks(t) + 1)
 	}
 	return id
 }
