@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/message-dispatcher/dispatch/internal/cli/clitest"
+	"github.com/message-dispatcher/dispatch/internal/up"
 	"github.com/message-dispatcher/dispatch/pkg/db/dbtest"
 	"github.com/message-dispatcher/dispatch/pkg/embedded/embeddedtest"
 )
@@ -23,10 +24,10 @@ func TestUpAndHealth(t *testing.T) {
 	t.Setenv("WEBHOOK_URL", "")
 	dispatch(t, "health").Fails(t, 3, "no answer from http://")
 
-	up := background(t, "up", "--json", "--data", embeddedtest.Dir(t))
-	require.Eventually(t, func() bool { return strings.HasSuffix(up.Out.String(), "\n") }, patience, pause, "%s", &up.ErrOut)
-	var at addresses
-	require.NoError(t, json.Unmarshal([]byte(up.Out.String()), &at))
+	process := background(t, "up", "--json", "--data", embeddedtest.Dir(t))
+	require.Eventually(t, func() bool { return strings.HasSuffix(process.Out.String(), "\n") }, patience, pause, "%s", &process.ErrOut)
+	var at up.Addresses
+	require.NoError(t, json.Unmarshal([]byte(process.Out.String()), &at))
 	require.Contains(t, at.API, os.Getenv("HTTP_ADDR"))
 
 	require.Equal(t, "ok", clitest.Field(dispatch(t, "health").OK(t), "postgres"))
@@ -40,7 +41,7 @@ func TestUpAndHealth(t *testing.T) {
 	}, patience, pause, "%v", &health)
 	require.Equal(t, "ok", health.Checks["postgres"].Status)
 	require.Equal(t, "ok", health.Checks["sender.nats"].Status)
-	require.Equal(t, 0, up.Interrupt(), "%s", &up.ErrOut)
+	require.Equal(t, 0, process.Interrupt(), "%s", &process.ErrOut)
 }
 
 func TestHealthOfSomethingElse(t *testing.T) {

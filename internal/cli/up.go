@@ -51,7 +51,7 @@ receiver shows what would be delivered. Ctrl-C drains and stops everything.`,
 		}
 		out := cmd.OutOrStdout()
 		if asJSON {
-			return up.Run(cmd.Context(), cfg, log, nil, func(at up.Addresses) { _ = output.JSON(out, addressesOf(at), "") })
+			return up.Run(cmd.Context(), cfg, log, nil, func(at up.Addresses) { _ = output.JSON(out, at, "") })
 		}
 		fmt.Fprintf(out, "Message Dispatcher %s is starting (data in %s)\n", service.Version(), dir)
 		err = up.Run(cmd.Context(), cfg, log, out, func(at up.Addresses) {
@@ -63,19 +63,6 @@ receiver shows what would be delivered. Ctrl-C drains and stops everything.`,
 		return err
 	}
 	return cmd
-}
-
-// addresses is up.Addresses as JSON.
-type addresses struct {
-	API      string `json:"api"`
-	NATS     string `json:"nats"`
-	Postgres string `json:"postgres"`
-	Redis    string `json:"redis"` // empty if Redis is not used
-	Webhook  string `json:"webhook"`
-}
-
-func addressesOf(at up.Addresses) addresses {
-	return addresses{at.API, at.NATS, at.Postgres, at.Redis, at.Webhook}
 }
 
 func defaultDir() string {

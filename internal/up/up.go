@@ -120,13 +120,19 @@ func (c Config) Warnings() []string {
 	return warnings
 }
 
-// Addresses are those of all parts.
+// Addresses are the addresses of all parts, and which of them run in this process
+// or as its children. As JSON they are one object of addresses alone.
 type Addresses struct {
-	API, NATS            string
-	Postgres, Redis      string // without password; empty if it is not used
-	Webhook              string
-	OwnPostgres, OwnNATS bool
-	OwnRedis, OwnWebhook bool
+	API      string `json:"api"`
+	NATS     string `json:"nats"`
+	Postgres string `json:"postgres"` // without password
+	Redis    string `json:"redis"`    // without password; empty: none is used
+	Webhook  string `json:"webhook"`
+
+	OwnNATS     bool `json:"-"`
+	OwnPostgres bool `json:"-"`
+	OwnRedis    bool `json:"-"`
+	OwnWebhook  bool `json:"-"`
 }
 
 // Run runs everything in this process until ctx ends, and then drains it. It starts

@@ -30,13 +30,6 @@ const (
 	backoffMax   = 2 * time.Second
 )
 
-// somePublisher publishes entries, waits until NATS has acknowledged them, and
-// returns those that it did not acknowledge. The implementation is
-// jetstream.Publisher.
-type somePublisher interface {
-	PublishSome(ctx context.Context, entries []events.OutboxMessage) (missing []events.OutboxMessage, err error)
-}
-
 // Config is what a Consumer works with.
 type Config struct {
 	JS       *jetstream.Client
@@ -56,7 +49,7 @@ type Consumer struct {
 	acceptor  *accept.Acceptor
 	store     *db.Store
 	builder   events.EventBuilder
-	publisher somePublisher
+	publisher jetstream.Publisher
 	metrics   *metrics.Metrics
 	log       *zap.Logger
 	batch     service.Batch[natsjs.Msg]
