@@ -19,30 +19,30 @@ import (
 )
 
 // withDatabase makes a fault of a database that is changed by SQL.
-func withDatabase(statements ...string) func(*testing.T, *sickroom) settings.Environment {
-	return func(t *testing.T, _ *sickroom) settings.Environment {
+func withDatabase(statements ...string) func(*testing.T, *testServers) settings.Environment {
+	return func(t *testing.T, _ *testServers) settings.Environment {
 		return clitest.Settings("DATABASE_URL", database(t, statements...))
 	}
 }
 
-func withRole(statements ...string) func(*testing.T, *sickroom) settings.Environment {
-	return func(t *testing.T, _ *sickroom) settings.Environment {
+func withRole(statements ...string) func(*testing.T, *testServers) settings.Environment {
+	return func(t *testing.T, _ *testServers) settings.Environment {
 		return clitest.Settings("DATABASE_URL", as(t, statements...))
 	}
 }
 
 var postgresFaults = map[string]fault{
 	"Postgres away": {broken("DATABASE_URL", "postgres://u:p@127.0.0.1:1/x"), []string{"postgres: connection refused → DATABASE_URL"}, doctor.Unreachable},
-	"Postgres: a pooler of statements": {func(t *testing.T, s *sickroom) settings.Environment {
+	"Postgres: a pooler of statements": {func(t *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("DATABASE_URL", embeddedtest.PgBouncer(t, dbtest.URL(t), "statement"))
 	}, []string{"postgres: the pooler pools statements → pool_mode"}, doctor.Wrong},
-	"Postgres: a pooler that refuses a parameter": {func(t *testing.T, s *sickroom) settings.Environment {
+	"Postgres: a pooler that refuses a parameter": {func(t *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("DATABASE_URL", embeddedtest.PgBouncer(t, dbtest.URL(t), "session")+"&search_path=public")
 	}, []string{"postgres: unsupported startup parameter → ALTER ROLE"}, doctor.Wrong},
-	"Postgres: wrong password": {func(_ *testing.T, s *sickroom) settings.Environment {
+	"Postgres: wrong password": {func(_ *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("DATABASE_URL", wrongPassword(s.env["DATABASE_URL"]))
 	}, []string{"postgres: refuses the connection → the password in DATABASE_URL"}, doctor.Wrong},
-	"Postgres: no such database": {func(t *testing.T, s *sickroom) settings.Environment {
+	"Postgres: no such database": {func(t *testing.T, s *testServers) settings.Environment {
 		u, err := url.Parse(s.env["DATABASE_URL"])
 		require.NoError(t, err)
 		u.Path = "/nowhere"
@@ -64,7 +64,7 @@ var postgresFaults = map[string]fault{
 	},
 	"Postgres: another encoding":  {otherEncoding, []string{"postgres: encoding is LATIN1 → UTF8", "schema: no schema → provision"}, doctor.Wrong},
 	"Postgres: its clock is fast": {withDatabase(`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 minute' $$`, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$"), []string{"postgres: differ by 1m0 → NTP"}, doctor.Wrong},
-	"schema: none": {func(t *testing.T, _ *sickroom) settings.Environment {
+	"schema: none": {func(t *testing.T, _ *testServers) settings.Environment {
 		return clitest.Settings("DATABASE_URL", dbtest.EmptyURL(t))
 	}, []string{"schema: no schema → dispatch provision"}, doctor.Wrong},
 	"schema: too old":     {withDatabase("UPDATE schema_migrations SET version = -1"), []string{"schema: schema is not up to date → dispatch provision"}, doctor.Wrong},
@@ -73,7 +73,7 @@ var postgresFaults = map[string]fault{
 	"schema: no schedule": {withDatabase("DELETE FROM schedule"), []string{"schema: schedule is not provisioned → dispatch provision"}, doctor.Wrong},
 }
 
-func otherEncoding(t *testing.T, _ *sickroom) settings.Environment {
+func otherEncoding(t *testing.T, _ *testServers) settings.Environment {
 	at := database(t, `CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
 	u, err := url.Parse(at)
 	require.NoError(t, err)
@@ -82,14 +82,14 @@ func otherEncoding(t *testing.T, _ *sickroom) settings.Environment {
 }
 
 // withStreams makes a fault of streams that are changed.
-func withStreams(change func(t *testing.T, js *jetstream.Client, topology events.Topology)) func(*testing.T, *sickroom) settings.Environment {
-	return func(t *testing.T, s *sickroom) settings.Environment {
+func withStreams(change func(t *testing.T, js *jetstream.Client, topology events.Topology)) func(*testing.T, *testServers) settings.Environment {
+	return func(t *testing.T, s *testServers) settings.Environment {
 		return s.provisioned(t, func(js *jetstream.Client, topology events.Topology) { change(t, js, topology) })
 	}
 }
 
 // remade makes a stream anew with another configuration.
-func remade(name func(events.Topology) string, change func(*natsjs.StreamConfig)) func(*testing.T, *sickroom) settings.Environment {
+func remade(name func(events.Topology) string, change func(*natsjs.StreamConfig)) func(*testing.T, *testServers) settings.Environment {
 	return withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
 		require.NoError(t, js.DeleteStream(t.Context(), name(topology)))
 		for _, config := range topology.Streams() {
@@ -115,8 +115,8 @@ var noStreams = []string{
 }
 
 // withMaxPayload makes a fault of a server that takes no larger messages.
-func withMaxPayload(limit string) func(*testing.T, *sickroom) settings.Environment {
-	return func(t *testing.T, _ *sickroom) settings.Environment {
+func withMaxPayload(limit string) func(*testing.T, *testServers) settings.Environment {
+	return func(t *testing.T, _ *testServers) settings.Environment {
 		url := startOtherNATS(t, fmt.Sprintf("jetstream { store_dir: %q }\nmax_payload: %s\n", t.TempDir(), limit))
 		return clitest.Settings("NATS_URL", url, "PREFIX", "nobody")
 	}
@@ -124,28 +124,28 @@ func withMaxPayload(limit string) func(*testing.T, *sickroom) settings.Environme
 
 var natsFaults = map[string]fault{
 	"NATS away": {broken("NATS_URL", "nats://127.0.0.1:1"), []string{"nats: no servers available → NATS_URL"}, doctor.Unreachable},
-	"NATS: wrong password": {func(_ *testing.T, s *sickroom) settings.Environment {
+	"NATS: wrong password": {func(_ *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("NATS_URL", "nats://full:wrong@"+s.port)
 	}, []string{"nats: refuses the connection → the password, or the token, in NATS_URL"}, doctor.Wrong},
-	"NATS: an unknown authority": {func(t *testing.T, s *sickroom) settings.Environment {
+	"NATS: an unknown authority": {func(t *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("NATS_URL", startSecureNATS(t, embeddedtest.NewCertificates(t), false))
 	}, []string{"nats: unknown authority → NATS_CA"}, doctor.Wrong},
-	"NATS: it wants a certificate": {func(t *testing.T, s *sickroom) settings.Environment {
+	"NATS: it wants a certificate": {func(t *testing.T, s *testServers) settings.Environment {
 		files := embeddedtest.NewCertificates(t)
 		return clitest.Settings("NATS_URL", startSecureNATS(t, files, true), "NATS_CA", files.CA)
 	}, []string{"nats: refuses the connection → NATS_CERT and NATS_KEY"}, doctor.Wrong},
-	"NATS: no TLS": {func(t *testing.T, s *sickroom) settings.Environment {
+	"NATS: no TLS": {func(t *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("full"), "NATS_CA", embeddedtest.NewCertificates(t).CA)
 	}, []string{"nats: secure connection not available → NATS_CA"}, doctor.Wrong},
-	"NATS: no JetStream": {func(_ *testing.T, s *sickroom) settings.Environment {
+	"NATS: no JetStream": {func(_ *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("bare"))
 	}, []string{"nats: JetStream does not answer → enable it for the account"}, doctor.Wrong},
-	"NATS: some subjects are forbidden": {func(t *testing.T, s *sickroom) settings.Environment {
+	"NATS: some subjects are forbidden": {func(t *testing.T, s *testServers) settings.Environment {
 		env := s.provisioned(t, nil)
 		env["NATS_URL"] = s.nats("few")
 		return env
 	}, []string{"nats: .events.created.default, subscribe to → permissions of this NATS user"}, doctor.Wrong},
-	"NATS: most subjects are forbidden": {func(_ *testing.T, s *sickroom) settings.Environment {
+	"NATS: most subjects are forbidden": {func(_ *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("none"))
 	}, []string{`nats: may not use JetStream → permissions of this NATS user`}, doctor.Wrong},
 	"NATS: max_payload is too small": {
@@ -156,7 +156,7 @@ var natsFaults = map[string]fault{
 		withMaxPayload("128KB"),
 		append([]string{"nats: MAX_PAYLOAD_BYTES=262144 needs 327680 → lower MAX_PAYLOAD_BYTES"}, noStreams...), doctor.Wrong,
 	},
-	"streams: none": {func(_ *testing.T, s *sickroom) settings.Environment {
+	"streams: none": {func(_ *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("NATS_URL", s.nats("full"), "PREFIX", "nobody")
 	}, noStreams, doctor.Wrong},
 	"streams: one is missing": {withStreams(func(t *testing.T, js *jetstream.Client, topology events.Topology) {
@@ -171,7 +171,7 @@ var natsFaults = map[string]fault{
 	"streams: in memory, and short": {remade(events.Topology.RejectedStream, func(c *natsjs.StreamConfig) {
 		c.Storage, c.MaxAge = natsjs.MemoryStorage, time.Hour
 	}), []string{"stream: max_age is 1h0m0s, not 720h0m0s; storage is Memory → provision"}, doctor.Wrong},
-	"streams: more copies wanted": {func(t *testing.T, s *sickroom) settings.Environment {
+	"streams: more copies wanted": {func(t *testing.T, s *testServers) settings.Environment {
 		env := s.provisioned(t, nil)
 		env["NATS_REPLICAS"] = "3"
 		return env
@@ -192,7 +192,7 @@ var natsFaults = map[string]fault{
 	}), []string{"consumer: is paused → nats consumer resume"}, doctor.Wrong},
 }
 
-func evictingReplica(t *testing.T, _ *sickroom) settings.Environment {
+func evictingReplica(t *testing.T, _ *testServers) settings.Environment {
 	at := startRedis(t)
 	client := redisClient(t, at)
 	for _, config := range [][2]string{{"maxmemory", "100mb"}, {"maxmemory-policy", "allkeys-lru"}, {"replica-serve-stale-data", "yes"}} {
@@ -202,7 +202,7 @@ func evictingReplica(t *testing.T, _ *sickroom) settings.Environment {
 	return clitest.Settings("REDIS_URL", at)
 }
 
-func userWithoutScripts(t *testing.T, s *sickroom) settings.Environment {
+func userWithoutScripts(t *testing.T, s *testServers) settings.Environment {
 	at := startRedis(t)
 	client := redisClient(t, at)
 	require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-@scripting").Err())

@@ -27,21 +27,21 @@ import (
 
 // fault is one thing that is wrong with an installation.
 type fault struct {
-	prepare func(t *testing.T, s *sickroom) settings.Environment // what is set otherwise than in a healthy one
-	want    []string                                             // "check: words of the detail → words of the remedy"
+	prepare func(t *testing.T, s *testServers) settings.Environment // what is set otherwise than in a healthy one
+	want    []string                                                // "check: words of the detail → words of the remedy"
 	worst   doctor.Result
 }
 
 // broken makes a fault that lies in settings alone.
-func broken(given ...string) func(*testing.T, *sickroom) settings.Environment {
-	return func(*testing.T, *sickroom) settings.Environment { return clitest.Settings(given...) }
+func broken(given ...string) func(*testing.T, *testServers) settings.Environment {
+	return func(*testing.T, *testServers) settings.Environment { return clitest.Settings(given...) }
 }
 
 // TestDoctorNamesEveryFault breaks one thing after the other of an
 // installation that is healthy otherwise: the doctor names that thing and
 // nothing else, and says in a line what to do.
 func TestDoctorNamesEveryFault(t *testing.T) {
-	s := newSickroom(t)
+	s := newTestServers(t)
 	healthy := s.examine(t, nil)
 	require.Empty(t, faultsOf(healthy))
 	for _, faults := range []map[string]fault{postgresFaults, natsFaults, otherFaults} {
@@ -86,19 +86,19 @@ func faultsOf(findings []doctor.Finding) []string {
 
 var otherFaults = map[string]fault{
 	"Redis away": {broken("REDIS_URL", "redis://127.0.0.1:1"), []string{"redis: connection refused → REDIS_URL"}, doctor.Unreachable},
-	"Redis: wrong password": {func(t *testing.T, s *sickroom) settings.Environment {
+	"Redis: wrong password": {func(t *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("REDIS_URL", strings.Replace(s.env["REDIS_URL"], ":", "://:wrong@", 1)[:len("redis://:wrong@")]+s.env["REDIS_URL"][strings.LastIndex(s.env["REDIS_URL"], "@")+1:])
 	}, []string{"redis: WRONGPASS → user and the password in REDIS_URL"}, doctor.Wrong},
 	"Redis: a replica that evicts": {evictingReplica, []string{
 		"redis: accepts no writes: it is a replica → the primary", "redis: maxmemory-policy allkeys-lru → noeviction",
 	}, doctor.Wrong},
-	"Redis: a node of a cluster": {func(t *testing.T, _ *sickroom) settings.Environment {
+	"Redis: a node of a cluster": {func(t *testing.T, _ *testServers) settings.Environment {
 		return clitest.Settings("REDIS_URL", "redis://127.0.0.1:"+embeddedtest.Redis(t, nil, "port PORT", "cluster-enabled yes", fmt.Sprintf("cluster-port %d", embeddedtest.FreePort(t))))
 	}, []string{"redis: node of a Redis Cluster → REDIS_CLUSTER=true"}, doctor.Wrong},
-	"Redis: a Sentinel": {func(t *testing.T, _ *sickroom) settings.Environment {
+	"Redis: a Sentinel": {func(t *testing.T, _ *testServers) settings.Environment {
 		return clitest.Settings("REDIS_URL", "redis://127.0.0.1:"+embeddedtest.Redis(t, []string{"--sentinel"}, "port PORT"))
 	}, []string{"redis: a Redis Sentinel → REDIS_SENTINEL"}, doctor.Wrong},
-	"Redis: an unknown authority": {func(t *testing.T, _ *sickroom) settings.Environment {
+	"Redis: an unknown authority": {func(t *testing.T, _ *testServers) settings.Environment {
 		files := embeddedtest.NewCertificates(t)
 		return clitest.Settings("REDIS_URL", "rediss://127.0.0.1:"+embeddedtest.Redis(t, nil, "port 0", "tls-port PORT", "tls-auth-clients no",
 			"tls-cert-file "+files.ServerCert, "tls-key-file "+files.ServerKey, "tls-ca-cert-file "+files.CA))
@@ -115,11 +115,11 @@ var otherFaults = map[string]fault{
 	"HEALTH_ADDR: of another machine":    {broken("HEALTH_ADDR", "192.0.2.1:8081"), []string{"HEALTH_ADDR: can't listen there → another address"}, doctor.Wrong},
 	"HTTP_ADDR: taken by something else": {foreignHTTPAddr, []string{"HTTP_ADDR: address already in use → another address"}, doctor.Wrong},
 	"the API away":                       {broken("DISPATCH_URL", unused), []string{"api: no answer from " + unused + " → DISPATCH_URL"}, doctor.Unreachable},
-	"the API is something else": {func(_ *testing.T, s *sickroom) settings.Environment {
+	"the API is something else": {func(_ *testing.T, s *testServers) settings.Environment {
 		return clitest.Settings("DISPATCH_URL", s.env["WEBHOOK_URL"])
 	}, []string{"api: is not a service of Message Dispatcher → DISPATCH_URL"}, doctor.Wrong},
 	"the API does not know the key": {broken("DISPATCH_API_KEY", "wrong"), []string{"api: does not accept our key → API_KEYS"}, doctor.Wrong},
-	"the data directory is out of reach": {func(t *testing.T, _ *sickroom) settings.Environment {
+	"the data directory is out of reach": {func(t *testing.T, _ *testServers) settings.Environment {
 		locked := filepath.Join(embeddedtest.Dir(t), "locked")
 		require.NoError(t, os.Mkdir(locked, 0o700))
 		if os.Geteuid() != 0 {
@@ -129,17 +129,17 @@ var otherFaults = map[string]fault{
 	}, []string{"postgres: locked → --data, or set DATABASE_URL"}, doctor.Wrong},
 }
 
-func untrustedWebhook(t *testing.T, _ *sickroom) settings.Environment {
+func untrustedWebhook(t *testing.T, _ *testServers) settings.Environment {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	return clitest.Settings("WEBHOOK_URL", server.URL)
 }
 
-func webhookWithoutTLS(_ *testing.T, s *sickroom) settings.Environment {
+func webhookWithoutTLS(_ *testing.T, s *testServers) settings.Environment {
 	return clitest.Settings("WEBHOOK_URL", strings.Replace(s.env["WEBHOOK_URL"], "http:", "https:", 1))
 }
 
-func takenHealthAddr(t *testing.T, _ *sickroom) settings.Environment {
+func takenHealthAddr(t *testing.T, _ *testServers) settings.Environment {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	go func() { // answers nobody
@@ -155,14 +155,14 @@ func takenHealthAddr(t *testing.T, _ *sickroom) settings.Environment {
 	return clitest.Settings("HEALTH_ADDR", listener.Addr().String())
 }
 
-func foreignHTTPAddr(_ *testing.T, s *sickroom) settings.Environment {
+func foreignHTTPAddr(_ *testing.T, s *testServers) settings.Environment {
 	return clitest.Settings("HTTP_ADDR", strings.TrimPrefix(s.env["WEBHOOK_URL"], "http://"), "DISPATCH_URL", s.env["DISPATCH_URL"])
 }
 
 // TestDoctorTellsAllFaultsAtOnce has everything broken, on a terminal and as
 // JSON.
 func TestDoctorTellsAllFaultsAtOnce(t *testing.T) {
-	s := newSickroom(t)
+	s := newTestServers(t)
 	for name, value := range clitest.Settings(
 		"DATABASE_URL", wrongPassword(s.env["DATABASE_URL"]), "NATS_URL", s.nats("bare"), "REDIS_URL", "redis://127.0.0.1:1",
 		"WEBHOOK_URL", "http://127.0.0.1:1", "BATCH_SIZE", "-1", "NATS_REPLICAS", "2", "HEALTH_ADDR", "192.0.2.1:8081", "DISPATCH_URL", unused,
@@ -202,7 +202,7 @@ func TestDoctorTellsAllFaultsAtOnce(t *testing.T) {
 // more.
 func TestTheDocumentedRightsAreEnough(t *testing.T) {
 	grants := strings.ReplaceAll(documented(t, "GRANT USAGE", "```"), "dispatch_services", "ROLE")
-	s := &sickroom{port: startNATS(t)}
+	s := &testServers{port: startNATS(t)}
 	role := as(t, grants)
 	i := startUp(t, "NATS_URL", s.nats("listed"), "DATABASE_URL", role)
 	id := i.Send(t, "+905551111111", "hello")

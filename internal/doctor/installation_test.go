@@ -33,9 +33,9 @@ import (
 	"github.com/message-dispatcher/dispatch/pkg/settings"
 )
 
-// sickroom is a healthy installation, and a NATS server with several accounts
+// testServers is a healthy installation, and a NATS server with several accounts
 // on which faults can be made.
-type sickroom struct {
+type testServers struct {
 	env  settings.Environment // of the healthy one
 	port string               // of the other NATS server
 }
@@ -63,11 +63,11 @@ const accounts = `
 		BARE { users: [ { user: bare, password: pw } ] }
 	}`
 
-func newSickroom(t *testing.T) *sickroom {
+func newTestServers(t *testing.T) *testServers {
 	t.Helper()
 	cache := startRedis(t)
 	i := startUp(t, "REDIS_URL", cache, "API_KEYS", "shop:a-key")
-	return &sickroom{
+	return &testServers{
 		port: startNATS(t),
 		env: settings.Environment{
 			"DATABASE_URL": i.Database, "NATS_URL": i.NATS, "REDIS_URL": cache, "WEBHOOK_URL": i.Webhook.URL,
@@ -137,10 +137,10 @@ func documented(t *testing.T, from, to string) string {
 }
 
 // nats is the address of the other server for one of its users.
-func (s *sickroom) nats(user string) string { return "nats://" + user + ":pw@" + s.port }
+func (s *testServers) nats(user string) string { return "nats://" + user + ":pw@" + s.port }
 
 // examine examines the healthy installation with some settings changed.
-func (s *sickroom) examine(t *testing.T, changed settings.Environment) (findings []doctor.Finding) {
+func (s *testServers) examine(t *testing.T, changed settings.Environment) (findings []doctor.Finding) {
 	t.Helper()
 	env := maps.Clone(s.env)
 	maps.Copy(env, changed)
@@ -155,7 +155,7 @@ func (s *sickroom) examine(t *testing.T, changed settings.Environment) (findings
 
 // provisioned makes the streams of an installation of its own on the other
 // server and returns what leads to them. change may be nil.
-func (s *sickroom) provisioned(t *testing.T, change func(js *jetstream.Client, topology events.Topology)) settings.Environment {
+func (s *testServers) provisioned(t *testing.T, change func(js *jetstream.Client, topology events.Topology)) settings.Environment {
 	t.Helper()
 	prefix := strings.ToLower(rand.Text())
 	topology := events.NewTopology(prefix, 1)
